@@ -1,0 +1,32 @@
+# The two commands a newcomer needs are `make demo` and `make test`; each sets up .venv on first use.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/installed
+
+.PHONY: demo test lab bench lint gallery base-model clean
+
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	touch $@
+
+demo: $(STAMP)  ## the whole pipeline on the embedded Italian job ads
+	$(BIN)/ambo run --task italian_jobs --profile demo --run-id demo
+
+test: $(STAMP)  ## every test, notebooks executed for real
+	$(BIN)/python -m pytest
+
+lab: $(STAMP)  ## JupyterLab on the notebooks
+	$(BIN)/jupyter lab notebooks
+
+bench: $(STAMP)  ## speed and size, one JSON line per figure
+	$(BIN)/python -m tests.benchmarks
+
+lint: $(STAMP)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
+
+base-model: $(STAMP)  ## rebuild the embedded base model (about an hour on two cores)
+	$(BIN)/python src/helpers/italian_jobs/build_base_model.py
+
+clean:
+	rm -rf .venv build src/*.egg-info

@@ -1,0 +1,1 @@
+"""What the notebooks share: data flows seed curation → expansion → active learning → evaluation."""

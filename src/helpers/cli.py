@@ -1,0 +1,230 @@
+"""The `ambo` command: run the phases in order, see where runs stand, see what this machine can do."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import fcntl
+import json
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+import yaml
+
+from helpers import env, run
+from helpers.env import UserError
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+AWAITING = 3  # exit code: the run waits for labels
+
+
+def main() -> None:
+    """Entry point: a user's mistake is one sentence on stderr and exit code 2."""
+    try:
+        app()
+    except UserError as error:
+        print(f"ambo: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+@app.command("run", context_settings={"allow_extra_args": True})
+def run_command(
+    context: typer.Context,
+    task: Annotated[str, typer.Option(help="a file name in params/tasks")],
+    profile: Annotated[str, typer.Option(help="a file name in params/profiles")],
+    p: Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets one parameter; repeat it")] = None,
+    stages: Annotated[str, typer.Option(help="comma-separated, such as 01,03")] = ",".join(run.STAGES),
+    run_id: Annotated[str, typer.Option(help="name of the run; by default profile and a hash of the parameters")] = "",
+) -> None:
+    """Run the phases in order, each notebook through papermill; unchanged stages are skipped, a cut-off run goes on."""
+    overrides = pairs(p or [], context.args)
+    params = gather(task, profile, overrides)
+    params["run_id"] = run_id or params.get("run_id") or f"{profile}-{run.digest(params)[:8]}"
+    chosen = [s.strip() for s in stages.split(",") if s.strip()]
+    for stage in chosen:
+        if stage not in run.STAGES:
+            raise UserError(f"--stages {stage!r} is unknown: choose among {', '.join(run.STAGES)}.")
+    per_stage = {stage: stage_parameters(stage, params) for stage in chosen}
+    for stage, values in per_stage.items():  # every stage is checked before the first kernel starts
+        run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / run.STAGES[stage], values)
+    folder = run.run_folder(params["task"], params["run_id"])
+    with locked(folder):
+        for stage, values in per_stage.items():
+            execute(stage, values, folder / run.STAGES[stage])
+    show_results(folder)
+
+
+def pairs(keys: list[str], rest: list[str]) -> dict[str, Any]:
+    """Parameters from `-p key value …`: option parsing keeps the keys, the values are what is left, in order.
+
+    Values are read as YAML, so that `true`, `3` and `[a, b]` have their types. Raises UserError when one is missing.
+    """
+    if len(keys) != len(rest):
+        raise UserError("Every -p takes a key and a value: -p rounds 4.")
+    return {key: yaml.safe_load(value) for key, value in zip(keys, rest, strict=True)}
+
+
+def gather(task: str, profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
+    """Task, profile and overrides in one dict; raises UserError on a shared or unknown key."""
+    what, how = read_params("tasks", task), read_params("profiles", profile)
+    if shared := what.keys() & how.keys():
+        raise UserError(
+            f"Task {task} and profile {profile} both set {', '.join(sorted(shared))}: keep it in one of them."
+        )
+    params = {**what, **how, **overrides}
+    known = {name: value for stage in run.STAGES for name, value in defaults(stage).items()}
+    for name, value in params.items():
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise UserError(f"Parameter {name!r} is unknown" + (f": did you mean {near[0]!r}?" if near else "."))
+        if isinstance(known[name], str) and isinstance(value, int | float) and name in overrides:
+            value = str(value)  # -p run_id 7 is meant as text
+        params[name] = run.check_type(name, value, known[name])
+    return params
+
+
+def read_params(kind: str, name: str) -> dict[str, Any]:
+    folder = env.root() / "params" / kind
+    path = folder / f"{name}.yaml"
+    if not path.exists():
+        offered = ", ".join(sorted(f.stem for f in folder.glob("*.yaml")))
+        raise UserError(f"--{kind[:-1]} {name!r} is not in {folder}: choose one of {offered}.")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not valid YAML ({str(error).splitlines()[0]}).") from error
+    if not isinstance(values, dict):
+        raise UserError(f"{path} must hold flat `key: value` lines.")
+    return values
+
+
+def defaults(stage: str) -> dict[str, Any]:
+    return run.notebook_parameters(env.root() / "notebooks" / f"{run.STAGES[stage]}.ipynb")
+
+
+def stage_parameters(stage: str, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters one notebook takes, defaults filled in."""
+    return {name: run.check_type(name, params.get(name, value), value) for name, value in defaults(stage).items()}
+
+
+@contextlib.contextmanager
+def locked(folder: Path):
+    """Hold the run: a second `ambo run` of the same run id would write into the same files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"{folder} is in use by another `ambo run`: wait for it, or choose another --run-id."
+            ) from None
+        yield
+
+
+def execute(stage: str, params: dict[str, Any], folder: Path) -> None:
+    """Run one notebook unless its stage is unchanged; raises UserError for a user's mistake found inside it."""
+    name = run.STAGES[stage]
+    if run.unchanged(folder, params):
+        print(f"{name}: unchanged, skipped", flush=True)
+        return
+    print(f"{name}: running …", flush=True)
+    os.environ.setdefault("AMBO_ROOT", str(env.root()))  # the kernel inherits it
+    folder.mkdir(parents=True, exist_ok=True)
+    execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params, folder)
+    manifest = run.read_manifest(folder)
+    if manifest["status"] == "awaiting_labels":
+        print(f"{name}: waits for labels; open {folder / f'{name}.ipynb'}", flush=True)
+        raise typer.Exit(AWAITING)
+    print(f"{name}: done in {manifest['seconds']:.0f} s", flush=True)
+
+
+def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder: Path) -> None:
+    """papermill, with a failure told in one sentence and kept in the manifest."""
+    warnings.filterwarnings("ignore")
+    import papermill
+
+    logging.getLogger("papermill").setLevel(logging.ERROR)
+    try:
+        papermill.execute_notebook(
+            str(source),
+            str(target),
+            params,
+            kernel_name="python3",
+            progress_bar=sys.stderr.isatty(),
+            cwd=str(env.root()),
+            extra_arguments=["--log-level=40"],  # the kernel's own warnings are not the user's concern
+        )
+    except papermill.PapermillExecutionError as error:
+        manifest = run.read_manifest(folder)
+        if manifest:
+            run.write_json(
+                folder / "manifest.json", manifest | {"status": "failed", "error": f"{error.ename}: {error.evalue}"}
+            )
+        if error.ename == "UserError":
+            raise UserError(error.evalue) from None
+        raise UserError(
+            f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {str(error.evalue).splitlines()[0][:200]} "
+            f"(the traceback is in {target})."
+        ) from None
+    except OSError as error:
+        raise UserError(
+            f"{target} could not be written ({error.strerror}): free space or permission is missing."
+        ) from None
+
+
+def show_results(folder: Path) -> None:
+    """The headline table and where the report, the notebooks and the figures are."""
+    results = folder / run.STAGES["04"] / "headline.csv"
+    if results.exists():
+        import pandas as pd
+
+        manifest = run.read_manifest(results.parent)
+        print(f"\n{manifest.get('headline', 'Results')}\n")
+        print(pd.read_csv(results).to_string(index=False, float_format="%.3f"))
+        print(f"\nReport     {_short(results.parent / 'report.html')}")
+    for stage in run.STAGES.values():
+        if (folder / stage / f"{stage}.ipynb").exists():
+            print(f"Notebook   {_short(folder / stage / f'{stage}.ipynb')}")
+    for figure in sorted(folder.glob("*/*.png")):
+        print(f"Figure     {_short(figure)}")
+
+
+def _short(path: Path) -> str:
+    return os.path.relpath(path)
+
+
+@app.command()
+def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "") -> None:
+    """List the runs and where each stage stands."""
+    found = sorted((env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json"))
+    if not found:
+        print("No runs yet: start one with `ambo run --task italian_jobs --profile demo`.")
+    for path in found:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        name = "/".join(path.parts[-4:-2])
+        print(f"{name:40} {manifest['stage']:24} {manifest['status']:16} {manifest['seconds']:7.0f} s")
+
+
+@app.command()
+def doctor() -> None:
+    """What machine this is, which dtype training uses, which model sizes fit, and whether 4-bit works here."""
+    facts = env.machine()
+    for name, value in facts.items():
+        print(f"{name:12} {value}")
+    memory = facts.get("gpu_gib", facts["ram_gib"])
+    # NF4 with double quantisation takes about 0.55 bytes a parameter; a quarter of memory is left to activations.
+    print(f"{'fits':12} QLoRA of a model up to about {(memory * 0.75 - 1.5) / 0.62:.0f} billion parameters (estimate)")
+    for package in run.PACKAGES:
+        print(f"{package:12} {run._version(package)}")
+    from helpers import qlora
+
+    print(f"{'nf4':12} {qlora.check_nf4()}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,330 @@
+"""The one record, reading and checking files, near-duplicates, leak-free splits.
+
+A record is a dict with `id`, `text`, `label`, the group columns, `source`, `split`, and where they apply `parent_id`
+and `spans` (character offsets of the evidence). One JSON object a line in every phase.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from helpers import env
+from helpers.env import UserError
+
+EMBEDDED = "embedded:italian_jobs"
+
+
+# --- one text --------------------------------------------------------------------------------------------------------
+
+
+def clean(text: str) -> str:
+    """The text in Unicode NFC with `\\n` line ends and no outer blanks; nothing else is touched."""
+    text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be saved
+    return unicodedata.normalize("NFC", text.replace("\r\n", "\n").replace("\r", "\n")).strip()
+
+
+def normalise(text: str) -> str:
+    """The text as compared for exact duplicates: case-folded, words only."""
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", text).casefold())) or text
+
+
+def record_id(task: str, text: str) -> str:
+    """16 hexadecimal digits from the task and the normalised text, stable over runs."""
+    return hashlib.sha256(f"{task}\0{normalise(text)}".encode()).hexdigest()[:16]
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> pd.DataFrame:
+    """Rows of a CSV, TSV, JSONL or Parquet file, a folder of .txt files, the embedded set, or a `datasets` id.
+
+    `sample` is the number of generated rows, for the embedded set only. Raises UserError naming the file and the row.
+    """
+    if path == EMBEDDED:
+        from helpers import job_ads
+
+        return job_ads.embedded(sample, seed)
+    file = env.resolve(path)
+    if file.is_dir():
+        table = _read_folder(file, text_column)
+    elif file.exists():
+        table = _read_file(file)
+    elif re.fullmatch(r"hf:[\w.-]+(/[\w.-]+)?(:[\w-]+)?", path):
+        table = _read_dataset(path)
+    else:
+        raise UserError(
+            f"data_path {path!r} is not a file or folder: check the path (a hub data set is written hf:owner/name)."
+        )
+    if text_column not in table.columns:
+        raise UserError(
+            f"{path} has no column {text_column!r}: set text_column to one of {', '.join(map(str, table.columns))}."
+        )
+    if table.empty:
+        raise UserError(f"{path} has no rows: a header alone cannot be learned from.")
+    return table
+
+
+def _read_file(file: Path) -> pd.DataFrame:
+    kind = file.suffix.lower()
+    readers = {
+        ".csv": _read_delimited,
+        ".tsv": _read_delimited,
+        ".jsonl": _read_json_lines,
+        ".parquet": pd.read_parquet,
+    }
+    if kind not in readers:
+        raise UserError(
+            f"{file} ends in {kind!r}: give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files."
+        )
+    if file.stat().st_size == 0:
+        raise UserError(f"{file} is empty: give a file with a header and at least one row.")
+    try:
+        return readers[kind](file)
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1 if kind != ".parquet" else "?"
+        raise UserError(f"{file}, line {line}: not UTF-8; save the file as UTF-8 and try again.") from error
+    except (OSError, ValueError) as error:  # pyarrow and pandas raise subclasses of these
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"{file} could not be read as {kind[1:]} ({str(error).splitlines()[0]}).") from error
+
+
+def _read_delimited(file: Path) -> pd.DataFrame:
+    tab = file.suffix.lower() == ".tsv"
+    text = file.read_bytes().decode("utf-8-sig")  # decoded at once, so that the offset of a bad byte is the file's
+    del text
+    # A tab-separated corpus has bare quotes in its texts; a CSV quotes its cells.
+    options = {"sep": "\t", "quoting": csv.QUOTE_NONE} if tab else {}
+    return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", **options)
+
+
+def _read_json_lines(file: Path) -> pd.DataFrame:
+    rows = []
+    for number, line in enumerate(file.read_bytes().decode("utf-8-sig").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{file}, line {number}: not valid JSON ({error}); mend or delete that line.") from error
+        if not isinstance(row, dict):
+            raise UserError(f'{file}, line {number}: a JSON object is expected, like {{"text": "…"}}.')
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
+    rows = []
+    for file in sorted(folder.rglob("*.txt")):
+        try:
+            rows.append({text_column: file.read_text(encoding="utf-8"), "file": file.relative_to(folder).as_posix()})
+        except UnicodeDecodeError as error:
+            raise UserError(f"{file}: not UTF-8; save the file as UTF-8 and try again.") from error
+    if not rows:
+        raise UserError(f"{folder} has no .txt files: put one text in each, or give a table.")
+    return pd.DataFrame(rows)
+
+
+def _read_dataset(path: str) -> pd.DataFrame:
+    import datasets
+
+    name, _, split = path.removeprefix("hf:").partition(":")
+    try:
+        return datasets.load_dataset(name, split=split or "train").to_pandas()
+    except Exception as error:  # the library raises many kinds: offline, unknown id, gated
+        raise UserError(f"data_path {path!r}: data set not reachable ({str(error).splitlines()[0]}).") from error
+
+
+def source_path(path: str) -> Path | None:
+    """The file or folder behind `data_path`, None for the embedded set and for hub data."""
+    return env.resolve(path) if path != EMBEDDED and env.resolve(path).exists() else None
+
+
+def to_records(table: pd.DataFrame, params: dict) -> list[dict]:
+    """Records of a table, empty texts dropped.
+
+    Of the parameters it uses task, text_column, label_column ('' for none), labels ([] to accept any), group_columns and
+    split_column (''). Raises UserError on a missing column, a label that is not in the task, or one class only.
+    """
+    label, groups, split = params["label_column"], params["group_columns"], params["split_column"]
+    for name in [c for c in (label, *groups, split) if c]:
+        if name not in table.columns:
+            raise UserError(f"Column {name!r} is missing: the table has {', '.join(map(str, table.columns))}.")
+    records = []
+    for number, row in enumerate(table.to_dict("records"), 2):  # line 1 is the header
+        text = clean(_text(row[params["text_column"]]))
+        if not text:
+            continue
+        record = {"id": record_id(params["task"], text), "text": text}
+        if label:
+            record["label"] = _text(row[label]).strip()
+            if params["labels"] and record["label"] not in params["labels"]:
+                raise UserError(
+                    f"Row {number}: label {record['label']!r} is not one of {', '.join(params['labels'])}; "
+                    f"mend the row, or the parameter labels."
+                )
+        record |= {g: _text(row[g]) for g in groups}
+        record |= {k: row[k] for k in ("source", "spans", "parent_id") if k in row and row[k] is not None}
+        record["split"] = _text(row[split]) if split else ""
+        record.setdefault("source", "pool")
+        records.append(record)
+    if label and len({r["label"] for r in records}) < 2:
+        raise UserError(f"Column {label!r} has fewer than two classes: a detector needs examples of at least two.")
+    if not records:
+        raise UserError(f"Column {params['text_column']!r} holds no text at all.")
+    return records
+
+
+def _text(value) -> str:
+    return "" if value is None or (isinstance(value, float) and np.isnan(value)) else str(value)
+
+
+# --- duplicates and splits -------------------------------------------------------------------------------------------
+
+
+def drop_exact_duplicates(records: list[dict]) -> list[dict]:
+    """First record of every id; where a text carries different labels, the commonest one is kept."""
+    votes: dict[str, Counter] = {}
+    for record in records:
+        votes.setdefault(record["id"], Counter())[record.get("label")] += 1
+    kept = {}
+    for record in records:
+        if record["id"] not in kept:
+            kept[record["id"]] = record | (
+                {"label": votes[record["id"]].most_common(1)[0][0]} if "label" in record else {}
+            )
+    return list(kept.values())
+
+
+def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.8) -> np.ndarray:
+    """Group number of every text; texts whose word-trigram Jaccard similarity is about `threshold` share one (MinHash LSH)."""
+    from datasketch import MinHash, MinHashLSH
+
+    signatures = MinHash.bulk([_shingles(t) for t in texts], num_perm=64, seed=1)
+    index = MinHashLSH(threshold=threshold, num_perm=64)
+    parent = list(range(len(texts)))
+
+    def find(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for i, signature in enumerate(signatures):
+        for j in index.query(signature):
+            # LSH proposes candidates; the signatures confirm them.
+            if signature.jaccard(signatures[j]) >= threshold:
+                parent[find(i)] = find(j)
+        index.insert(i, signature)
+    return np.array([find(i) for i in range(len(texts))])
+
+
+def _shingles(text: str) -> list[bytes]:
+    words = normalise(text).split()
+    return [" ".join(words[i : i + 3]).encode() for i in range(max(1, len(words) - 2))]
+
+
+def link_parents(records: list[dict], groups: np.ndarray) -> np.ndarray:
+    """Groups merged so that a record is in the group of its `parent_id`."""
+    groups, position = groups.copy(), {r["id"]: i for i, r in enumerate(records)}
+    for i, record in enumerate(records):
+        j = position.get(record.get("parent_id"))
+        if j is not None and groups[i] != groups[j]:
+            groups[groups == groups[i]] = groups[j]
+    return groups
+
+
+def is_evaluation(split: str) -> bool:
+    """Validation, test, and further test sets (`test_…`)."""
+    return split == "validation" or split == "test" or split.startswith("test_")
+
+
+def split_name(value: str, names: dict[str, str]) -> str:
+    """Split of a row by its value in the data's own split column; what is not named belongs to the pool."""
+    return names.get(value, value if value.startswith("test_") else "pool") if names else ""
+
+
+def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int], seed: int = 0) -> list[dict]:
+    """Records with `split` set: about sizes[name] rows for every name, whole groups only, the rest `pool`.
+
+    Rows already in an evaluation split keep it; a group that reaches into an evaluation split loses its pool rows, so
+    that nothing in the pool is a near-duplicate of an evaluation row.
+    """
+    records = [dict(r) for r in records]
+    members: dict[int, list[int]] = {}
+    for i, group in enumerate(groups):
+        members.setdefault(int(group), []).append(i)
+    free = [g for g, rows in members.items() if not any(is_evaluation(records[i]["split"]) for i in rows)]
+    order = np.random.default_rng(seed).permutation(len(free))
+    # A set the data name themselves is complete; one they do not name is drawn.
+    wanted = {name: 0 if any(r["split"] == name for r in records) else size for name, size in sizes.items()}
+    for k in order:
+        rows = members[free[k]]
+        name = next((n for n, left in wanted.items() if left > 0 and len(rows) <= max(left, 1)), "pool")
+        if name != "pool":
+            wanted[name] -= len(rows)
+        for i in rows:
+            records[i]["split"] = name
+    evaluation = {int(groups[i]) for i, r in enumerate(records) if is_evaluation(r["split"])}
+    return [r for i, r in enumerate(records) if is_evaluation(r["split"]) or int(groups[i]) not in evaluation]
+
+
+def leaks(records: list[dict], evaluation: list[dict], threshold: float = 0.8) -> list[dict]:
+    """Records that are an exact or near duplicate of an evaluation row, or share its parent."""
+    groups = near_duplicate_groups([r["text"] for r in [*evaluation, *records]], threshold)
+    known = set(groups[: len(evaluation)])
+    ids = {r["id"] for r in evaluation} | {r["parent_id"] for r in evaluation if r.get("parent_id")}
+    return [
+        r
+        for r, group in zip(records, groups[len(evaluation) :], strict=True)
+        if group in known or r["id"] in ids or r.get("parent_id") in ids
+    ]
+
+
+# --- what a notebook shows --------------------------------------------------------------------------------------------
+
+
+def test_names(records: list[dict]) -> list[str]:
+    """Names of the test sets among the records' splits, `test` first."""
+    return sorted({r["split"] for r in records if r["split"].startswith("test")})
+
+
+def by_split(seed: list[dict], pool: list[dict], evaluation: list[dict]) -> list[tuple[str, list[dict]]]:
+    """(name, rows) of the seed, the pool, and every evaluation set."""
+    names = ["validation", *test_names(evaluation)]
+    return [("seed", seed), ("pool", pool), *((n, [r for r in evaluation if r["split"] == n]) for n in names)]
+
+
+def without_label(record: dict) -> dict:
+    """The record as the pool holds it: nothing that gives the answer away."""
+    return {k: v for k, v in record.items() if k not in ("label", "spans")}
+
+
+def summary(name: str, rows: list[dict], task) -> dict:
+    """Rows, share of the positive class in per cent, and mean characters of one set."""
+    labels = [r["label"] for r in rows if "label" in r]
+    share = 100 * np.mean([label == task.positive for label in labels]) if labels else float("nan")
+    length = np.mean([len(r["text"]) for r in rows]) if rows else float("nan")
+    return {"set": name, "rows": len(rows), f"% {task.positive}": round(share, 1), "mean characters": round(length, 1)}
+
+
+def balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) -> pd.DataFrame:
+    """Share of every group value in pool and seed, commonest first: columns group, value, pool, seed, seed_rows."""
+    rows = []
+    for column in columns:
+        in_pool, in_seed = Counter(r[column] for r in pool), Counter(r[column] for r in seed)
+        for value, count in in_pool.most_common():
+            shares = (count / len(pool), in_seed[value] / max(1, len(seed)))
+            rows.append((column, value or "(none)", *shares, in_seed[value]))
+    return pd.DataFrame(rows, columns=["group", "value", "pool", "seed", "seed_rows"])

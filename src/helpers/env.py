@@ -1,0 +1,96 @@
+"""Where we run: project root, device, compute dtype, memory, seeding."""
+
+from __future__ import annotations
+
+import os
+import platform
+import random
+import resource
+import sys
+from pathlib import Path
+
+import numpy as np
+
+
+class UserError(ValueError):
+    """A mistake the user can mend: one sentence that names the file, row or parameter and the remedy."""
+
+    def _render_traceback_(self) -> list[str]:
+        # IPython shows these lines instead of a traceback.
+        return [f"Please check: {self}"]
+
+
+def root() -> Path:
+    """Project root: `$AMBO_ROOT`, else the nearest folder upwards that has notebooks/ and params/."""
+    if home := os.environ.get("AMBO_ROOT"):
+        return Path(home)
+    for folder in [Path.cwd(), *Path.cwd().parents, *Path(__file__).resolve().parents]:
+        if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
+            return folder
+    raise UserError("No project root found: start inside the project folder, or set AMBO_ROOT to it.")
+
+
+def resolve(path: str | Path) -> Path:
+    """`path` as given when absolute, otherwise relative to the project root."""
+    return Path(path) if Path(path).is_absolute() else root() / path
+
+
+def in_colab() -> bool:
+    return "google.colab" in sys.modules
+
+
+def device() -> str:
+    """`cuda` or `cpu`."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def compute_dtype():
+    """bfloat16 from compute capability 8.0 on, float16 on older GPUs (T4: 7.5), float32 on the CPU.
+
+    `torch.cuda.is_bf16_supported()` is not asked: it answers True on a T4 through emulation.
+    """
+    import torch
+
+    if device() == "cpu":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def peak_memory_gib() -> dict[str, float]:
+    """Peak resident memory of this process and, with a GPU, its peak allocation, in GiB."""
+    scale = 2**30 if sys.platform == "darwin" else 2**20  # ru_maxrss is in bytes on macOS, in KiB on Linux
+    peak = {"ram": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 2)}
+    if "torch" in sys.modules and device() == "cuda":
+        peak["gpu"] = round(sys.modules["torch"].cuda.max_memory_allocated() / 2**30, 2)
+    return peak
+
+
+def machine() -> dict:
+    """What machine this is: Python, cores, memory in GiB, GPU name and memory, compute dtype."""
+    import psutil
+
+    facts = {
+        "python": platform.python_version(),
+        "platform": platform.platform(terse=True),
+        "cores": os.cpu_count(),
+        "ram_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "device": device(),
+        "dtype": str(compute_dtype()).removeprefix("torch."),
+    }
+    if facts["device"] == "cuda":
+        import torch
+
+        properties = torch.cuda.get_device_properties(0)
+        facts |= {"gpu": properties.name, "gpu_gib": round(properties.total_memory / 2**30, 1)}
+    return facts

@@ -1,0 +1,145 @@
+"""Parts of the 4-bit core that need torch alone: heads, pooling, batches, holding out, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from helpers import env
+
+# --- heads: both take a batch and return the loss, so that one Trainer trains either -----------------------------------
+
+
+class Classifier(nn.Module):
+    """Encoder, pooling over the tokens, and a float32 linear layer."""
+
+    def __init__(self, encoder: nn.Module, classes: int, pooling: str, weights: torch.Tensor):
+        super().__init__()
+        self.encoder, self.pooling = encoder, pooling
+        hidden = encoder.config.hidden_size
+        self.norm = nn.LayerNorm(hidden)
+        self.out = nn.Linear(hidden, classes)
+        nn.init.normal_(self.out.weight, std=0.02)
+        nn.init.zeros_(self.out.bias)
+        self.register_buffer("weights", weights)
+        self.to(encoder.device)
+
+    def pooled(self, input_ids, attention_mask) -> torch.Tensor:
+        """float32 (batch, hidden)."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+        return pool(states, attention_mask, self.pooling)
+
+    def forward(self, input_ids, attention_mask, labels=None):
+        logits = self.out(self.norm(self.pooled(input_ids, attention_mask)))
+        loss = None if labels is None else cross_entropy(logits, labels, weight=self.weights)
+        return {"loss": loss, "logits": logits}
+
+
+class LabelWords(nn.Module):
+    """Causal model trained to write the label word after the prompt; the loss is on the completion only."""
+
+    def __init__(self, model: nn.Module, weights: torch.Tensor):
+        super().__init__()
+        self.model = model
+        self.register_buffer("weights", weights)
+        self.to(model.device)
+
+    def forward(self, input_ids, attention_mask, labels, completion, classes):
+        """`labels` are token ids at the last `completion` positions (left padding), -100 elsewhere."""
+        keep = int(completion.max()) + 1
+        logits = self.model(
+            input_ids=input_ids,
+            attention_mask=attention_mask,
+            position_ids=positions(attention_mask),
+            logits_to_keep=keep,
+            use_cache=False,
+        ).logits.float()
+        target = labels[:, -keep + 1 :]
+        loss = cross_entropy(logits[:, :-1].transpose(1, 2), target, ignore_index=-100, reduction="none").sum(1)
+        weight = self.weights[classes]
+        return {"loss": (loss * weight).sum() / weight.sum()}
+
+
+def pool(states: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
+    """(batch, hidden) from (batch, tokens, hidden), padding left out."""
+    if how == "last":
+        last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
+        return states[torch.arange(len(states), device=states.device), last]
+    inside = mask.unsqueeze(-1).bool()
+    if how == "max":
+        return states.masked_fill(~inside, float("-inf")).amax(1)
+    return states.masked_fill(~inside, 0).sum(1) / inside.sum(1).clamp(min=1)
+
+
+def positions(mask: torch.Tensor) -> torch.Tensor:
+    """Position ids under left padding."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
+
+
+# --- batches ---------------------------------------------------------------------------------------------------------
+
+
+def pad(sequences: Sequence[Sequence[int]], value: int, left: bool = False, multiple: int = 1) -> torch.Tensor:
+    """int64 (batch, longest), rounded up to `multiple`."""
+    width = -(-max(map(len, sequences)) // multiple) * multiple
+    rows = [[value] * (width - len(s)) + list(s) if left else list(s) + [value] * (width - len(s)) for s in sequences]
+    return torch.tensor(rows, device=env.device())
+
+
+def token_batches(lengths: Sequence[int], budget: int, shared: int = 0) -> Iterator[list[int]]:
+    """Indices in order of length, cut so that a padded batch holds at most `budget` tokens (one text at least).
+
+    `shared` tokens (a cached prefix) take memory in every row as well.
+    """
+    batch: list[int] = []
+    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
+        if batch and (lengths[i] + shared) * (len(batch) + 1) > budget:
+            yield batch
+            batch = []
+        batch.append(i)
+    if batch:
+        yield batch
+
+
+# --- parts of training -----------------------------------------------------------------------------------------------
+
+
+def head_state(module: nn.Module) -> dict[str, torch.Tensor]:
+    """Weights of the classifier above the encoder."""
+    return {k: v.detach().clone() for k, v in module.state_dict().items() if not k.startswith(("encoder.", "weights"))}
+
+
+def holdout(classes: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """(train, held) positions, stratified by class; nothing is held out where a class has fewer than four labels."""
+    if share <= 0 or np.bincount(classes)[np.unique(classes)].min() < 4:
+        return np.arange(len(classes)), np.arange(0)
+    rng, held = np.random.default_rng(seed), []
+    for c in np.unique(classes):
+        members = rng.permutation(np.flatnonzero(classes == c))
+        held.extend(members[: max(1, round(share * len(members)))])
+    held = np.sort(np.array(held))
+    return np.setdiff1d(np.arange(len(classes)), held), held
+
+
+def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
+    """Temperature in [0.25, 10] that minimises the negative log-likelihood (Guo et al. 2017, arXiv 1706.04599)."""
+    from scipy.optimize import minimize_scalar
+
+    found = minimize_scalar(lambda t: nll(logits / np.exp(t), classes), bounds=np.log([0.25, 10]), method="bounded")
+    return float(np.exp(found.x))
+
+
+def nll(logits: np.ndarray, classes: np.ndarray) -> float:
+    """Mean negative log-likelihood of `classes` under `logits`."""
+    shifted = logits - logits.max(1, keepdims=True)
+    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(classes)), classes]).mean())
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities in float64 from logits, row by row."""
+    exponent = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
+    return exponent / exponent.sum(1, keepdims=True)

@@ -1,0 +1,124 @@
+"""Seaborn figures, drawn only from saved tables."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+
+from helpers.run import replacing
+
+sns.set_theme(
+    style="whitegrid",
+    context="notebook",
+    palette="colorblind",
+    rc={"axes.spines.right": False, "axes.spines.top": False},
+)
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """PNG at 150 dpi, cropped to its content."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
+    if matplotlib.get_backend().lower() == "agg":
+        plt.close(figure)
+    return path
+
+
+def coverage(points: pd.DataFrame) -> Figure:
+    """Pool and seed in two dimensions: columns x, y, seed (bool)."""
+    figure, axis = plt.subplots(figsize=(7, 4.5))
+    rest, seed = points[~points.seed], points[points.seed]
+    axis.scatter(rest.x, rest.y, s=6, alpha=0.25, color="0.55", linewidths=0, label=f"pool ({len(rest):,})")
+    axis.scatter(seed.x, seed.y, s=24, color=sns.color_palette()[1], label=f"seed ({len(seed):,})")
+    axis.set(xlabel="first principal component", ylabel="second principal component", title="The seed covers the pool")
+    axis.legend(loc="best", frameon=True)
+    return figure
+
+
+def balance(table: pd.DataFrame, group: str) -> Figure:
+    """Share of the rows in pool and seed by group value: columns group value, pool, seed."""
+    long = table.melt(id_vars=group, value_vars=["pool", "seed"], var_name="set", value_name="share")
+    figure, axis = plt.subplots(figsize=(7, 0.6 + 0.34 * len(table)))
+    sns.barplot(long, y=group, x="share", hue="set", ax=axis, palette=["0.7", sns.color_palette()[1]])
+    axis.set(xlabel="share of the rows", ylabel="", title=f"Pool and seed by {group.replace('_', ' ')}")
+    axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    axis.legend(title="", loc="lower right")
+    return figure
+
+
+def acceptance(table: pd.DataFrame) -> Figure:
+    """Candidates that each filter lets through: columns filter, source, candidates, accepted."""
+    figure, axis = plt.subplots(figsize=(7, 3.4))
+    sns.barplot(table, y="filter", x="acceptance", hue="source", ax=axis)
+    axis.set(xlim=(0, 1), xlabel="accepted of what reached the filter", ylabel="", title="Acceptance by filter")
+    axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
+    sns.move_legend(axis, "upper left", bbox_to_anchor=(1.01, 1), title="")
+    return figure
+
+
+def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
+    """Macro-F1 on the validation rows against labels: columns strategy, labels, macro_f1, low, high."""
+    figure, axis = plt.subplots(figsize=(7, 4.2))
+    for colour, (name, curve) in zip(sns.color_palette(), rounds.groupby("strategy", sort=False), strict=False):
+        axis.plot(curve.labels, curve.macro_f1, marker="o", color=colour, label=name.replace("_", " "))
+        axis.fill_between(curve.labels, curve.low, curve.high, color=colour, alpha=0.12, linewidth=0)
+    if full is not None:
+        axis.axhline(full, color="0.4", linestyle="--", linewidth=1, label="TF-IDF + LR, every label")
+    axis.set(xlabel="labels", ylabel="macro-F1 on validation rows", title="Learning curve")
+    axis.legend(frameon=True)
+    return figure
+
+
+def model_bars(table: pd.DataFrame) -> Figure:
+    """Macro-F1 with intervals by model: columns model, macro_f1, low, high."""
+    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.45 * len(table)))
+    colours = [sns.color_palette()[0] if i == 0 else "0.7" for i in range(len(table))]
+    axis.barh(table.model, table.macro_f1, color=colours)
+    errors = np.abs(table[["low", "high"]].to_numpy().T - table.macro_f1.to_numpy())
+    axis.errorbar(table.macro_f1, range(len(table)), xerr=errors, fmt="none", color="0.2", capsize=3, linewidth=1)
+    for y, (value, high) in enumerate(zip(table.macro_f1, table.high, strict=True)):
+        axis.text(high + 0.01, y, f"{value:.3f}", va="center", fontsize=10)
+    axis.set(xlim=(0, 1.05), xlabel="macro-F1, 95 % interval", title="Test rows")
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+def group_bars(table: pd.DataFrame, name: str) -> Figure:
+    """Accuracy by group with the number of rows: columns group, accuracy, count."""
+    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.32 * len(table)))
+    axis.barh(table.group, table.accuracy, color=sns.color_palette()[0])
+    for y, (value, count) in enumerate(zip(table.accuracy, table["count"], strict=True)):
+        axis.text(value + 0.01, y, f"n = {count}", va="center", fontsize=9, color="0.3")
+    axis.set(xlim=(0, 1.12), xlabel="accuracy", title=f"By {name.replace('_', ' ')}")
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+    return figure
+
+
+def reliability(table: pd.DataFrame, error: float) -> Figure:
+    """Accuracy against confidence: columns confidence, accuracy, count."""
+    figure, axis = plt.subplots(figsize=(4.6, 4.4))
+    low = min(0.45, float(table[["confidence", "accuracy"]].min().min()) - 0.03)
+    axis.plot([low, 1], [low, 1], color="0.6", linestyle="--", linewidth=1)
+    axis.scatter(table.confidence, table.accuracy, s=20 + 300 * table["count"] / table["count"].sum(), alpha=0.8)
+    axis.plot(table.confidence, table.accuracy, alpha=0.5)
+    axis.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="confidence", ylabel="accuracy")
+    axis.set_title(f"Calibration: expected error {error:.3f}")
+    return figure
+
+
+def confusion(counts: np.ndarray, labels: tuple[str, ...]) -> Figure:
+    """Rows are the true labels, columns the answers."""
+    names = [label.replace("_", " ") for label in labels]
+    figure, axis = plt.subplots(figsize=(1.6 + 1.2 * len(names), 1.2 + 0.9 * len(names)))
+    sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", cbar=False, xticklabels=names, yticklabels=names, ax=axis)
+    axis.set(xlabel="answer", ylabel="truth", title="Confusion")
+    axis.tick_params(axis="y", rotation=0)
+    return figure

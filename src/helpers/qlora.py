@@ -1,0 +1,561 @@
+"""The 4-bit core: load, attach, train, score, embed, generate, save.
+
+NF4 with double quantisation under LoRA on all linear layers (QLoRA, Dettmers et al. 2023, arXiv 2305.14314). The only
+helper module that imports transformers, peft and bitsandbytes.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from helpers import env
+from helpers.env import UserError
+from helpers.heads import (
+    Classifier,
+    LabelWords,
+    fit_temperature,
+    head_state,
+    holdout,
+    nll,
+    pad,
+    pool,
+    positions,
+    softmax,
+    token_batches,
+)
+from helpers.run import write_json
+from helpers.task import Task
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports a missing optional CPU kernel at each start
+EMBEDDED = "embedded:italian_jobs"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is loaded and trained; every field is a key of `params/profiles/*.yaml`."""
+
+    model: str = EMBEDDED  # folder, hub id, or the embedded base
+    revision: str = ""  # commit of a hub model; '' for a folder
+    quantization: str = "nf4"  # nf4 or none
+    head: str = "classifier"  # classifier, or lm: label words scored at the last position
+    pooling: str = "mean"  # mean, max or last, for the classifier
+    bidirectional: bool = False  # a decoder reads both ways; only for a base trained so
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.05
+    learning_rate: float = 2.0e-4
+    weight_decay: float = 0.0
+    warmup: float = 0.1  # share of the steps
+    epochs: int = 4
+    patience: int = 3  # epochs without improvement on held-out labels; 0 never stops early
+    holdout: float = 0.15  # share of the labels kept for early stopping and calibration
+    batch_size: int = 16
+    accumulation: int = 1  # gradient accumulation steps
+    max_length: int = 256  # tokens of a prompt
+    token_budget: int = 8192  # tokens in a scoring batch, padding included
+    class_weights: bool = True
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Recipe:
+        """The recipe among a notebook's parameters; raises UserError on a value that is not on offer."""
+        recipe = cls(**{f.name: params[f.name] for f in fields(cls) if f.name in params})
+        offered = {"quantization": ("nf4", "none"), "head": ("classifier", "lm"), "pooling": ("mean", "max", "last")}
+        for name, values in offered.items():
+            if getattr(recipe, name) not in values:
+                raise UserError(f"Parameter {name}={getattr(recipe, name)!r} must be one of {', '.join(values)}.")
+        return recipe
+
+
+# --- load and attach -------------------------------------------------------------------------------------------------
+
+
+def model_path(model: str) -> str:
+    """Folder of a local or the embedded model; a hub id is returned as it is."""
+    if model == EMBEDDED:
+        return str(Path(__file__).parent / "italian_jobs" / "base_model")
+    return str(env.resolve(model)) if env.resolve(model).is_dir() else model
+
+
+def load_base(recipe: Recipe, head: str | None = None):
+    """(model, tokenizer) in 4 bits or full precision, frozen; `head` `lm` keeps the output layer.
+
+    No remote code and no pickles are loaded. Raises UserError when the model is neither a folder nor reachable.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers.utils import logging as transformers_logging
+
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    where = {"revision": recipe.revision or None, "trust_remote_code": False}
+    options: dict[str, Any] = {"dtype": env.compute_dtype(), "use_safetensors": True, "device_map": {"": env.device()}}
+    if recipe.quantization == "nf4":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=env.compute_dtype(),
+            # A new head has no quantisation state: its first forward would fail in bitsandbytes.
+            llm_int8_skip_modules=["lm_head", "score", "classifier", "pooler"],
+        )
+    kind = AutoModelForCausalLM if (head or recipe.head) == "lm" else AutoModel
+    path = model_path(recipe.model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **where)
+        model = kind.from_pretrained(path, **where, **options)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model {recipe.model!r} could not be loaded: it is neither a folder with config.json, tokenizer and "
+            f"safetensors, nor a hub id that can be reached ({str(error).splitlines()[0][:160]})."
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    for module in model.modules():
+        # On a CPU with AVX512-BF16 the first scoring pass would repack the weights for a kernel that has no gradient:
+        # later training would silently get wrong gradients through it (bitsandbytes 0.50), and it is no faster.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+    model.requires_grad_(False)
+    return model, tokenizer
+
+
+def attach(model, recipe: Recipe):
+    """`model` with fresh float32 LoRA adapters on all linear layers.
+
+    Done by hand rather than with `prepare_model_for_kbit_training`, which copies embeddings and output layer to
+    float32 too: 2.5 GB for a vocabulary of 152,000.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    if recipe.bidirectional:
+        model.config.is_causal = False
+    for name, module in model.named_modules():
+        if recipe.bidirectional and hasattr(module, "is_causal"):
+            module.is_causal = False
+        if "norm" in name.lower().rpartition(".")[2]:
+            module.float()
+    if env.device() == "cuda":
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    config = LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules="all-linear",
+        exclude_modules=[n for n, _ in model.named_modules() if "pooler" in n] or None,
+        task_type="CAUSAL_LM" if recipe.head == "lm" else "FEATURE_EXTRACTION",
+    )
+    model = get_peft_model(model, config, autocast_adapter_dtype=True)
+    return model
+
+
+# --- the learner -----------------------------------------------------------------------------------------------------
+
+
+class QLoRA:
+    """A learner with the four verbs `fit`, `predict_proba`, `embed`, `generate` over one quantised base."""
+
+    def __init__(self, task: Task, recipe: Recipe, seed: int = 0):
+        self.task, self.recipe, self.seed, self.temperature = task, recipe, seed, 1.0
+        model, self.tokenizer = load_base(recipe)
+        self.model = attach(model, recipe)
+        self.module: nn.Module | None = None  # the trained head over self.model
+
+    # training --------------------------------------------------------------------------------------------------------
+
+    def fit(self, records: list[dict], seed: int | None = None) -> dict[str, Any]:
+        """Train fresh adapters and head on labelled records; returns epochs run, held-out loss and temperature.
+
+        The same records and seed give the same weights. A part of the records (`recipe.holdout`) is kept for early
+        stopping and for the temperature (Guo et al. 2017). Raises UserError with fewer than two classes.
+        """
+        seed = self.seed if seed is None else seed
+        classes = np.array(self.task.index([r["label"] for r in records]))
+        if len(set(classes)) < 2:
+            raise UserError("The labels so far are all of one class: label more rows before training.")
+        env.seed_everything(seed)
+        train, held = holdout(classes, self.recipe.holdout, seed)
+        self.temperature = 1.0
+        reset_adapters(self.model)
+        self.module = self._new_head(classes[train])
+        rows = [self._example(records[i]["text"], int(classes[i])) for i in range(len(records))]
+        report = self._train([rows[i] for i in train], [records[i]["text"] for i in held], classes[held], seed)
+        if len(held):
+            self.temperature = fit_temperature(self.logits([records[i]["text"] for i in held]), classes[held])
+        return report | {"temperature": self.temperature, "train_rows": len(train), "held_out_rows": len(held)}
+
+    def _new_head(self, classes: np.ndarray) -> nn.Module:
+        counts = np.bincount(classes, minlength=len(self.task.labels))
+        # Square root of the inverse frequency: the full inverse overshoots on a few dozen labels.
+        weights = (
+            np.sqrt(len(classes) / (len(counts) * np.maximum(counts, 1)))
+            if self.recipe.class_weights
+            else counts * 0 + 1
+        )
+        weights = torch.tensor(weights, dtype=torch.float32)
+        if self.recipe.head == "lm":
+            return LabelWords(self.model, weights)
+        return Classifier(self.model, len(self.task.labels), self.recipe.pooling, weights)
+
+    def _example(self, text: str, label: int) -> dict[str, Any]:
+        ids = self.encode([text])[0]
+        if self.recipe.head == "classifier":
+            return {"input_ids": ids, "label": label, "length": len(ids)}
+        word = self.label_tokens()[label]
+        return {
+            "input_ids": self.prefix_ids() + ids + word,
+            "label": label,
+            "completion": len(word),
+            "length": len(ids),
+        }
+
+    def _collate(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        left = self.recipe.head == "lm"
+        ids = [r["input_ids"] for r in rows]
+        batch = {
+            "input_ids": pad(ids, self.tokenizer.pad_token_id, left, 8),
+            "attention_mask": pad([[1] * len(s) for s in ids], 0, left, 8),
+        }
+        classes = torch.tensor([r["label"] for r in rows], device=env.device())
+        if not left:
+            return batch | {"labels": classes}
+        labels = [[-100] * (len(r["input_ids"]) - r["completion"]) + r["input_ids"][-r["completion"] :] for r in rows]
+        completion = torch.tensor([r["completion"] for r in rows], device=env.device())
+        return batch | {"labels": pad(labels, -100, True, 8), "completion": completion, "classes": classes}
+
+    def _train(self, rows: list[dict], held_texts: list[str], held: np.ndarray, seed: int) -> dict[str, Any]:
+        from transformers import PrinterCallback, Trainer, TrainingArguments
+
+        recipe, dtype = self.recipe, env.compute_dtype()
+        with tempfile.TemporaryDirectory() as folder:
+            arguments = TrainingArguments(
+                output_dir=folder,
+                num_train_epochs=recipe.epochs,
+                per_device_train_batch_size=recipe.batch_size,
+                gradient_accumulation_steps=recipe.accumulation,
+                learning_rate=recipe.learning_rate,
+                weight_decay=recipe.weight_decay,
+                warmup_steps=recipe.warmup,
+                lr_scheduler_type="cosine",
+                max_grad_norm=1.0,
+                optim="paged_adamw_8bit" if env.device() == "cuda" else "adamw_torch",
+                fp16=dtype == torch.float16,
+                bf16=dtype == torch.bfloat16,
+                use_cpu=env.device() == "cpu",
+                train_sampling_strategy="group_by_length",
+                remove_unused_columns=False,
+                dataloader_pin_memory=False,
+                save_strategy="no",
+                logging_strategy="no",
+                report_to=[],
+                disable_tqdm=True,
+                seed=seed,
+            )
+            watch = _watch(self, held_texts, held)
+            self.module.train()
+            trainer = Trainer(
+                self.module, arguments, data_collator=self._collate, train_dataset=rows, callbacks=[watch]
+            )
+            trainer.remove_callback(PrinterCallback)
+            trainer.train()
+        self.module.eval()
+        return watch.report()
+
+    # scoring ---------------------------------------------------------------------------------------------------------
+
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix, without its prefix."""
+        if self.recipe.head == "classifier":
+            return self.tokenizer(list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
+        suffix = self.tokenizer(self.task.suffix, add_special_tokens=False)["input_ids"]
+        room = max(1, self.recipe.max_length - len(suffix) - len(self.prefix_ids()))
+        ids = self.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=room)["input_ids"]
+        return [i + suffix for i in ids]
+
+    def prefix_ids(self) -> list[int]:
+        start = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        return start + self.tokenizer(self.task.prefix, add_special_tokens=False)["input_ids"]
+
+    def label_tokens(self) -> list[list[int]]:
+        words = [self.tokenizer(w, add_special_tokens=False)["input_ids"] for w in self.task.label_words]
+        if len({tuple(w) for w in words}) < len(words):
+            raise UserError("Two label_words give the same tokens in this model: choose words that differ.")
+        return words
+
+    def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Calibrated probabilities, float64 (texts, labels); the untrained base answers with its label words or evenly."""
+        return softmax(self.logits(texts) / self.temperature)
+
+    @torch.inference_mode()
+    def logits(self, texts: Sequence[str]) -> np.ndarray:
+        """Uncalibrated scores, float32 (texts, labels)."""
+        if not len(texts):
+            return np.zeros((0, len(self.task.labels)), np.float32)
+        self.model.eval()
+        if self.recipe.head == "lm":
+            return self._label_word_scores(texts)
+        if self.module is None:
+            return np.zeros((len(texts), len(self.task.labels)), np.float32)
+        self.module.eval()
+        return self._over_batches(texts, lambda ids, mask: self.module(ids, mask)["logits"])
+
+    @torch.inference_mode()
+    def score(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(probabilities, embeddings) of the texts; one pass gives both for the classifier head."""
+        if self.recipe.head == "lm" or self.module is None:
+            return self.predict_proba(texts), self.embed(texts)
+        self.module.eval()
+        classes = len(self.task.labels)
+
+        def both(ids, mask):
+            pooled = self.module.pooled(ids, mask)
+            return torch.cat([self.module.out(self.module.norm(pooled)), pooled], 1)
+
+        rows = self._over_batches(texts, both)
+        return softmax(rows[:, :classes] / self.temperature), rows[:, classes:]
+
+    def _over_batches(self, texts: Sequence[str], function) -> np.ndarray:
+        ids = self.encode(texts)
+        rows: list[np.ndarray | None] = [None] * len(ids)
+        for batch in token_batches([len(i) for i in ids], self.recipe.token_budget):
+            tokens = pad([ids[i] for i in batch], self.tokenizer.pad_token_id)
+            mask = pad([[1] * len(ids[i]) for i in batch], 0)
+            for i, row in zip(batch, function(tokens, mask).float().cpu().numpy(), strict=True):
+                rows[i] = row
+        return np.stack(rows)
+
+    def _label_word_scores(self, texts: Sequence[str]) -> np.ndarray:
+        """Log-probability of every label word after the prompt; the shared prefix runs through the model once."""
+        ids, words, prefix = self.encode(texts), self.label_tokens(), self.prefix_ids()
+        cache = (
+            self.model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1).past_key_values if prefix else None
+        )
+        scores = np.zeros((len(ids), len(words)), np.float32)
+        for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, len(prefix)):
+            scores[batch] = self._word_scores([ids[i] for i in batch], words, cache, len(prefix))
+        return scores
+
+    def _word_scores(self, ids: list[list[int]], words: list[list[int]], cache, shared: int) -> np.ndarray:
+        from transformers import DynamicCache
+
+        cache = DynamicCache() if cache is None else copy.deepcopy(cache)
+        if shared:
+            cache.batch_repeat_interleave(len(ids))
+        tokens = pad(ids, self.tokenizer.pad_token_id, left=True)
+        mask = pad([[1] * (shared + len(i)) for i in ids], 0, left=True)
+        if shared:  # the padding stands between the prefix and the text
+            mask = torch.cat([torch.ones_like(mask[:, :shared]), pad([[1] * len(i) for i in ids], 0, left=True)], 1)
+        where = positions(mask)
+        longest = max(map(len, words))
+        out = self.model(
+            input_ids=tokens,
+            attention_mask=mask,
+            position_ids=where[:, shared:],
+            past_key_values=cache,
+            use_cache=longest > 1,
+            logits_to_keep=1,
+        )
+        first = out.logits[:, -1].float().log_softmax(-1)
+        scores = torch.stack([first[:, w[0]] for w in words], 1)
+        for k, word in enumerate(words):
+            if len(word) > 1:
+                scores[:, k] += self._rest(word, mask, where[:, -1:], out.past_key_values)
+        return scores.cpu().numpy()
+
+    def _rest(self, word: list[int], mask, last, cache) -> torch.Tensor:
+        """Log-probability (batch,) of the second to last token of a label word, given its first."""
+        cache, rows, n = copy.deepcopy(cache), len(mask), len(word) - 1
+        steps = torch.arange(1, n + 1, device=mask.device)
+        out = self.model(
+            input_ids=torch.tensor([word[:-1]] * rows, device=mask.device),
+            attention_mask=torch.cat([mask, mask.new_ones(rows, n)], 1),
+            position_ids=last + steps,
+            past_key_values=cache,
+            logits_to_keep=n,
+        )
+        logp = out.logits.float().log_softmax(-1)
+        return logp.gather(2, torch.tensor([word[1:]] * rows, device=mask.device).unsqueeze(-1)).squeeze(-1).sum(1)
+
+    @torch.inference_mode()
+    def embed(self, texts: Sequence[str]) -> np.ndarray:
+        """Mean of the last hidden states, float32 (texts, hidden); of the adapted model once it is trained."""
+        self.model.eval()
+        inner = self.model.get_base_model()
+        body = getattr(inner, inner.base_model_prefix, inner) if self.recipe.head == "lm" else self.model
+
+        def states(ids, mask):
+            return pool(body(input_ids=ids, attention_mask=mask).last_hidden_state.float(), mask, "mean")
+
+        return self._over_batches(texts, states)
+
+    @torch.inference_mode()
+    def generate(self, prompts: Sequence[str], max_new_tokens: int = 64, **sampling: Any) -> list[str]:
+        """Continuations of the prompts, in length-sorted batches; raises UserError for the classifier head."""
+        if self.recipe.head != "lm":
+            raise UserError("A model with the classifier head cannot write: set head: lm in the profile.")
+        self.model.eval()
+        start = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        ids = [start + i for i in self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
+        texts = [""] * len(ids)
+        for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, max_new_tokens):
+            tokens = pad([ids[i] for i in batch], self.tokenizer.pad_token_id, left=True)
+            mask = pad([[1] * len(ids[i]) for i in batch], 0, left=True)
+            out = self.model.generate(
+                input_ids=tokens,
+                attention_mask=mask,
+                max_new_tokens=max_new_tokens,
+                pad_token_id=self.tokenizer.pad_token_id,
+                **({"do_sample": False} | sampling),
+            )
+            for i, row in zip(batch, out[:, tokens.shape[1] :], strict=True):
+                texts[i] = self.tokenizer.decode(row, skip_special_tokens=True)
+        return texts
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of the model: quantisation as it is, not as it was asked for."""
+        four_bit = sum(type(m).__name__ == "Linear4bit" for m in self.model.modules())
+        config = self.model.config
+        return {
+            "model": self.recipe.model,
+            "revision": getattr(config, "_commit_hash", None) or self.recipe.revision or "local folder",
+            "quantization": config.quantization_config.bnb_4bit_quant_type if four_bit else "none",
+            "double_quantization": bool(four_bit) and config.quantization_config.bnb_4bit_use_double_quant,
+            "four_bit_layers": four_bit,
+            "compute_dtype": str(env.compute_dtype()).removeprefix("torch."),
+            "trainable_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
+            "base_parameters": self.model.get_base_model().num_parameters(exclude_embeddings=False),
+        }
+
+    # keeping ---------------------------------------------------------------------------------------------------------
+
+    def save(self, folder: Path) -> Path:
+        """Write the adapter, the head and the recipe; the base stays where it is. Raises UserError before `fit`."""
+        from safetensors.torch import save_file
+
+        if self.module is None:
+            raise UserError("Nothing to save: the model has not been trained yet.")
+        folder.mkdir(parents=True, exist_ok=True)
+        self.model.save_pretrained(folder)
+        if self.recipe.head == "classifier":
+            save_file(head_state(self.module), folder / "head.safetensors")
+        facts = {
+            "temperature": self.temperature,
+            "seed": self.seed,
+            "recipe": asdict(self.recipe),
+            "task": asdict(self.task),
+        }
+        write_json(folder / "learner.json", facts)
+        return folder
+
+    @classmethod
+    def load(cls, folder: Path, **changes: Any) -> QLoRA:
+        """The saved learner over its base; `changes` replace recipe fields, such as `model` after a move."""
+        from peft import load_peft_weights, set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        if not (folder / "learner.json").exists():
+            raise UserError(f"{folder} holds no saved learner: run 03_active_learning first.")
+        facts = json.loads((folder / "learner.json").read_text(encoding="utf-8"))
+        task = Task(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["task"].items()})
+        learner = cls(task, replace(Recipe(**facts["recipe"]), **changes), facts["seed"])
+        set_peft_model_state_dict(learner.model, load_peft_weights(str(folder), device=env.device()))
+        learner.module = learner._new_head(np.arange(len(task.labels)))
+        if learner.recipe.head == "classifier":
+            learner.module.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
+        learner.temperature = facts["temperature"]
+        return learner
+
+
+def _watch(learner: QLoRA, texts: list[str], classes: np.ndarray):
+    """Trainer callback: keeps the weights that did best on held-out labels, and stops on lost or NaN gradients."""
+    from transformers import TrainerCallback
+
+    class Watch(TrainerCallback):
+        def __init__(self):
+            self.best, self.weights, self.waited, self.epochs, self.bad = float("inf"), None, 0, 0, 0
+
+        def on_epoch_end(self, args, state, control, **_):
+            self.epochs += 1
+            if not texts:
+                return
+            loss = nll(learner.logits(texts), classes)
+            learner.module.train()
+            if loss < self.best:
+                named = learner.module.named_parameters()
+                self.best, self.waited = loss, 0
+                self.weights = {n: p.detach().clone() for n, p in named if p.requires_grad}
+            else:
+                self.waited += 1
+                control.should_training_stop = bool(learner.recipe.patience) and self.waited >= learner.recipe.patience
+
+        def on_pre_optimizer_step(self, args, state, control, **_):
+            norm = sum(p.grad.float().abs().sum() for p in learner.module.parameters() if p.grad is not None)
+            self.bad = 0 if torch.isfinite(norm) else self.bad + 1
+            if self.bad >= 10:  # a gradient scaler skips a few steps by design
+                raise UserError(
+                    f"Ten gradients in a row are not finite under {(args.fp16 and 'float16') or 'float32'}: lower "
+                    f"learning_rate, or choose a model that is safe in half precision."
+                )
+
+        def on_train_end(self, args, state, control, **_):
+            if self.weights is not None:
+                learner.module.load_state_dict(self.weights, strict=False)
+
+        def report(self) -> dict[str, Any]:
+            return {"epochs": self.epochs, "held_out_loss": None if self.weights is None else self.best}
+
+    return Watch()
+
+
+def reset_adapters(model) -> None:
+    """Draw the LoRA weights anew: A at random, B zero, as at the start."""
+    from peft.tuners.lora import LoraLayer
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.reset_lora_parameters("default", True)
+
+
+# --- without training ------------------------------------------------------------------------------------------------
+
+
+def zero_shot(task: Task, recipe: Recipe, texts: Sequence[str]) -> np.ndarray:
+    """Probabilities (texts, labels) of the untuned base: label words for a decoder, nearest label name for an encoder."""
+    from transformers import AutoConfig
+
+    path = model_path(recipe.model)
+    names = AutoConfig.from_pretrained(path, revision=recipe.revision or None).architectures or [""]
+    if "CausalLM" in names[0]:
+        return QLoRA(task, replace(recipe, head="lm", bidirectional=False)).predict_proba(texts)
+    learner = QLoRA(task, replace(recipe, head="classifier"))
+    rows, words = (_unit(learner.embed(t)) for t in (texts, [w.strip() for w in task.label_words]))
+    return softmax(20.0 * rows @ words.T)
+
+
+def _unit(rows: np.ndarray) -> np.ndarray:
+    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+def check_nf4() -> str:
+    """Whether a 4-bit layer runs forward and backward here, in one sentence."""
+    try:
+        from bitsandbytes.nn import Linear4bit
+
+        layer = Linear4bit(64, 64, bias=False, compute_dtype=env.compute_dtype(), quant_type="nf4").to(env.device())
+        rows = torch.ones(2, 64, device=env.device(), dtype=env.compute_dtype(), requires_grad=True)
+        layer(rows).sum().backward()
+        return f"works ({type(layer.weight).__name__}, gradient {'finite' if rows.grad.isfinite().all() else 'NOT finite'})"
+    except Exception as error:  # any failure is the answer
+        return f"does not work here: {error}"

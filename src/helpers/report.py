@@ -1,0 +1,89 @@
+"""The self-contained HTML report of an evaluation: one file, figures inside, every text escaped."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from pathlib import Path
+
+import jinja2
+import pandas as pd
+from markupsafe import Markup, escape
+
+from helpers.run import write_text
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ title }}</title><style>
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --line: #d8dee6; --page: #fff; --mark: #ffe08a; --head: #f4f6f9 }
+@media (prefers-color-scheme: dark) {
+  :root { --ink: #e6e9ee; --soft: #9aa5b4; --line: #38414d; --page: #161b22; --mark: #7a5c00; --head: #1f2630 } }
+body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 56rem; margin: 2rem auto; padding: 0 1rem }
+h1 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) } p.note { color: var(--soft) }
+.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0 }
+th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+th { background: var(--head) } td.n { text-align: right; font-variant-numeric: tabular-nums }
+td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 20rem } mark { background: var(--mark); color: inherit; border-radius: .2em }
+img { max-width: 100%; background: #fff; border-radius: .4rem; padding: .4rem } footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
+</style></head><body>
+<h1>{{ title }}</h1><p>{{ lead }}</p>
+{% for section in sections %}<h2>{{ section.heading }}</h2>
+{% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
+{% if section.table is not none %}<div class="wide">{{ table(section.table) }}</div>{% endif %}
+{% for picture in section.pictures %}<p><img alt="{{ section.heading }}" src="{{ embed(picture) }}"></p>{% endfor %}
+{% endfor %}<footer>{{ footer }}</footer></body></html>
+"""
+
+
+def section(heading: str, note: str = "", table: pd.DataFrame | None = None, pictures: Sequence[Path] = ()) -> dict:
+    return {"heading": heading, "note": note, "table": table, "pictures": pictures}
+
+
+def write(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
+    """Render and save the page."""
+    environment = jinja2.Environment(autoescape=True)
+    environment.globals |= {"table": _table, "embed": _embed}
+    return write_text(
+        path, environment.from_string(PAGE).render(title=title, lead=lead, sections=sections, footer=footer)
+    )
+
+
+def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:
+    """The text escaped, with the character spans in <mark>; overlapping spans are joined."""
+    out, at = Markup(""), 0
+    for start, end in sorted(map(tuple, spans)):
+        start = max(start, at)
+        if start < end <= len(text):
+            out += escape(text[at:start]) + Markup("<mark>") + escape(text[start:end]) + Markup("</mark>")
+            at = end
+    return out + escape(text[at:])
+
+
+def as_html(table: pd.DataFrame):
+    """The table for a notebook cell, texts escaped and wrapped."""
+    from IPython.display import HTML
+
+    return HTML(
+        f"<style>td.text {{ white-space: pre-wrap; text-align: left; max-width: 40rem }}</style>{_table(table)}"
+    )
+
+
+def _embed(picture: Path) -> str:
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+
+
+def _table(table: pd.DataFrame) -> Markup:
+    head = Markup("").join(Markup("<th>{}</th>").format(str(c).replace("_", " ")) for c in table.columns)
+    rows = [
+        Markup("<tr>") + Markup("").join(map(_cell, row)) + Markup("</tr>") for row in table.itertuples(index=False)
+    ]
+    return Markup("<table><tr>") + head + Markup("</tr>") + Markup("").join(rows) + Markup("</table>")
+
+
+def _cell(value: object) -> Markup:
+    if isinstance(value, float):
+        return Markup('<td class="n">{}</td>').format("–" if pd.isna(value) else f"{value:.3f}")
+    if isinstance(value, int):
+        return Markup('<td class="n">{:,}</td>').format(value)
+    long = isinstance(value, Markup) or len(str(value)) > 60
+    return Markup('<td class="text">{}</td>' if long else "<td>{}</td>").format(value)
