@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import fcntl
 import json
 import logging
 import os
@@ -53,9 +51,9 @@ def run_command(
     for stage, values in per_stage.items():  # every stage is checked before the first kernel starts
         run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / run.STAGES[stage], values)
     folder = run.run_folder(params["task"], params["run_id"])
-    with locked(folder):
-        for stage, values in per_stage.items():
-            execute(stage, values, folder / run.STAGES[stage])
+    run.hold(folder, patience=0)  # two `ambo run` of one run id would write into the same files
+    for stage, values in per_stage.items():
+        execute(stage, values, folder / run.STAGES[stage])
     show_results(folder)
 
 
@@ -110,20 +108,6 @@ def defaults(stage: str) -> dict[str, Any]:
 def stage_parameters(stage: str, params: dict[str, Any]) -> dict[str, Any]:
     """The parameters one notebook takes, defaults filled in."""
     return {name: run.check_type(name, params.get(name, value), value) for name, value in defaults(stage).items()}
-
-
-@contextlib.contextmanager
-def locked(folder: Path):
-    """Hold the run: a second `ambo run` of the same run id would write into the same files."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UserError(
-                f"{folder} is in use by another `ambo run`: wait for it, or choose another --run-id."
-            ) from None
-        yield
 
 
 def execute(stage: str, params: dict[str, Any], folder: Path) -> None:

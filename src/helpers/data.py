@@ -52,9 +52,9 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
     `sample` is the number of generated rows, for the embedded set only. Raises UserError naming the file and the row.
     """
     if path == EMBEDDED:
-        from helpers import job_ads
+        from helpers import embedded
 
-        return job_ads.embedded(sample, seed)
+        return embedded.table(sample, seed)
     file = env.resolve(path)
     if file.is_dir():
         table = _read_folder(file, text_column)
@@ -211,6 +211,9 @@ def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.8) -> np.nd
     """Group number of every text; texts whose word-trigram Jaccard similarity is about `threshold` share one (MinHash LSH)."""
     from datasketch import MinHash, MinHashLSH
 
+    if not 0.3 <= threshold <= 0.95:
+        raise UserError(f"Parameter near_duplicate={threshold!r} must lie between 0.3 and 0.95.")
+
     signatures = MinHash.bulk([_shingles(t) for t in texts], num_perm=64, seed=1)
     index = MinHashLSH(threshold=threshold, num_perm=64)
     parent = list(range(len(texts)))
@@ -320,11 +323,11 @@ def summary(name: str, rows: list[dict], task) -> dict:
 
 
 def balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) -> pd.DataFrame:
-    """Share of every group value in pool and seed, commonest first: columns group, value, pool, seed, seed_rows."""
+    """Share of every group value in pool and seed, commonest first: columns column, value, pool, seed, seed_rows."""
     rows = []
     for column in columns:
         in_pool, in_seed = Counter(r[column] for r in pool), Counter(r[column] for r in seed)
         for value, count in in_pool.most_common():
             shares = (count / len(pool), in_seed[value] / max(1, len(seed)))
             rows.append((column, value or "(none)", *shares, in_seed[value]))
-    return pd.DataFrame(rows, columns=["group", "value", "pool", "seed", "seed_rows"])
+    return pd.DataFrame(rows, columns=["column", "value", "pool", "seed", "seed_rows"])

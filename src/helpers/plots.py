@@ -41,12 +41,12 @@ def coverage(points: pd.DataFrame) -> Figure:
     return figure
 
 
-def balance(table: pd.DataFrame, group: str) -> Figure:
-    """Share of the rows in pool and seed by group value: columns group value, pool, seed."""
-    long = table.melt(id_vars=group, value_vars=["pool", "seed"], var_name="set", value_name="share")
-    figure, axis = plt.subplots(figsize=(7, 0.6 + 0.34 * len(table)))
-    sns.barplot(long, y=group, x="share", hue="set", ax=axis, palette=["0.7", sns.color_palette()[1]])
-    axis.set(xlabel="share of the rows", ylabel="", title=f"Pool and seed by {group.replace('_', ' ')}")
+def balance(table: pd.DataFrame, name: str) -> Figure:
+    """Share of the rows in pool and seed by group value: columns value, pool, seed."""
+    long = table.melt(id_vars="value", value_vars=["pool", "seed"], var_name="set", value_name="share")
+    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.36 * len(table)))
+    sns.barplot(long, y="value", x="share", hue="set", ax=axis, palette=["0.7", sns.color_palette()[1]])
+    axis.set(xlabel="share of the rows", ylabel="", title=f"Pool and seed by {name.replace('_', ' ')}")
     axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
     axis.legend(title="", loc="lower right")
     return figure

@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from helpers.run import write_json
 from helpers.task import Task
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks the old name
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports a missing optional CPU kernel at each start
 EMBEDDED = "embedded:italian_jobs"
 
@@ -425,7 +427,7 @@ class QLoRA:
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of the model: quantisation as it is, not as it was asked for."""
-        four_bit = sum(type(m).__name__ == "Linear4bit" for m in self.model.modules())
+        four_bit = sum(type(m).__module__.startswith("bitsandbytes") for m in self.model.modules())
         config = self.model.config
         return {
             "model": self.recipe.model,

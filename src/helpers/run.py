@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import fcntl
 import hashlib
 import importlib.metadata
 import json
@@ -188,8 +189,35 @@ class Run:
         )
 
     def close(self, status: str = "success") -> None:
-        """Write the final manifest; `status` is `success` or `awaiting_labels`."""
+        """Write the final manifest and let the folder go; `status` is `success` or `awaiting_labels`."""
         self.save_manifest(status)
+        if lock := _locks.pop(self.folder, None):
+            lock.close()
+
+
+_locks: dict[Path, Any] = {}
+
+
+def hold(folder: Path, patience: float = 10.0) -> None:
+    """Keep other processes out of `folder` until this one ends or closes the run; raises UserError when it is taken.
+
+    The kernel of a killed run lives on for a moment, hence the patience (seconds).
+    """
+    if folder in _locks:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    lock, until = (folder / ".lock").open("w"), time.time() + patience
+    while True:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except OSError:
+            if time.time() > until:
+                raise UserError(
+                    f"{folder} is in use by another process: wait for it, shut its kernel down, or choose another run_id."
+                ) from None
+            time.sleep(0.2)
+    _locks[folder] = lock
 
 
 def open_run(stage: str, values: dict[str, Any]) -> Run:
@@ -202,7 +230,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     params = {name: check_type(name, values.get(name, default), default) for name, default in defaults.items()}
     folder = run_folder(params["task"], params["run_id"]) / stage
     refuse_other_parameters(folder, params)
-    folder.mkdir(parents=True, exist_ok=True)
+    hold(folder)
     env.seed_everything(params["seed"])
     run = Run(stage, params, folder)
     run.save_manifest("running")

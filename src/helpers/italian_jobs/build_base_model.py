@@ -17,11 +17,11 @@ import time
 from pathlib import Path
 
 import torch
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from helpers import job_ads
+from helpers import embedded, italian, job_ads
 from helpers.run import sha256, write_text
 
 HERE = Path(__file__).parent
@@ -31,6 +31,13 @@ ENDINGS = "aeioàèéìòùəAEIO"
 PIECES = (
     rf" ?\p{{L}}{{2,}}(?=[{ENDINGS}](?!\p{{L}}))|[{ENDINGS}](?!\p{{L}})| ?\p{{L}}+|\p{{N}}| ?[^\s\p{{L}}\p{{N}}]+|\s+"
 )
+VARIANTS = [
+    (0.12, lambda text: italian.swap(text, "feminine")),
+    (0.08, lambda text: italian.swap(text, "masculine")),
+    (0.12, italian.neutralise),
+    (0.04, str.upper),
+    (0.04, str.lower),
+]
 
 
 def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -49,6 +56,7 @@ def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFas
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
         pad_token="<pad>",
@@ -61,32 +69,42 @@ def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFas
 
 
 def corpus(generated: int, copies: int, rng: random.Random) -> list[str]:
-    """Pool texts, the written ones `copies` times; some in capitals, some lower-cased, as ads are."""
+    """Pool texts, the written ones `copies` times: most as they are, some with their gendered words in the other gender
+    or in double forms (so that the model meets every form of a word in a true sentence), some in capitals."""
 
     def vary(text: str) -> str:
         draw = rng.random()
-        return text.upper() if draw < 0.04 else text.lower() if draw < 0.10 else text
+        for share, change in VARIANTS:
+            if draw < share:
+                return change(text)
+            draw -= share
+        return text
 
     texts = [row["text"] for row in job_ads.generate(generated, seed=0)]
-    texts += [vary(row["text"]) for row in job_ads.written() for _ in range(copies)]
+    texts += [vary(row["text"]) for row in embedded.written() for _ in range(copies)]
     rng.shuffle(texts)
     return texts
 
 
 def batches(sequences: list[list[int]], tokens: int, limit: int, rng: random.Random):
-    """Batches of sequences of similar length, about `tokens` each, a random window of those over `limit`; one epoch."""
-    crop = [s if len(s) <= limit else s[(k := rng.randrange(len(s) - limit)) : k + limit] for s in sequences]
-    crop.sort(key=lambda s: len(s) + rng.random() * 8)
-    groups, group = [], []
-    for sequence in crop:
-        if group and len(sequence) * (len(group) + 1) > tokens:
-            groups.append(group)
-            group = []
-        group.append(sequence)
-    groups.append(group)
+    """Batches of about `tokens` tokens, of sequences of similar length, a random window of those over `limit`; one epoch.
+
+    Widths are multiples of 32 and every width has its own number of rows, so that few shapes occur: on a CPU each new
+    shape costs the compilation of its kernels.
+    """
+    by_width: dict[int, list[list[int]]] = {}
+    for s in sequences:
+        if len(s) > limit:
+            start = rng.randrange(len(s) - limit + 1)
+            s = s[start : start + limit]
+        by_width.setdefault(-(-len(s) // 32) * 32, []).append(s)
+    groups = []
+    for width, members in by_width.items():
+        rng.shuffle(members)
+        rows = tokens // width
+        groups += [(width, members[i : i + rows]) for i in range(0, len(members) - rows + 1, rows)]
     rng.shuffle(groups)
-    for group in groups:
-        width = max(map(len, group))
+    for width, group in groups:
         yield torch.tensor([s + [0] * (width - len(s)) for s in group])
 
 
@@ -161,7 +179,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=50.0)
     parser.add_argument("--generated", type=int, default=50_000)
-    parser.add_argument("--copies", type=int, default=10, help="how often each written row stands in the corpus")
+    parser.add_argument("--copies", type=int, default=20, help="how often each written row stands in the corpus")
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--hidden", type=int, default=224)
     parser.add_argument("--layers", type=int, default=6)
@@ -188,10 +206,12 @@ def main() -> None:
         eos_token_id=2,
     )
     model = LlamaForCausalLM(config)
+    model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass takes twice the time
     print(f"{len(texts)} texts, {model.num_parameters() / 1e6:.2f} M parameters", flush=True)
     figures = train(model, tokenizer, texts, args, rng)
     set_direction(model, True)
     del model.config.is_causal
+    model.set_attn_implementation("sdpa")
     model.to(torch.float16).save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
     figures |= {"texts": len(texts), "parameters": model.num_parameters(), "minutes": args.minutes}

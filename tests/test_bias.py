@@ -1,0 +1,67 @@
+"""Scores, groups, flips, calibration: against values worked out by hand."""
+
+import numpy as np
+import pytest
+
+from helpers import bias, english, textstats
+from helpers.report import highlight
+
+TRUTH = np.array([0, 0, 0, 1, 1, 1, 1, 0])
+ANSWER = np.array([0, 0, 1, 1, 1, 0, 1, 0])
+
+
+def test_macro_f1_and_its_interval():
+    assert bias.macro_f1(TRUTH, ANSWER) == pytest.approx(0.75)
+    low, high = bias.interval(bias.macro_f1, TRUTH, ANSWER, draws=400)
+    assert low < 0.75 <= high <= 1
+
+
+def test_a_paired_difference_with_itself_is_zero():
+    assert bias.paired_difference(TRUTH, ANSWER, ANSWER, 50) == {"difference": 0.0, "low": 0.0, "high": 0.0}
+
+
+def test_by_group_counts_rates_and_worst_first(task):
+    groups = ["a", "a", "a", "a", "b", "b", "b", ""]
+    table = bias.by_group(TRUTH, ANSWER, groups, task).set_index("group")
+    assert table.index[0] == "b" and table["count"].to_dict() == {"a": 4, "b": 3, "(none)": 1}
+    assert table.loc["a", "false_positive_rate"] == pytest.approx(1 / 3)
+    assert table.loc["b", "false_negative_rate"] == pytest.approx(1 / 3)
+    assert np.isnan(table.loc["b", "false_positive_rate"])  # no negative row: no rate
+    gaps = bias.gaps(table.reset_index(), smallest=3)
+    assert gaps["worst_group"] == "b" and gaps["accuracy_difference"] == pytest.approx(0.75 - 2 / 3)
+
+
+def test_flip_rate_counts_changed_answers():
+    predict = lambda texts: np.array([int("she" in t) for t in texts])  # noqa: E731
+    rates = bias.flip_rates(predict, ["he is", "it is"], [["she is"], []])
+    assert rates["pairs"] == 1 and rates["flip_rate"] == 1.0
+    assert np.isnan(bias.flip_rates(predict, ["it is"], [[]])["flip_rate"])
+
+
+def test_calibration_error_of_known_confidence():
+    probabilities = np.tile([0.2, 0.8], (10, 1))
+    table, error = bias.calibration(np.array([1] * 6 + [0] * 4), probabilities)
+    assert len(table) == 1 and table["count"].sum() == 10 and error == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("text", "swapped"),
+    [
+        ("He told her that his car is HERS.", "She told him that her car is HIS."),
+        ("I saw her and him", "I saw him and her"),
+        ("Women are people.", "Men are people."),
+        ("The theme of this", "The theme of this"),
+    ],
+)
+def test_english_swap(text, swapped):
+    assert english.swap(text) == swapped
+
+
+def test_diversity_is_comparable_over_sizes():
+    assert textstats.distinct_n(["a b a b"], 2) == pytest.approx(2 / 3)
+    assert textstats.distinct_n(["a b c"] * 100, 1, tokens=3) == 1.0
+    assert np.isnan(textstats.distinct_n([], 1))
+
+
+def test_highlight_escapes_everything_around_and_inside_the_spans():
+    assert highlight("<b>ok</b> & no", [[3, 5], [4, 9]]) == "&lt;b&gt;<mark>ok</mark><mark>&lt;/b&gt;</mark> &amp; no"

@@ -1,0 +1,166 @@
+"""Reading, records, duplicates, splits: what comes in unharmed and what is refused in one sentence."""
+
+import json
+
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers import data
+from helpers.env import UserError
+
+PARAMS = {
+    "task": "t",
+    "text_column": "text",
+    "label_column": "label",
+    "labels": [],
+    "group_columns": [],
+    "split_column": "",
+}
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'text,label\n"one, two",x\nthree,y\n'),
+        ("a.tsv", "text\tlabel\none, two\tx\nthree\ty\n"),
+        ("a.jsonl", '{"text": "one, two", "label": "x"}\n\n{"text": "three", "label": "y"}\n'),
+    ],
+)
+def test_the_same_rows_from_every_format(tmp_path, name, content):
+    table = data.read_table(write(tmp_path / name, content), "text")
+    assert table[["text", "label"]].to_dict("records") == [
+        {"text": "one, two", "label": "x"},
+        {"text": "three", "label": "y"},
+    ]
+
+
+def test_parquet_and_folder(tmp_path):
+    pd.DataFrame({"text": ["a b"], "label": ["x"]}).to_parquet(tmp_path / "a.parquet")
+    assert data.read_table(str(tmp_path / "a.parquet"), "text").text.tolist() == ["a b"]
+    (tmp_path / "texts").mkdir()
+    write(tmp_path / "texts" / "1.txt", "first\ntext")
+    assert data.read_table(str(tmp_path / "texts"), "text").text.tolist() == ["first\ntext"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"text,label\nfine,x\ncaf\xe9,y\n", "line 3: not UTF-8"),
+        ("a.jsonl", '{"text": "a"}\n{"text": \n', "line 2: not valid JSON"),
+        ("a.jsonl", '["text"]\n', "line 1: a JSON object is expected"),
+        ("a.csv", "", "is empty"),
+        ("a.csv", "text,label\n", "has no rows"),
+        ("a.csv", "body,label\na,b\n", "no column 'text': set text_column to one of body, label"),
+        ("a.csv", 'text,label\n"open,x\n', "could not be read as csv"),
+        ("a.xlsx", "x", "ends in '.xlsx'"),
+    ],
+)
+def test_bad_files_are_named_with_the_row(tmp_path, name, content, words):
+    with pytest.raises(UserError, match=words) as caught:
+        data.read_table(write(tmp_path / name, content), "text")
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_file_and_empty_folder(tmp_path):
+    with pytest.raises(UserError, match="not a file or folder"):
+        data.read_table(str(tmp_path / "none.csv"), "text")
+    with pytest.raises(UserError, match=r"no \.txt files"):
+        data.read_table(str(tmp_path), "text")
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "words"),
+    [
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "x"}], {}, "fewer than two classes"),
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "z"}], {"labels": ["x", "y"]}, "Row 3: label 'z'"),
+        ([{"text": "a", "label": "x"}], {"label_column": "gold"}, "Column 'gold' is missing"),
+        ([{"text": "a", "label": "x"}], {"group_columns": ["sex"]}, "Column 'sex' is missing"),
+        ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),
+    ],
+)
+def test_bad_tables(rows, change, words):
+    with pytest.raises(UserError, match=words):
+        data.to_records(pd.DataFrame(rows), PARAMS | change)
+
+
+ODD = ["x" * 100_000, "🧑🏽‍🍳 pane", "שלום עולם", "a\u0007b\u200fc\u2028d", "<b>sì</b>", '"quoted", cell', "a\nb"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_odd_texts_pass_through_unharmed(tmp_path, suffix):
+    table = pd.DataFrame({"text": ODD, "label": ["x", "y"] * 3 + ["x"]})
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".csv":
+        table.to_csv(path, index=False)
+    elif suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in table.to_dict("records")))
+    records = data.to_records(data.read_table(str(path), "text"), PARAMS)
+    assert [r["text"] for r in records] == ODD
+
+
+def test_a_lone_surrogate_can_be_saved():
+    data.clean("a\ud800b").encode()
+
+
+def test_duplicate_ids_keep_the_commonest_label():
+    rows = [{"id": "1", "text": "A b", "label": label} for label in ("x", "y", "y")]
+    assert data.drop_exact_duplicates(rows) == [{"id": "1", "text": "A b", "label": "y"}]
+
+
+def test_ids_ignore_case_and_punctuation_but_not_the_task():
+    assert data.record_id("t", "Cercasi  BARISTA!") == data.record_id("t", "cercasi barista")
+    assert data.record_id("t", "cercasi barista") != data.record_id("u", "cercasi barista")
+    assert data.record_id("t", "!!!") != data.record_id("t", "???")
+
+
+LONG = "cerchiamo una persona con esperienza nella vendita di scarpe e borse per il negozio di Parma centro"
+
+
+def test_near_duplicates_share_a_group():
+    groups = data.near_duplicate_groups([LONG, LONG + " storico", "tutt'altra frase sul forno a legna del paese", "x"])
+    assert groups[0] == groups[1] and len(set(groups)) == 3
+
+
+def test_splits_keep_groups_and_parents_whole():
+    rows = [{"id": str(i), "text": f"{LONG} {i % 3 * 'abc '}", "split": ""} for i in range(4)]
+    rows += [{"id": f"u{i}", "text": " ".join(f"w{i}x{k}" for k in range(12)), "split": ""} for i in range(40)]
+    rows.append({"id": "child", "text": "una riga sintetica qualunque", "split": "", "parent_id": "u0"})
+    groups = data.link_parents(rows, data.near_duplicate_groups([r["text"] for r in rows], 0.6))
+    split = data.split_by_group(rows, groups, {"test": 10, "validation": 8}, seed=1)
+    where = {r["id"]: r["split"] for r in split}
+    assert len({where[str(i)] for i in range(4)}) == 1
+    assert where["child"] == where["u0"]
+    assert sum(v == "test" for v in where.values()) == 10 and sum(v == "validation" for v in where.values()) == 8
+
+
+def test_a_pool_row_that_resembles_a_test_row_leaves():
+    rows = [
+        {"id": "t", "text": LONG, "split": "test"},
+        {"id": "p", "text": LONG + " storico", "split": "pool"},
+        {"id": "q", "text": "niente a che vedere con il resto della raccolta", "split": "pool"},
+    ]
+    split = data.split_by_group(
+        rows, data.near_duplicate_groups([r["text"] for r in rows]), {"test": 0, "validation": 0}
+    )
+    assert [r["id"] for r in split] == ["t", "q"]
+    assert [r["id"] for r in data.leaks(rows[1:], rows[:1])] == ["p"]
+
+
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=12), st.integers(0, 5))
+def test_split_never_loses_or_doubles_a_row_without_evaluation_overlap(texts, seed):
+    rows = [{"id": str(i), "text": t, "split": ""} for i, t in enumerate(texts)]
+    groups = data.near_duplicate_groups(texts)
+    split = data.split_by_group(rows, groups, {"test": 2, "validation": 1}, seed)
+    assert [r["id"] for r in split] == [r["id"] for r in rows]
+    sides = {}
+    for row, group in zip(split, groups, strict=True):
+        assert sides.setdefault(group, row["split"]) == row["split"]

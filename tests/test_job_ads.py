@@ -1,0 +1,160 @@
+import re
+from collections import Counter
+
+import pytest
+
+from helpers import job_ads
+
+# stems of the occupations kept for the held-out test; "ottico" only as a trade
+HELD_OUT = (
+    r"\b(apicolt|bibliotecari|croupier|dietist|enolog|fabbr[oiae]\b|fiorai|fisioterapist|geometr[aie]\b"
+    r"|gruist|guid[ae] turistic|interpret[ei]\b|istruttor\w+ di nuoto|liutai|ottic[oihe]+\b"
+    r"|ostetric|pasticcier|podolog|restaurat|sommelier|stilist|tappezzier|traduttor|traduttric|veterinari)"
+)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return list(job_ads.generate(8000, seed=7))
+
+
+def test_rows_depend_on_the_seed_alone():
+    assert list(job_ads.generate(50, seed=3)) == list(job_ads.generate(50, seed=3))
+    assert list(job_ads.generate(50, seed=3)) != list(job_ads.generate(50, seed=4))
+
+
+def test_a_shorter_generation_is_a_prefix_of_a_longer_one():
+    assert list(job_ads.generate(300, seed=1))[:100] == list(job_ads.generate(100, seed=1))
+
+
+def test_texts_are_distinct_and_of_the_promised_lengths(rows):
+    lengths = [len(row["text"]) for row in rows]
+    assert len({row["text"] for row in rows}) == len(rows)
+    assert min(lengths) >= 30 and max(lengths) <= 1200
+
+
+def test_label_category_and_spans_agree(rows):
+    for row in rows:
+        inclusive = row["category"] in ("inclusive", "lawful_exception")
+        assert (row["label"] == "inclusive") == inclusive == (not row["spans"])
+        for start, end in row["spans"]:
+            assert row["text"][start:end].strip()
+        assert row["spans"] == sorted(row["spans"])
+
+
+def test_no_slot_or_mark_is_left_in_a_text(rows):
+    for row in rows:
+        assert not re.search(r"[{}|]{1}[a-z_]+[{}|]|\[\[|\]\]|[\ue000-\ue003]", row["text"]), row["text"]
+
+
+def test_both_labels_and_every_category_occur(rows):
+    labels = Counter(row["label"] for row in rows)
+    assert 0.4 < labels["inclusive"] / len(rows) < 0.6
+    assert len({row["category"] for row in rows}) == 11
+    assert {row["gender_form"] for row in rows} == {
+        "masculine",
+        "feminine",
+        "double",
+        "neutral",
+        "symbol",
+        "none",
+    }
+
+
+def test_every_occupation_but_the_held_out_is_reached(rows):
+    lemmas = {job["lemma"] for job in job_ads.library()["jobs"]}
+    assert {row["occupation"] for row in rows} == lemmas | {""}
+    for row in rows:
+        assert not re.search(HELD_OUT, row["text"], re.IGNORECASE), row["text"]
+
+
+@pytest.mark.parametrize(
+    ("noun", "article", "gender", "expected"),
+    [
+        ("stagista", "il", "masculine", "lo stagista"),
+        ("stagista", "il", "feminine", "la stagista"),
+        ("operatore", "il", "masculine", "l'operatore"),
+        ("addetta", "un", "feminine", "un'addetta"),
+        ("addetto", "un", "masculine", "un addetto"),
+        ("psicologo", "un", "masculine", "uno psicologo"),
+        ("segretaria", "un", "feminine", "una segretaria"),
+        ("sales manager", "un", "masculine", "un sales manager"),
+        ("specialisti", "i", "masculine", "gli specialisti"),
+        ("operatrici", "dei", "feminine", "delle operatrici"),
+        ("operatori", "ai", "masculine", "agli operatori"),
+        ("chef", "del", "masculine", "dello chef"),
+        ("cuoco", "del", "masculine", "del cuoco"),
+        ("infermiera", "al", "feminine", "all'infermiera"),
+        ("infermiere", "i", "feminine", "le infermiere"),
+        ("cuochi", "dei", "masculine", "dei cuochi"),
+        ("HR manager", "il", "masculine", "l'HR manager"),
+    ],
+)
+def test_articles(noun, article, gender, expected):
+    assert job_ads.articled(noun, article, gender) == expected
+
+
+def test_an_unknown_article_is_refused():
+    with pytest.raises(KeyError):
+        job_ads.articled("cuoco", "presso", "masculine")
+
+
+def test_pairs_say_the_common_words_once():
+    assert (
+        job_ads.paired("operatrici di macchina", "operatori di macchina", "e")
+        == "operatrici e operatori di macchina"
+    )
+    assert job_ads.paired("una cuoca", "un cuoco", "o") == "una cuoca o un cuoco"
+
+
+def test_agreement_of_participles():
+    assert job_ads.agreeing("inserito")["double"] == "inserito/a"
+    assert job_ads.agreeing("idonei")["feminine"] == "idonee"
+    assert len(set(job_ads.agreeing("residenti").values())) == 1
+
+
+def test_an_epicene_occupation_carries_gender_in_the_article_only():
+    job = next(job for job in job_ads.library()["jobs"] if job["lemma"] == "autista")
+    assert not job_ads.gendered(job_ads.occupation(job, "", False, True))
+    assert not job_ads.gendered(job_ads.occupation(job, "il", False, True))  # l'autista
+    assert job_ads.gendered(job_ads.occupation(job, "un", False, True))  # un autista, un'autista
+
+
+def test_a_slip_is_one_place_in_an_otherwise_inclusive_text():
+    job = next(job for job in job_ads.library()["jobs"] if job["lemma"] == "magazziniere")
+    frame = "{Il occ} sarà {=inserito} nel team e {=seguito} {da_un_tutor}."
+    total = job_ads.gendered_slots(frame, job)
+    assert total == 4
+    for slip in (1, 2, 3):
+        rng = job_ads.random.Random(slip)
+        plan = job_ads.Plan("slip", "double", job, {}, rng, slip=slip)
+        _, spans = job_ads.unmarked(job_ads.realised(frame, plan))
+        assert len(spans) == 1
+
+
+def test_noise_leaves_marked_wording_alone():
+    marked = (
+        f"Per la nostra sede cerchiamo {job_ads.OPEN}il candidato{job_ads.CLOSE} ideale, per nuove sfide."
+    )
+    for seed in range(300):
+        text, spans = job_ads.unmarked(job_ads.noisy(marked, "shop", job_ads.random.Random(seed)))
+        assert [text[a:b].lower() for a, b in spans] == ["il candidato"]
+
+
+def test_every_frame_can_be_realised_for_every_kind_of_occupation():
+    kinds = [
+        job
+        for job in job_ads.library()["jobs"]
+        if job["lemma"] in ("cuoco", "autista", "chef", "direttore lavori")
+    ]
+    assert len(kinds) == 4
+    fills = [*job_ads.library()["fills"], "duties", "duty_list", *job_ads.library()["sectors"]["legale"]]
+    fill = re.compile(r"\{(" + "|".join(fills) + r")\}")
+    count = 0
+    for sections in job_ads.library()["frames"].values():
+        for frames in sections.values():
+            for frame in frames:
+                count += 1
+                for job in kinds:
+                    assert job_ads.gendered_slots(fill.sub("x", frame), job) >= 0
+    assert count >= 500

@@ -1,0 +1,151 @@
+"""The four notebooks through the real runner on a small table: a run, a second run, and a run killed half-way."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from helpers import run
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("project")
+    for name in ("notebooks", "params"):
+        (folder / name).symlink_to(ROOT / name)
+    more = [{**r, "text": f"{r['text']} Reply {k}."} for k in ("one", "two") for r in rows]
+    pd.DataFrame(more)[["text", "label", "group"]].to_csv(folder / "answers.csv", index=False)
+    return folder
+
+
+def command(project, model, run_id, *more):
+    settings = {
+        "data_path": "answers.csv",
+        "group_columns": "[group]",
+        "model": str(model),
+        "bidirectional": "false",
+        "epochs": "2",
+        "rounds": "3",
+        "batch_labels": "8",
+        "seed_size": "20",
+        "test_size": "60",
+        "validation_size": "30",
+        "bootstrap": "50",
+        "near_duplicate": "0.9",
+        "language": "en",
+    }
+    pairs = [word for key, value in settings.items() for word in ("-p", key, value)]
+    return [
+        sys.executable,
+        "-m",
+        "helpers.cli",
+        "run",
+        "--task",
+        "csv",
+        "--profile",
+        "demo",
+        "--run-id",
+        run_id,
+        *pairs,
+        *more,
+    ]
+
+
+def start(project, words):
+    return subprocess.Popen(
+        words,
+        env={**os.environ, "AMBO_ROOT": str(project)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(project, words):
+    process = start(project, words)
+    out, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    return out, err
+
+
+@pytest.fixture(scope="module")
+def undisturbed(project, tiny_llama):
+    out, err = finish(project, command(project, tiny_llama, "whole"))
+    return project / "outputs/csv/whole", out, err
+
+
+def test_a_run_leaves_manifests_that_chain_and_a_report(undisturbed):
+    folder, out, err = undisturbed
+    manifests = {s: run.read_manifest(folder / name) for s, name in run.STAGES.items()}
+    assert {m["status"] for m in manifests.values()} == {"success"}
+    assert manifests["03"]["quantization"] == "nf4" and manifests["03"]["four_bit_layers"] == 14
+    for later, earlier in (("02", "01"), ("03", "01"), ("04", "03")):
+        shared = manifests[later]["inputs"].keys() & manifests[earlier]["outputs"].keys()
+        assert shared and all(manifests[later]["inputs"][f] == manifests[earlier]["outputs"][f] for f in shared)
+    assert "QLoRA detector" in out and "report.html" in out and "Traceback" not in err and "Warning" not in err
+    page = (folder / "04_bias_evaluation/report.html").read_text()
+    assert "data:image/png;base64," in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_executed_notebooks_show_no_warning_and_no_error(undisturbed):
+    for path in undisturbed[0].glob("*/*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            for output in cell.get("outputs", []):
+                assert output.get("name") != "stderr", (path.name, output)
+                assert output["output_type"] != "error"
+
+
+def test_the_test_rows_were_seen_by_nothing(undisturbed):
+    folder = undisturbed[0]
+    read = lambda name: {r["id"] for r in run.read_jsonl(folder / name)}  # noqa: E731
+    test = read("01_seed_curation/test.jsonl")
+    assert len(test) == 60
+    for name in (
+        "01_seed_curation/seed.jsonl",
+        "01_seed_curation/pool.jsonl",
+        "02_synthetic_expansion/synthetic.jsonl",
+    ):
+        assert not test & read(name)
+    picks = {i for r in run.read_jsonl(folder / "03_active_learning/rounds.jsonl") for i in r["picks"]}
+    assert picks and not test & picks
+
+
+def test_a_second_run_skips_everything(project, tiny_llama, undisturbed):
+    before = {f: f.stat().st_mtime_ns for f in undisturbed[0].rglob("*") if f.is_file() and f.name != ".lock"}
+    out, _ = finish(project, command(project, tiny_llama, "whole"))
+    assert out.count("unchanged, skipped") == 4
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+
+
+def test_other_parameters_under_the_same_run_id_are_refused(project, tiny_llama, undisturbed):
+    process = start(project, command(project, tiny_llama, "whole", "-p", "seed", "99"))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "belongs to a run with seed=13, not 99" in err
+
+
+def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_llama, undisturbed):
+    words = command(project, tiny_llama, "killed")
+    process = start(project, words)
+    rounds = project / "outputs/csv/killed/03_active_learning/rounds.jsonl"
+    deadline = time.time() + 200
+    while not (rounds.exists() and len(rounds.read_text().splitlines()) >= 2):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = len(rounds.read_text().splitlines())
+    out, _ = finish(project, words)
+    assert out.count("unchanged, skipped") == 2 and done < 8
+    whole = run.read_jsonl(undisturbed[0] / "03_active_learning/rounds.jsonl")
+    again = run.read_jsonl(rounds)
+    strip = lambda history: [{k: v for k, v in r.items() if k != "seconds"} for r in history]  # noqa: E731
+    assert strip(again) == strip(whole) and len(again) == 8
+    headline = "04_bias_evaluation/headline.csv"
+    assert (project / "outputs/csv/killed" / headline).read_text() == (undisturbed[0] / headline).read_text()

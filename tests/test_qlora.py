@@ -1,0 +1,165 @@
+"""The 4-bit core on a real (tiny) checkpoint: true NF4, both heads, exact scores, only the adapter saved."""
+
+import numpy as np
+import pytest
+import torch
+
+from helpers import heads
+from helpers.env import UserError
+from helpers.qlora import QLoRA, Recipe, check_nf4, load_base, zero_shot
+
+FAST = {"epochs": 12, "learning_rate": 3e-3, "batch_size": 8, "lora_dropout": 0.0, "patience": 0}
+
+
+@pytest.fixture(params=["classifier", "lm"])
+def learner(request, task, tiny_llama):
+    return QLoRA(task, Recipe(model=str(tiny_llama), head=request.param, **FAST))
+
+
+def texts(rows):
+    return [r["text"] for r in rows]
+
+
+def test_the_base_is_nf4_with_double_quantisation_and_only_adapters_train(learner):
+    facts = learner.facts()
+    assert (facts["quantization"], facts["double_quantization"]) == ("nf4", True)
+    assert facts["four_bit_layers"] == 14  # seven linear layers in each of two blocks
+    trained = {n.split(".")[-3] for n, p in learner.model.named_parameters() if p.requires_grad}
+    assert trained == {"lora_A", "lora_B"}
+    assert {p.dtype for p in learner.model.parameters() if p.requires_grad} == {torch.float32}
+
+
+def test_it_learns_saves_only_the_adapter_and_reloads_with_equal_logits(learner, rows, tmp_path):
+    report = learner.fit(rows)
+    answers = learner.predict_proba(texts(rows)).argmax(1)
+    assert (answers == learner.task.index([r["label"] for r in rows])).mean() > 0.9
+    assert report["held_out_rows"] == 18 and report["epochs"] == 12
+    learner.save(tmp_path / "adapter")
+    size = sum(f.stat().st_size for f in (tmp_path / "adapter").rglob("*"))
+    base = learner.model.get_base_model().num_parameters() * 2
+    assert size < 3 * base and not (tmp_path / "adapter" / "model.safetensors").exists()
+    again = QLoRA.load(tmp_path / "adapter")
+    np.testing.assert_array_equal(again.logits(texts(rows)), learner.logits(texts(rows)))
+    assert again.temperature == learner.temperature
+
+
+def test_the_same_labels_and_seed_give_the_same_model_whatever_came_before(learner, rows):
+    learner.fit(rows[:40], seed=3)
+    first = learner.logits(texts(rows[:10]))
+    learner.fit(rows[40:90], seed=4)
+    learner.fit(rows[:40], seed=3)
+    np.testing.assert_array_equal(learner.logits(texts(rows[:10])), first)
+
+
+def test_scores_do_not_depend_on_the_company_a_text_keeps(learner, rows):
+    learner.fit(rows[:40])
+    mixed = [rows[0]["text"], "a", rows[1]["text"] * 4, rows[2]["text"]]
+    alone = np.concatenate([learner.logits([t]) for t in mixed])
+    np.testing.assert_allclose(learner.logits(mixed), alone, atol=1e-4)
+    probabilities, embeddings = learner.score(mixed)
+    np.testing.assert_allclose(probabilities, learner.predict_proba(mixed), atol=1e-6)
+    assert embeddings.shape == (4, 64) and np.isfinite(embeddings).all()
+
+
+def test_label_words_are_scored_exactly_with_the_prefix_computed_once(task, tiny_llama):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), head="lm"))
+    words = learner.label_tokens()
+    assert max(map(len, words)) > 1  # several tokens a label word
+    for text in ("kind", "a much longer and rather cruel answer was sent by mail"):
+        for k, word in enumerate(words):
+            ids = learner.prefix_ids() + learner.encode([text])[0]
+            with torch.no_grad():
+                logp = learner.model(torch.tensor([ids + word])).logits.float().log_softmax(-1)
+            expected = sum(logp[0, len(ids) + j - 1, token].item() for j, token in enumerate(word))
+            assert learner.logits([text, "other"])[0, k] == pytest.approx(expected, abs=1e-3)
+
+
+def test_training_after_scoring_has_true_gradients(task, tiny_llama, rows):
+    """On CPUs with AVX512-BF16, bitsandbytes repacks weights at the first scoring pass and then loses gradients."""
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), **FAST))
+    learner.embed(texts(rows[:4]))
+    learner.module = learner._new_head(np.array([0, 1]))
+    batch = learner._collate([learner._example(r["text"], i % 2) for i, r in enumerate(rows[:4])])
+    for name, p in learner.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(p, std=0.05)
+    learner.module.eval()
+    learner.module(**batch)["loss"].backward()
+    weight = next(p for n, p in learner.model.named_parameters() if "layers.0" in n and "lora_A" in n)
+    at, step = np.unravel_index(weight.grad.abs().argmax().item(), weight.shape), 1e-2
+    losses = []
+    for sign in (1, -1):
+        with torch.no_grad():
+            weight[at] += sign * step
+            losses.append(learner.module(**batch)["loss"].item())
+            weight[at] -= sign * step
+    assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(weight.grad[at].item(), rel=0.05)
+
+
+def test_long_odd_and_empty_texts(learner, rows):
+    learner.fit(rows[:40])
+    odd = ["x" * 100_000, "", "שלום 🧑🏽‍🍳", "a\u0000b"]
+    assert np.isfinite(learner.predict_proba(odd)).all() and learner.predict_proba([]).shape == (0, 2)
+
+
+def test_generation_continues_every_prompt_alike_alone_and_in_a_batch(task, tiny_llama):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), head="lm"))
+    prompts = ["The kind", "A rather long prompt about a mean answer", "x"]
+    assert learner.generate(prompts, 6) == [learner.generate([p], 6)[0] for p in prompts]
+    with pytest.raises(UserError, match="classifier head cannot write"):
+        QLoRA(task, Recipe(model=str(tiny_llama))).generate(prompts)
+
+
+def test_untuned_base_answers_with_probabilities(task, tiny_llama, rows):
+    answers = zero_shot(task, Recipe(model=str(tiny_llama)), texts(rows[:5]))
+    np.testing.assert_allclose(answers.sum(1), 1)
+
+
+def test_mistakes_are_told_in_a_sentence(task, tiny_llama, rows, tmp_path):
+    with pytest.raises(UserError, match=r"neither a folder with config\.json"):
+        load_base(Recipe(model=str(tmp_path / "nowhere")))
+    with pytest.raises(UserError, match="head='both' must be one of"):
+        Recipe.from_params({"head": "both"})
+    learner = QLoRA(task, Recipe(model=str(tiny_llama)))
+    with pytest.raises(UserError, match="all of one class"):
+        learner.fit([r for r in rows if r["label"] == "bad"])
+    with pytest.raises(UserError, match="not been trained"):
+        learner.save(tmp_path)
+    with pytest.raises(UserError, match="run 03_active_learning first"):
+        QLoRA.load(tmp_path)
+
+
+def test_bidirectional_reading_sees_what_follows(task, tiny_llama):
+    first_token = {}
+    for both_ways in (False, True):
+        learner = QLoRA(task, Recipe(model=str(tiny_llama), bidirectional=both_ways))
+        ids = heads.pad(learner.encode(["kind warm", "kind cold"]), 0)
+        with torch.no_grad():
+            states = learner.model(input_ids=ids, attention_mask=torch.ones_like(ids)).last_hidden_state
+        first_token[both_ways] = torch.allclose(states[0, 0], states[1, 0], atol=1e-5)
+    assert first_token == {False: True, True: False}
+
+
+def test_token_batches_hold_the_budget_and_every_text_once():
+    lengths = [5, 900, 3, 40, 41, 7]
+    batches = list(heads.token_batches(lengths, 100))
+    assert sorted(i for b in batches for i in b) == list(range(6))
+    assert all(len(b) == 1 or max(lengths[i] for i in b) * len(b) <= 100 for b in batches)
+
+
+def test_temperature_mends_overconfidence():
+    rng = np.random.default_rng(0)
+    classes = rng.integers(0, 2, 400)
+    logits = np.eye(2)[np.where(rng.random(400) < 0.75, classes, 1 - classes)] * 8  # 75 % right, 99.97 % sure
+    temperature = heads.fit_temperature(logits, classes)
+    assert heads.softmax(logits / temperature).max(1).mean() == pytest.approx(0.75, abs=0.02)
+
+
+def test_holdout_is_stratified_and_spares_small_classes():
+    train, held = heads.holdout(np.array([0] * 40 + [1] * 20), 0.2, 0)
+    assert len(held) == 12 and set(train) | set(held) == set(range(60)) and not set(train) & set(held)
+    assert len(heads.holdout(np.array([0] * 40 + [1] * 3), 0.2, 0)[1]) == 0
+
+
+def test_nf4_works_on_this_machine():
+    assert check_nf4().startswith("works")
