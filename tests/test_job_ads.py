@@ -1,9 +1,10 @@
+import random
 import re
 from collections import Counter
 
 import pytest
 
-from helpers import job_ads
+from helpers import ad_wording, job_ads
 
 # stems of the occupations kept for the held-out test; "ottico" only as a trade
 HELD_OUT = (
@@ -62,7 +63,7 @@ def test_both_labels_and_every_category_occur(rows):
 
 
 def test_every_occupation_but_the_held_out_is_reached(rows):
-    lemmas = {job["lemma"] for job in job_ads.library()["jobs"]}
+    lemmas = {job["lemma"] for job in ad_wording.library()["jobs"]}
     assert {row["occupation"] for row in rows} == lemmas | {""}
     for row in rows:
         assert not re.search(HELD_OUT, row["text"], re.IGNORECASE), row["text"]
@@ -91,70 +92,66 @@ def test_every_occupation_but_the_held_out_is_reached(rows):
     ],
 )
 def test_articles(noun, article, gender, expected):
-    assert job_ads.articled(noun, article, gender) == expected
+    assert ad_wording.articled(noun, article, gender) == expected
 
 
 def test_an_unknown_article_is_refused():
     with pytest.raises(KeyError):
-        job_ads.articled("cuoco", "presso", "masculine")
+        ad_wording.articled("cuoco", "presso", "masculine")
 
 
 def test_pairs_say_the_common_words_once():
     assert (
-        job_ads.paired("operatrici di macchina", "operatori di macchina", "e")
+        ad_wording.paired("operatrici di macchina", "operatori di macchina", "e")
         == "operatrici e operatori di macchina"
     )
-    assert job_ads.paired("una cuoca", "un cuoco", "o") == "una cuoca o un cuoco"
+    assert ad_wording.paired("una cuoca", "un cuoco", "o") == "una cuoca o un cuoco"
 
 
 def test_agreement_of_participles():
-    assert job_ads.agreeing("inserito")["double"] == "inserito/a"
-    assert job_ads.agreeing("idonei")["feminine"] == "idonee"
-    assert len(set(job_ads.agreeing("residenti").values())) == 1
+    assert ad_wording.agreeing("inserito")["double"] == "inserito/a"
+    assert ad_wording.agreeing("idonei")["feminine"] == "idonee"
+    assert len(set(ad_wording.agreeing("residenti").values())) == 1
 
 
 def test_an_epicene_occupation_carries_gender_in_the_article_only():
-    job = next(job for job in job_ads.library()["jobs"] if job["lemma"] == "autista")
-    assert not job_ads.gendered(job_ads.occupation(job, "", False, True))
-    assert not job_ads.gendered(job_ads.occupation(job, "il", False, True))  # l'autista
-    assert job_ads.gendered(job_ads.occupation(job, "un", False, True))  # un autista, un'autista
+    job = next(job for job in ad_wording.library()["jobs"] if job["lemma"] == "autista")
+    assert not ad_wording.gendered(ad_wording.occupation(job, "", False, True))
+    assert not ad_wording.gendered(ad_wording.occupation(job, "il", False, True))  # l'autista
+    assert ad_wording.gendered(ad_wording.occupation(job, "un", False, True))  # un autista, un'autista
 
 
 def test_a_slip_is_one_place_in_an_otherwise_inclusive_text():
-    job = next(job for job in job_ads.library()["jobs"] if job["lemma"] == "magazziniere")
+    job = next(job for job in ad_wording.library()["jobs"] if job["lemma"] == "magazziniere")
     frame = "{Il occ} sarà {=inserito} nel team e {=seguito} {da_un_tutor}."
-    total = job_ads.gendered_slots(frame, job)
+    total = ad_wording.gendered_slots(frame, job)
     assert total == 4
     for slip in (1, 2, 3):
-        rng = job_ads.random.Random(slip)
-        plan = job_ads.Plan("slip", "double", job, {}, rng, slip=slip)
-        _, spans = job_ads.unmarked(job_ads.realised(frame, plan))
+        rng = random.Random(slip)
+        plan = ad_wording.Plan("slip", "double", job, {}, rng, slip=slip)
+        _, spans = ad_wording.unmarked(ad_wording.realised(frame, plan))
         assert len(spans) == 1
 
 
 def test_noise_leaves_marked_wording_alone():
-    marked = (
-        f"Per la nostra sede cerchiamo {job_ads.OPEN}il candidato{job_ads.CLOSE} ideale, per nuove sfide."
-    )
+    marked = f"Per la nostra sede cerchiamo {ad_wording.OPEN}il candidato{ad_wording.CLOSE} ideale, per nuove sfide."
     for seed in range(300):
-        text, spans = job_ads.unmarked(job_ads.noisy(marked, "shop", job_ads.random.Random(seed)))
+        text, spans = ad_wording.unmarked(job_ads.noisy(marked, "shop", random.Random(seed)))
         assert [text[a:b].lower() for a, b in spans] == ["il candidato"]
 
 
 def test_every_frame_can_be_realised_for_every_kind_of_occupation():
     kinds = [
-        job
-        for job in job_ads.library()["jobs"]
-        if job["lemma"] in ("cuoco", "autista", "chef", "direttore lavori")
+        job for job in ad_wording.library()["jobs"] if job["lemma"] in ("cuoco", "autista", "chef", "direttore lavori")
     ]
     assert len(kinds) == 4
-    fills = [*job_ads.library()["fills"], "duties", "duty_list", *job_ads.library()["sectors"]["legale"]]
+    fills = [*ad_wording.library()["fills"], "duties", "duty_list", *ad_wording.library()["sectors"]["legale"]]
     fill = re.compile(r"\{(" + "|".join(fills) + r")\}")
     count = 0
-    for sections in job_ads.library()["frames"].values():
+    for sections in ad_wording.library()["frames"].values():
         for frames in sections.values():
             for frame in frames:
                 count += 1
                 for job in kinds:
-                    assert job_ads.gendered_slots(fill.sub("x", frame), job) >= 0
+                    assert ad_wording.gendered_slots(fill.sub("x", frame), job) >= 0
     assert count >= 500

@@ -6,7 +6,8 @@ import torch
 
 from helpers import heads
 from helpers.env import UserError
-from helpers.qlora import QLoRA, Recipe, check_nf4, load_base, zero_shot
+from helpers.qlora import QLoRA, check_nf4, load_base, zero_shot
+from helpers.recipe import Recipe
 
 FAST = {"epochs": 12, "learning_rate": 3e-3, "batch_size": 8, "lora_dropout": 0.0, "patience": 0}
 

@@ -15,7 +15,18 @@ from helpers import job_ads
 from helpers.run import read_jsonl
 
 FOLDER = Path(__file__).parent / "italian_jobs"
-COLUMNS = ["text", "label", "category", "gender_form", "occupation", "sector", "occupation_seen", "spans", "source", "split"]
+COLUMNS = [
+    "text",
+    "label",
+    "category",
+    "gender_form",
+    "occupation",
+    "sector",
+    "occupation_seen",
+    "spans",
+    "source",
+    "split",
+]
 
 
 def written() -> list[dict]:

@@ -13,7 +13,25 @@ chairman chairwoman|groom bride|widower widow|lad lass|lads lasses|bloke chick|b
 SWAP = {a: b for pair in re.split(r"[|\n]", PAIRS) for a, b in (pair.split(), pair.split()[::-1])}
 WORD = re.compile(r"[A-Za-z]+")
 # After these `her` is the object ("saw her and"), elsewhere the possessive ("her car").
-AFTER_OBJECT = {"and", "or", "but", "to", "for", "with", "in", "on", "at", "because", "when", "if", "that", "the", "a", "is", "was"}
+AFTER_OBJECT = {
+    "and",
+    "or",
+    "but",
+    "to",
+    "for",
+    "with",
+    "in",
+    "on",
+    "at",
+    "because",
+    "when",
+    "if",
+    "that",
+    "the",
+    "a",
+    "is",
+    "was",
+}
 
 
 def swap(text: str) -> str:

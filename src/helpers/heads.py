@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -143,3 +144,49 @@ def softmax(logits: np.ndarray) -> np.ndarray:
     """Probabilities in float64 from logits, row by row."""
     exponent = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
     return exponent / exponent.sum(1, keepdims=True)
+
+
+# --- label words -----------------------------------------------------------------------------------------------------
+
+
+def word_scores(model, ids: list[list[int]], words: list[list[int]], prefix, pad_id: int) -> np.ndarray:
+    """Log-probability (texts, words) of every label word, of one or more tokens, after each text.
+
+    `prefix` is the key-value cache of what stands before every text, computed once for one row, or None.
+    """
+    shared = prefix.get_seq_length() if prefix is not None else 0
+    if shared:
+        prefix = copy.deepcopy(prefix)
+        prefix.batch_repeat_interleave(len(ids))
+    # The padding stands between the prefix and the text, so that the last token of every row is the text's last.
+    mask = pad([[1] * len(i) for i in ids], 0, left=True)
+    mask = torch.cat([mask.new_ones(len(ids), shared), mask], 1)
+    where = positions(mask)
+    out = model(
+        input_ids=pad(ids, pad_id, left=True),
+        attention_mask=mask,
+        position_ids=where[:, shared:],
+        past_key_values=prefix,
+        use_cache=shared > 0 or max(map(len, words)) > 1,
+        logits_to_keep=1,
+    )
+    first = out.logits[:, -1].float().log_softmax(-1)
+    scores = torch.stack([first[:, w[0]] for w in words], 1)
+    for k, word in enumerate(words):
+        if len(word) > 1:
+            scores[:, k] += _rest(model, word, mask, where[:, -1:], out.past_key_values)
+    return scores.cpu().numpy()
+
+
+def _rest(model, word: list[int], mask: torch.Tensor, last: torch.Tensor, cache) -> torch.Tensor:
+    """Log-probability (texts,) of the second to last token of a label word, given its first."""
+    rows, n = len(mask), len(word) - 1
+    out = model(
+        input_ids=torch.tensor([word[:-1]] * rows, device=mask.device),
+        attention_mask=torch.cat([mask, mask.new_ones(rows, n)], 1),
+        position_ids=last + torch.arange(1, n + 1, device=mask.device),
+        past_key_values=copy.deepcopy(cache),
+        logits_to_keep=n,
+    )
+    tokens = torch.tensor([word[1:]] * rows, device=mask.device)
+    return out.logits.float().log_softmax(-1).gather(2, tokens.unsqueeze(-1)).squeeze(-1).sum(1)

@@ -6,14 +6,13 @@ helper module that imports transformers, peft and bitsandbytes.
 
 from __future__ import annotations
 
-import copy
 import json
 import logging
 import os
 import tempfile
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,53 +31,17 @@ from helpers.heads import (
     nll,
     pad,
     pool,
-    positions,
     softmax,
     token_batches,
+    word_scores,
 )
+from helpers.recipe import EMBEDDED, Recipe
 from helpers.run import write_json
 from helpers.task import Task
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks the old name
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports a missing optional CPU kernel at each start
-EMBEDDED = "embedded:italian_jobs"
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is loaded and trained; every field is a key of `params/profiles/*.yaml`."""
-
-    model: str = EMBEDDED  # folder, hub id, or the embedded base
-    revision: str = ""  # commit of a hub model; '' for a folder
-    quantization: str = "nf4"  # nf4 or none
-    head: str = "classifier"  # classifier, or lm: label words scored at the last position
-    pooling: str = "mean"  # mean, max or last, for the classifier
-    bidirectional: bool = False  # a decoder reads both ways; only for a base trained so
-    lora_r: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = 0.05
-    learning_rate: float = 2.0e-4
-    weight_decay: float = 0.0
-    warmup: float = 0.1  # share of the steps
-    epochs: int = 4
-    patience: int = 3  # epochs without improvement on held-out labels; 0 never stops early
-    holdout: float = 0.15  # share of the labels kept for early stopping and calibration
-    batch_size: int = 16
-    accumulation: int = 1  # gradient accumulation steps
-    max_length: int = 256  # tokens of a prompt
-    token_budget: int = 8192  # tokens in a scoring batch, padding included
-    class_weights: bool = True
-
-    @classmethod
-    def from_params(cls, params: dict[str, Any]) -> Recipe:
-        """The recipe among a notebook's parameters; raises UserError on a value that is not on offer."""
-        recipe = cls(**{f.name: params[f.name] for f in fields(cls) if f.name in params})
-        offered = {"quantization": ("nf4", "none"), "head": ("classifier", "lm"), "pooling": ("mean", "max", "last")}
-        for name, values in offered.items():
-            if getattr(recipe, name) not in values:
-                raise UserError(f"Parameter {name}={getattr(recipe, name)!r} must be one of {', '.join(values)}.")
-        return recipe
 
 
 # --- load and attach -------------------------------------------------------------------------------------------------
@@ -341,54 +304,13 @@ class QLoRA:
     def _label_word_scores(self, texts: Sequence[str]) -> np.ndarray:
         """Log-probability of every label word after the prompt; the shared prefix runs through the model once."""
         ids, words, prefix = self.encode(texts), self.label_tokens(), self.prefix_ids()
-        cache = (
-            self.model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1).past_key_values if prefix else None
-        )
+        cache = None
+        if prefix:
+            cache = self.model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1).past_key_values
         scores = np.zeros((len(ids), len(words)), np.float32)
         for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, len(prefix)):
-            scores[batch] = self._word_scores([ids[i] for i in batch], words, cache, len(prefix))
+            scores[batch] = word_scores(self.model, [ids[i] for i in batch], words, cache, self.tokenizer.pad_token_id)
         return scores
-
-    def _word_scores(self, ids: list[list[int]], words: list[list[int]], cache, shared: int) -> np.ndarray:
-        from transformers import DynamicCache
-
-        cache = DynamicCache() if cache is None else copy.deepcopy(cache)
-        if shared:
-            cache.batch_repeat_interleave(len(ids))
-        tokens = pad(ids, self.tokenizer.pad_token_id, left=True)
-        mask = pad([[1] * (shared + len(i)) for i in ids], 0, left=True)
-        if shared:  # the padding stands between the prefix and the text
-            mask = torch.cat([torch.ones_like(mask[:, :shared]), pad([[1] * len(i) for i in ids], 0, left=True)], 1)
-        where = positions(mask)
-        longest = max(map(len, words))
-        out = self.model(
-            input_ids=tokens,
-            attention_mask=mask,
-            position_ids=where[:, shared:],
-            past_key_values=cache,
-            use_cache=longest > 1,
-            logits_to_keep=1,
-        )
-        first = out.logits[:, -1].float().log_softmax(-1)
-        scores = torch.stack([first[:, w[0]] for w in words], 1)
-        for k, word in enumerate(words):
-            if len(word) > 1:
-                scores[:, k] += self._rest(word, mask, where[:, -1:], out.past_key_values)
-        return scores.cpu().numpy()
-
-    def _rest(self, word: list[int], mask, last, cache) -> torch.Tensor:
-        """Log-probability (batch,) of the second to last token of a label word, given its first."""
-        cache, rows, n = copy.deepcopy(cache), len(mask), len(word) - 1
-        steps = torch.arange(1, n + 1, device=mask.device)
-        out = self.model(
-            input_ids=torch.tensor([word[:-1]] * rows, device=mask.device),
-            attention_mask=torch.cat([mask, mask.new_ones(rows, n)], 1),
-            position_ids=last + steps,
-            past_key_values=cache,
-            logits_to_keep=n,
-        )
-        logp = out.logits.float().log_softmax(-1)
-        return logp.gather(2, torch.tensor([word[1:]] * rows, device=mask.device).unsqueeze(-1)).squeeze(-1).sum(1)
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> np.ndarray:

@@ -147,7 +147,11 @@ def train(model, tokenizer, texts: list[str], args, rng: random.Random) -> dict[
     decay = [p for p in model.parameters() if p.ndim > 1]
     rest = [p for p in model.parameters() if p.ndim == 1]
     optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}], lr=args.lr, betas=(0.9, 0.98)
+        [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}],
+        lr=args.lr,
+        betas=(0.9, 0.98),
+        fused=True,
+        fused=True,
     )
     started, step, seen, mean = time.time(), 0, 0, {True: math.log(len(tokenizer)), False: math.log(len(tokenizer))}
     model.train()

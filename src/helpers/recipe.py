@@ -1,0 +1,46 @@
+"""How a model is loaded and trained: the keys of `params/profiles/*.yaml`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any
+
+from helpers.env import UserError
+
+EMBEDDED = "embedded:italian_jobs"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is loaded and trained; every field is a key of `params/profiles/*.yaml`."""
+
+    model: str = EMBEDDED  # folder, hub id, or the embedded base
+    revision: str = ""  # commit of a hub model; '' for a folder
+    quantization: str = "nf4"  # nf4 or none
+    head: str = "classifier"  # classifier, or lm: label words scored at the last position
+    pooling: str = "mean"  # mean, max or last, for the classifier
+    bidirectional: bool = False  # a decoder reads both ways; only for a base trained so
+    lora_r: int = 16
+    lora_alpha: int = 32
+    lora_dropout: float = 0.05
+    learning_rate: float = 2.0e-4
+    weight_decay: float = 0.0
+    warmup: float = 0.1  # share of the steps
+    epochs: int = 4
+    patience: int = 3  # epochs without improvement on held-out labels; 0 never stops early
+    holdout: float = 0.15  # share of the labels kept for early stopping and calibration
+    batch_size: int = 16
+    accumulation: int = 1  # gradient accumulation steps
+    max_length: int = 256  # tokens of a prompt
+    token_budget: int = 8192  # tokens in a scoring batch, padding included
+    class_weights: bool = True
+
+    @classmethod
+    def from_params(cls, params: dict[str, Any]) -> Recipe:
+        """The recipe among a notebook's parameters; raises UserError on a value that is not on offer."""
+        recipe = cls(**{f.name: params[f.name] for f in fields(cls) if f.name in params})
+        offered = {"quantization": ("nf4", "none"), "head": ("classifier", "lm"), "pooling": ("mean", "max", "last")}
+        for name, values in offered.items():
+            if getattr(recipe, name) not in values:
+                raise UserError(f"Parameter {name}={getattr(recipe, name)!r} must be one of {', '.join(values)}.")
+        return recipe
