@@ -28,5 +28,8 @@ lint: $(STAMP)
 base-model: $(STAMP)  ## rebuild the embedded base model (about an hour on two cores)
 	$(BIN)/python src/helpers/italian_jobs/build_base_model.py
 
+gallery: demo  ## the figures that the README shows, from the demo's run
+	cp outputs/italian_jobs/demo/03_active_learning/learning_curve.png outputs/italian_jobs/demo/04_bias_evaluation/models.png outputs/gallery/
+
 clean:
 	rm -rf .venv build src/*.egg-info

@@ -1,10 +1,11 @@
 """Scores, groups, flips, calibration: against values worked out by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from helpers import bias, english, textstats
-from helpers.report import highlight
+from helpers.report import as_html, highlight, highlighted, section, write
 
 TRUTH = np.array([0, 0, 0, 1, 1, 1, 1, 0])
 ANSWER = np.array([0, 0, 1, 1, 1, 0, 1, 0])
@@ -31,11 +32,17 @@ def test_by_group_counts_rates_and_worst_first(task):
     assert gaps["worst_group"] == "b" and gaps["accuracy_difference"] == pytest.approx(0.75 - 2 / 3)
 
 
+class Gendered:
+    """A detector that judges by the pronoun."""
+
+    def predict_proba(self, texts):
+        return np.array([[0.0, 1.0] if "she" in t else [1.0, 0.0] for t in texts])
+
+
 def test_flip_rate_counts_changed_answers():
-    predict = lambda texts: np.array([int("she" in t) for t in texts])  # noqa: E731
-    rates = bias.flip_rates(predict, ["he is", "it is"], [["she is"], []])
-    assert rates["pairs"] == 1 and rates["flip_rate"] == 1.0
-    assert np.isnan(bias.flip_rates(predict, ["it is"], [[]])["flip_rate"])
+    rates = bias.flip_rates(Gendered(), ["he is", "it is"], [["she is"], ["it was"]])
+    assert rates["pairs"] == 2 and rates["flip_rate"] == 0.5 and rates["low"] <= 0.5 <= rates["high"]
+    assert np.isnan(bias.flip_rates(Gendered(), ["it is"], [[]])["flip_rate"])
 
 
 def test_calibration_error_of_known_confidence():
@@ -65,3 +72,12 @@ def test_diversity_is_comparable_over_sizes():
 
 def test_highlight_escapes_everything_around_and_inside_the_spans():
     assert highlight("<b>ok</b> & no", [[3, 5], [4, 9]]) == "&lt;b&gt;<mark>ok</mark><mark>&lt;/b&gt;</mark> &amp; no"
+
+
+def test_the_report_escapes_texts_once_and_leaves_empty_sections_out(tmp_path):
+    rows = pd.DataFrame({"id": ["1", "2"], "text": ["ain't <script>x</script>", "b"], "share": [0.5, float("nan")]})
+    table = highlighted(rows, {"1": [[0, 5]]})
+    page = write(tmp_path / "r.html", "t <i>", "lead", [section("One", "", table), section("Empty")], "end").read_text()
+    assert "<mark>ain&#39;t</mark> &lt;script&gt;x&lt;/script&gt;" in page and "<script" not in page
+    assert "Empty" not in page and "t &lt;i&gt;" in page and "–" in page
+    assert "<mark>ain&#39;t</mark>" in as_html(table).data

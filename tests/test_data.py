@@ -16,7 +16,10 @@ PARAMS = {
     "label_column": "label",
     "labels": [],
     "group_columns": [],
+    "id_column": "",
     "split_column": "",
+    "test_split": "test",
+    "validation_split": "",
 }
 
 
@@ -111,9 +114,27 @@ def test_a_lone_surrogate_can_be_saved():
     data.clean("a\ud800b").encode()
 
 
-def test_duplicate_ids_keep_the_commonest_label():
-    rows = [{"id": "1", "text": "A b", "label": label} for label in ("x", "y", "y")]
-    assert data.drop_exact_duplicates(rows) == [{"id": "1", "text": "A b", "label": "y"}]
+def test_one_text_many_labels_keeps_the_commonest_and_an_evaluation_row_before_a_pool_row():
+    rows = [
+        {"id": "1", "text": "A b", "label": label, "split": s}
+        for label, s in (("x", "pool"), ("y", "pool"), ("y", "test"))
+    ]
+    assert data.drop_exact_duplicates(rows) == [{"id": "1", "text": "A b", "label": "y", "split": "test"}]
+
+
+def test_repeated_ids_are_named_with_both_rows():
+    table = pd.DataFrame({"text": ["a", "b", "c"], "label": ["x", "y", "x"], "key": ["k1", "k2", "k1"]})
+    with pytest.raises(UserError, match="Row 4: id 'k1' already stands in row 2"):
+        data.to_records(table, PARAMS | {"id_column": "key"})
+    assert len(data.to_records(table, PARAMS)) == 3
+
+
+def test_the_datas_own_split_is_kept():
+    table = pd.DataFrame(
+        {"text": ["a", "b", "c", "d"], "label": ["x", "y", "x", "y"], "part": ["train", "dev", "test_far", ""]}
+    )
+    records = data.to_records(table, PARAMS | {"split_column": "part", "test_split": "dev"})
+    assert [r["split"] for r in records] == ["pool", "test", "test_far", "pool"]
 
 
 def test_ids_ignore_case_and_punctuation_but_not_the_task():

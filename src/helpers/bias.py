@@ -113,18 +113,16 @@ def gaps(table: pd.DataFrame, smallest: int = 10) -> dict[str, float | str]:
     }
 
 
-def flip_rates(
-    predict: Callable[[Sequence[str]], np.ndarray], texts: Sequence[str], variants: Sequence[list[str]]
-) -> dict[str, float]:
-    """How often a gender-swapped text is answered otherwise than the original (Garg et al. 2019, counterfactual fairness).
+def flip_rates(learner, texts: Sequence[str], variants: Sequence[list[str]]) -> dict[str, float]:
+    """How often the learner answers a gender-swapped text otherwise than the original (Garg et al. 2019), with interval.
 
-    `predict` maps texts to class numbers; `variants[i]` are the swaps of `texts[i]`.
+    `variants[i]` are the swaps of `texts[i]`; `pairs` counts them.
     """
     pairs = [(i, v) for i, found in enumerate(variants) for v in found]
     if not pairs:
-        return {"pairs": 0, "flip_rate": float("nan")}
-    original = predict(texts)
-    flips = predict([v for _, v in pairs]) != original[[i for i, _ in pairs]]
+        return {"pairs": 0, "flip_rate": float("nan"), "low": float("nan"), "high": float("nan")}
+    original = learner.predict_proba(texts).argmax(1)
+    flips = learner.predict_proba([v for _, v in pairs]).argmax(1) != original[[i for i, _ in pairs]]
     low, high = interval(lambda f, _: float(f.mean()), flips, flips)
     return {"pairs": len(pairs), "flip_rate": float(flips.mean()), "low": low, "high": high}
 

@@ -204,7 +204,7 @@ def doctor() -> None:
     # NF4 with double quantisation takes about 0.55 bytes a parameter; a quarter of memory is left to activations.
     print(f"{'fits':12} QLoRA of a model up to about {(memory * 0.75 - 1.5) / 0.62:.0f} billion parameters (estimate)")
     for package in run.PACKAGES:
-        print(f"{package:12} {run._version(package)}")
+        print(f"{package:12} {run.version(package)}")
     from helpers import qlora
 
     print(f"{'nf4':12} {qlora.check_nf4()}")

@@ -154,13 +154,16 @@ def source_path(path: str) -> Path | None:
 def to_records(table: pd.DataFrame, params: dict) -> list[dict]:
     """Records of a table, empty texts dropped.
 
-    Of the parameters it uses task, text_column, label_column ('' for none), labels ([] to accept any), group_columns and
-    split_column (''). Raises UserError on a missing column, a label that is not in the task, or one class only.
+    Of the parameters it uses task, text_column, label_column ('' for none), labels ([] to accept any), group_columns,
+    id_column (''), split_column (''), test_split and validation_split. Raises UserError on a missing column, a label that
+    is not in the task, one class only, or repeated ids.
     """
     label, groups, split = params["label_column"], params["group_columns"], params["split_column"]
-    for name in [c for c in (label, *groups, split) if c]:
+    for name in [c for c in (label, *groups, split, params["id_column"]) if c]:
         if name not in table.columns:
             raise UserError(f"Column {name!r} is missing: the table has {', '.join(map(str, table.columns))}.")
+    if params["id_column"]:
+        check_ids(table[params["id_column"]].map(_text))
     records = []
     for number, row in enumerate(table.to_dict("records"), 2):  # line 1 is the header
         text = clean(_text(row[params["text_column"]]))
@@ -175,8 +178,8 @@ def to_records(table: pd.DataFrame, params: dict) -> list[dict]:
                     f"mend the row, or the parameter labels."
                 )
         record |= {g: _text(row[g]) for g in groups}
-        record |= {k: row[k] for k in ("source", "spans", "parent_id") if k in row and row[k] is not None}
-        record["split"] = _text(row[split]) if split else ""
+        record |= {k: row[k] for k in ("source", "spans", "parent_id") if isinstance(row.get(k), str | list)}
+        record["split"] = split_name(_text(row[split]), params) if split else ""
         record.setdefault("source", "pool")
         records.append(record)
     if label and len({r["label"] for r in records}) < 2:
@@ -184,6 +187,17 @@ def to_records(table: pd.DataFrame, params: dict) -> list[dict]:
     if not records:
         raise UserError(f"Column {params['text_column']!r} holds no text at all.")
     return records
+
+
+def check_ids(ids: pd.Series) -> None:
+    """Raise UserError naming the first two rows that share an id."""
+    repeated = ids[ids.duplicated()]
+    if len(repeated):
+        value, second = repeated.iloc[0], int(repeated.index[0]) + 2
+        first = int(ids[ids == value].index[0]) + 2
+        raise UserError(
+            f"Row {second}: id {value!r} already stands in row {first}; ids must be unique, or set id_column to ''."
+        )
 
 
 def _text(value) -> str:
@@ -194,16 +208,14 @@ def _text(value) -> str:
 
 
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
-    """First record of every id; where a text carries different labels, the commonest one is kept."""
+    """One record of every id, an evaluation row before a pool row; of different labels, the commonest is kept."""
     votes: dict[str, Counter] = {}
     for record in records:
         votes.setdefault(record["id"], Counter())[record.get("label")] += 1
-    kept = {}
-    for record in records:
-        if record["id"] not in kept:
-            kept[record["id"]] = record | (
-                {"label": votes[record["id"]].most_common(1)[0][0]} if "label" in record else {}
-            )
+    kept: dict[str, dict] = {}
+    for record in sorted(records, key=lambda r: not is_evaluation(r["split"])):
+        label = {"label": votes[record["id"]].most_common(1)[0][0]} if "label" in record else {}
+        kept.setdefault(record["id"], record | label)
     return list(kept.values())
 
 
@@ -253,9 +265,13 @@ def is_evaluation(split: str) -> bool:
     return split == "validation" or split == "test" or split.startswith("test_")
 
 
-def split_name(value: str, names: dict[str, str]) -> str:
+def split_name(value: str, params: dict) -> str:
     """Split of a row by its value in the data's own split column; what is not named belongs to the pool."""
-    return names.get(value, value if value.startswith("test_") else "pool") if names else ""
+    if value and value == params["test_split"]:
+        return "test"
+    if value and value == params["validation_split"]:
+        return "validation"
+    return value if value.startswith("test_") else "pool"
 
 
 def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int], seed: int = 0) -> list[dict]:

@@ -34,6 +34,11 @@ def written() -> list[dict]:
     return read_jsonl(FOLDER / "pool.jsonl")
 
 
+def pool_labels() -> list[dict]:
+    """Label, category, gender form and spans of the written pool, by id: for a simulated annotator only."""
+    return read_jsonl(FOLDER / "pool_labels.jsonl")
+
+
 def gold() -> list[dict]:
     """Hand-written evaluation rows with label, category, severity, spans, hard_case, rationale and split."""
     return read_jsonl(FOLDER / "gold.jsonl") + read_jsonl(FOLDER / "whole_ads.jsonl")
@@ -41,7 +46,7 @@ def gold() -> list[dict]:
 
 def table(generated: int, seed: int = 0) -> pd.DataFrame:
     """Every row of the embedded task, with `generated` generated rows in the pool; see COLUMNS."""
-    labels = {r["id"]: r for r in read_jsonl(FOLDER / "pool_labels.jsonl")}
+    labels = {r["id"]: r for r in pool_labels()}
     rows = [r | labels[r["id"]] | {"source": "written", "split": "pool"} for r in written()]
     rows += [r | {"source": "generated", "split": "pool"} for r in islice(job_ads.generate(generated, seed), generated)]
     rows += [r | {"source": "gold"} for r in gold()]

@@ -16,7 +16,11 @@ from helpers import env
 
 
 class Classifier(nn.Module):
-    """Encoder, pooling over the tokens, and a float32 linear layer."""
+    """Encoder, pooling over the tokens, and a float32 linear layer.
+
+    Pooling `evidence` scores every token and takes a smooth maximum for each class, as in multiple-instance learning: one
+    telling word in a long text is enough (Ilse et al. 2018, arXiv 1802.04712, use attention to the same end).
+    """
 
     def __init__(self, encoder: nn.Module, classes: int, pooling: str, weights: torch.Tensor):
         super().__init__()
@@ -29,13 +33,17 @@ class Classifier(nn.Module):
         self.register_buffer("weights", weights)
         self.to(encoder.device)
 
-    def pooled(self, input_ids, attention_mask) -> torch.Tensor:
-        """float32 (batch, hidden)."""
+    def read(self, input_ids, attention_mask) -> tuple[torch.Tensor, torch.Tensor]:
+        """(logits (batch, classes), embeddings (batch, hidden)), float32."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
-        return pool(states, attention_mask, self.pooling)
+        if self.pooling != "evidence":
+            pooled = pool(states, attention_mask, self.pooling)
+            return self.out(self.norm(pooled)), pooled
+        tokens = self.out(self.norm(states)).masked_fill(~attention_mask.unsqueeze(-1).bool(), float("-inf"))
+        return tokens.logsumexp(1), pool(states, attention_mask, "mean")
 
     def forward(self, input_ids, attention_mask, labels=None):
-        logits = self.out(self.norm(self.pooled(input_ids, attention_mask)))
+        logits, _ = self.read(input_ids, attention_mask)
         loss = None if labels is None else cross_entropy(logits, labels, weight=self.weights)
         return {"loss": loss, "logits": logits}
 

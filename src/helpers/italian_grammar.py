@@ -93,10 +93,10 @@ def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: 
     while i >= 0 and belongs(tokens[i], "clitic", "adverb"):
         i -= 1
     link = tokens[i].low if i >= 0 else ""
-    if link == "che" or (link in ("quale", "quali") and not is_oblique(tokens, i - 1)):
+    if link == "che" or (link in ("quale", "quali") and i and not is_oblique(tokens, i - 1)):
         return left[-1] if left else None
     # "il rischio di essere assunto"
-    if belongs(tokens[verb], "copula_infinitive") and belongs(tokens[i], "preposition"):
+    if i >= 0 and belongs(tokens[verb], "copula_infinitive") and belongs(tokens[i], "preposition"):
         left = [h for h in left if h.person or h.neutral]
     after = next((h for h in heads if end <= h.index < end + 4 and h.mask & mask and not h.oblique), None)
     between = tokens[end : after.index] if after else []
@@ -149,7 +149,7 @@ def _predicates(tokens: list[Token], heads: list[Head], used: set[int]) -> list[
 
 def _is_typical(tokens: list[Token], heads: list[Head], verb: int, parts: dict[int, Reading], mask: int) -> bool:
     """Whether a predicate without a subject is one that is said of people: "verrà inserito in un team"."""
-    if tokens[verb - 1].low == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
+    if verb and tokens[verb - 1].low == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
         return False
     kinds = {"person", "participle"} | ({"adj"} if belongs(tokens[verb], "copula_infinitive") else set())
     told = [r for r in parts.values() if r.kind in kinds and r.forms[0] != "stato"]

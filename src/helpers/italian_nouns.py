@@ -138,7 +138,9 @@ def _nominal(tokens: list[Token], i: int, mask: int) -> Reading | None:
 def _is_imperative(tokens: list[Token], i: int) -> bool:
     """Whether "candidati" is the verb, as in "Candidati ora!"."""
     follows = i + 1 == len(tokens) or belongs(tokens[i + 1], "imperative")
-    return follows and (_starts_clause(tokens, i) or tokens[i].text.istitle() or tokens[i - 1].low in ("e", ","))
+    return follows and (
+        _starts_clause(tokens, i) or tokens[i].text.istitle() or (i > 0 and tokens[i - 1].low in ("e", ","))
+    )
 
 
 def _is_part(tokens: list[Token], i: int) -> bool:

@@ -22,11 +22,10 @@ sns.set_theme(
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """PNG at 150 dpi, cropped to its content."""
+    """PNG at 150 dpi, cropped to its content; closed, so that a notebook shows it once, where it is displayed."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
-    if matplotlib.get_backend().lower() == "agg":
-        plt.close(figure)
+    plt.close(figure)
     return path
 
 

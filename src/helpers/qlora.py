@@ -138,6 +138,11 @@ class QLoRA:
         self.model = attach(model, recipe)
         self.module: nn.Module | None = None  # the trained head over self.model
 
+    @property
+    def is_embedded(self) -> bool:
+        """Whether the base is the tiny model of the demo, which every page with a figure must say."""
+        return self.recipe.model == EMBEDDED
+
     # training --------------------------------------------------------------------------------------------------------
 
     def fit(self, records: list[dict], seed: int | None = None) -> dict[str, Any]:
@@ -285,8 +290,7 @@ class QLoRA:
         classes = len(self.task.labels)
 
         def both(ids, mask):
-            pooled = self.module.pooled(ids, mask)
-            return torch.cat([self.module.out(self.module.norm(pooled)), pooled], 1)
+            return torch.cat(self.module.read(ids, mask), 1)
 
         rows = self._over_batches(texts, both)
         return softmax(rows[:, :classes] / self.temperature), rows[:, classes:]

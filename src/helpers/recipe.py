@@ -18,7 +18,7 @@ class Recipe:
     revision: str = ""  # commit of a hub model; '' for a folder
     quantization: str = "nf4"  # nf4 or none
     head: str = "classifier"  # classifier, or lm: label words scored at the last position
-    pooling: str = "mean"  # mean, max or last, for the classifier
+    pooling: str = "mean"  # mean, max, last or evidence, for the classifier
     bidirectional: bool = False  # a decoder reads both ways; only for a base trained so
     lora_r: int = 16
     lora_alpha: int = 32
@@ -39,7 +39,11 @@ class Recipe:
     def from_params(cls, params: dict[str, Any]) -> Recipe:
         """The recipe among a notebook's parameters; raises UserError on a value that is not on offer."""
         recipe = cls(**{f.name: params[f.name] for f in fields(cls) if f.name in params})
-        offered = {"quantization": ("nf4", "none"), "head": ("classifier", "lm"), "pooling": ("mean", "max", "last")}
+        offered = {
+            "quantization": ("nf4", "none"),
+            "head": ("classifier", "lm"),
+            "pooling": ("mean", "max", "last", "evidence"),
+        }
         for name, values in offered.items():
             if getattr(recipe, name) not in values:
                 raise UserError(f"Parameter {name}={getattr(recipe, name)!r} must be one of {', '.join(values)}.")

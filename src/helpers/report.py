@@ -12,22 +12,34 @@ from markupsafe import Markup, escape
 
 from helpers.run import write_text
 
+TINY = (
+    "The demo model is tiny (4.4 million parameters, trained on text written for this project): its figures show that "
+    "the pipeline works, not what a large model can do."
+)
 PAGE = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{ title }}</title><style>
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --line: #d8dee6; --page: #fff; --mark: #ffe08a; --head: #f4f6f9 }
+:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --line: #d8dee6; --page: #fff; --mark: #ffe08a;
+  --head: #f4f6f9 }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ee; --soft: #9aa5b4; --line: #38414d; --page: #161b22; --mark: #7a5c00; --head: #1f2630 } }
-body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--page); max-width: 56rem; margin: 2rem auto; padding: 0 1rem }
-h1 { line-height: 1.2 } h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) } p.note { color: var(--soft) }
-.wide { overflow-x: auto } table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0 }
+body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--page);
+  max-width: 56rem; margin: 2rem auto; padding: 0 1rem }
+h1 { line-height: 1.2 }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
+p.note { color: var(--soft) }
+.wide { overflow-x: auto }
+table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0 }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
-th { background: var(--head) } td.n { text-align: right; font-variant-numeric: tabular-nums }
-td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 20rem } mark { background: var(--mark); color: inherit; border-radius: .2em }
-img { max-width: 100%; background: #fff; border-radius: .4rem; padding: .4rem } footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
+th { background: var(--head) }
+td.n { text-align: right; font-variant-numeric: tabular-nums }
+td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 20rem }
+mark { background: var(--mark); color: inherit; border-radius: .2em }
+img { max-width: 100%; background: #fff; border-radius: .4rem; padding: .4rem }
+footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 </style></head><body>
 <h1>{{ title }}</h1><p>{{ lead }}</p>
-{% for section in sections %}<h2>{{ section.heading }}</h2>
+{% for section in sections if section.table is not none or section.pictures %}<h2>{{ section.heading }}</h2>
 {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
 {% if section.table is not none %}<div class="wide">{{ table(section.table) }}</div>{% endif %}
 {% for picture in section.pictures %}<p><img alt="{{ section.heading }}" src="{{ embed(picture) }}"></p>{% endfor %}
@@ -36,6 +48,7 @@ img { max-width: 100%; background: #fff; border-radius: .4rem; padding: .4rem } 
 
 
 def section(heading: str, note: str = "", table: pd.DataFrame | None = None, pictures: Sequence[Path] = ()) -> dict:
+    """A part of the page; one with neither table nor pictures is left out."""
     return {"heading": heading, "note": note, "table": table, "pictures": pictures}
 
 
@@ -66,6 +79,13 @@ def as_html(table: pd.DataFrame):
     return HTML(
         f"<style>td.text {{ white-space: pre-wrap; text-align: left; max-width: 40rem }}</style>{_table(table)}"
     )
+
+
+def highlighted(rows: pd.DataFrame, spans: dict[str, Sequence[Sequence[int]]]) -> pd.DataFrame:
+    """The rows with `text` highlighted at the spans of their `id`, ready for `as_html` and `write`."""
+    marked = [highlight(text, spans.get(i, [])) for i, text in zip(rows["id"], rows["text"], strict=True)]
+    # As objects: pandas would turn markup into plain text, which is then escaped again.
+    return rows.assign(text=pd.Series(marked, index=rows.index, dtype=object))
 
 
 def _embed(picture: Path) -> str:

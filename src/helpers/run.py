@@ -179,7 +179,7 @@ class Run:
                 **self.notes,
                 "code": code_sha(self.stage),
                 "git": _git(),
-                "packages": {p: _version(p) for p in PACKAGES},
+                "packages": {p: version(p) for p in PACKAGES},
                 "machine": env.machine(),
                 "peak_memory_gib": env.peak_memory_gib(),
                 "seconds": round(time.time() - self.started, 1),
@@ -327,7 +327,7 @@ def _git() -> dict[str, Any]:
         return {"sha": "", "dirty": None}
 
 
-def _version(package: str) -> str:
+def version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

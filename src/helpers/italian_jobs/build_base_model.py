@@ -151,7 +151,6 @@ def train(model, tokenizer, texts: list[str], args, rng: random.Random) -> dict[
         lr=args.lr,
         betas=(0.9, 0.98),
         fused=True,
-        fused=True,
     )
     started, step, seen, mean = time.time(), 0, 0, {True: math.log(len(tokenizer)), False: math.log(len(tokenizer))}
     model.train()

@@ -1,0 +1,132 @@
+"""Speed and size, one JSON line per figure: `make bench`. Ratios are taken within this run: machines differ and are noisy.
+
+python -m tests.benchmarks [scoring] [training] [demo]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from helpers import embedded
+from helpers.heads import pad, token_batches
+from helpers.qlora import QLoRA
+from helpers.recipe import Recipe
+from helpers.task import Task
+
+INSTRUCTION = (
+    "Compito: leggere il testo di un annuncio di lavoro e dire se il linguaggio è inclusivo oppure no. Un testo non è "
+    "inclusivo se un nome, un articolo, un aggettivo o un participio al solo maschile o al solo femminile sta per tutte le "
+    "persone, oppure se chiede un sesso, un'età, un aspetto, uno stato di famiglia o una provenienza. Una formula di legge "
+    "non basta a rimediare. Rispondere con una sola parola.\nAnnuncio: {text}\nLinguaggio:"
+)
+TASK = Task(
+    "italian_jobs", ("inclusive", "not_inclusive"), "not_inclusive", (" inclusivo", " discriminatorio"), INSTRUCTION
+)
+
+
+def report(name: str, **figures) -> None:
+    print(json.dumps({"figure": name, **figures, "threads": torch.get_num_threads()}), flush=True)
+
+
+def seconds(function, repeats: int = 3) -> float:
+    """Median wall time after one warm-up."""
+    function()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        function()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def scoring(n: int = 256, batch: int = 32) -> None:
+    """Label-word scoring against `transformers.pipeline` and against a bare forward over the unshared tokens."""
+    from transformers import pipeline
+
+    learner = QLoRA(TASK, Recipe(head="lm", max_length=512, token_budget=batch * 320))
+    learner.model.eval()
+    texts = [r["text"] for r in embedded.written() if len(r["text"]) < 400][:n]
+    prompts = [TASK.prompt.replace("{text}", t) for t in texts]
+    plain = learner.model.get_base_model()
+    writer = pipeline("text-generation", model=plain, tokenizer=learner.tokenizer)
+    options = {"batch_size": batch, "max_new_tokens": 1, "do_sample": False, "return_full_text": False}
+    ids = learner.encode(texts)
+    shared = len(learner.prefix_ids())
+
+    @torch.inference_mode()
+    def bare():
+        for part in token_batches([len(i) for i in ids], learner.recipe.token_budget, shared):
+            plain(input_ids=pad([ids[i] for i in part], 0), use_cache=False, logits_to_keep=1)
+
+    ours, forward, theirs = (
+        seconds(lambda: learner.logits(texts)),
+        seconds(bare),
+        seconds(lambda: writer(prompts, **options), 1),
+    )
+    report(
+        "scoring",
+        texts=n,
+        shared_tokens=shared,
+        unshared_tokens_mean=round(sum(map(len, ids)) / n, 1),
+        ms_per_text=round(1000 * ours / n, 2),
+        pipeline_ms_per_text=round(1000 * theirs / n, 2),
+        bare_forward_ms_per_text=round(1000 * forward / n, 2),
+        times_pipeline=round(theirs / ours, 2),
+        share_of_bare_forward=round(forward / ours, 2),
+    )
+
+
+def training(n: int = 500) -> None:
+    """One fit of the demo's recipe on n labels of the written pool."""
+    import yaml
+
+    params = yaml.safe_load((Path(__file__).parents[2] / "params/profiles/demo.yaml").read_text())
+    learner = QLoRA(TASK, replace(Recipe.from_params(params), patience=0))
+    labels = {r["id"]: r["label"] for r in embedded.pool_labels()}
+    rows = [r | {"label": labels[r["id"]]} for r in embedded.written()[:n]]
+    start = time.perf_counter()
+    learner.fit(rows)
+    report("training", labels=n, epochs=learner.recipe.epochs, seconds=round(time.perf_counter() - start, 1))
+
+
+def demo() -> None:
+    """`make demo` after installation: wall seconds and the peak memory of its largest process."""
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(__file__).parents[2]
+        for name in ("notebooks", "params"):
+            (Path(folder) / name).symlink_to(root / name)
+        words = [
+            sys.executable,
+            "-m",
+            "helpers.cli",
+            "run",
+            "--task",
+            "italian_jobs",
+            "--profile",
+            "demo",
+            "--run-id",
+            "demo",
+        ]
+        start = time.perf_counter()
+        subprocess.run(words, check=True, env={**os.environ, "AMBO_ROOT": folder}, stdout=subprocess.DEVNULL)
+        took = time.perf_counter() - start
+        manifests = [json.loads(f.read_text()) for f in Path(folder).glob("outputs/*/*/*/manifest.json")]
+        peak = max(m["peak_memory_gib"]["ram"] for m in manifests)
+        stages = {m["stage"]: m["seconds"] for m in manifests}
+        report("demo", seconds=round(took, 1), peak_gib=peak, stages=stages)
+
+
+if __name__ == "__main__":
+    chosen = sys.argv[1:] or ["scoring", "training", "demo"]
+    for name in chosen:
+        {"scoring": scoring, "training": training, "demo": demo}[name]()

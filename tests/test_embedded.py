@@ -1,0 +1,112 @@
+"""The embedded data are what their README says: counts, labels against evidence, splits without leaks, a true checkpoint."""
+
+import csv
+import hashlib
+import json
+import re
+
+import pytest
+
+from helpers import data, embedded, job_ads
+from helpers.task import Task
+
+CATEGORIES = {
+    "explicit_sex", "masculine_form", "feminine_title", "appearance_gendered", "family_status", "stereotyped_qualities", "age",
+    "origin", "disability", "inclusive", "lawful_exception",
+}  # fmt: skip
+GOLD = embedded.gold()
+POOL = [r | labels for r, labels in zip(embedded.written(), embedded.pool_labels(), strict=True)]
+
+
+def occupations(column: str) -> dict[str, str]:
+    with (embedded.FOLDER / "occupations.tsv").open(encoding="utf-8") as file:
+        return {row["lemma"]: row[column] for row in csv.DictReader(file, delimiter="\t")}
+
+
+def test_counts():
+    gold = [r for r in GOLD if r["split"] != "test_whole_ads"]
+    assert len(gold) >= 600 and sum(len(r["text"]) >= 500 for r in gold) >= 60
+    assert len(GOLD) - len(gold) >= 60 and len(POOL) >= 2000
+    assert sum(r["hard_case"] != "plain" for r in gold) >= len(gold) / 3
+    assert len(occupations("sector")) >= 150
+    for rows in (gold, POOL):
+        assert 0.4 < sum(r["label"] == "not_inclusive" for r in rows) / len(rows) < 0.6
+        assert {r["category"] for r in rows} == CATEGORIES
+
+
+@pytest.mark.parametrize("rows", [GOLD, POOL], ids=["gold", "pool"])
+def test_labels_agree_with_categories_and_evidence(rows):
+    for row in rows:
+        positive = row["label"] == "not_inclusive"
+        assert positive == (row["category"] not in ("inclusive", "lawful_exception")), row["text"]
+        assert positive == bool(row["spans"]), row["text"]
+        assert all(0 <= a < b <= len(row["text"]) and row["text"][a:b].strip() for a, b in row["spans"]), row["text"]
+        assert row["id"] == data.record_id("italian_jobs", row["text"]) and 30 <= len(row["text"]) <= 2000
+
+
+def test_gold_rows_carry_severity_and_rationale():
+    for row in GOLD:
+        assert row["severity"] in (("unlawful", "exclusionary") if row["label"] == "not_inclusive" else ("",))
+        assert len(row["rationale"]) >= 10
+
+
+def test_held_out_occupations_stand_in_test_alone():
+    held = {name for name, value in occupations("held_out").items() if value == "yes"}
+    assert len(held) >= 20
+    assert {r["occupation"] for r in GOLD if r["split"] == "test"} & held
+    generated = {r["occupation"] for r in job_ads.generate(3000, seed=5)}
+    others = {r["occupation"] for r in [*POOL, *(r for r in GOLD if r["split"] == "validation")]}
+    assert not held & (generated | others)
+
+
+def test_splits_keep_whole_occupations_apart_from_validation():
+    sides = {s: {r["occupation"] for r in GOLD if r["split"] == s} - {""} for s in ("validation", "test")}
+    assert not sides["validation"] & sides["test"]
+
+
+def test_nothing_in_the_pools_resembles_a_gold_row():
+    assert not {r["id"] for r in GOLD} & {r["id"] for r in POOL} and len({r["id"] for r in GOLD}) == len(GOLD)
+    generated = [{"id": str(i), "text": r["text"]} for i, r in enumerate(job_ads.generate(1500, seed=13))]
+    assert data.leaks([*POOL, *generated], GOLD) == []
+
+
+def test_the_pool_file_holds_no_answer():
+    assert all(set(r) == {"id", "text", "occupation", "sector"} for r in embedded.written())
+
+
+def test_the_table_has_every_split_and_column():
+    table = embedded.table(50, seed=1)
+    assert list(table.columns) == embedded.COLUMNS and len(table) == 50 + len(POOL) + len(GOLD)
+    assert set(table.split) == {"pool", "validation", "test", "test_whole_ads"} and table.label.notna().all()
+
+
+def test_the_base_model_is_small_whole_and_a_llama():
+    folder = embedded.FOLDER / "base_model"
+    assert sum(f.stat().st_size for f in folder.iterdir()) < 10e6
+    assert json.loads((folder / "config.json").read_text())["architectures"] == ["LlamaForCausalLM"]
+    listed = dict(reversed(line.split()) for line in (folder / "SHA256").read_text().splitlines())
+    assert {"model.safetensors", "tokenizer.json"} <= set(listed)
+    for name, digest in listed.items():
+        assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_the_tokenizer_splits_gender_from_the_stem_and_returns_every_text():
+    from helpers.qlora import load_base
+    from helpers.recipe import Recipe
+
+    _, tokenizer = load_base(Recipe())
+    for text in ("Il/la candidato/a ideale: candidatə, PIÙ bravə* 🧑🏽‍🍳\n– 3,5 €", *(r["text"] for r in POOL[:200])):
+        assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
+    forms = [tokenizer.tokenize(f" {w}") for w in ("assunto", "assunta", "assunti", "assunte")]
+    assert len({tuple(f[:-1]) for f in forms}) == 1 and len({f[-1] for f in forms}) == 4
+
+
+def test_the_base_model_writes_italian():
+    from helpers.qlora import QLoRA
+    from helpers.recipe import Recipe
+
+    task = Task("t", ("a", "b"), "b", (" a", " b"), "{text}")
+    texts = QLoRA(task, Recipe(head="lm")).generate(["La risorsa si occuperà", "Cerchiamo una persona con"], 30)
+    words = {w for r in POOL for w in re.findall(r"\w+", r["text"].lower())}
+    found = [w for t in texts for w in re.findall(r"\w+", t.lower())]
+    assert len(found) >= 16 and sum(w in words for w in found) >= 0.7 * len(found)
