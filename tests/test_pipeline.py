@@ -24,8 +24,8 @@ def project(tmp_path_factory, rows):
     return folder
 
 
-def command(project, model, run_id, *more):
-    settings = {
+def settings(model):
+    return {
         "data_path": "answers.csv",
         "group_columns": "[group]",
         "model": str(model),
@@ -40,7 +40,10 @@ def command(project, model, run_id, *more):
         "near_duplicate": "0.9",
         "language": "en",
     }
-    pairs = [word for key, value in settings.items() for word in ("-p", key, value)]
+
+
+def command(project, model, run_id, *more):
+    pairs = [word for key, value in settings(model).items() for word in ("-p", key, value)]
     return [
         sys.executable,
         "-m",
@@ -149,3 +152,19 @@ def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_ll
     assert strip(again) == strip(whole) and len(again) == 8
     headline = "04_bias_evaluation/headline.csv"
     assert (project / "outputs/csv/killed" / headline).read_text() == (undisturbed[0] / headline).read_text()
+
+
+def test_plain_papermill_gives_the_same_files(project, tiny_llama, undisturbed):
+    values = "{" + ", ".join(f"{k}: {v}" for k, v in settings(tiny_llama).items()) + ", run_id: plain}"
+    for stage in ("01_seed_curation", "02_synthetic_expansion"):
+        files = ["-f", "params/tasks/csv.yaml", "-f", "params/profiles/demo.yaml", "-y", values, "--cwd", str(project)]
+        words = [sys.executable, "-m", "papermill", f"notebooks/{stage}.ipynb", f"{stage}.ipynb", *files]
+        subprocess.run(
+            words, cwd=project, env={**os.environ, "AMBO_ROOT": str(project)}, check=True, capture_output=True
+        )
+    for name in (
+        "01_seed_curation/seed.jsonl",
+        "01_seed_curation/test.jsonl",
+        "02_synthetic_expansion/synthetic.jsonl",
+    ):
+        assert (project / "outputs/csv/plain" / name).read_text() == (undisturbed[0] / name).read_text()

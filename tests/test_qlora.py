@@ -12,9 +12,12 @@ from helpers.recipe import Recipe
 FAST = {"epochs": 12, "learning_rate": 3e-3, "batch_size": 8, "lora_dropout": 0.0, "patience": 0}
 
 
-@pytest.fixture(params=["classifier", "lm"])
+@pytest.fixture(params=["classifier", "evidence", "lm"])
 def learner(request, task, tiny_llama):
-    return QLoRA(task, Recipe(model=str(tiny_llama), head=request.param, **FAST))
+    head = (
+        {"head": "lm"} if request.param == "lm" else {"pooling": "evidence" if request.param == "evidence" else "mean"}
+    )
+    return QLoRA(task, Recipe(model=str(tiny_llama), **head, **FAST))
 
 
 def texts(rows):
