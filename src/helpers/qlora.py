@@ -248,7 +248,8 @@ class QLoRA:
     def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix, without its prefix."""
         if self.recipe.head == "classifier":
-            return self.tokenizer(list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
+            ids = self.tokenizer(list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
+            return [i or [self.tokenizer.pad_token_id] for i in ids]  # an empty text has one token, not none
         suffix = self.tokenizer(self.task.suffix, add_special_tokens=False)["input_ids"]
         room = max(1, self.recipe.max_length - len(suffix) - len(self.prefix_ids()))
         ids = self.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=room)["input_ids"]

@@ -76,9 +76,7 @@ def as_html(table: pd.DataFrame):
     """The table for a notebook cell, texts escaped and wrapped."""
     from IPython.display import HTML
 
-    return HTML(
-        f"<style>td.text {{ white-space: pre-wrap; text-align: left; max-width: 40rem }}</style>{_table(table)}"
-    )
+    return HTML(f"<style>td.text {{ white-space: pre-wrap; max-width: 40rem }}</style>{_table(table)}")
 
 
 def highlighted(rows: pd.DataFrame, spans: dict[str, Sequence[Sequence[int]]]) -> pd.DataFrame:
@@ -93,7 +91,11 @@ def _embed(picture: Path) -> str:
 
 
 def _table(table: pd.DataFrame) -> Markup:
-    head = Markup("").join(Markup("<th>{}</th>").format(str(c).replace("_", " ")) for c in table.columns)
+    sides = ["right" if pd.api.types.is_numeric_dtype(kind) else "left" for kind in table.dtypes]
+    head = Markup("").join(
+        Markup('<th style="text-align: {}">{}</th>').format(side, str(c).replace("_", " "))
+        for side, c in zip(sides, table.columns, strict=True)
+    )
     rows = [
         Markup("<tr>") + Markup("").join(map(_cell, row)) + Markup("</tr>") for row in table.itertuples(index=False)
     ]
@@ -106,4 +108,5 @@ def _cell(value: object) -> Markup:
     if isinstance(value, int):
         return Markup('<td class="n">{:,}</td>').format(value)
     long = isinstance(value, Markup) or len(str(value)) > 60
-    return Markup('<td class="text">{}</td>' if long else "<td>{}</td>").format(value)
+    # Inline, because JupyterLab's own style sheet aligns cells to the right.
+    return Markup('<td{} style="text-align: left">{}</td>').format(Markup(' class="text"') if long else "", value)
