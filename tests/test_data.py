@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given
@@ -176,7 +177,15 @@ def test_a_pool_row_that_resembles_a_test_row_leaves():
     assert [r["id"] for r in data.leaks(rows[1:], rows[:1])] == ["p"]
 
 
-@given(st.lists(st.text(min_size=1, max_size=30), min_size=1, max_size=12), st.integers(0, 5))
+def test_evaluation_sets_that_leave_no_pool_are_refused():
+    rows = [{"id": str(i), "text": f"testo numero {i}", "split": ""} for i in range(5)]
+    with pytest.raises(
+        UserError, match="All 5 texts went into evaluation sets .test_size=9, validation_size=2.: lower"
+    ):
+        data.split_by_group(rows, np.arange(5), {"test": 9, "validation": 2})
+
+
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=5, max_size=12), st.integers(0, 5))
 def test_split_never_loses_or_doubles_a_row_without_evaluation_overlap(texts, seed):
     rows = [{"id": str(i), "text": t, "split": ""} for i, t in enumerate(texts)]
     groups = data.near_duplicate_groups(texts)

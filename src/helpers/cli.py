@@ -141,7 +141,7 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder:
             kernel_name="python3",
             progress_bar=sys.stderr.isatty(),
             cwd=str(env.root()),
-            extra_arguments=["--log-level=40"],  # the kernel's own warnings are not the user's concern
+            extra_arguments=["--log-level=50"],  # the kernel's own log is not the user's concern
         )
     except papermill.PapermillExecutionError as error:
         manifest = run.read_manifest(folder)
