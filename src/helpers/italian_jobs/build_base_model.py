@@ -5,6 +5,10 @@ masked language model at once (GPT-BERT, Charpentier & Samuel 2024: the same wei
 mask, half with masked tokens under a bidirectional mask, both predicting the next position). So one checkpoint writes ads
 and reads a text in both directions, which is where Italian agreement lies. The tokenizer splits the last vowel from the
 stem (candidat|o, candidat|a), so that gender is a token of its own, known from few examples for every stem.
+
+A second, shorter stage adds a grammar lesson: beside the two objectives the model tags every token as the rules of
+`helpers.italian` do (part of a masculine-only or feminine-only person phrase, another cue, none), through a head that is thrown
+away. The tags come from rules over the unlabelled text; no label of a person, and no latent label of the generator, enters.
 """
 
 from __future__ import annotations
@@ -38,6 +42,8 @@ VARIANTS = [
     (0.04, str.upper),
     (0.04, str.lower),
 ]
+TAGS = {"masculine_form": 1, "feminine_title": 2}
+OTHER_CUE = 3
 
 
 def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -86,13 +92,26 @@ def corpus(generated: int, copies: int, rng: random.Random) -> list[str]:
     return texts
 
 
-def batches(sequences: list[list[int]], tokens: int, limit: int, rng: random.Random):
+def tagged(tokenizer, texts: list[str]) -> list[list[tuple[int, int]]]:
+    """(token id, tag) pairs of every text between <s> and </s>; tags as in TAGS, -100 where there is none to learn."""
+    known: dict[str, list[tuple[int, int]]] = {}
+    for text in set(texts):
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        marks = [0] * len(text)
+        for cue in italian.cues(text):
+            marks[cue.start : cue.end] = [TAGS.get(cue.category, OTHER_CUE)] * (cue.end - cue.start)
+        pairs = zip(found["input_ids"], found["offset_mapping"], strict=True)
+        known[text] = [(1, -100), *((i, max(marks[a:b], default=0)) for i, (a, b) in pairs), (2, -100)]
+    return [known[text] for text in texts]
+
+
+def batches(sequences: list[list[tuple[int, int]]], tokens: int, limit: int, rng: random.Random):
     """Batches of about `tokens` tokens, of sequences of similar length, a random window of those over `limit`; one epoch.
 
     Widths are multiples of 32 and every width has its own number of rows, so that few shapes occur: on a CPU each new
     shape costs the compilation of its kernels.
     """
-    by_width: dict[int, list[list[int]]] = {}
+    by_width: dict[int, list[list[tuple[int, int]]]] = {}
     for s in sequences:
         if len(s) > limit:
             start = rng.randrange(len(s) - limit + 1)
@@ -105,7 +124,8 @@ def batches(sequences: list[list[int]], tokens: int, limit: int, rng: random.Ran
         groups += [(width, members[i : i + rows]) for i in range(0, len(members) - rows + 1, rows)]
     rng.shuffle(groups)
     for width, group in groups:
-        yield torch.tensor([s + [0] * (width - len(s)) for s in group])
+        rows = [s + [(0, -100)] * (width - len(s)) for s in group]
+        yield torch.tensor(rows).unbind(-1)  # ids, tags
 
 
 def masked(ids: torch.Tensor, endings: torch.Tensor, mask_id: int, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -126,68 +146,73 @@ def set_direction(model: LlamaForCausalLM, causal: bool) -> None:
         layer.self_attn.is_causal = causal
 
 
-def loss_of(model, ids, labels, causal: bool) -> torch.Tensor:
-    """Mean cross-entropy of the next position; only labelled positions go through the output layer."""
+def loss_of(model, head, ids, labels, tags, causal: bool) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean cross-entropy of the next position at labelled positions only, and of the tags (0 in a causal batch)."""
     set_direction(model, causal)
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
-        hidden = model.model(input_ids=ids, attention_mask=(ids != 0).long()).last_hidden_state[:, :-1]
-        target = labels[:, 1:]
+        states = model.model(input_ids=ids, attention_mask=(ids != 0).long()).last_hidden_state
+        hidden, target = states[:, :-1], labels[:, 1:]
         keep = target != -100
-        return cross_entropy(model.lm_head(hidden[keep]).float(), target[keep])
+        loss = cross_entropy(model.lm_head(hidden[keep]).float(), target[keep])
+        there = tags != -100
+        if causal or head is None:  # a tag may depend on what follows
+            return loss, torch.zeros(())
+        weight = torch.tensor([1.0, 4.0, 4.0, 4.0])
+        return loss, cross_entropy(head(states[there]).float(), tags[there], weight=weight)
 
 
-def train(model, tokenizer, texts: list[str], args, rng: random.Random) -> dict[str, float]:
-    """Train for `args.minutes`; the learning rate follows the clock, so that every machine ends with a full decay."""
-    sequences = [[1, *ids, 2] for ids in tokenizer(texts, add_special_tokens=False)["input_ids"]]
-    vocabulary = tokenizer.get_vocab()
+def train(model, tokenizer, sequences, minutes: float, lr: float, grammar: bool, args, rng: random.Random) -> dict:
+    """Train for so many minutes; the learning rate follows the clock, so that every machine ends with a full decay."""
+    head = torch.nn.Linear(args.hidden, 4) if grammar else None
     endings = torch.zeros(len(tokenizer), dtype=torch.bool)
-    endings[[i for token, i in vocabulary.items() if tokenizer.convert_tokens_to_string([token]) in set(ENDINGS)]] = (
-        True
-    )
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    rest = [p for p in model.parameters() if p.ndim == 1]
+    vowels = [i for t, i in tokenizer.get_vocab().items() if tokenizer.convert_tokens_to_string([t]) in set(ENDINGS)]
+    endings[vowels] = True
+    weights = [*model.parameters(), *(head.parameters() if head else [])]
+    groups = [[p for p in weights if p.ndim > 1], [p for p in weights if p.ndim == 1]]
     optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}],
-        lr=args.lr,
+        [{"params": g, "weight_decay": d} for g, d in zip(groups, (0.1, 0.0), strict=True)],
         betas=(0.9, 0.98),
         fused=True,
     )
-    started, step, seen, mean = time.time(), 0, 0, {True: math.log(len(tokenizer)), False: math.log(len(tokenizer))}
+    started, step, seen = time.time(), 0, 0
+    mean = {True: math.log(len(tokenizer)), False: math.log(len(tokenizer)), "tags": 1.0}
     model.train()
     while True:
-        for ids in batches(sequences, args.tokens, args.limit, rng):
-            done = (time.time() - started) / (60 * args.minutes)
+        for ids, tags in batches(sequences, args.tokens, args.limit, rng):
+            done = (time.time() - started) / (60 * minutes)
             if done >= 1:
-                return {"causal": mean[True], "masked": mean[False], "steps": step, "tokens": seen}
+                losses = {"causal": mean[True], "masked": mean[False]} | ({"tags": mean["tags"]} if grammar else {})
+                return losses | {"minutes": minutes, "steps": step, "tokens": seen}
             causal = step % 3 == 0  # two masked batches for one causal: each masked batch teaches on fewer tokens
             shown, labels = (ids, torch.where(ids != 0, ids, -100)) if causal else masked(ids, endings, 3, 0.18)
-            loss = loss_of(model, shown, labels, causal)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            warm = min(1.0, (step + 1) / 200)
+            loss, extra = loss_of(model, head, shown, labels, tags, causal)
+            (loss + extra).backward()
+            torch.nn.utils.clip_grad_norm_(weights, 1.0)
             for group in optimizer.param_groups:
-                group["lr"] = args.lr * warm * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * done)))
+                group["lr"] = lr * min(1.0, (step + 1) / 200) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             step, seen = step + 1, seen + ids.numel()
             mean[causal] += 0.02 * (loss.item() - mean[causal])
+            mean["tags"] += 0.0 if causal else 0.02 * (extra.item() - mean["tags"])
             if step % 200 == 0:
-                print(
-                    f"{done:6.1%}  step {step}  {seen / 1e6:.1f} M tokens  causal {mean[True]:.3f}  masked {mean[False]:.3f}",
-                    flush=True,
-                )
+                shares = f"causal {mean[True]:.3f}  masked {mean[False]:.3f}  tags {mean['tags']:.3f}"
+                print(f"{done:6.1%}  step {step}  {seen / 1e6:.1f} M tokens  {shares}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=50.0)
+    parser.add_argument("--minutes", type=float, default=36.0, help="first stage: causal and masked text")
+    parser.add_argument(
+        "--grammar-minutes", type=float, default=28.0, help="second stage: the grammar lesson beside them"
+    )
     parser.add_argument("--generated", type=int, default=50_000)
     parser.add_argument("--copies", type=int, default=20, help="how often each written row stands in the corpus")
     parser.add_argument("--vocabulary", type=int, default=4096)
     parser.add_argument("--hidden", type=int, default=224)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
-    parser.add_argument("--limit", type=int, default=320, help="longest sequence in tokens")
+    parser.add_argument("--limit", type=int, default=288, help="longest sequence in tokens")
     parser.add_argument("--lr", type=float, default=2.0e-3)
     parser.add_argument("--out", type=Path, default=HERE / "base_model")
     args = parser.parse_args()
@@ -211,13 +236,17 @@ def main() -> None:
     model = LlamaForCausalLM(config)
     model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass takes twice the time
     print(f"{len(texts)} texts, {model.num_parameters() / 1e6:.2f} M parameters", flush=True)
-    figures = train(model, tokenizer, texts, args, rng)
+    sequences = tagged(tokenizer, texts)
+    figures = {
+        "text": train(model, tokenizer, sequences, args.minutes, args.lr, False, args, rng),
+        "grammar": train(model, tokenizer, sequences, args.grammar_minutes, args.lr / 2, True, args, rng),
+    }
     set_direction(model, True)
     del model.config.is_causal
     model.set_attn_implementation("sdpa")
     model.to(torch.float16).save_pretrained(args.out)
     tokenizer.save_pretrained(args.out)
-    figures |= {"texts": len(texts), "parameters": model.num_parameters(), "minutes": args.minutes}
+    figures |= {"texts": len(texts), "parameters": model.num_parameters()}
     write_text(args.out / "training.json", json.dumps(figures, indent=1) + "\n")
     digests = [f"{sha256(f)}  {f.name}" for f in sorted(args.out.iterdir()) if f.suffix in (".safetensors", ".json")]
     write_text(args.out / "SHA256", "\n".join(digests) + "\n")
