@@ -39,6 +39,12 @@ def pool_labels() -> list[dict]:
     return read_jsonl(FOLDER / "pool_labels.jsonl")
 
 
+def labelled_pool() -> list[dict]:
+    """Rows of the written pool with what `pool_labels` says of them."""
+    labels = {r["id"]: r for r in pool_labels()}
+    return [r | labels[r["id"]] for r in written()]
+
+
 def gold() -> list[dict]:
     """Hand-written evaluation rows with label, category, severity, spans, hard_case, rationale and split."""
     return read_jsonl(FOLDER / "gold.jsonl") + read_jsonl(FOLDER / "whole_ads.jsonl")
@@ -46,8 +52,7 @@ def gold() -> list[dict]:
 
 def table(generated: int, seed: int = 0) -> pd.DataFrame:
     """Every row of the embedded task, with `generated` generated rows in the pool; see COLUMNS."""
-    labels = {r["id"]: r for r in pool_labels()}
-    rows = [r | labels[r["id"]] | {"source": "written", "split": "pool"} for r in written()]
+    rows = [r | {"source": "written", "split": "pool"} for r in labelled_pool()]
     rows += [r | {"source": "generated", "split": "pool"} for r in islice(job_ads.generate(generated, seed), generated)]
     rows += [r | {"source": "gold"} for r in gold()]
     return pd.DataFrame(rows).reindex(columns=COLUMNS)

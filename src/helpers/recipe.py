@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
+from helpers.data import EMBEDDED
 from helpers.env import UserError
-
-EMBEDDED = "embedded:italian_jobs"
 
 
 @dataclass(frozen=True)

@@ -92,8 +92,7 @@ def training(n: int = 500) -> None:
 
     params = yaml.safe_load((Path(__file__).parents[2] / "params/profiles/demo.yaml").read_text())
     learner = QLoRA(TASK, replace(Recipe.from_params(params), patience=0))
-    labels = {r["id"]: r["label"] for r in embedded.pool_labels()}
-    rows = [r | {"label": labels[r["id"]]} for r in embedded.written()[:n]]
+    rows = embedded.labelled_pool()[:n]
     start = time.perf_counter()
     learner.fit(rows)
     report("training", labels=n, epochs=learner.recipe.epochs, seconds=round(time.perf_counter() - start, 1))

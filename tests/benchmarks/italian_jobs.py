@@ -34,8 +34,7 @@ def main() -> None:
     }
     task = make_task(params["tasks/italian_jobs.yaml"])
     learner = QLoRA(task, Recipe.from_params(params["profiles/demo.yaml"]))
-    labels = {r["id"]: r["label"] for r in embedded.pool_labels()}
-    pool = [r | {"label": labels[r["id"]]} for r in embedded.written()]
+    pool = embedded.labelled_pool()
     sets = {name: [r for r in embedded.gold() if r["split"] == name] for name in ("test", "test_whole_ads")}
     rows = []
     for n in args.labels:

@@ -1,8 +1,8 @@
 """Rebuild the embedded base model: `make base-model` (about an hour on two cores).
 
 A small Llama is trained on the unlabelled text of the written and the generated pool, never on gold rows, as causal and
-masked language model at once (GPT-BERT, Charpentier & Samuel 2024: the same weights, half of the batches with a causal
-mask, half with masked tokens under a bidirectional mask, both predicting the next position). So one checkpoint writes ads
+masked language model at once (GPT-BERT, Charpentier & Samuel 2024: the same weights, a third of the batches with a
+causal mask, the others with masked tokens under a bidirectional mask, both predicting the next position). So one checkpoint writes ads
 and reads a text in both directions, which is where Italian agreement lies. The tokenizer splits the last vowel from the
 stem (candidat|o, candidat|a), so that gender is a token of its own, known from few examples for every stem.
 
