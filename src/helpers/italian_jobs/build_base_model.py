@@ -1,10 +1,10 @@
 """Rebuild the embedded base model: `make base-model` (about an hour on two cores).
 
 A small Llama is trained on the unlabelled text of the written and the generated pool, never on gold rows, as causal and
-masked language model at once (GPT-BERT, Charpentier & Samuel 2024: the same weights, a third of the batches with a
-causal mask, the others with masked tokens under a bidirectional mask, both predicting the next position). So one checkpoint writes ads
-and reads a text in both directions, which is where Italian agreement lies. The tokenizer splits the last vowel from the
-stem (candidat|o, candidat|a), so that gender is a token of its own, known from few examples for every stem.
+masked language model at once (GPT-BERT, Charpentier & Samuel 2024: the same weights, a third of the batches with a causal
+mask, the others with masked tokens under a bidirectional mask, both predicting the next position). So one checkpoint
+writes ads and reads a text in both directions, which is where Italian agreement lies. The tokenizer splits the last vowel
+from the stem (candidat|o, candidat|a), so that gender is a token of its own, known from few examples for every stem.
 
 A second, shorter stage adds a grammar lesson: beside the two objectives the model tags every token as the rules of
 `helpers.italian` do (part of a masculine-only or feminine-only person phrase, another cue, none), through a head that is thrown
