@@ -19,28 +19,38 @@ class Classifier(nn.Module):
     """Encoder, pooling over the tokens, and a float32 linear layer.
 
     Pooling `evidence` scores every token and takes a smooth maximum for each class, as in multiple-instance learning: one
-    telling word in a long text is enough (Ilse et al. 2018, arXiv 1802.04712, use attention to the same end).
+    telling word in a long text is enough (Ilse et al. 2018, arXiv 1802.04712, use attention to the same end). The class
+    `absent` is what a text is in which nothing speaks for another: it needs no evidence, its logit is 0.
     """
 
-    def __init__(self, encoder: nn.Module, classes: int, pooling: str, weights: torch.Tensor):
+    def __init__(self, encoder: nn.Module, classes: int, pooling: str, weights: torch.Tensor, absent: int = 0):
         super().__init__()
-        self.encoder, self.pooling = encoder, pooling
+        self.encoder, self.pooling, self.absent = encoder, pooling, absent
         hidden = encoder.config.hidden_size
         self.norm = nn.LayerNorm(hidden)
         self.out = nn.Linear(hidden, classes)
         nn.init.normal_(self.out.weight, std=0.02)
-        nn.init.zeros_(self.out.bias)
+        nn.init.constant_(self.out.bias, -4.0 if pooling == "evidence" else 0.0)  # most words say nothing
         self.register_buffer("weights", weights)
         self.to(encoder.device)
 
+    def states(self, input_ids, attention_mask) -> torch.Tensor:
+        """What the encoder says of every token, float32 (batch, tokens, hidden)."""
+        return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
+
+    def answer(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, classes) from the states."""
+        if self.pooling != "evidence":
+            return self.out(self.norm(pool(states, mask, self.pooling)))
+        tokens = self.out(self.norm(states)).masked_fill(~mask.unsqueeze(-1).bool(), float("-inf"))
+        logits = tokens.logsumexp(1)
+        return logits * (torch.arange(logits.shape[1], device=logits.device) != self.absent)
+
     def read(self, input_ids, attention_mask) -> tuple[torch.Tensor, torch.Tensor]:
         """(logits (batch, classes), embeddings (batch, hidden)), float32."""
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
-        if self.pooling != "evidence":
-            pooled = pool(states, attention_mask, self.pooling)
-            return self.out(self.norm(pooled)), pooled
-        tokens = self.out(self.norm(states)).masked_fill(~attention_mask.unsqueeze(-1).bool(), float("-inf"))
-        return tokens.logsumexp(1), pool(states, attention_mask, "mean")
+        states = self.states(input_ids, attention_mask)
+        how = "mean" if self.pooling == "evidence" else self.pooling
+        return self.answer(states, attention_mask), pool(states, attention_mask, how)
 
     def forward(self, input_ids, attention_mask, labels=None):
         logits, _ = self.read(input_ids, attention_mask)
@@ -115,6 +125,29 @@ def token_batches(lengths: Sequence[int], budget: int, shared: int = 0) -> Itera
 
 
 # --- parts of training -----------------------------------------------------------------------------------------------
+
+
+def fit_head(module: Classifier, batches: list[dict[str, torch.Tensor]], passes: int = 20) -> None:
+    """Train the head alone on what the frozen encoder says, which is worked out once.
+
+    Fine-tuning that starts from such a head distorts the encoder less (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
+    """
+    module.encoder.eval()
+    with torch.no_grad():
+        known = [
+            (module.states(b["input_ids"], b["attention_mask"]), b["attention_mask"], b["labels"]) for b in batches
+        ]
+    weights = [*module.norm.parameters(), *module.out.parameters()]
+    optimizer = torch.optim.AdamW(weights, lr=1e-2, weight_decay=0.0)
+    for step in range(passes):
+        for group in optimizer.param_groups:
+            group["lr"] = 1e-2 * (1 - step / passes)
+        for states, mask, labels in known:
+            loss = cross_entropy(module.answer(states, mask), labels, weight=module.weights)
+            loss = loss + 0.01 * module.out.weight.square().sum()  # few labels, many features
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
 
 
 def head_state(module: nn.Module) -> dict[str, torch.Tensor]:

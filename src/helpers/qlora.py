@@ -25,6 +25,7 @@ from helpers.env import UserError
 from helpers.heads import (
     Classifier,
     LabelWords,
+    fit_head,
     fit_temperature,
     head_state,
     holdout,
@@ -161,6 +162,8 @@ class QLoRA:
         reset_adapters(self.model)
         self.module = self._new_head(classes[train])
         rows = [self._example(records[i]["text"], int(classes[i])) for i in range(len(records))]
+        if self.recipe.head_first:
+            self._fit_head([rows[i] for i in train])
         report = self._train([rows[i] for i in train], [records[i]["text"] for i in held], classes[held], seed)
         if len(held):
             self.temperature = fit_temperature(self.logits([records[i]["text"] for i in held]), classes[held])
@@ -177,7 +180,17 @@ class QLoRA:
         weights = torch.tensor(weights, dtype=torch.float32)
         if self.recipe.head == "lm":
             return LabelWords(self.model, weights)
-        return Classifier(self.model, len(self.task.labels), self.recipe.pooling, weights)
+        absent = next(i for i, label in enumerate(self.task.labels) if label != self.task.positive)
+        return Classifier(self.model, len(self.task.labels), self.recipe.pooling, weights, absent)
+
+    def _fit_head(self, rows: list[dict]) -> None:
+        if self.recipe.head != "classifier":
+            raise UserError("Parameter head_first needs head: classifier; label words have no head of their own.")
+        order = np.random.default_rng(self.seed).permutation(len(rows))
+        size = self.recipe.batch_size
+        fit_head(
+            self.module, [self._collate([rows[i] for i in order[k : k + size]]) for k in range(0, len(rows), size)]
+        )
 
     def _example(self, text: str, label: int) -> dict[str, Any]:
         ids = self.encode([text])[0]
@@ -415,11 +428,19 @@ def _watch(learner: QLoRA, texts: list[str], classes: np.ndarray):
         def __init__(self):
             self.best, self.weights, self.waited, self.epochs, self.bad = float("inf"), None, 0, 0, 0
 
+        def on_train_begin(self, args, state, control, **_):
+            if learner.recipe.head_first:
+                self.compare(control)
+
         def on_epoch_end(self, args, state, control, **_):
             self.epochs += 1
+            self.compare(control)
+
+        def compare(self, control):
             if not texts:
                 return
-            loss = nll(learner.logits(texts), classes)
+            logits = learner.logits(texts)
+            loss = nll(logits / fit_temperature(logits, classes), classes)  # it is calibrated afterwards anyway
             learner.module.train()
             if loss < self.best:
                 named = learner.module.named_parameters()

@@ -18,6 +18,7 @@ class Recipe:
     quantization: str = "nf4"  # nf4 or none
     head: str = "classifier"  # classifier, or lm: label words scored at the last position
     pooling: str = "mean"  # mean, max, last or evidence, for the classifier
+    head_first: bool = False  # train the head on the frozen base before all of it, for the classifier
     bidirectional: bool = False  # a decoder reads both ways; only for a base trained so
     lora_r: int = 16
     lora_alpha: int = 32
