@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from helpers import cli, run
+from helpers import cli, data, labels, run
 from helpers.env import UserError
 
 
@@ -90,3 +90,113 @@ def test_status_and_doctor(project, monkeypatch, capsys):
     assert "No runs yet" in ambo(monkeypatch, capsys, "status")[1]
     code, out, _ = ambo(monkeypatch, capsys, "doctor")
     assert code == 0 and "nf4          works" in out and "torch        2." in out
+
+
+# --- ambo labels -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def labelled(project):
+    """A run whose 01 is done, and its human logs: ann and bob differ on one of three ads."""
+    first = project / "outputs/t/r/01_seed_curation"
+    records = [{"id": f"r{i}", "text": f"Annuncio {i}", "form": "ab"[i % 2]} for i in range(4)]
+    run.write_jsonl(first / "pool.jsonl", records[:3])
+    run.write_jsonl(first / "seed.jsonl", records[3:])
+    run.write_jsonl(first / "oracle.jsonl", [{"id": "r0", "label": "x"}])
+    run.write_json(first / "task.json", {"labels": ["x", "y"], "positive_label": "y"})
+    run.write_json(first / "manifest.json", {"parameters": {"group_columns": ["form"]}})
+    folder = project / "outputs/t/r/03_active_learning/labels/human"
+    for annotator, given in {"ann": "xyx", "bob": "xyy"}.items():
+        for i, label in enumerate(given):
+            labels.append(folder, annotator, "label", f"r{i}", label=label)
+    labels.append(folder, "bob", "note", "r2", text="incerto")
+    return folder
+
+
+RUN = ["--task", "t", "--run-id", "r"]
+
+
+def test_labels_agreement(labelled, monkeypatch, capsys):
+    code, out, err = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)
+    assert code == 0 and not err
+    assert "alpha all 0.444" in " ".join(out.split())
+    assert "form=a" in out and "label=y" in out and "0.40 (3)" in out
+    ordinal = ambo(monkeypatch, capsys, "labels", "agreement", *RUN, "--order", "x,y")[1]
+    assert "alpha (ordinal)" in ordinal
+
+
+def test_labels_agreement_of_one_annotator_says_why_there_is_none(labelled, monkeypatch, capsys):
+    (labelled / "bob.jsonl").unlink()
+    code, out, _ = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)
+    assert code == 0 and "only one annotator" in out and "nan" not in out.lower()
+
+
+def test_labels_agreement_of_many_annotators_shows_pairs_not_a_wide_matrix(labelled, monkeypatch, capsys):
+    for k in range(9):
+        labels.append(labelled, f"p{k}", "label", "r0", label="x")
+    out = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)[1]
+    assert "the ten pairs with most records in common" in out and "0.400  3" in out
+
+
+def test_labels_adjudicate_lists_what_is_open(labelled, monkeypatch, capsys):
+    code, out, _ = ambo(monkeypatch, capsys, "labels", "adjudicate", "--list", *RUN)
+    assert code == 0 and "records to settle: 1" in out and "r2  ann: x, bob: y" in out and "bob notes: incerto" in out
+    labels.append(labelled, labels.ADJUDICATOR, "label", "r2", label="y")
+    assert "records to settle: 0" in ambo(monkeypatch, capsys, "labels", "adjudicate", "--list", *RUN)[1]
+
+
+def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
+    code, out, _ = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "final.csv")
+    assert code == 0 and "final.csv: 3 records written" in out and "Annuncio 2" in (project / "final.csv").read_text()
+    out = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "all.jsonl", "--history")[1]
+    assert "7 events" in out
+    (project / "old.csv").write_text("testo,voto\nAnnuncio 3,1\nAnnuncio 0,2\nAltro,1\n")
+    words = [
+        "old.csv",
+        *RUN,
+        "--text-column",
+        "testo",
+        "--label-column",
+        "voto",
+        "--annotator",
+        "cy",
+        "--rename",
+        "1=y",
+    ]
+    records = [{"id": data.record_id("t", f"Annuncio {i}"), "text": f"Annuncio {i}"} for i in range(4)]
+    run.write_jsonl(project / "outputs/t/r/01_seed_curation/pool.jsonl", records)
+    code, out, _ = ambo(monkeypatch, capsys, "labels", "import", *words)
+    assert code == 0 and "taken: 1 of 3 rows" in out and "('2' 1×): 1 (row 3)" in out and "id: 1 (row 4)" in out
+    assert labels.annotations(labelled)["cy"][records[3]["id"]]["label"] == "y"
+
+
+def test_labels_that_do_not_fit_are_noted(labelled, monkeypatch, capsys):
+    with (labelled / "ann.jsonl").open("ab") as log:
+        log.write(b'{"time": 1, "ev')
+    labels.append(labelled, "ann", "label", "gone", label="z")
+    code, out, err = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)
+    assert code == 0 and "alpha" in out
+    assert "ann.jsonl, line 4: not a readable event" in err
+    assert "not among the run's: 1 (first: gone)" in err and "does not have: 'z' 1×" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["agreement", "--task", "t", "--run-id", "none"], "01_seed_curation is missing: run `ambo run --task t"),
+        (["agreement", "--task", "t", "--run-id", "../x"], "names a folder"),
+        (["agreement", *RUN, "--folder", "empty"], "holds no labels"),
+        (["agreement", *RUN, "--folder", "other"], "None of the 1 labelled record ids (first: q)"),
+        (["agreement", *RUN, "--field", "kind"], "No label has a field 'kind'"),
+        (["agreement", *RUN, "--order", "y"], "'x' is not in the order given (y)"),
+        (["export", *RUN, "--to", "out.xlsx"], "ends in '.xlsx'"),
+        (["export", *RUN, "--to", "/proc/out.csv"], "could not be written"),
+        (["import", "none.csv", *RUN], "is not a file or folder"),
+        (["import", "none.csv", *RUN, "--rename", "yes"], "--rename 'yes' must be OLD=NEW"),
+        (["adjudicate", *RUN], "prints with --list"),
+    ],
+)
+def test_mistakes_with_labels(labelled, project, monkeypatch, capsys, words, sentence):
+    labels.append(project / "other", "ann", "label", "q", label="x")
+    code, out, err = ambo(monkeypatch, capsys, "labels", *words)
+    assert code == 2 and sentence in err and err.count("\n") == 1 and not out and "Traceback" not in err

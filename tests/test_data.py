@@ -194,3 +194,18 @@ def test_split_never_loses_or_doubles_a_row_without_evaluation_overlap(texts, se
     sides = {}
     for row, group in zip(split, groups, strict=True):
         assert sides.setdefault(group, row["split"]) == row["split"]
+
+
+def test_empty_labels_are_missing_labels(tmp_path):
+    file = tmp_path / "t.csv"
+    file.write_text("text,label\nuno,a\ndue,b\ntre,\n", encoding="utf-8")
+    rows = data.to_records(data.read_table(str(file), "text"), PARAMS | {"labels": ["a", "b"]})
+    assert [r.get("label") for r in rows] == ["a", "b", None]
+    with pytest.raises(UserError, match="1 of the 3 seed and evaluation rows have no label"):
+        data.check_labelled(rows)
+
+
+def test_a_guideline_is_a_file_the_embedded_one_or_none(tmp_path):
+    assert data.read_guideline("") == "" and "inclusive" in data.read_guideline(data.EMBEDDED)
+    with pytest.raises(UserError, match="guideline="):
+        data.read_guideline(str(tmp_path / "none.md"))

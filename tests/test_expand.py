@@ -75,3 +75,18 @@ def test_acceptance_counts_what_reaches_each_filter():
     assert accepted == []
     expected = pd.DataFrame({"filter": ["first", "second"], "candidates": [2, 1], "accepted": [1, 0]})
     pd.testing.assert_frame_equal(table[["filter", "candidates", "accepted"]], expected)
+
+
+def test_a_review_rejects_mends_and_keeps():
+    rows = [record("uno"), record("due"), record("tre")]
+    kept = expand.reviewed(rows, {"uno": "", "due": " due meglio "}, "italian_jobs")
+    assert [r["text"] for r in kept] == ["due meglio", "tre"]
+    assert kept[0]["id"] != "due" and kept[0]["label"] == "not_inclusive"
+    line = expand.describe_review(rows, {"uno": "", "due": "due meglio"})
+    assert line.startswith("2 of 3 rows looked at: 1 kept (50%, 95 % interval 9%–91%), 1 of them mended, 1 rejected")
+
+
+def test_the_sample_for_review_is_drawn_by_seed():
+    rows = [record(str(i)) for i in range(50)]
+    assert expand.draw(rows, 10, 1) == expand.draw(rows, 10, 1) != expand.draw(rows, 10, 2)
+    assert expand.draw(rows, 80, 1) == rows and expand.draw(rows, 0, 1) == []

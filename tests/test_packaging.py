@@ -25,14 +25,16 @@ def requirements() -> dict[str, Requirement]:
 
 def test_environment_yml_says_what_pyproject_says():
     text = (ROOT / "environment.yml").read_text()
-    listed = [d for d in yaml.safe_load(text)["dependencies"] if d != "pip" and not d.startswith("python>")]
+    parts = yaml.safe_load(text)["dependencies"]
+    listed = [d for d in parts if isinstance(d, str) and d != "pip" and not d.startswith("python>")]
+    listed += [d for part in parts if isinstance(part, dict) for d in part["pip"]]
     conda = {r.name: str(r.specifier) for r in map(Requirement, listed)}
     assert conda == {CONDA_NAMES.get(name, name): str(r.specifier) for name, r in requirements().items()}
 
 
 def test_every_dependency_in_environment_yml_has_a_reason():
     lines = [
-        line for line in (ROOT / "environment.yml").read_text().splitlines() if re.match(r"  - [a-z]+.*[<>=]", line)
+        line for line in (ROOT / "environment.yml").read_text().splitlines() if re.match(r" +- [a-z]+.*[<>=]", line)
     ]
     assert [line for line in lines if "#" not in line and "python>" not in line] == []
 

@@ -22,7 +22,7 @@ class Sklearn:
     def __init__(self, task: Task, pipeline: Any):
         self.task, self.pipeline = task, pipeline
 
-    def fit(self, records: list[dict]) -> dict[str, Any]:
+    def fit(self, records: list[dict], seed: int = 0) -> dict[str, Any]:
         self.pipeline.fit([r["text"] for r in records], self.task.index([r["label"] for r in records]))
         return {"train_rows": len(records)}
 
@@ -66,13 +66,26 @@ def tfidf(task: Task, class_weights: bool = True) -> Sklearn:
     return Sklearn(task, make_pipeline(features, LogisticRegression(C=10.0, max_iter=2000, class_weight=weight)))
 
 
+def remember(embed: Callable[[Sequence[str]], np.ndarray]) -> Callable[[Sequence[str]], np.ndarray]:
+    """`embed` that works out every text once; for a model that does not change."""
+    known: dict[str, np.ndarray] = {}
+
+    def look_up(texts: Sequence[str]) -> np.ndarray:
+        new = [t for t in dict.fromkeys(texts) if t not in known]
+        if new:
+            known.update(zip(new, embed(new), strict=True))
+        return np.stack([known[t] for t in texts])
+
+    return look_up
+
+
 class Probe:
     """Logistic regression on frozen embeddings from `embed`."""
 
     def __init__(self, task: Task, embed: Callable[[Sequence[str]], np.ndarray]):
         self.task, self.embed = task, embed
 
-    def fit(self, records: list[dict]) -> dict[str, Any]:
+    def fit(self, records: list[dict], seed: int = 0) -> dict[str, Any]:
         features = normalize(self.embed([r["text"] for r in records]))
         self.model = LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced")
         self.model.fit(features, self.task.index([r["label"] for r in records]))
@@ -83,6 +96,10 @@ class Probe:
         out[:, self.model.classes_] = self.model.predict_proba(normalize(self.embed(texts)))
         return out
 
+    def score(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(probabilities, embeddings) of the texts."""
+        return self.predict_proba(texts), self.embed(texts)
+
 
 class Lexicon:
     """Answers `positive` where `cues(text)` finds anything, the first other label elsewhere."""
@@ -90,7 +107,7 @@ class Lexicon:
     def __init__(self, task: Task, cues: Callable[[str], list]):
         self.task, self.cues = task, cues
 
-    def fit(self, records: list[dict]) -> dict[str, Any]:
+    def fit(self, records: list[dict], seed: int = 0) -> dict[str, Any]:
         return {"train_rows": 0}
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:

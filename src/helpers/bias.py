@@ -40,6 +40,12 @@ def paired_difference(
     return {"difference": macro_f1(truth, first) - macro_f1(truth, second), "low": float(low), "high": float(high)}
 
 
+def scored(truth: np.ndarray, answers: np.ndarray, draws: int = 300) -> dict[str, float]:
+    """Macro-F1 with the bounds of its 95 % bootstrap interval over rows."""
+    low, high = interval(macro_f1, truth, answers, draws=draws)
+    return {"macro_f1": macro_f1(truth, answers), "low": low, "high": high}
+
+
 def compare(predictions: dict[str, np.ndarray], truth: np.ndarray, task: Task, draws: int = 1000) -> pd.DataFrame:
     """One row a model: macro-F1 with interval, F1 of the positive class, accuracy, and the rows they rest on."""
     positive = task.labels.index(task.positive)

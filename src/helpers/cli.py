@@ -14,10 +14,11 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from helpers import env, run
+from helpers import cli_labels, env, run
 from helpers.env import UserError
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+app.add_typer(cli_labels.app, name="labels")
 AWAITING = 3  # exit code: the run waits for labels
 
 

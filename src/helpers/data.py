@@ -151,6 +151,19 @@ def source_path(path: str) -> Path | None:
     return env.resolve(path) if path != EMBEDDED and env.resolve(path).exists() else None
 
 
+def read_guideline(path: str) -> str:
+    """The text of an annotation guideline: a file, the embedded task's own for `EMBEDDED`, '' for ''."""
+    from helpers import embedded
+
+    if not path:
+        return ""
+    file = embedded.FOLDER / "GUIDELINE.md" if path == EMBEDDED else env.resolve(path)
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Parameter guideline={path!r} is not a text file that can be read: mend the path.") from error
+
+
 def to_records(table: pd.DataFrame, params: dict) -> list[dict]:
     """Records of a table, empty texts dropped.
 
@@ -170,9 +183,9 @@ def to_records(table: pd.DataFrame, params: dict) -> list[dict]:
         if not text:
             continue
         record = {"id": record_id(params["task"], text), "text": text}
-        if label:
-            record["label"] = _text(row[label]).strip()
-            if params["labels"] and record["label"] not in params["labels"]:
+        if label and (value := _text(row[label]).strip()):
+            record["label"] = value
+            if params["labels"] and value not in params["labels"]:
                 raise UserError(
                     f"Row {number}: label {record['label']!r} is not one of {', '.join(params['labels'])}; "
                     f"mend the row, or the parameter labels."
@@ -182,11 +195,21 @@ def to_records(table: pd.DataFrame, params: dict) -> list[dict]:
         record["split"] = split_name(_text(row[split]), params) if split else ""
         record.setdefault("source", "pool")
         records.append(record)
-    if label and len({r["label"] for r in records}) < 2:
+    if label and len({r.get("label") for r in records} - {None}) < 2:
         raise UserError(f"Column {label!r} has fewer than two classes: a detector needs examples of at least two.")
     if not records:
         raise UserError(f"Column {params['text_column']!r} holds no text at all.")
     return records
+
+
+def check_labelled(records: list[dict]) -> None:
+    """Raise UserError when a record that the simulated annotator must know has no label."""
+    missing = sum(not r.get("label") for r in records)
+    if missing:
+        raise UserError(
+            f"{missing:,} of the {len(records):,} seed and evaluation rows have no label: name their column in label_column, "
+            f"or set labeller to human and label them in the panel of 01_seed_curation."
+        )
 
 
 def check_ids(ids: pd.Series) -> None:

@@ -54,6 +54,38 @@ def _child(parent: dict, text: str, label: str, task: Task, source: str) -> dict
     }
 
 
+def draw(records: list[dict], n: int, seed: int) -> list[dict]:
+    """`n` records at random, in their order; all of them where there are fewer."""
+    chosen = np.random.default_rng(seed).permutation(len(records))[:n]
+    return [records[i] for i in np.sort(chosen)]
+
+
+def reviewed(records: list[dict], verdicts: dict[str, str], task: str) -> list[dict]:
+    """The records after a review: an empty verdict rejects, any other is the text as people left it."""
+    kept = []
+    for record in records:
+        text = data.clean(verdicts.get(record["id"], record["text"]))
+        if text:
+            kept.append(record if text == record["text"] else record | {"text": text, "id": data.record_id(task, text)})
+    return list({r["text"]: r for r in kept}.values())
+
+
+def describe_review(records: list[dict], verdicts: dict[str, str]) -> str:
+    """One line: how many rows were looked at, and the share that was not rejected with its 95 % Wilson interval."""
+    from scipy.stats import binomtest
+
+    seen = [r for r in records if r["id"] in verdicts]
+    if not seen:
+        return f"0 of {len(records)} rows looked at so far"
+    good = sum(bool(verdicts[r["id"]].strip()) for r in seen)
+    mended = sum(bool(v := verdicts[r["id"]].strip()) and v != r["text"] for r in seen)
+    share = binomtest(good, len(seen)).proportion_ci(method="wilson")
+    return (
+        f"{len(seen)} of {len(records)} rows looked at: {good} kept ({good / len(seen):.0%}, 95 % interval "
+        f"{share.low:.0%}–{share.high:.0%}), {mended} of them mended, {len(seen) - good} rejected"
+    )
+
+
 def thin_cells(records: list[dict], group: str, labels: Sequence[str]) -> pd.DataFrame:
     """Label × group cells with fewer rows than the mean cell: columns label, group, count, wanted."""
     counts = Counter((r["label"], r[group]) for r in records)

@@ -80,6 +80,10 @@ def write_csv(path: Path, table: pd.DataFrame) -> Path:
     return path
 
 
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
 def sha256(path: Path) -> str:
     """sha256 of a file; of a folder, over the relative names and digests of its files."""
     if path.is_file():

@@ -1,0 +1,183 @@
+// Keys and mouse selections for the labelling panel around this element. It draws no text of the records: it listens,
+// and sends {do, serial, ...}; `serial` says which page of texts the person was looking at.
+const PAUSE = 150; // ms after a new text in which a click can only be the end of a double click
+const PATIENCE = 5000; // ms until the kernel is said not to answer
+
+function characters(text, units) {
+  return Array.from(text.slice(0, units)).length; // Python counts code points, the browser UTF-16 units
+}
+
+// Offsets of a range within a text box, in characters; a selection that began or ended outside is cut to the box.
+function offsets(box, range) {
+  const text = box.textContent;
+  const before = document.createRange();
+  before.selectNodeContents(box);
+  const inside = range.cloneRange();
+  if (inside.compareBoundaryPoints(Range.START_TO_START, before) < 0) inside.setStart(before.startContainer, before.startOffset);
+  if (inside.compareBoundaryPoints(Range.END_TO_END, before) > 0) inside.setEnd(before.endContainer, before.endOffset);
+  before.setEnd(inside.startContainer, inside.startOffset);
+  const start = before.toString().length;
+  return [characters(text, start), characters(text, start + inside.toString().length)];
+}
+
+function attached(el) {
+  return new Promise((resolve) => {
+    const look = (left) => (el.isConnected || !left ? resolve() : requestAnimationFrame(() => look(left - 1)));
+    look(600);
+  });
+}
+
+export default {
+  async render({ model, el }) {
+    const controller = new AbortController();
+    const { signal } = controller;
+    el.className = "ambo-keys";
+    await attached(el);
+    const root = el.closest(".ambo-panel");
+    if (!root) return;
+    root.tabIndex = 0;
+    root.setAttribute("role", "region");
+    root.setAttribute("aria-label", "Labelling panel");
+    root.setAttribute("data-lm-suppress-shortcuts", "true"); // JupyterLab's own shortcuts stay quiet inside
+
+    let waiting = null; // timer of a command that the kernel has not answered
+    let shownAt = 0;
+    const legend = () => {
+      const hint = "1–9 choose · Enter next · Backspace undo · s skip · f flag · ? help";
+      el.textContent = root.contains(document.activeElement) ? `Keys: ${hint}` : `Click the panel to use keys: ${hint}`;
+      el.removeAttribute("role");
+    };
+    const wait = () => {
+      clearTimeout(waiting);
+      waiting = setTimeout(() => {
+        waiting = null;
+        el.setAttribute("role", "alert");
+        el.textContent = "The kernel does not answer: the latest step may not be saved. Run the cell again; the panel goes on from the log.";
+        el.classList.add("ambo-error");
+      }, PATIENCE);
+    };
+    // A kernel may handle two messages that come together in either order: what was typed in a field goes first, and a
+    // key or click that follows at once waits until the kernel has it.
+    let settling = null;
+    let queued = null;
+    const settled = () => {
+      clearTimeout(settling);
+      settling = null;
+      const run = queued;
+      queued = null;
+      run?.();
+    };
+    const send = (message, serial = model.get("serial")) => {
+      if (settling !== null) {
+        queued = () => send(message, serial);
+        return;
+      }
+      wait();
+      model.send({ serial, ...message });
+    };
+    // The end of a double click, and a key pressed before its text could be seen, must not label the next text.
+    const tooSoon = () => model.get("single") && (waiting !== null || performance.now() - shownAt < PAUSE);
+
+    const answered = () => {
+      clearTimeout(waiting);
+      waiting = null;
+      el.classList.remove("ambo-error");
+      legend();
+      settled();
+    };
+    const shown = () => (shownAt = performance.now());
+    model.on("change:turn", answered);
+    model.on("change:serial", shown);
+
+    const on = (target, type, listener, capture = false) => target.addEventListener(type, listener, { signal, capture });
+
+    const pressed = (event) => {
+      if (event.isComposing || event.altKey) return;
+      const target = event.target;
+      const typing = target.matches("input, textarea, select, [contenteditable=true]");
+      if (typing) {
+        const submit = event.key === "Enter" && (target.tagName === "INPUT" || event.ctrlKey || event.metaKey);
+        if (event.key === "Escape" || submit) {
+          event.stopPropagation();
+          const go = target.closest(".ambo-field")?.nextElementSibling;
+          root.focus({ preventScroll: true }); // leaving a field hands its text to the kernel
+          if (submit && target.tagName === "TEXTAREA") send({ do: "next" });
+          else if (submit && go?.tagName === "BUTTON") go.click();
+        }
+        return;
+      }
+      if (event.ctrlKey || event.metaKey) return;
+      const mark = target.closest("mark.ambo-evidence");
+      if (mark && ["Enter", "Delete"].includes(event.key)) {
+        const row = Number(mark.closest(".ambo-text").dataset.row);
+        send({ do: "unmark", row, start: Number(mark.dataset.at) });
+        root.focus({ preventScroll: true });
+      } else if (target !== root && ["Enter", " ", "ArrowDown", "ArrowUp"].includes(event.key)) {
+        return; // a button or a fold does its own work
+      } else if (/^[0-9]$/.test(event.key)) {
+        if (!event.repeat && !tooSoon()) send({ do: "digit", start: (Number(event.key) + 9) % 10 });
+      } else {
+        const known = { Enter: "next", Backspace: "undo", s: "skip", f: "flag", "?": "help" }[event.key];
+        if (!known) return;
+        if (!event.repeat && (known === "undo" || known === "help" || !tooSoon())) send({ do: known });
+      }
+      event.preventDefault();
+      event.stopPropagation();
+    };
+    on(root, "keydown", pressed, true); // before the fields, which keep their keys to themselves
+
+    on(root, "change", (event) => {
+      if (!event.target.matches("input, textarea")) return;
+      clearTimeout(settling);
+      settling = setTimeout(settled, 400);
+    }, true);
+
+    on(root, "click", (event) => {
+      const button = event.target.closest("button");
+      if (!button) return;
+      if (event.detail && button.closest(".ambo-moves") && tooSoon()) {
+        event.preventDefault();
+        event.stopPropagation();
+        return;
+      }
+      if (settling !== null) {
+        event.preventDefault();
+        event.stopPropagation();
+        queued = () => button.click();
+        return;
+      }
+      wait();
+      if (event.detail) root.focus({ preventScroll: true }); // after the mouse, keys mean the panel, not that button
+    }, true);
+
+    on(document, "mouseup", () => {
+      const selection = document.getSelection();
+      if (!selection || selection.isCollapsed || !selection.rangeCount) return;
+      const start = selection.anchorNode.parentElement?.closest(".ambo-text[data-row]");
+      if (!start || !root.contains(start)) return;
+      const [from, to] = offsets(start, selection.getRangeAt(0));
+      selection.removeAllRanges();
+      root.focus({ preventScroll: true });
+      if (to > from) send({ do: "mark", row: Number(start.dataset.row), start: from, end: to });
+    });
+    on(root, "mouseup", (event) => {
+      const mark = event.target.closest("mark.ambo-evidence");
+      const box = event.target.closest(".ambo-text[data-row]");
+      if (!box || !document.getSelection()?.isCollapsed) return;
+      root.focus({ preventScroll: true });
+      if (mark) send({ do: "unmark", row: Number(box.dataset.row), start: Number(mark.dataset.at) });
+      else if (!model.get("single")) send({ do: "row", row: Number(box.dataset.row) });
+    });
+
+    on(root, "focusin", legend);
+    on(root, "focusout", () => setTimeout(legend));
+    legend();
+    return () => {
+      clearTimeout(waiting);
+      clearTimeout(settling);
+      controller.abort();
+      model.off("change:turn", answered);
+      model.off("change:serial", shown);
+    };
+  },
+};

@@ -1,0 +1,129 @@
+"""What the labelling panel shows, as HTML: marked text, word differences, progress. Every text is escaped here."""
+
+from __future__ import annotations
+
+import difflib
+import html
+import re
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+Mark = tuple[int, int, str]  # start and end in characters, and one of the kinds below
+
+KINDS = {
+    "evidence": "evidence",
+    "cue": "cue of the lexicon",
+    "model": "suggestion of the model",
+    "removed": "removed",
+    "added": "added",
+}
+
+
+def escape(text: object) -> str:
+    """`text` as HTML that shows every character; a browser's parser would turn CR into LF and drop NUL."""
+    return html.escape(str(text)).replace("\r", "&#13;").replace("\0", "\ufffd")
+
+
+def plural(n: int, noun: str) -> str:
+    """`1 label`, `2 labels`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
+def segments(text: str, marks: Iterable[Mark]) -> list[tuple[int, str, list[str]]]:
+    """`text` cut wherever a mark begins or ends: (start, piece, kinds of the marks over it)."""
+    marks = [(max(0, start), min(len(text), end), kind) for start, end, kind in marks]
+    cuts = sorted({0, len(text), *(c for start, end, _ in marks if start < end for c in (start, end))})
+    return [
+        (a, text[a:b], sorted({kind for start, end, kind in marks if start <= a and b <= end}))
+        for a, b in pairwise(cuts)
+    ]
+
+
+def marked(text: str, marks: Iterable[Mark]) -> str:
+    """`text` with its marks; `data-at` gives the position in characters, for the key layer."""
+    pieces = []
+    for start, piece, kinds in segments(text, marks):
+        if not kinds:
+            pieces.append(escape(piece))
+            continue
+        classes = " ".join(f"ambo-{kind}" for kind in kinds)
+        title = ", ".join(KINDS[kind] for kind in kinds)
+        # evidence can be reached with Tab and removed with Enter
+        button = f' role="button" tabindex="0" aria-label="Remove evidence {escape(piece)}"' * ("evidence" in kinds)
+        pieces.append(f'<mark class="{classes}" data-at="{start}" title="{title}"{button}>{escape(piece)}</mark>')
+    return "".join(pieces)
+
+
+def text_box(text: str, marks: Iterable[Mark], row: int) -> str:
+    """The text that evidence is marked in."""
+    return f'<div class="ambo-text" dir="auto" data-row="{row}">{marked(text, marks)}</div>'
+
+
+def differences(old: str, new: str) -> tuple[list[Mark], list[Mark]]:
+    """Marks over the words that `old` loses and over those that `new` gains."""
+    a, b = (list(re.finditer(r"\w+|[^\w\s]", text)) for text in (old, new))
+    match = difflib.SequenceMatcher(None, [m[0] for m in a], [m[0] for m in b], autojunk=False)
+    removed: list[Mark] = []
+    added: list[Mark] = []
+    for kind, i, j, k, m in match.get_opcodes():
+        if kind in ("delete", "replace"):
+            removed.append((a[i].start(), a[j - 1].end(), "removed"))
+        if kind in ("insert", "replace"):
+            added.append((b[k].start(), b[m - 1].end(), "added"))
+    return removed, added
+
+
+def side_by_side(old: str, new: str, marks: Iterable[Mark], row: int) -> str:
+    """The original and its rewrite, the differences marked in both."""
+    removed, added = differences(old, new)
+    right = f'<div class="ambo-text" dir="auto">{marked(new, added)}</div>'
+    return (
+        f'<div class="ambo-pair"><div><div class="ambo-small">Original</div>{text_box(old, [*marks, *removed], row)}</div>'
+        f'<div><div class="ambo-small">Rewrite</div>{right}</div></div>'
+    )
+
+
+def headline(place: int, total: int, again: bool, flagged: bool, answer: str) -> str:
+    """`Text 3 of 45`, with what is already known of it."""
+    facts = [f"Text {place + 1:,} of {total:,}"]
+    if again:
+        facts.append("shown a second time: label it as if it were new")
+    if answer:
+        facts.append(f"now: {answer}")
+    if flagged:
+        facts.append("⚑ flagged")
+    return f'<div class="ambo-small">{escape(" · ".join(facts))}</div>'
+
+
+def context_lines(lines: Iterable[str]) -> str:
+    """What others said of the text, a line each."""
+    items = "".join(f"<li>{escape(line)}</li>" for line in lines)
+    return f'<ul class="ambo-context">{items}</ul>' if items else ""
+
+
+def progress(done: int, total: int, skipped: int, counts: Mapping[str, int], a_minute: float) -> str:
+    """Bar, counts per class, pace, and the time left at that pace."""
+    share = 100 * done / total if total else 0
+    facts = [f"{done:,} of {plural(total, 'text')}"]
+    facts += [f"{n:,} {name}" for name, n in sorted(counts.items()) if n]
+    facts += [f"{skipped:,} skipped"] * bool(skipped)
+    if a_minute:
+        facts.append(f"{a_minute:.0f} a minute" if a_minute >= 2 else f"{60 / a_minute:.0f} seconds a text")
+        facts += [f"about {_duration((total - done) / a_minute)} left"] * (done < total)
+    return (
+        f'<div class="ambo-bar" role="progressbar" aria-label="Texts done" aria-valuemin="0" aria-valuemax="{total}" '
+        f'aria-valuenow="{done}"><div style="width:{share:.1f}%"></div></div>'
+        f'<div class="ambo-small">{" · ".join(f"<span>{escape(fact)}</span>" for fact in facts)}</div>'
+    )
+
+
+def _duration(minutes: float) -> str:
+    return plural(max(1, round(minutes)), "minute") if minutes < 90 else plural(round(minutes / 60), "hour")
+
+
+def message(text: str, error: bool) -> str:
+    """A line that a screen reader speaks: an error at once."""
+    if not text:
+        return ""
+    kind = 'class="ambo-error" role="alert"' if error else 'class="ambo-info" role="status"'
+    return f"<div {kind}>{escape(text)}</div>"
