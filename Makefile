@@ -20,7 +20,7 @@ lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab notebooks
 
 bench: $(STAMP)  ## speed and size, one JSON line per figure
-	$(BIN)/python -m tests.benchmarks
+	$(BIN)/python -m tests.benchmarks && $(BIN)/python -m tests.benchmarks.labels && $(BIN)/python -m tests.benchmarks.panel
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb

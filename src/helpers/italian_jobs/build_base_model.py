@@ -6,9 +6,11 @@ mask, the others with masked tokens under a bidirectional mask, both predicting 
 writes ads and reads a text in both directions, which is where Italian agreement lies. The tokenizer splits the last vowel
 from the stem (candidat|o, candidat|a), so that gender is a token of its own, known from few examples for every stem.
 
-A second, shorter stage adds a grammar lesson: beside the two objectives the model tags every token as the rules of
-`helpers.italian` do (part of a masculine-only or feminine-only person phrase, another cue, none), through a head that is thrown
-away. The tags come from rules over the unlabelled text; no label of a person, and no latent label of the generator, enters.
+A second stage adds a grammar lesson: in half of its batches the model tags every token as the rules of `helpers.italian`
+do (part of a masculine-only or feminine-only person phrase, another cue, none), through a head that is thrown away. The tags
+come from rules over the unlabelled text; no label of a person, and no latent label of the generator, enters. In that stage the
+weights are rounded to NF4 in every forward pass (quantisation-aware training, with the straight-through estimator of Bengio et
+al. 2013, arXiv 1308.3432): so small a model would otherwise lose much of what it knows when it is loaded in 4 bits.
 """
 
 from __future__ import annotations
@@ -18,11 +20,15 @@ import json
 import math
 import random
 import time
+from collections import deque
 from pathlib import Path
+from statistics import mean
 
 import torch
+from bitsandbytes import functional as bitsandbytes
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn.functional import cross_entropy
+from torch.nn.utils import parametrize
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from helpers import embedded, italian, job_ads
@@ -44,6 +50,8 @@ VARIANTS = [
 ]
 TAGS = {"masculine_form": 1, "feminine_title": 2}
 OTHER_CUE = 3
+TEXT_CYCLE = ("causal", "masked", "masked")  # kinds of batch, in turn: a masked one teaches on fewer tokens
+GRAMMAR_CYCLE = ("tags", "masked", "tags", "causal")
 
 
 def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -146,28 +154,40 @@ def set_direction(model: LlamaForCausalLM, causal: bool) -> None:
         layer.self_attn.is_causal = causal
 
 
-def loss_of(model, head, ids, labels, tags, causal: bool) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean cross-entropy of the next position at labelled positions only, and of the tags (0 in a causal batch)."""
-    set_direction(model, causal)
+class Nf4(torch.nn.Module):
+    """A weight as it will be when loaded in 4 bits; the gradient passes straight through the rounding."""
+
+    def forward(self, weight):
+        with torch.no_grad():
+            packed, state = bitsandbytes.quantize_4bit(weight, compress_statistics=True, quant_type="nf4")
+            rounded = bitsandbytes.dequantize_4bit(packed, state)
+        return weight + (rounded - weight).detach()
+
+
+def loss_of(model, head, ids, tags, kind: str, endings: torch.Tensor) -> torch.Tensor:
+    """Mean cross-entropy over a batch: of the next token, of the hidden tokens, or of the tags."""
+    shown, labels = ids, torch.where(ids != 0, ids, -100)
+    if kind == "masked":
+        shown, labels = masked(ids, endings, 3, 0.18)
+    set_direction(model, kind == "causal")
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
-        states = model.model(input_ids=ids, attention_mask=(ids != 0).long()).last_hidden_state
+        states = model.model(input_ids=shown, attention_mask=(ids != 0).long()).last_hidden_state
+        if kind == "tags":
+            there = tags != -100
+            weight = torch.tensor([1.0, 3.0, 3.0, 3.0])  # cues are rare
+            return cross_entropy(head(states[there]).float(), tags[there], weight=weight)
         hidden, target = states[:, :-1], labels[:, 1:]
         keep = target != -100
-        loss = cross_entropy(model.lm_head(hidden[keep]).float(), target[keep])
-        there = tags != -100
-        if causal or head is None:  # a tag may depend on what follows
-            return loss, torch.zeros(())
-        weight = torch.tensor([1.0, 4.0, 4.0, 4.0])
-        return loss, cross_entropy(head(states[there]).float(), tags[there], weight=weight)
+        return cross_entropy(model.lm_head(hidden[keep]).float(), target[keep])
 
 
-def train(model, tokenizer, sequences, minutes: float, lr: float, grammar: bool, args, rng: random.Random) -> dict:
+def train(model, tokenizer, sequences, minutes: float, lr: float, cycle: tuple[str, ...], args, rng) -> dict:
     """Train for so many minutes; the learning rate follows the clock, so that every machine ends with a full decay."""
-    head = torch.nn.Linear(args.hidden, 4) if grammar else None
+    head = torch.nn.Linear(args.hidden, 4)
     endings = torch.zeros(len(tokenizer), dtype=torch.bool)
     vowels = [i for t, i in tokenizer.get_vocab().items() if tokenizer.convert_tokens_to_string([t]) in set(ENDINGS)]
     endings[vowels] = True
-    weights = [*model.parameters(), *(head.parameters() if head else [])]
+    weights = [*model.parameters(), *head.parameters()]
     groups = [[p for p in weights if p.ndim > 1], [p for p in weights if p.ndim == 1]]
     optimizer = torch.optim.AdamW(
         [{"params": g, "weight_decay": d} for g, d in zip(groups, (0.1, 0.0), strict=True)],
@@ -175,36 +195,33 @@ def train(model, tokenizer, sequences, minutes: float, lr: float, grammar: bool,
         fused=True,
     )
     started, step, seen = time.time(), 0, 0
-    mean = {True: math.log(len(tokenizer)), False: math.log(len(tokenizer)), "tags": 1.0}
+    recent = {kind: deque(maxlen=100) for kind in dict.fromkeys(cycle)}
     model.train()
     while True:
         for ids, tags in batches(sequences, args.tokens, args.limit, rng):
             done = (time.time() - started) / (60 * minutes)
+            losses = {kind: round(mean(values or [math.nan]), 4) for kind, values in recent.items()}
             if done >= 1:
-                losses = {"causal": mean[True], "masked": mean[False]} | ({"tags": mean["tags"]} if grammar else {})
                 return losses | {"minutes": minutes, "steps": step, "tokens": seen}
-            causal = step % 3 == 0  # two masked batches for one causal: each masked batch teaches on fewer tokens
-            shown, labels = (ids, torch.where(ids != 0, ids, -100)) if causal else masked(ids, endings, 3, 0.18)
-            loss, extra = loss_of(model, head, shown, labels, tags, causal)
-            (loss + extra).backward()
+            kind = cycle[step % len(cycle)]
+            loss = loss_of(model, head, ids, tags, kind, endings)
+            loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             for group in optimizer.param_groups:
                 group["lr"] = lr * min(1.0, (step + 1) / 200) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+            recent[kind].append(loss.item())
             step, seen = step + 1, seen + ids.numel()
-            mean[causal] += 0.02 * (loss.item() - mean[causal])
-            mean["tags"] += 0.0 if causal else 0.02 * (extra.item() - mean["tags"])
             if step % 200 == 0:
-                shares = f"causal {mean[True]:.3f}  masked {mean[False]:.3f}  tags {mean['tags']:.3f}"
-                print(f"{done:6.1%}  step {step}  {seen / 1e6:.1f} M tokens  {shares}", flush=True)
+                print(f"{done:6.1%}  step {step}  {seen / 1e6:.1f} M tokens  {losses}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=36.0, help="first stage: causal and masked text")
     parser.add_argument(
-        "--grammar-minutes", type=float, default=28.0, help="second stage: the grammar lesson beside them"
+        "--grammar-minutes", type=float, default=30.0, help="second stage: the grammar lesson beside them"
     )
     parser.add_argument("--generated", type=int, default=50_000)
     parser.add_argument("--copies", type=int, default=20, help="how often each written row stands in the corpus")
@@ -237,10 +254,13 @@ def main() -> None:
     model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass takes twice the time
     print(f"{len(texts)} texts, {model.num_parameters() / 1e6:.2f} M parameters", flush=True)
     sequences = tagged(tokenizer, texts)
-    figures = {
-        "text": train(model, tokenizer, sequences, args.minutes, args.lr, False, args, rng),
-        "grammar": train(model, tokenizer, sequences, args.grammar_minutes, args.lr / 2, True, args, rng),
-    }
+    figures = {"text": train(model, tokenizer, sequences, args.minutes, args.lr, TEXT_CYCLE, args, rng)}
+    linears = [m for m in model.model.layers.modules() if isinstance(m, torch.nn.Linear)]
+    for module in linears:
+        parametrize.register_parametrization(module, "weight", Nf4())
+    figures["grammar"] = train(model, tokenizer, sequences, args.grammar_minutes, args.lr / 2, GRAMMAR_CYCLE, args, rng)
+    for module in linears:
+        parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
     set_direction(model, True)
     del model.config.is_causal
     model.set_attn_implementation("sdpa")
