@@ -191,43 +191,51 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 
 
 def word_scores(model, ids: list[list[int]], words: list[list[int]], prefix, pad_id: int) -> np.ndarray:
-    """Log-probability (texts, words) of every label word, of one or more tokens, after each text.
+    """Log-probability (texts, words) of every label word, of one or more tokens, after each text, in one forward pass.
 
-    `prefix` is the key-value cache of what stands before every text, computed once for one row, or None.
+    `prefix` is the key-value cache of what stands before every text, computed once for one row, or None. Behind the text
+    stand the words without their last token, side by side: each sees the text and itself, not the other words.
     """
     shared = prefix.get_seq_length() if prefix is not None else 0
-    if shared:
-        prefix = copy.deepcopy(prefix)
-        prefix.batch_repeat_interleave(len(ids))
+    tails = [word[:-1] for word in words]
+    cache = copy.deepcopy(prefix) if shared else None
+    for layer in cache.layers if shared else ():  # a view: the rows are copied once, where the text is joined to them
+        layer.keys, layer.values = (x.expand(len(ids), -1, -1, -1) for x in (layer.keys, layer.values))
     # The padding stands between the prefix and the text, so that the last token of every row is the text's last.
-    mask = pad([[1] * len(i) for i in ids], 0, left=True)
-    mask = torch.cat([mask.new_ones(len(ids), shared), mask], 1)
-    where = positions(mask)
-    out = model(
-        input_ids=pad(ids, pad_id, left=True),
-        attention_mask=mask,
-        position_ids=where[:, shared:],
-        past_key_values=prefix,
-        use_cache=shared > 0 or max(map(len, words)) > 1,
-        logits_to_keep=1,
-    )
-    first = out.logits[:, -1].float().log_softmax(-1)
-    scores = torch.stack([first[:, w[0]] for w in words], 1)
-    for k, word in enumerate(words):
-        if len(word) > 1:
-            scores[:, k] += _rest(model, word, mask, where[:, -1:], out.past_key_values)
-    return scores.cpu().numpy()
+    real = pad([[1] * len(i) for i in ids], 0, left=True).bool()
+    last = real.sum(1, keepdim=True) + shared - 1
+    where = [positions(real) + shared, *(last + 1 + torch.arange(len(t), device=last.device) for t in tails)]
+    tokens = pad(ids, pad_id, left=True)
+    flat = torch.tensor([t for tail in tails for t in tail], dtype=torch.long, device=tokens.device)
+    logits = model(
+        input_ids=torch.cat([tokens, flat.expand(len(ids), -1)], 1),
+        attention_mask=_branches(real, shared, [len(t) for t in tails], model.dtype),
+        position_ids=torch.cat(where, 1),
+        past_key_values=cache,
+        use_cache=bool(shared),
+        logits_to_keep=len(flat) + 1,
+    ).logits
+    logits, scores, at = logits.float().log_softmax(-1), [], 1
+    for word, tail in zip(words, tails, strict=True):
+        score = logits[:, 0, word[0]]
+        for step, token in enumerate(word[1:]):
+            score = score + logits[:, at + step, token]
+        scores.append(score)
+        at += len(tail)
+    return torch.stack(scores, 1).cpu().numpy()
 
 
-def _rest(model, word: list[int], mask: torch.Tensor, last: torch.Tensor, cache) -> torch.Tensor:
-    """Log-probability (texts,) of the second to last token of a label word, given its first."""
-    rows, n = len(mask), len(word) - 1
-    out = model(
-        input_ids=torch.tensor([word[:-1]] * rows, device=mask.device),
-        attention_mask=torch.cat([mask, mask.new_ones(rows, n)], 1),
-        position_ids=last + torch.arange(1, n + 1, device=mask.device),
-        past_key_values=copy.deepcopy(cache),
-        logits_to_keep=n,
-    )
-    tokens = torch.tensor([word[1:]] * rows, device=mask.device)
-    return out.logits.float().log_softmax(-1).gather(2, tokens.unsqueeze(-1)).squeeze(-1).sum(1)
+def _branches(real: torch.Tensor, shared: int, tails: list[int], dtype: torch.dtype) -> torch.Tensor:
+    """Additive mask (rows, 1, text + tails, shared + text + tails) for texts that end in several branches."""
+    rows, width, behind = *real.shape, sum(tails)
+    whole = width + behind
+    sees = torch.ones(whole, whole, dtype=torch.bool, device=real.device).tril()
+    start = width
+    for n in tails:
+        sees[start : start + n, width:start] = False  # the branches before this one
+        start += n
+    keys = torch.cat([real, real.new_ones(rows, behind)], 1)
+    own = torch.eye(whole, dtype=torch.bool, device=real.device)  # padding looks at itself: a softmax needs something
+    inside = sees & keys.unsqueeze(1) | own
+    sees = torch.cat([real.new_ones(rows, whole, shared), inside], 2).unsqueeze(1)
+    return torch.zeros(sees.shape, dtype=dtype, device=real.device).masked_fill(~sees, torch.finfo(dtype).min)

@@ -38,15 +38,11 @@ def report(name: str, **figures) -> None:
     print(json.dumps({"figure": name, **figures, "threads": torch.get_num_threads()}), flush=True)
 
 
-def seconds(function, repeats: int = 3) -> float:
-    """Median wall time after one warm-up."""
+def once(function) -> float:
+    """Wall seconds of one call."""
+    start = time.perf_counter()
     function()
-    times = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+    return time.perf_counter() - start
 
 
 def scoring(n: int = 256, batch: int = 32) -> None:
@@ -68,11 +64,10 @@ def scoring(n: int = 256, batch: int = 32) -> None:
         for part in token_batches([len(i) for i in ids], learner.recipe.token_budget, shared):
             plain(input_ids=pad([ids[i] for i in part], 0), use_cache=False, logits_to_keep=1)
 
-    ours, forward, theirs = (
-        seconds(lambda: learner.logits(texts)),
-        seconds(bare),
-        seconds(lambda: writer(prompts, **options), 1),
-    )
+    # In turn, so that a noisy neighbour disturbs all three alike; the ratios are medians over the rounds.
+    functions = (lambda: learner.logits(texts), bare, lambda: writer(prompts, **options))
+    times = [[once(f) for f in functions] for _ in range(6)][1:]
+    ours, forward, theirs = (statistics.median(column) for column in zip(*times, strict=True))
     report(
         "scoring",
         texts=n,
@@ -81,8 +76,8 @@ def scoring(n: int = 256, batch: int = 32) -> None:
         ms_per_text=round(1000 * ours / n, 2),
         pipeline_ms_per_text=round(1000 * theirs / n, 2),
         bare_forward_ms_per_text=round(1000 * forward / n, 2),
-        times_pipeline=round(theirs / ours, 2),
-        share_of_bare_forward=round(forward / ours, 2),
+        times_pipeline=round(statistics.median(t / o for o, _, t in times), 2),
+        share_of_bare_forward=round(statistics.median(f / o for o, f, _ in times), 2),
     )
 
 
