@@ -125,3 +125,34 @@ def test_without_labels_and_without_people_one_sentence_says_what_to_do(project,
     words += ["-p", "test_size", "20", "-p", "validation_size", "12"]
     done = subprocess.run(words, env={**os.environ, "AMBO_ROOT": str(project)}, capture_output=True, text=True)
     assert done.returncode == 2 and "44 of the 44 seed and evaluation rows have no label" in done.stderr
+
+
+def test_synthetic_rows_are_accepted_or_rejected_by_a_person(project):
+    words = [
+        sys.executable,
+        "-m",
+        "helpers.cli",
+        "run",
+        "--task",
+        "italian_jobs",
+        "--profile",
+        "demo",
+        "--run-id",
+        "look",
+    ]
+    words += ["--stages", "01,02", "-p", "review", "3", "-p", "generated", "50"]
+
+    def ambo():
+        environment = os.environ | {"AMBO_ROOT": str(project)}
+        return subprocess.run(words, env=environment, capture_output=True, text=True).returncode
+
+    folder = project / "outputs/italian_jobs/look/02_synthetic_expansion"
+    assert ambo() == 3
+    rows = {r["id"]: r for r in run.read_jsonl(folder / "synthetic.jsonl")}
+    asked = run.read_json(folder / "waiting.json")["me"]
+    records = [{"id": i, "text": rows[i]["text"], "proposal": rows[i]["text"]} for i in asked]
+    panel = Panel(records, kind="edit", folder=folder / "labels", annotator="me")
+    for answer in ("reject", "accept", "accept"):
+        panel.buttons[answer].click()
+    assert ambo() == 0
+    assert {r["id"] for r in run.read_jsonl(folder / "synthetic.jsonl")} == rows.keys() - {asked[0]}
