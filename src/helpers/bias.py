@@ -51,13 +51,10 @@ def compare(predictions: dict[str, np.ndarray], truth: np.ndarray, task: Task, d
     positive = task.labels.index(task.positive)
     rows = []
     for name, predicted in predictions.items():
-        low, high = interval(macro_f1, truth, predicted, draws)
         rows.append(
             {
                 "model": name,
-                "macro_f1": macro_f1(truth, predicted),
-                "low": low,
-                "high": high,
+                **scored(truth, predicted, draws),
                 f"f1_{task.positive}": f1_score(truth == positive, predicted == positive, zero_division=0),
                 "accuracy": accuracy_score(truth, predicted),
                 "count": len(truth),
