@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -190,31 +192,45 @@ def softmax(logits: np.ndarray) -> np.ndarray:
 # --- label words -----------------------------------------------------------------------------------------------------
 
 
+def keep_prefix(cache) -> Any:
+    """The key-value cache of one row, made to stand before any number of rows, again and again.
+
+    Each layer joins what is new to what it holds and forgets it at once: a plain cache would keep the joined tensors of
+    all layers until the pass ends, which costs more in memory and page faults than the joining itself.
+    """
+    for layer in cache.layers:
+        layer.update = partial(_join, layer.keys, layer.values)
+    return cache
+
+
+def _join(keys: torch.Tensor, values: torch.Tensor, new_keys: torch.Tensor, new_values: torch.Tensor, *_, **__):
+    both = ((keys, new_keys), (values, new_values))
+    return tuple(torch.cat([old.expand(len(new), -1, -1, -1), new], 2) for old, new in both)
+
+
 def word_scores(model, ids: list[list[int]], words: list[list[int]], prefix, pad_id: int) -> np.ndarray:
     """Log-probability (texts, words) of every label word, of one or more tokens, after each text, in one forward pass.
 
-    `prefix` is the key-value cache of what stands before every text, computed once for one row, or None. Behind the text
+    `prefix` is the key-value cache of what stands before every text, made by `keep_prefix`, or None. Behind the text
     stand the words without their last token, side by side: each sees the text and itself, not the other words.
     """
     shared = prefix.get_seq_length() if prefix is not None else 0
     tails = [word[:-1] for word in words]
-    cache = copy.deepcopy(prefix) if shared else None
-    for layer in cache.layers if shared else ():  # a view: the rows are copied once, where the text is joined to them
-        layer.keys, layer.values = (x.expand(len(ids), -1, -1, -1) for x in (layer.keys, layer.values))
     # The padding stands between the prefix and the text, so that the last token of every row is the text's last.
     real = pad([[1] * len(i) for i in ids], 0, left=True).bool()
     last = real.sum(1, keepdim=True) + shared - 1
     where = [positions(real) + shared, *(last + 1 + torch.arange(len(t), device=last.device) for t in tails)]
     tokens = pad(ids, pad_id, left=True)
     flat = torch.tensor([t for tail in tails for t in tail], dtype=torch.long, device=tokens.device)
-    logits = model(
-        input_ids=torch.cat([tokens, flat.expand(len(ids), -1)], 1),
-        attention_mask=_branches(real, shared, [len(t) for t in tails], model.dtype),
-        position_ids=torch.cat(where, 1),
-        past_key_values=cache,
-        use_cache=bool(shared),
-        logits_to_keep=len(flat) + 1,
-    ).logits
+    with _last_only(model, len(flat) + 1):
+        logits = model(
+            input_ids=torch.cat([tokens, flat.expand(len(ids), -1)], 1),
+            attention_mask=_branches(real, shared, [len(t) for t in tails], model.dtype),
+            position_ids=torch.cat(where, 1),
+            past_key_values=prefix,
+            use_cache=bool(shared),
+            logits_to_keep=len(flat) + 1,
+        ).logits
     logits, scores, at = logits.float().log_softmax(-1), [], 1
     for word, tail in zip(words, tails, strict=True):
         score = logits[:, 0, word[0]]
@@ -223,6 +239,26 @@ def word_scores(model, ids: list[list[int]], words: list[list[int]], prefix, pad
         scores.append(score)
         at += len(tail)
     return torch.stack(scores, 1).cpu().numpy()
+
+
+@contextmanager
+def _last_only(model, count: int):
+    """Inside, the last layer's feed-forward part works at the last `count` positions only: nothing reads the others."""
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
+    mlps = [s[-1].mlp for s in stacks if hasattr(getattr(s[-1], "mlp", None), "down_proj")]
+    if not mlps:  # no decoder of the usual build
+        yield
+        return
+    whole = mlps[0].forward
+
+    def at_the_end(states):
+        return nn.functional.pad(whole(states[:, -count:]), (0, 0, states.shape[1] - count, 0))
+
+    mlps[0].forward = at_the_end
+    try:
+        yield
+    finally:
+        mlps[0].forward = whole
 
 
 def _branches(real: torch.Tensor, shared: int, tails: list[int], dtype: torch.dtype) -> torch.Tensor:

@@ -29,6 +29,7 @@ from helpers.heads import (
     fit_temperature,
     head_state,
     holdout,
+    keep_prefix,
     nll,
     pad,
     pool,
@@ -324,7 +325,8 @@ class QLoRA:
         ids, words, prefix = self.encode(texts), self.label_tokens(), self.prefix_ids()
         cache = None
         if prefix:
-            cache = self.model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1).past_key_values
+            whole = self.model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1)
+            cache = keep_prefix(whole.past_key_values)
         scores = np.zeros((len(ids), len(words)), np.float32)
         for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, len(prefix)):
             scores[batch] = word_scores(self.model, [ids[i] for i in batch], words, cache, self.tokenizer.pad_token_id)
