@@ -65,8 +65,30 @@ def test_scores_do_not_depend_on_the_company_a_text_keeps(learner, rows):
     assert embeddings.shape == (4, 64) and np.isfinite(embeddings).all()
 
 
+def disturb_adapters(learner) -> None:
+    """Give the adapters, which start as nothing, something to say."""
+    for name, p in learner.model.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(p, std=0.05)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+def test_scoring_adds_the_adapters_to_the_weights_without_a_loss(task, tiny_llama, rows, quantization):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), quantization=quantization, **FAST))
+    learner.module, fresh = learner._new_head(np.array([0, 1])), learner.embed(["a cruel answer"])
+    disturb_adapters(learner)
+    batch = learner._collate([learner._example(r["text"], 0) for r in rows[:5]])
+    learner.module.eval()
+    with torch.no_grad():
+        plain = learner.module(batch["input_ids"], batch["attention_mask"])["logits"].numpy()
+    np.testing.assert_allclose(learner.logits(texts(rows[:5])), plain, atol=1e-4)
+    assert abs(learner.embed(["a cruel answer"]) - fresh).max() > 0.01  # the adapters were not left out
+
+
 def test_label_words_are_scored_exactly_with_the_prefix_computed_once(task, tiny_llama):
-    learner = QLoRA(task, Recipe(model=str(tiny_llama), head="lm"))
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), head="lm", token_budget=64))  # the prefix serves many batches
+    learner.model.eval()
+    disturb_adapters(learner)
     words = learner.label_tokens()
     assert max(map(len, words)) > 1  # several tokens a label word
     for text in ("kind", "a much longer and rather cruel answer was sent by mail"):
@@ -84,9 +106,7 @@ def test_training_after_scoring_has_true_gradients(task, tiny_llama, rows):
     learner.embed(texts(rows[:4]))
     learner.module = learner._new_head(np.array([0, 1]))
     batch = learner._collate([learner._example(r["text"], i % 2) for i, r in enumerate(rows[:4])])
-    for name, p in learner.model.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(p, std=0.05)
+    disturb_adapters(learner)
     learner.module.eval()
     learner.module(**batch)["loss"].backward()
     weight = next(p for n, p in learner.model.named_parameters() if "layers.0" in n and "lora_A" in n)

@@ -12,7 +12,9 @@ import os
 import tempfile
 import warnings
 from collections.abc import Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -313,23 +315,25 @@ class QLoRA:
     def _over_batches(self, texts: Sequence[str], function) -> np.ndarray:
         ids = self.encode(texts)
         rows: list[np.ndarray | None] = [None] * len(ids)
-        for batch in token_batches([len(i) for i in ids], self.recipe.token_budget):
-            tokens = pad([ids[i] for i in batch], self.tokenizer.pad_token_id)
-            mask = pad([[1] * len(ids[i]) for i in batch], 0)
-            for i, row in zip(batch, function(tokens, mask).float().cpu().numpy(), strict=True):
-                rows[i] = row
+        with folded(self.model):
+            for batch in token_batches([len(i) for i in ids], self.recipe.token_budget):
+                tokens = pad([ids[i] for i in batch], self.tokenizer.pad_token_id)
+                mask = pad([[1] * len(ids[i]) for i in batch], 0)
+                for i, row in zip(batch, function(tokens, mask).float().cpu().numpy(), strict=True):
+                    rows[i] = row
         return np.stack(rows)
 
     def _label_word_scores(self, texts: Sequence[str]) -> np.ndarray:
         """Log-probability of every label word after the prompt; the shared prefix runs through the model once."""
         ids, words, prefix = self.encode(texts), self.label_tokens(), self.prefix_ids()
-        cache = None
-        if prefix:
-            whole = self.model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1)
-            cache = keep_prefix(whole.past_key_values)
-        scores = np.zeros((len(ids), len(words)), np.float32)
-        for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, len(prefix)):
-            scores[batch] = word_scores(self.model, [ids[i] for i in batch], words, cache, self.tokenizer.pad_token_id)
+        scores, cache = np.zeros((len(ids), len(words)), np.float32), None
+        padding, budget = self.tokenizer.pad_token_id, self.recipe.token_budget
+        with folded(self.model):
+            if prefix:
+                whole = self.model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1)
+                cache = keep_prefix(whole.past_key_values)
+            for batch in token_batches([len(i) for i in ids], budget, len(prefix)):
+                scores[batch] = word_scores(self.model, [ids[i] for i in batch], words, cache, padding)
         return scores
 
     @torch.inference_mode()
@@ -469,6 +473,29 @@ def _watch(learner: QLoRA, texts: list[str], classes: np.ndarray):
             return {"epochs": self.epochs, "held_out_loss": None if self.weights is None else self.best}
 
     return Watch()
+
+
+@contextmanager
+def folded(model):
+    """Inside, an adapter is added to the weight under it as that is dequantised: one product of matrices, not three.
+
+    For scoring on a CPU: in float32 the sum loses nothing, in half precision it would lose part of the adapter.
+    """
+    from peft.tuners.lora import LoraLayer
+    from peft.utils.integrations import dequantize_module_weight
+
+    def one_product(layer, states):
+        weight = dequantize_module_weight(layer.base_layer) + layer.get_delta_weight("default")
+        return nn.functional.linear(states, weight, layer.base_layer.bias)
+
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer)] if env.compute_dtype() == torch.float32 else []
+    for layer in layers:
+        layer.forward = partial(one_product, layer)
+    try:
+        yield
+    finally:
+        for layer in layers:
+            del layer.forward
 
 
 def reset_adapters(model) -> None:
