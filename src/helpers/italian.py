@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -169,15 +170,62 @@ def _split(tokens: list[Token], phrase: Phrase) -> dict[int, str]:
     return first | {head: f"{first[head]} e {extra.upper() if tokens[head].text.isupper() else extra}"}
 
 
+def _schwa(masculine: str, feminine: str) -> str | None:
+    """Both genders by a schwa: candidatə, operatorə, studentə, colleghə; None where the genders have no stem in common."""
+    if masculine == feminine:
+        return masculine
+    if re.search(r"[^aeiou](trice|trici)$|ess[ae]$", feminine) and feminine[:2] == masculine[:2]:
+        return masculine[:-1] + "ə"
+    if feminine.endswith(("trice", "trici")) and masculine.endswith(("tore", "tori")):
+        return masculine[:-1] + "ə"
+    one, two = sorted((masculine[:-1], feminine[:-1]), key=len)
+    # the feminine has the sound before the ending: tecnichə, operaiə
+    return feminine[:-1] + "ə" if two.startswith(one) and len(two) - len(one) <= 1 < len(one) else None
+
+
+def _with_schwa(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str]:
+    """Words by index that put a phrase of masculine `slot` into the schwa form; empty where a word has none."""
+    words: dict[int, str] = {}
+    for i in sorted(phrase.parts, reverse=True):
+        forms = phrase.parts[i].forms
+        if len(forms) == 8:
+            following = words.get(i + 1) or (tokens[i + 1].text if i + 1 < len(tokens) else "")
+            pair = _article(forms, slot, following), _article(forms, slot + 1, following)
+            new = pair[0] if pair[0] == pair[1] else forms[3 if slot == 0 else 7][:-1] + "ə"
+        else:
+            new = _schwa(forms[slot], forms[slot + 1])
+        if new is None or "-" in (new, *forms[slot : slot + 2]):
+            return {}
+        words[i] = _as_in(tokens[i], new)
+    return words
+
+
 def neutralise(text: str) -> str:
     """`text` with each one-gender phrase about people in the double form; text without any comes back as it is."""
+    return _reworded(text, lambda tokens, phrase: _split(tokens, phrase) or _both(tokens, phrase, phrase.slot & 2))
+
+
+def schwa(text: str) -> str:
+    """`text` with each one-gender phrase about people written with a schwa, singular and plural, as most ads do that use it.
+
+    A noun whose genders have no stem in common (uomo, donna) takes the double form.
+    """
+
+    def write(tokens: list[Token], phrase: Phrase) -> dict[int, str]:
+        return _with_schwa(tokens, phrase, phrase.slot & 2) or _both(tokens, phrase, phrase.slot & 2)
+
+    return _reworded(text, write)
+
+
+def _reworded(text: str, write: Callable[[list[Token], Phrase], dict[int, str]]) -> str:
+    """`text` with what `write` makes of each phrase that is a cue; a text that may lawfully name one sex stays."""
     if LAWFUL.search(text):
         return text
     tokens, phrases = person_phrases(text)
     words: dict[int, str] = {}
     for phrase in phrases:
         if _grammar_cue(text, tokens, phrase):
-            words |= _split(tokens, phrase) or _both(tokens, phrase, phrase.slot & 2)
+            words |= write(tokens, phrase)
     return _render(text, tokens, words)
 
 

@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent / "italian_jobs"
 MASCULINE, FEMININE, SINGULAR, PLURAL, ANY = 0b0101, 0b1010, 0b0011, 0b1100, 0b1111
 PEOPLE = {"noun", "role"}
 SAID_OF_PEOPLE = {"adj", "participle", "person", "role"}
+AMOUNTS = {"molto", "tanto", "troppo", "poco"}
 BOUNDARY = set(".;:!?\n•|–—·✓●▪►")
 
 
@@ -100,6 +101,8 @@ def lexicon() -> dict[str, list[Reading]]:
         # epicene heads are listed in the lexicon, with care: "guida" names no one's gender
         if forms[0] not in forms[1:3] and all(r.kind == "adj" for r in found.get(forms[0], [])):
             _add(found, "role", forms, (1, 2, 4, 8))
+    for word in AMOUNTS:  # beside one person they are adverbs: "molto motivata"
+        found.pop(word, None)
     return found
 
 

@@ -44,7 +44,8 @@ def diversity(texts: Sequence[str]) -> dict[str, float]:
 def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
     """Mean BLEU (0–100) of a text against all others (Zhu et al. 2018): higher means more alike; NaN below two texts.
 
-    By sacrebleu on lower-cased words, among `sample` texts drawn by seed (100 take 4 s). It rises with their number: compare equal samples.
+    By sacrebleu on lower-cased words, among `sample` texts drawn by seed: the cost grows with the square of their number, and the
+    score with the number, so compare equal samples.
     """
     from sacrebleu.metrics import BLEU
 
