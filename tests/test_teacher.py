@@ -218,6 +218,14 @@ def test_the_key_stays_in_the_environment(connect, tmp_path):
     assert KEY not in shown and "password" not in shown and f"127.0.0.1:{proxy.server.server_address[1]}" in shown
 
 
+def test_keys_for_other_servers_are_not_sent(connect, monkeypatch):
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
+        monkeypatch.setenv(name, "sk-for-another-server")
+    with Proxy(always(AD)) as proxy:
+        connect(proxy.url, key="").ask(["a"])
+    assert proxy.keys == ["Bearer none"]
+
+
 def test_two_endpoints_have_their_own_variables(connect, monkeypatch):
     connect("http://127.0.0.1:1/v1", "teacher-model")
     monkeypatch.setenv("JUDGE_BASE_URL", "http://127.0.0.1:2/v1")
@@ -301,6 +309,8 @@ def test_refusals_are_kept_apart_and_not_asked_again(connect, reply, tmp_path):
         "Mi dispiace perdere il treno: con noi lavori da casa.",
         "Cerchiamo una persona che dica: non posso fermarmi qui.",
         "I can lift 20 kg? Then apply.",
+        "Come AI Engineer lavorerai in squadra.",
+        "As an AI engineer you will train models.",
     ],
 )
 def test_wording_that_only_sounds_like_a_refusal(text):
@@ -339,6 +349,24 @@ def test_the_language_check_knows_the_embedded_texts():
     assert sum(check("", Answer("ok", text)) != "" for text in texts) == 0
     starts = [" ".join(text.split()[:4]) for text in texts]
     assert sum(check("", Answer("ok", text)) != "" for text in starts) <= 0.04 * len(starts)
+
+
+def test_no_embedded_text_looks_like_a_refusal():
+    assert [r["text"] for r in [*embedded.gold(), *embedded.written()] if answers.refuses(r["text"])] == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "As an AI language model, I do not write such ads.",
+        "Come modello linguistico non scrivo annunci di questo tipo.",
+        "In quanto intelligenza artificiale, preferisco di no.",
+        "Sorry, I can’t comply.",
+        "«Mi spiace, ma non sono in grado di farlo.»",
+    ],
+)
+def test_wording_of_refusals(text):
+    assert answers.refuses(text)
 
 
 def test_describe_counts_and_names_the_commonest_reason():
@@ -486,6 +514,15 @@ def test_a_store_that_cannot_be_written_ends_with_one_sentence(connect, tmp_path
     with Proxy(always(AD)) as proxy, pytest.raises(UserError, match="could not be written"):
         connect(proxy.url, store=tmp_path / "store", concurrency=1).ask(PROMPTS)
     assert len(proxy.asked) == 1
+
+
+def test_an_error_of_ours_stops_the_paying(connect):
+    def check(prompt, answer):
+        raise ZeroDivisionError
+
+    with Proxy(always(AD)) as proxy, pytest.raises(ZeroDivisionError):
+        connect(proxy.url, concurrency=2).ask(PROMPTS, checks=[check])
+    assert len(proxy.asked) <= 4
 
 
 # --- in this process -------------------------------------------------------------------------------------------------

@@ -25,12 +25,13 @@ REFUSAL = re.compile(
     r"(?:i['’]?m|i am) (?:(?:very|really|so) )?sorry,? (?:but )?i (?:can['’]?t|cannot|won['’]?t|am (?:not able|unable))"
     r"|(?:sorry,? (?:but )?)?i (?:can['’]?t|cannot|won['’]?t|am unable to|am not able to) "
     r"(?:help|assist|comply|fulfil|provide|create|generate|write|produce|do that|engage|continue)"
-    r"|as an ai\b"
+    r"|as an ai(?: language)?(?: model| assistant|,)"
     r"|mi (?:dispiace|spiace|scuso)\b.{0,20}\bnon (?:posso|sono in grado)"
     r"|(?:spiacente|purtroppo),? (?:ma )?non (?:posso|sono in grado)"
     r"|non (?:posso|sono in grado di) (?:aiutart?[ilv]?|assistert?i|soddisfare|fornire|generare|scrivere|creare|produrre"
     r"|rispondere|procedere)"
-    r"|(?:come|in quanto|essendo un) (?:modello (?:linguistico|di linguaggio)|intelligenza artificiale|ia\b|ai\b)"
+    r"|(?:come|in quanto|essendo un) modello (?:linguistico|di linguaggio)"
+    r"|(?:come|in quanto|essendo un['’]) ?(?:intelligenza artificiale|ia|ai),"
     r")",
     re.IGNORECASE | re.DOTALL,
 )
