@@ -64,7 +64,7 @@ def occupations() -> list[Occupation]:
 # --- rewriting -------------------------------------------------------------------------------------------------------
 
 
-def _article(forms: tuple[str, ...], slot: int, following: str) -> str:
+def article(forms: tuple[str, ...], slot: int, following: str) -> str:
     """The article of `slot` before a word: lo studente, l'operatrice, gli amici."""
     vowel = re.match(r"[aeiouàèéìòù]", following.lower())
     impure = re.match(r"s[^aeiouàèéìòùh]|sh|z|gn|p[sn]|x|y|i[aeou]", following.lower())
@@ -76,7 +76,7 @@ def _article(forms: tuple[str, ...], slot: int, following: str) -> str:
     return feminine_plural if slot == 3 else plural_z if vowel or impure else plural
 
 
-def _as_in(old: Token, new: str) -> str:
+def as_in(old: Token, new: str) -> str:
     """`new` in the capitals of the word it replaces."""
     if new == old.low:
         return old.text
@@ -91,10 +91,10 @@ def _flip(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str]:
     for i in sorted(phrase.parts, reverse=True):
         forms = phrase.parts[i].forms
         following = words.get(i + 1) or (tokens[i + 1].text if i + 1 < len(tokens) else "")
-        new = _article(forms, slot, following) if len(forms) == 8 else forms[slot]
+        new = article(forms, slot, following) if len(forms) == 8 else forms[slot]
         if new == "-":
             return {}
-        words[i] = _as_in(tokens[i], new)
+        words[i] = as_in(tokens[i], new)
     return words
 
 
@@ -148,13 +148,13 @@ def _both(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str]:
         if len(forms) == 8:
             following = phrase.parts[i + 1].forms if i + 1 in phrase.parts else ()
             word = following[slot] if len(following) == 4 else tokens[i + 1].text
-            pair = (_article(forms, slot, word), forms[3 if slot == 0 else 7])
+            pair = (article(forms, slot, word), forms[3 if slot == 0 else 7])
             if pair[0].endswith("'"):  # "l'operaio/a", "dell'operaio/a": the elided article serves both
                 pair = (pair[0], pair[0])
         if "-" in pair:
             return {}
         new = "/".join(pair) if len(forms) == 8 and pair[0] != pair[1] else _double(*pair)
-        words[i] = _as_in(tokens[i], new)
+        words[i] = as_in(tokens[i], new)
     return words
 
 
@@ -190,13 +190,13 @@ def _with_schwa(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str
         forms = phrase.parts[i].forms
         if len(forms) == 8:
             following = words.get(i + 1) or (tokens[i + 1].text if i + 1 < len(tokens) else "")
-            pair = _article(forms, slot, following), _article(forms, slot + 1, following)
+            pair = article(forms, slot, following), article(forms, slot + 1, following)
             new = pair[0] if pair[0] == pair[1] else forms[3 if slot == 0 else 7][:-1] + "ə"
         else:
             new = _schwa(forms[slot], forms[slot + 1])
         if new is None or "-" in (new, *forms[slot : slot + 2]):
             return {}
-        words[i] = _as_in(tokens[i], new)
+        words[i] = as_in(tokens[i], new)
     return words
 
 
