@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import bias, english, textstats
+from helpers import bias, english
 from helpers.report import as_html, highlight, highlighted, section, write
 
 TRUTH = np.array([0, 0, 0, 1, 1, 1, 1, 0])
@@ -62,12 +62,6 @@ def test_calibration_error_of_known_confidence():
 )
 def test_english_swap(text, swapped):
     assert english.swap(text) == swapped
-
-
-def test_diversity_is_comparable_over_sizes():
-    assert textstats.distinct_n(["a b a b"], 2) == pytest.approx(2 / 3)
-    assert textstats.distinct_n(["a b c"] * 100, 1, tokens=3) == 1.0
-    assert np.isnan(textstats.distinct_n([], 1))
 
 
 def test_highlight_escapes_everything_around_and_inside_the_spans():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,8 @@ PAIRS = [
     ("Il candidato che sarà scelto è motivato.", "La candidata che sarà scelta è motivata."),
     ("addetto vendite automunito", "addetta vendite automunita"),
     ("Gli iscritti sono stati avvisati.", "Le iscritte sono state avvisate."),
+    ("Sei molto motivato e poco paziente?", "Sei molto motivata e poco paziente?"),
+    ("molti candidati, tanti operai", "molte candidate, tante operaie"),
     # capitals
     ("OPERAI SPECIALIZZATI", "OPERAIE SPECIALIZZATE"),
     ("Il Direttore Commerciale", "La Direttrice Commerciale"),
@@ -91,12 +94,49 @@ def test_spacing_and_punctuation_survive():
         ("i colleghi", "i/le colleghi/e"),
         ("L'istruttore", "L'istruttore/trice"),
         ("del responsabile", "del/della responsabile"),
+        ("Cerchiamo tecnici specializzati.", "Cerchiamo tecnici/che specializzati/e."),
+        ("un'infermiera", "un/una infermiere/a"),
+        ("Il candidato sarà affiancato dal suo tutor.", "Il/la candidato/a sarà affiancato/a dal/dalla suo/a tutor."),
+        ("Sei molto motivato?", "Sei molto motivato/a?"),
+        ("i suoi collaboratori", "i/le suoi/sue collaboratori/trici"),
+        ("Gli iscritti sono stati avvisati.", "Gli/le iscritti/e sono stati/e avvisati/e."),
     ],
 )
 def test_neutralise_writes_the_double_form(text, double):
     assert italian.neutralise(text) == double
     assert italian.neutralise(double) == double
     assert italian.cues(double) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "written"),
+    [
+        ("Il candidato ideale è automunito.", "Lə candidatə ideale è automunitə."),
+        ("Cercasi impiegata esperta.", "Cercasi impiegatə espertə."),
+        ("L'operatore riporta al direttore.", "L'operatorə riporta allə direttorə."),
+        ("un'infermiera e uno studente", "unə infermierə e unə studentə"),
+        ("i nostri colleghi più giovani", "lə nostrə colleghə più giovani"),
+        ("Cerchiamo tecnici e operai esperti.", "Cerchiamo tecnichə e operaiə espertə."),
+        ("Tutti gli amici del professore", "Tuttə lə amichə dellə professorə"),
+        ("quel ricercatore e i suoi collaboratori", "quellə ricercatorə e lə suə collaboratorə"),
+        ("Il candidato sarà affiancato dal suo tutor.", "Lə candidatə sarà affiancatə dallə suə tutor."),
+        ("Gli iscritti sono stati avvisati.", "Lə iscrittə sono statə avvisatə."),
+        ("Sei molto motivato?", "Sei molto motivatə?"),
+        ("Assistenza ai clienti.", "Assistenza allə clienti."),
+        ("OPERAI SPECIALIZZATI", "OPERAIƏ SPECIALIZZATƏ"),
+        ("i baristi", "lə baristə"),
+        ("il barman", "il/la barman/barlady"),  # no stem in common: the double form
+    ],
+)
+def test_schwa_stands_for_both_genders(text, written):
+    assert italian.schwa(text) == written
+    assert italian.schwa(written) == written
+    assert italian.cues(written) == []
+
+
+def test_schwa_leaves_alone_what_is_no_cue():
+    for text in [*UNTOUCHED, "Casting: cerchiamo un attore per la sfilata."]:
+        assert italian.schwa(text) == text
 
 
 @pytest.mark.parametrize(
@@ -180,9 +220,17 @@ def test_gate_sentences():
         pytest.skip("the GATE sentences are not beside the repository (../shared/data/gate_it)")
     with GATE.open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
-    to_feminine = sum(italian.swap(row["m"], "feminine") == row["f"] for row in rows) / len(rows)
-    to_masculine = sum(italian.swap(row["f"], "masculine") == row["m"] for row in rows) / len(rows)
-    back = sum(italian.swap(italian.swap(row["m"], "feminine"), "masculine") == row["m"] for row in rows) / len(rows)
-    assert to_feminine > 0.75
-    assert to_masculine > 0.78
-    assert back > 0.9
+    for source, target, to, back in (("m", "f", "feminine", "masculine"), ("f", "m", "masculine", "feminine")):
+        swapped = [italian.swap(row[source], to) for row in rows]
+        wanted = [row[target] for row in rows]
+        pairs = [
+            pair for one, two in zip(swapped, wanted, strict=True) for pair in zip_longest(one.split(), two.split())
+        ]
+        returned = [italian.swap(text, back) == row[source] for text, row in zip(swapped, rows, strict=True)]
+        figures = {
+            "exact": sum(map(str.__eq__, swapped, wanted)) / len(rows),
+            "tokens": sum(one == two for one, two in pairs) / len(pairs),
+            "round trip": sum(returned) / len(rows),
+        }
+        print(to, figures)  # 0.815, 0.977, 0.973 and 0.835, 0.981, 0.954 when last measured
+        assert figures["exact"] > 0.8 and figures["tokens"] > 0.97 and figures["round trip"] > 0.94

@@ -6,12 +6,16 @@ Files in `italian_jobs/`: `pool.jsonl` (unlabelled), `pool_labels.jsonl` (for th
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
-from helpers import job_ads
+from helpers import italian, job_ads
+from helpers.answers import SCHEMA_LINE
 from helpers.run import read_jsonl
 
 FOLDER = Path(__file__).parent / "italian_jobs"
@@ -27,6 +31,9 @@ COLUMNS = [
     "source",
     "split",
 ]
+
+
+CONDITIONS = "Condizioni: "  # opens the line of a prompt that states the wanted answer in JSON
 
 
 def written() -> list[dict]:
@@ -56,3 +63,41 @@ def table(generated: int, seed: int = 0) -> pd.DataFrame:
     rows += [r | {"source": "generated", "split": "pool"} for r in islice(job_ads.generate(generated, seed), generated)]
     rows += [r | {"source": "gold"} for r in gold()]
     return pd.DataFrame(rows).reindex(columns=COLUMNS)
+
+
+# --- the generator as a teacher --------------------------------------------------------------------------------------
+
+
+def conditions(prompt: str) -> dict:
+    """The JSON object on the last line of a prompt that opens with CONDITIONS; empty without a valid one."""
+    found = re.findall(rf"^{CONDITIONS}(\{{.*\}}) *$", prompt, re.MULTILINE)
+    try:
+        return json.loads(found[-1]) if found else {}
+    except ValueError:
+        return {}
+
+
+def write(prompts: Sequence[str], seed: int = 0, most: int = 20_000) -> list[str]:
+    """What the embedded generator answers, for `teacher.Local`; an empty text where it has no answer.
+
+    It reads only the CONDITIONS of a prompt: {"text": …} asks for the inclusive rewording of a text, anything else for an ad whose
+    columns (label, category, gender_form, occupation, sector) have these values, looked for among `most` generated ads. A prompt
+    that asks for JSON gets the columns as an object.
+    """
+    wanted = [conditions(prompt) for prompt in prompts]
+    rows = [{"text": italian.neutralise(w["text"])} if isinstance(w.get("text"), str) else None for w in wanted]
+    open_ = [i for i, w in enumerate(wanted) if w and rows[i] is None]
+    for row in job_ads.generate(most, seed):
+        if not open_:
+            break
+        match = next((i for i in open_ if all(row.get(k) == v for k, v in wanted[i].items())), None)
+        if match is not None:
+            rows[match] = row
+            open_.remove(match)
+    return [_as_asked(prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
+
+
+def _as_asked(prompt: str, row: dict | None) -> str:
+    if row is None:
+        return ""
+    return json.dumps(row, ensure_ascii=False) if SCHEMA_LINE in prompt else row["text"]

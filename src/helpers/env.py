@@ -39,6 +39,19 @@ def in_colab() -> bool:
     return "google.colab" in sys.modules
 
 
+def secret(name: str) -> str:
+    """A key or address from the environment, on Colab also from its secrets store; empty where it is not set."""
+    value = os.environ.get(name, "")
+    if not value and in_colab():
+        from google.colab import userdata
+
+        try:
+            value = userdata.get(name)
+        except (userdata.SecretNotFoundError, userdata.NotebookAccessError):
+            value = ""
+    return value.strip()  # a pasted line end would break the request header
+
+
 def device() -> str:
     """`cuda` or `cpu`."""
     import torch

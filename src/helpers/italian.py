@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Literal
@@ -63,7 +64,7 @@ def occupations() -> list[Occupation]:
 # --- rewriting -------------------------------------------------------------------------------------------------------
 
 
-def _article(forms: tuple[str, ...], slot: int, following: str) -> str:
+def article(forms: tuple[str, ...], slot: int, following: str) -> str:
     """The article of `slot` before a word: lo studente, l'operatrice, gli amici."""
     vowel = re.match(r"[aeiouàèéìòù]", following.lower())
     impure = re.match(r"s[^aeiouàèéìòùh]|sh|z|gn|p[sn]|x|y|i[aeou]", following.lower())
@@ -75,7 +76,7 @@ def _article(forms: tuple[str, ...], slot: int, following: str) -> str:
     return feminine_plural if slot == 3 else plural_z if vowel or impure else plural
 
 
-def _as_in(old: Token, new: str) -> str:
+def as_in(old: Token, new: str) -> str:
     """`new` in the capitals of the word it replaces."""
     if new == old.low:
         return old.text
@@ -90,10 +91,10 @@ def _flip(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str]:
     for i in sorted(phrase.parts, reverse=True):
         forms = phrase.parts[i].forms
         following = words.get(i + 1) or (tokens[i + 1].text if i + 1 < len(tokens) else "")
-        new = _article(forms, slot, following) if len(forms) == 8 else forms[slot]
+        new = article(forms, slot, following) if len(forms) == 8 else forms[slot]
         if new == "-":
             return {}
-        words[i] = _as_in(tokens[i], new)
+        words[i] = as_in(tokens[i], new)
     return words
 
 
@@ -147,13 +148,13 @@ def _both(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str]:
         if len(forms) == 8:
             following = phrase.parts[i + 1].forms if i + 1 in phrase.parts else ()
             word = following[slot] if len(following) == 4 else tokens[i + 1].text
-            pair = (_article(forms, slot, word), forms[3 if slot == 0 else 7])
+            pair = (article(forms, slot, word), forms[3 if slot == 0 else 7])
             if pair[0].endswith("'"):  # "l'operaio/a", "dell'operaio/a": the elided article serves both
                 pair = (pair[0], pair[0])
         if "-" in pair:
             return {}
         new = "/".join(pair) if len(forms) == 8 and pair[0] != pair[1] else _double(*pair)
-        words[i] = _as_in(tokens[i], new)
+        words[i] = as_in(tokens[i], new)
     return words
 
 
@@ -169,15 +170,62 @@ def _split(tokens: list[Token], phrase: Phrase) -> dict[int, str]:
     return first | {head: f"{first[head]} e {extra.upper() if tokens[head].text.isupper() else extra}"}
 
 
+def _schwa(masculine: str, feminine: str) -> str | None:
+    """Both genders by a schwa: candidatə, operatorə, studentə, colleghə; None where the genders have no stem in common."""
+    if masculine == feminine:
+        return masculine
+    if re.search(r"[^aeiou](trice|trici)$|ess[ae]$", feminine) and feminine[:2] == masculine[:2]:
+        return masculine[:-1] + "ə"
+    if feminine.endswith(("trice", "trici")) and masculine.endswith(("tore", "tori")):
+        return masculine[:-1] + "ə"
+    one, two = sorted((masculine[:-1], feminine[:-1]), key=len)
+    # the feminine has the sound before the ending: tecnichə, operaiə
+    return feminine[:-1] + "ə" if two.startswith(one) and len(two) - len(one) <= 1 < len(one) else None
+
+
+def _with_schwa(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str]:
+    """Words by index that put a phrase of masculine `slot` into the schwa form; empty where a word has none."""
+    words: dict[int, str] = {}
+    for i in sorted(phrase.parts, reverse=True):
+        forms = phrase.parts[i].forms
+        if len(forms) == 8:
+            following = words.get(i + 1) or (tokens[i + 1].text if i + 1 < len(tokens) else "")
+            pair = article(forms, slot, following), article(forms, slot + 1, following)
+            new = pair[0] if pair[0] == pair[1] else forms[3 if slot == 0 else 7][:-1] + "ə"
+        else:
+            new = _schwa(forms[slot], forms[slot + 1])
+        if new is None or "-" in (new, *forms[slot : slot + 2]):
+            return {}
+        words[i] = as_in(tokens[i], new)
+    return words
+
+
 def neutralise(text: str) -> str:
     """`text` with each one-gender phrase about people in the double form; text without any comes back as it is."""
+    return _reworded(text, lambda tokens, phrase: _split(tokens, phrase) or _both(tokens, phrase, phrase.slot & 2))
+
+
+def schwa(text: str) -> str:
+    """`text` with each one-gender phrase about people written with a schwa, singular and plural, as most ads do that use it.
+
+    A noun whose genders have no stem in common (uomo, donna) takes the double form.
+    """
+
+    def write(tokens: list[Token], phrase: Phrase) -> dict[int, str]:
+        return _with_schwa(tokens, phrase, phrase.slot & 2) or _both(tokens, phrase, phrase.slot & 2)
+
+    return _reworded(text, write)
+
+
+def _reworded(text: str, write: Callable[[list[Token], Phrase], dict[int, str]]) -> str:
+    """`text` with what `write` makes of each phrase that is a cue; a text that may lawfully name one sex stays."""
     if LAWFUL.search(text):
         return text
     tokens, phrases = person_phrases(text)
     words: dict[int, str] = {}
     for phrase in phrases:
         if _grammar_cue(text, tokens, phrase):
-            words |= _split(tokens, phrase) or _both(tokens, phrase, phrase.slot & 2)
+            words |= write(tokens, phrase)
     return _render(text, tokens, words)
 
 

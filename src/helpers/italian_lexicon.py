@@ -13,6 +13,7 @@ FOLDER = Path(__file__).parent / "italian_jobs"
 MASCULINE, FEMININE, SINGULAR, PLURAL, ANY = 0b0101, 0b1010, 0b0011, 0b1100, 0b1111
 PEOPLE = {"noun", "role"}
 SAID_OF_PEOPLE = {"adj", "participle", "person", "role"}
+AMOUNTS = {"molto", "tanto", "troppo", "poco"}
 BOUNDARY = set(".;:!?\n•|–—·✓●▪►")
 
 
@@ -100,6 +101,8 @@ def lexicon() -> dict[str, list[Reading]]:
         # epicene heads are listed in the lexicon, with care: "guida" names no one's gender
         if forms[0] not in forms[1:3] and all(r.kind == "adj" for r in found.get(forms[0], [])):
             _add(found, "role", forms, (1, 2, 4, 8))
+    for word in AMOUNTS:  # beside one person they are adverbs: "molto motivata"
+        found.pop(word, None)
     return found
 
 
@@ -175,7 +178,7 @@ _SIGN = r"(?:/-?|-|\()"  # "addetto/i" is a number, not a gender: the endings ar
 _TOKEN = re.compile(
     r"(?P<double>[^\W\d_]*[əɜ][^\W\d_]*|[^\W\d_]+[*@][^\W\d_]*|[^\W\d_]*(?:"
     rf"[one]{_SIGN}a|a{_SIGN}[oe]|i{_SIGN}(?:[gc]?he|e|trici|esse)|(?<![rl])(?<!nt)e{_SIGN}i"
-    rf"|re{_SIGN}(?:t?rice|e?ssa)|ri{_SIGN}(?:t?rici|esse)|ce{_SIGN}tore|ci{_SIGN}tori)\b\)?)"
+    rf"|re{_SIGN}t?rice|[oe]{_SIGN}e?ssa|ri{_SIGN}(?:t?rici|esse)|ce{_SIGN}tore|ci{_SIGN}tori)\b\)?)"
     r"|[Ee]['’](?![^\W\d_])|[Uu]n po['’]|[^\W\d_]+['’](?=[^\W\d_])|[^\W\d_]+|\d+|\n|[^\w\s]",
     re.IGNORECASE,
 )
@@ -203,12 +206,14 @@ def tokenise(text: str) -> list[Token]:
 def _fix_pairs(tokens: list[Token]) -> None:
     """Fix the words from one gender of a word to the other: "addetti e addette", "un valido o una valida"."""
     for i, first in enumerate(tokens):
+        # no determiner between two articles: "la nostra responsabile e il suo collaboratore" are two people
+        between = {"article", "adj"} if reading_of(first, {"article"}) else {"article", "adj", "determiner"}
         for j in range(i + 1, min(i + 6, len(tokens))):
-            if _are_pair(first, tokens[j]):
+            if are_pair(first, tokens[j]):
                 for token in tokens[i : j + 1]:
                     token.fixed = True
             linked = belongs(tokens[j], "conjunction") or tokens[j].low in "(),"
-            if not linked and not reading_of(tokens[j], {"article", "adj"}):
+            if not linked and not reading_of(tokens[j], between):
                 break
 
 
@@ -219,7 +224,7 @@ def _double_readings(low: str) -> list[Reading]:
     return [Reading(r.kind, r.forms, SINGULAR if r.mask & SINGULAR else PLURAL) for r in known[:1]]
 
 
-def _are_pair(one: Token, two: Token) -> bool:
+def are_pair(one: Token, two: Token) -> bool:
     """Whether two words are the two genders of one word: il/la, addetti e addette."""
     same_stem = len(one.low) > 4 and one.low[:-1] == two.low[:-1]
     return (same_stem and {one.low[-1], two.low[-1]} in ({"a", "o"}, {"e", "i"})) or any(

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from helpers.italian_lexicon import (
+    AMOUNTS,
     BOUNDARY,
     PEOPLE,
     SAID_OF_PEOPLE,
@@ -200,7 +201,7 @@ def chain(tokens: list[Token], i: int, mask: int, loose: bool) -> tuple[dict[int
     first, end, linked = i, i, True
     while i < len(tokens) and tokens[i].low not in BOUNDARY:
         token = tokens[i]
-        amount = i > first and tokens[i - 1].low in ("molto", "tanto", "troppo", "poco")
+        amount = i > first and tokens[i - 1].low in AMOUNTS
         adjective = adjective_of(token, mask, loose and not parts and not amount)
         if adjective and not reading_of(token, SAID_OF_PEOPLE, mask) and not (loose and linked):
             # an unknown word: a participle, or a quality right after the noun

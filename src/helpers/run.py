@@ -39,9 +39,9 @@ PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit
 @contextlib.contextmanager
 def replacing(path: Path):
     """A temporary path beside `path` that takes its place when the block ends without an error."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
     except OSError as error:
@@ -49,7 +49,8 @@ def replacing(path: Path):
             f"{path} could not be written ({error.strerror}): free space or permission is missing."
         ) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(NotADirectoryError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> Path:
