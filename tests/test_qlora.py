@@ -83,6 +83,8 @@ def test_scoring_adds_the_adapters_to_the_weights_without_a_loss(task, tiny_llam
         plain = learner.module(batch["input_ids"], batch["attention_mask"])["logits"].numpy()
     np.testing.assert_allclose(learner.logits(texts(rows[:5])), plain, atol=1e-4)
     assert abs(learner.embed(["a cruel answer"]) - fresh).max() > 0.01  # the adapters were not left out
+    with learner.model.disable_adapter():
+        np.testing.assert_allclose(learner.embed(["a cruel answer"]), fresh, atol=1e-5)
 
 
 def test_label_words_are_scored_exactly_with_the_prefix_computed_once(task, tiny_llama):

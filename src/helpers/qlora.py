@@ -485,7 +485,9 @@ def folded(model):
     from peft.utils.integrations import dequantize_module_weight
 
     def one_product(layer, states):
-        weight = dequantize_module_weight(layer.base_layer) + layer.get_delta_weight("default")
+        weight = dequantize_module_weight(layer.base_layer)
+        if not layer.disable_adapters:
+            weight = weight + layer.get_delta_weight("default")
         return nn.functional.linear(states, weight, layer.base_layer.bias)
 
     layers = [m for m in model.modules() if isinstance(m, LoraLayer)] if env.compute_dtype() == torch.float32 else []
