@@ -3,13 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import browser
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, ambo_run
 
 from helpers import labels, run
 
@@ -27,10 +26,8 @@ def project(tmp_path_factory, rows, tiny_llama):
     settings = {"data_path": "answers.csv", "labeller": "human", "annotators": "[anna]", "learner": "probe"}
     settings |= {"model": str(tiny_llama), "bidirectional": "false", "epochs": "1", "rounds": "2", "batch_labels": "20"}
     settings |= {"seed_size": "12", "test_size": "20", "validation_size": "20", "near_duplicate": "0.9"}
-    words = [sys.executable, "-m", "helpers.cli", "run", "--task", "csv", "--profile", "demo", "--run-id", "hers"]
-    words += [word for key, value in settings.items() for word in ("-p", key, value)]
     environment = os.environ | {"AMBO_ROOT": str(folder)}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    done = subprocess.run(ambo_run("hers", settings), env=environment, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     return folder
 
