@@ -192,16 +192,16 @@ def test_next_passes_over_a_text_that_comes_again_at_the_end(make, tmp_path):
 def test_search_and_jump_back(make):
     panel = make(texts(30))
     panel.buttons["yes"].click()
-    panel.controls.query.value = "NUMBER 2"
-    panel.controls.search.click()
-    assert [place for _, place in panel.controls.found.options] == [2, *range(20, 30)]
-    panel.controls.found.value = 22
+    panel.search.query.value = "NUMBER 2"
+    panel.search.button.click()
+    assert [place for _, place in panel.search.found.options] == [2, *range(20, 30)]
+    panel.search.found.value = 22
     assert panel.now.place == 22
-    panel.controls.query.value = ""
-    panel.controls.search.click()
-    assert [text for text, _ in panel.controls.found.options] == ["1 · yes · Text number 0 about a nurse."]
-    panel.controls.query.value = "zebra"
-    panel.controls.search.click()
+    panel.search.query.value = ""
+    panel.search.button.click()
+    assert [text for text, _ in panel.search.found.options] == ["1 · yes · Text number 0 about a nurse."]
+    panel.search.query.value = "zebra"
+    panel.search.button.click()
     assert message(panel) == "No text contains “zebra”."
 
 
@@ -253,18 +253,18 @@ def test_any_session_replays_to_what_the_panel_shows(tmp_path_factory, steps):
 def test_evidence_typed_accepted_and_removed(make, tmp_path):
     text = "👩‍🍳 Cercasi 👨‍💼 giovane segretaria di bella presenza, segretaria."
     panel = make([{"id": "a", "text": text}, {"id": "b", "text": "x"}], cues=italian.cues)
-    panel.controls.phrase.value = "SEGRETARIA"
-    panel.controls.add.click()
-    panel.controls.phrase.value = "segretaria"
-    panel.controls.add.click()
-    panel.controls.phrase.value = "segretaria"
-    panel.controls.add.click()
+    panel.evidence.phrase.value = "SEGRETARIA"
+    panel.evidence.add.click()
+    panel.evidence.phrase.value = "segretaria"
+    panel.evidence.add.click()
+    panel.evidence.phrase.value = "segretaria"
+    panel.evidence.add.click()
     assert "marked already" in message(panel)
     assert [text[s:e] for s, e in panel.now.spans] == ["segretaria", "segretaria"]
-    panel.controls.phrase.value = ""
-    panel.controls.remove.click()
+    panel.evidence.phrase.value = ""
+    panel.evidence.remove.click()
     assert [text[s:e] for s, e in panel.now.spans] == ["segretaria"]
-    panel.controls.cues.click()
+    panel.evidence.cues.click()
     cues = {(cue.start, cue.end) for cue in italian.cues(text)}
     assert cues and all(any(s <= a and b <= e for s, e in panel.now.spans) for a, b in cues)
     kept = panel.now.spans
@@ -274,7 +274,7 @@ def test_evidence_typed_accepted_and_removed(make, tmp_path):
     assert panel.now.spans == kept  # undone, but what was marked is kept
     panel.buttons["no"].click()
     panel.go_to(0)
-    panel.mark(0, 3)
+    panel.evidence.mark(0, 3)
     assert labels.annotations(tmp_path)["anna"]["a"]["spans"][0] == [0, 3]  # on a done text it is saved at once
 
 
@@ -326,10 +326,10 @@ def test_spans_of_a_text():
 
 def test_everything_is_escaped(make):
     panel = make([{"id": HOSTILE, "text": HOSTILE}], [HOSTILE, "b"], guideline=HOSTILE, context={HOSTILE: [HOSTILE]})
-    panel.controls.phrase.value = HOSTILE
-    panel.controls.add.click()
-    panel.controls.phrase.value = f"{HOSTILE}?"
-    panel.controls.add.click()
+    panel.evidence.phrase.value = HOSTILE
+    panel.evidence.add.click()
+    panel.evidence.phrase.value = f"{HOSTILE}?"
+    panel.evidence.add.click()
     guideline = panel.controls.folds.children[0].value
     shown = [panel.now.text.value, panel.controls.message.value, guideline]
     panel.buttons[HOSTILE].click()
