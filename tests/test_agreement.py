@@ -7,7 +7,7 @@ from conftest import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import agreement, data, label_files, labels
+from helpers import agreement, baselines, data, label_files, labels
 from helpers.env import UserError
 
 SBIC = SHARED / "sbic" / "SBIC.v2.dev.csv"
@@ -219,6 +219,29 @@ def test_activelab_asks_again_where_annotators_contradict_the_model_and_each_oth
     answers.iloc[4] = None
     with pytest.raises(UserError, match="'r4' has no label"):
         agreement.label_next(answers, sure, list("xyz"))
+
+
+def test_the_text_that_is_probably_mislabelled_is_worth_another_label(task, rows):
+    """Three people label 48 texts, most of them one person each; ann is wrong on one of hers."""
+    given: dict[str, dict[str, str]] = {"ann": {}, "bob": {}, "cy": {}}
+    for i, row in enumerate(rows[:48]):
+        for name in given if i < 12 else [list(given)[i % 3]]:
+            given[name][row["id"]] = row["label"]
+    wrong = rows[21]["id"]
+    given["ann"][wrong] = "good" if given["ann"][wrong] == "bad" else "bad"
+    given["bob"][rows[13]["id"]] = "gone"  # a class that was removed
+    events = [
+        {"time": 1.0, "event": "label", "id": i, "annotator": name, "label": label}
+        for name, own in given.items()
+        for i, label in own.items()
+    ]
+    said, learner = labels.annotations(events), baselines.tfidf(task)
+    found = agreement.worth_labelling(said, rows[100:], rows[:100], ["good", "bad"], learner)
+    again = found[found["label"] == "again"]
+    assert again.iloc[0]["text"] == rows[21]["text"] and again.iloc[0]["so_far"].startswith("ann: ")
+    assert len(again) == 35 and len(found) == 35 + 52 + 1 and found["score"].is_monotonic_increasing
+    assert not set(found["text"]) & {r["text"] for r in rows[:12]}  # everybody labelled them
+    assert agreement.worth_labelling({}, rows[100:], rows[:9], ["good", "bad"], learner).empty
 
 
 def test_hundreds_of_draws_on_many_labels_take_no_time():

@@ -282,6 +282,43 @@ def label_next(
         return get_active_learning_scores(codes[:, ~np.isnan(codes).all(0)], probabilities, unlabelled)
 
 
+def worth_labelling(
+    annotations: dict[str, dict[str, dict]], known: list[dict], pool: list[dict], classes: Sequence[str], learner: Any
+) -> pd.DataFrame:
+    """Texts of the pool in the order in which one more label is worth most: columns label, score, so_far, text.
+
+    `label` is `again` (by somebody who has not labelled it) or `new`. `learner` is fitted on the labelled rows `known`
+    and on what annotators decided; a labelled text is judged by a fit that has not seen its fifth of them. Texts that
+    everybody labelled are the adjudicator's and left out. Scores as in `label_next`, lowest first.
+    """
+    texts = {r["id"]: r["text"] for r in pool}
+    answers = table(annotations)
+    answers = answers.where(answers.isin(list(classes)), None)
+    answers = answers[answers.notna().any(axis=1) & answers.index.isin(list(texts))]
+    if answers.empty:
+        return pd.DataFrame(columns=["label", "score", "so_far", "text"])
+    decided = {i: one["label"] for i, one in decisions(annotations).items() if one["label"] in classes and i in texts}
+    rows = [{"id": i, "text": texts[i], "label": label} for i, label in decided.items()]
+    probabilities = np.zeros((len(answers), len(classes)))
+    fold = np.arange(len(answers)) % 5
+    for k in range(min(5, len(answers))):
+        held = set(answers.index[fold == k])
+        learner.fit([*known, *(r for r in rows if r["id"] not in held)])
+        probabilities[fold == k] = learner.predict_proba([texts[i] for i in answers.index[fold == k]])
+    learner.fit([*known, *rows])
+    fresh = [i for i in texts if i not in decided and i not in answers.index]
+    again, new = label_next(answers, probabilities, classes, learner.predict_proba([texts[i] for i in fresh]))
+    so_far = [
+        ", ".join(f"{name}: {label}" for name, label in row.items() if label) for row in answers.to_dict("records")
+    ]
+    left = answers.isna().any(axis=1).to_numpy()
+    found = pd.DataFrame(
+        {"label": "again", "score": again, "so_far": so_far, "text": [texts[i] for i in answers.index]}
+    )
+    others = pd.DataFrame({"label": "new", "score": new, "so_far": "", "text": [texts[i] for i in fresh]})
+    return pd.concat([found[left], others]).sort_values("score", kind="stable", ignore_index=True)
+
+
 # --- the report ------------------------------------------------------------------------------------------------------
 
 

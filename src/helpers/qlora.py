@@ -348,6 +348,11 @@ class QLoRA:
 
         return self._over_batches(texts, states)
 
+    def embed_base(self, texts: Sequence[str]) -> np.ndarray:
+        """As `embed`, of the frozen base, whatever has been trained on it."""
+        with self.model.disable_adapter():
+            return self.embed(texts)
+
     @torch.inference_mode()
     def generate(self, prompts: Sequence[str], max_new_tokens: int = 64, **sampling: Any) -> list[str]:
         """Continuations of the prompts, in length-sorted batches; raises UserError for the classifier head."""
