@@ -99,6 +99,9 @@ def test_the_run_waits_for_people_and_goes_on_where_it_stopped(project, tiny_lla
     before = labels.events(folder / "03_active_learning/labels/human")
     assert ambo(project, tiny_llama)[1].count("unchanged, skipped") == 4
     assert labels.events(folder / "03_active_learning/labels/human") == before
+    assert "qlora" in again[1] and "qlora" not in again[0]  # trained once, at the end
+    shown = (folder / "03_active_learning/03_active_learning.ipynb").read_text()
+    assert "that gain most from one more label" in shown and "anna: " in shown
     for path in folder.glob("*/*.ipynb"):
         for cell in json.loads(path.read_text())["cells"]:
             assert all(o.get("name") != "stderr" and o["output_type"] != "error" for o in cell.get("outputs", []))

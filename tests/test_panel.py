@@ -1,6 +1,7 @@
 """The labelling panel driven without a browser: what is clicked is what the log says."""
 
 import html
+import os
 import re
 import subprocess
 import sys
@@ -377,6 +378,43 @@ def test_a_class_that_was_removed(make, tmp_path):
     assert panel.session.done == 1 and panel.session.misfits == 0
 
 
+def test_texts_that_left_the_list_and_labels_of_another_task(make, tmp_path):
+    panel = make(texts(3))
+    for _ in range(2):
+        panel.buttons["yes"].click()
+    panel.controls.flag.click()  # a flag is no label
+    panel = make(texts(1))  # r1 vanished from the pool
+    assert message(panel).startswith("In the log of anna but not in this list: 1 text (") and panel.session.done == 1
+    other = make([{"id": "q", "text": "of another task"}])
+    assert "not in this list: 2 texts (another batch" in message(other) and other.session.done == 0
+    other.buttons["no"].click()
+    assert message(other) == "" and labels.replay(tmp_path) == {"r0": "yes", "r1": "yes", "q": "no"}
+    assert message(make([*texts(3), {"id": "q", "text": "again"}])) == ""
+
+
+def test_a_read_only_folder_shows_it_at_the_first_click(make, tmp_path):
+    tmp_path.chmod(0o500)
+    panel = make(texts(2), folder=tmp_path if os.geteuid() else "/proc")  # root may write anywhere but there
+    panel.buttons["yes"].click()
+    assert "NOT saved" in message(panel) and 'role="alert"' in panel.controls.message.value
+    assert panel.now.place == 0 and panel.session.done == 0
+
+
+def test_a_clock_that_jumps_back_changes_neither_order_nor_pace(make, tmp_path, monkeypatch):
+    panel = make(texts(3))
+    panel.buttons["yes"].click()
+    monkeypatch.setattr(time, "time", lambda: 1.0)  # 1970
+    panel.go_to(0)
+    panel.buttons["no"].click()
+    panel.buttons["yes"].click()
+    assert log(tmp_path)[1]["time"] == 1.0 and all(row["seconds"] >= 0 for row in log(tmp_path))
+    again = make(texts(3))
+    assert labels.replay(tmp_path) == {"r0": "no", "r1": "yes"} and again.now.place == 2
+    again.controls.undo.click()
+    again.controls.undo.click()
+    assert labels.replay(tmp_path) == {"r0": "yes"}
+
+
 def test_wrong_parameters_say_what_to_do(tmp_path):
     def panel(records=(), names=YES_NO, **options):
         return Panel(records, names, **({"folder": tmp_path, "annotator": "anna"} | options))
@@ -427,6 +465,7 @@ def test_adjudication_needs_a_reason(tmp_path):
 
 
 def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
+    """Its speed is measured by `python -m tests.benchmarks.panel`."""
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(0)
@@ -434,15 +473,14 @@ def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
     embeddings = rng.normal(size=(5000, 64)) + truth[:, None]
     pool = texts(5000)
     known: dict[int, int] = {0: int(truth[0]), 1: 1 - int(truth[0])}
-    seconds = []
+    rounds = []
 
     def next_batch(new: dict[str, str]) -> list[dict]:
-        started = time.perf_counter()
+        rounds.append(new)
         known.update({int(record[1:]): YES_NO.index(label) for record, label in new.items()})
         model = LogisticRegression().fit(embeddings[list(known)], list(known.values()))
         doubt = np.abs(model.predict_proba(embeddings)[:, 1] - 0.5)
         doubt[list(known)] = 1
-        seconds.append(time.perf_counter() - started)
         return [pool[i] for i in np.argsort(doubt)[:10]]
 
     panel = make([], next_batch=next_batch)
@@ -452,7 +490,7 @@ def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
     until(lambda: not panel.feeder.busy)
     events = log(tmp_path)
     assert len(events) == 40 and len({row["id"] for row in events}) == 40
-    assert len(seconds) >= 4 and max(seconds) < 1
+    assert len(rounds) >= 4 and {i for new in rounds for i in new} <= {row["id"] for row in events}
 
 
 def test_the_last_labels_reach_the_learner_and_the_panel_ends(make):
@@ -539,10 +577,3 @@ def test_every_kind_has_what_the_panel_asks_for():
             hasattr(made, part)
             for part in ("widget", "buttons", "saves", "read", "press", "picture", "fits", "classes")
         )
-
-
-def test_opening_a_panel_over_many_records_is_quick(tmp_path):
-    records = [{"id": f"r{i}", "text": "x" * 200} for i in range(100_000)]
-    started = time.perf_counter()
-    Panel(records, YES_NO, folder=tmp_path, annotator="anna")
-    assert time.perf_counter() - started < 2

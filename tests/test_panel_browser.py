@@ -188,6 +188,44 @@ def test_keys_reach_neither_jupyter_nor_a_text_that_was_not_seen(lab, page, app)
     page.wait_for_selector(".jp-MarkdownCell")
 
 
+FULL = """
+import resource, signal
+from pathlib import Path
+log = Path("labels_full/anna.jsonl")
+log.parent.mkdir()
+log.write_text(" " * (2_000_000 - 301) + "\\n")  # room for one label: the limit on a file's size stands in for the full disk
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
+"""
+
+
+def test_a_full_disk_shows_a_red_banner_and_the_panel_stays(lab, page):
+    room = "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))"
+    lab.notebook(
+        "full.ipynb",
+        FULL + PANEL.replace('"labels"', '"labels_full"'),
+        f"if len(log.read_text()) > 2_000_000 - 300:\n    {room}\n    print('room again')",
+    )
+    lab.open(page, "full.ipynb")
+    box = panel(page)
+    box.locator(".ambo-text").click()
+    for number in (1, 2, 2, 2):
+        shows(page, number)
+        page.keyboard.press("1")
+    banner = page.locator(".jp-OutputArea .ambo-error[role=alert]").first
+    banner.wait_for()
+    assert "NOT saved" in banner.inner_text()
+    assert banner.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(179, 38, 30)"
+    shows(page, 2)
+    assert labels.replay(lab.folder / "labels_full") == {"r0": "inclusive"}
+    page.locator(".jp-CodeCell .jp-InputArea-editor").last.click()
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector(".jp-OutputArea-output:has-text('room again')")
+    box.locator(".ambo-answer button").nth(1).click()
+    shows(page, 3)
+    assert labels.replay(lab.folder / "labels_full") == {"r0": "inclusive", "r1": "not_inclusive"}
+
+
 def test_a_page_by_keys_with_the_next_texts_chosen_behind_it(lab, page):
     lab.notebook(
         "pages.ipynb",

@@ -103,9 +103,15 @@ class Panel(widgets.VBox):
         ]
 
     def _tell_misfits(self) -> None:
+        """Say what of the log has no place here: labels of a removed class, texts that left the list."""
+        told = []
         if n := self.session.misfits:
             what = "fits no class of this panel" if n == 1 else "fit no class of this panel"
-            self.controls.say(f"{plural(n, 'label')} in the log {what} (was one removed?): to be labelled again.")
+            told.append(f"{plural(n, 'label')} in the log {what} (was one removed?): to be labelled again.")
+        if (n := self.session.strangers) and self.session.records:
+            why = "another batch, gone from the pool, or another task's folder"
+            told.append(f"In the log of {self.session.annotator} but not in this list: {plural(n, 'text')} ({why}).")
+        self.controls.say(" ".join(told))
 
     @property
     def buttons(self) -> dict:
