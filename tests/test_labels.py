@@ -362,6 +362,20 @@ def test_export_of_final_labels(store, tmp_path, suffix):
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []  # nothing half-written is left
 
 
+def test_export_weighs_three_annotators_by_how_reliable_they_are(tmp_path):
+    """Ann and bob agree on everything, cy answers at random; on the last record ann and cy are alone and differ."""
+    rng = random.Random(0)
+    for i in range(40):
+        truth = "ab"[i % 2]
+        for name, label in (("ann", truth), ("bob", truth), ("cy", rng.choice("ab"))):
+            labels.append(tmp_path, name, "label", f"r{i}", label=label)
+    for name, label in (("ann", "a"), ("cy", "b")):
+        labels.append(tmp_path, name, "label", "r40", label=label)
+    table = label_files.export(tmp_path, tmp_path / "out.csv").set_index("id")
+    assert table.loc["r40", "decided"] == "tie" and table.loc["r40", "dawid_skene"] == "a"
+    assert all(table.loc[f"r{i}", "dawid_skene"] == "ab"[i % 2] for i in range(40))
+
+
 @pytest.mark.parametrize("suffix", label_files.FORMATS)
 def test_export_of_the_history(store, tmp_path, suffix):
     table = label_files.export(store, tmp_path / f"out{suffix}", final=False)

@@ -47,7 +47,7 @@ def final_labels(source: Path | list[dict], records: list[dict] | None = None) -
     """One row a record: id, text, label (the adjudicator's, else the majority's), how it came about, each annotator's.
 
     `decided` is as in `agreement.decisions`; `label` is empty on a tie. `spans`, `notes` and `flags` are dicts by annotator;
-    `count` is the number of labels.
+    `count` is the number of labels. With three annotators or more, `dawid_skene` is the label of `agreement.dawid_skene`.
     """
     state = labels.annotations(source)
     texts = {r["id"]: r["text"] for r in records or []}
@@ -57,7 +57,11 @@ def final_labels(source: Path | list[dict], records: list[dict] | None = None) -
         row = {"id": record, "text": texts.get(record, ""), "label": one["label"], "decided": one["decided"]}
         row |= {"count": len(one["labels"])} | {f"label_{name}": one["labels"].get(name) for name in people}
         rows.append(row | agreement.remarks(state, record))
-    return pd.DataFrame(rows)
+    found = pd.DataFrame(rows)
+    answers = agreement.table(state)
+    if answers.shape[1] >= 3 and len(answers):  # two who differ give it nothing to tell them apart by
+        found["dawid_skene"] = found["id"].map(agreement.dawid_skene(answers)[0].idxmax(axis=1))
+    return found
 
 
 def settled(source: Path | list[dict]) -> dict[str, Any]:
