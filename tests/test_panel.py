@@ -459,6 +459,7 @@ def test_adjudication_needs_a_reason(tmp_path):
     decided = log(tmp_path, "adjudicator")[0]
     assert decided["label"] == "yes" and decided["reason"] == "feminine only" and panel.controls.reason.value == ""
     assert labels.replay(tmp_path) == {"r0": "yes"}
+    assert message(adjudication_panel(rows[1:], YES_NO, folder=tmp_path)) == ""  # what is settled has left the list
 
 
 # --- continuous labelling --------------------------------------------------------------------------------------------

@@ -108,10 +108,12 @@ class Panel(widgets.VBox):
         if n := self.session.misfits:
             what = "fits no class of this panel" if n == 1 else "fit no class of this panel"
             told.append(f"{plural(n, 'label')} in the log {what} (was one removed?): to be labelled again.")
-        if (n := self.session.strangers) and self.session.records:
+        name, n = self.session.annotator, self.session.strangers
+        if n and self.session.records and name != ADJUDICATOR:  # whose list holds only what is still open
             why = "another batch, gone from the pool, or another task's folder"
-            told.append(f"In the log of {self.session.annotator} but not in this list: {plural(n, 'text')} ({why}).")
-        self.controls.say(" ".join(told))
+            told.append(f"In the log of {name} but not in this list: {plural(n, 'text')} ({why}).")
+        if told:
+            self.controls.say(" ".join(told))
 
     @property
     def buttons(self) -> dict:
