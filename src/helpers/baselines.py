@@ -10,9 +10,13 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.dummy import DummyClassifier
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import FeatureUnion, make_pipeline
 from sklearn.preprocessing import normalize
 
+from helpers.bias import calibration
+from helpers.env import UserError
+from helpers.quotas import trust
 from helpers.task import Task
 
 
@@ -66,17 +70,28 @@ def tfidf(task: Task, class_weights: bool = True) -> Sklearn:
     return Sklearn(task, make_pipeline(features, LogisticRegression(C=10.0, max_iter=2000, class_weight=weight)))
 
 
-def remember(embed: Callable[[Sequence[str]], np.ndarray]) -> Callable[[Sequence[str]], np.ndarray]:
-    """`embed` that works out every text once; for a model that does not change."""
-    known: dict[str, np.ndarray] = {}
+def probe_head() -> LogisticRegression:
+    """The classifier of `Probe`, for unit-length rows."""
+    return LogisticRegression(C=1.0, max_iter=2000, class_weight="balanced")
 
-    def look_up(texts: Sequence[str]) -> np.ndarray:
-        new = [t for t in dict.fromkeys(texts) if t not in known]
-        if new:
-            known.update(zip(new, embed(new), strict=True))
-        return np.stack([known[t] for t in texts])
 
-    return look_up
+def cross_checked(x: np.ndarray, y: np.ndarray, classes: int, folds: int = 3) -> dict[str, Any]:
+    """What `acquire` wants to know of answers to labelled rows that the head did not train on: `held_out`, `errors`, `trusted`.
+
+    Every row of `x` (m, d) with class numbers `y` (m,) is answered by the fold that left it out. Rows of a class with fewer than
+    `folds` labels cannot be left out: then nothing is trusted.
+    """
+    if np.bincount(y, minlength=classes).min() < folds:
+        return {"held_out": None, "errors": None, "trusted": 0.0}
+    parts = StratifiedKFold(folds, shuffle=True, random_state=0)
+    p = cross_val_predict(probe_head(), x, y, cv=parts, method="predict_proba")
+    right = p.argmax(1) == y
+    balanced = np.mean([right[y == c].mean() for c in range(classes)])
+    return {
+        "held_out": x,
+        "errors": (~right).astype(float),
+        "trusted": trust(y, classes, balanced, calibration(y, p)[1]),
+    }
 
 
 class Probe:
@@ -86,19 +101,22 @@ class Probe:
         self.task, self.embed = task, embed
 
     def fit(self, records: list[dict], seed: int = 0) -> dict[str, Any]:
-        features = normalize(self.embed([r["text"] for r in records]))
-        self.model = LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced")
-        self.model.fit(features, self.task.index([r["label"] for r in records]))
+        classes = self.task.index([r["label"] for r in records])
+        if len(set(classes)) < 2:
+            raise UserError("The labels so far are all of one class: label more rows before training.")
+        self.model = probe_head().fit(normalize(self.embed([r["text"] for r in records])), classes)
         return {"train_rows": len(records)}
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        out = np.zeros((len(texts), len(self.task.labels)))
-        out[:, self.model.classes_] = self.model.predict_proba(normalize(self.embed(texts)))
-        return out
+        return self.score(texts)[0]
 
     def score(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """(probabilities, embeddings) of the texts."""
-        return self.predict_proba(texts), self.embed(texts)
+        rows = normalize(self.embed(texts))
+        out = np.zeros((len(rows), len(self.task.labels)))
+        if len(rows):
+            out[:, self.model.classes_] = self.model.predict_proba(rows)
+        return out, rows
 
 
 class Lexicon:
