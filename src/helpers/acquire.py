@@ -23,7 +23,7 @@ from helpers.arrays import PER_TEXT, Array, Strategy, apply
 from helpers.coverage import contrastive, coreset, discriminative, kmeans_centres, probcover, typiclust
 from helpers.env import UserError
 from helpers.quotas import anchoral, cluster_informative, dcalm, group_minimum, scheduled, seals
-from helpers.uncertainty import DRAWS, MEASURES, badge, cluster_margin, entropy, margin, uncertain
+from helpers.uncertainty import DRAWS, MEASURES, badge, bait, cluster_margin, entropy, margin, uncertain
 
 
 def random(probabilities: Array, embeddings: Array, k: int, seed: int = 0) -> Array:
@@ -37,7 +37,7 @@ STRATEGIES = {
     **{m: partial(uncertain, measure=m) for m in ("least_confidence", "bald", "star")},
     **{f"{how}_{m}": partial(uncertain, measure=m, how=how) for how in DRAWS for m in MEASURES},
     **{"kmeans": kmeans_centres, "coreset": coreset, "typiclust": typiclust, "probcover": probcover},
-    **{"contrastive": contrastive, "discriminative": discriminative, "badge": badge, "dcalm": dcalm},
+    **{"contrastive": contrastive, "discriminative": discriminative, "badge": badge, "bait": bait, "dcalm": dcalm},
     "cluster_equal": partial(cluster_informative, quota="equal"),
     "cluster_proportional": partial(cluster_informative, quota="proportional"),
     **{"group_minimum": group_minimum, "seals": seals, "anchoral": anchoral, "scheduled": scheduled},
@@ -50,7 +50,7 @@ def select(strategy: str, probabilities: Array, embeddings: Array, k: int, seed:
 
     `known` is what else is known, as the module says; a strategy takes the part it uses.
     """
-    chosen = _by_name(strategy)
+    chosen = by_name(strategy)
     if k < 0:
         raise UserError(f"Parameter k={k} is below zero: ask for 0 picks or more.")
     if np.ndim(probabilities) < 2:
@@ -65,11 +65,12 @@ def select(strategy: str, probabilities: Array, embeddings: Array, k: int, seed:
         raise UserError(f"Parameter {min(odd)} is unknown: no strategy takes it.")
     if not texts or not k:
         return np.empty(0, dtype=int)
-    known |= {name: _by_name(known[name], name) for name in INNER if name in known}
+    known |= {name: by_name(known[name], name) for name in INNER if name in known}
     return apply(chosen, probabilities, embeddings, k, seed, known)
 
 
-def _by_name(strategy: str, parameter: str = "strategy") -> Strategy:
+def by_name(strategy: str, parameter: str = "strategy") -> Strategy:
+    """The strategy of that name; raises UserError on a wrong one."""
     if strategy not in STRATEGIES:
         raise UserError(f"Parameter {parameter}={strategy!r} is unknown: choose one of {', '.join(STRATEGIES)}.")
     return STRATEGIES[strategy]

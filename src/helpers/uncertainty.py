@@ -12,6 +12,7 @@ from helpers.arrays import (
     entropy_of,
     filled,
     kmeans,
+    labelled_rows,
     largest,
     mean_of_draws,
     members_of,
@@ -146,3 +147,61 @@ def badge(probabilities: Array, embeddings: Array, k: int, seed: int = 0) -> Arr
         picks.append(int(fresh[0]))
         bound[picks[-1]] = 0
     return np.array(picks)
+
+
+def bait(
+    probabilities: Array,
+    embeddings: Array,
+    k: int,
+    seed: int = 0,
+    *,
+    labelled: Maybe = None,
+    labelled_probabilities: Maybe = None,
+    share: float = 1.0,
+) -> Array:
+    """Again and again the text whose label most lowers the answers' expected variance (BAIT, Ash et al. 2021, arXiv 2106.09675).
+
+    The Fisher information is that of a logistic regression with unit ridge on centred, unit-length rows; a text weighs
+    (1 − Σ p²) / 2, p (1 − p) with two classes. Candidates are the most uncertain `share` · k / m of the pool, twenty batches at
+    least: all of it at first, ever fewer as the m `labelled` rows grow. Above 20,000 rows, candidates and pool are drawn from;
+    above 512 columns, rows are projected at random.
+    """
+    p, x, rng = mean_of_draws(checked_probabilities(probabilities)), vectors(embeddings), np.random.default_rng(seed)
+    known, k = labelled_rows(labelled, "labelled", x), min(k, len(x))
+    if not len(known):
+        known, q = x[:0], p[:0]
+    else:
+        q = required(labelled_probabilities, "labelled_probabilities", "bait", known)
+    count = int(np.clip(share * len(x) * k / max(len(known), 1), 20 * k, len(x)))
+    rows = largest(uncertainty(p, "margin"), count, seed)
+    rows = rows if count <= 20_000 else rng.permutation(rows)[: max(20_000, k)]
+    drawn = rng.permutation(len(x))[:20_000]
+    flat = rng.normal(0, 512**-0.5, (x.shape[1], 512)) if x.shape[1] > 512 else None
+    centre = x[drawn].mean(0)
+    z, old, pool = (_unit(part - centre, flat) for part in (x[rows], known, x[drawn]))
+    w, w_old, w_pool = ((1 - (part**2).sum(1)) / 2 for part in (p[rows], mean_of_draws(np.asarray(q)), p[drawn]))
+    inverse = np.linalg.inv(np.eye(z.shape[1]) + (old * w_old[:, None]).T @ old)
+    fisher = (pool * w_pool[:, None]).T @ pool / max(len(pool), 1)
+    return rows[_bait_picks(z, w, inverse, fisher, k)]
+
+
+def _bait_picks(z: Array, w: Array, inverse: Array, fisher: Array, k: int) -> Array:
+    """Greedy picks among `z` (n, d): each lowers tr(inverse · fisher) most; both quadratic forms follow by rank-one updates."""
+    variance = ((z @ inverse) * z).sum(1)  # zᵀ A⁻¹ z
+    gain = ((z @ (inverse @ fisher @ inverse)) * z).sum(1)  # zᵀ A⁻¹ F A⁻¹ z
+    picks, open_ = [], np.ones(len(z), dtype=bool)
+    for _ in range(k):
+        picks.append(int(np.where(open_, w * gain / (1 + w * variance), -1).argmax()))
+        open_[picks[-1]] = False
+        a = inverse @ z[picks[-1]]
+        step = w[picks[-1]] / (1 + w[picks[-1]] * variance[picks[-1]])
+        b, along = fisher @ a, z @ a
+        gain += step * along * (step * (a @ b) * along - 2 * (z @ (inverse @ b)))
+        variance -= step * along**2
+        inverse = inverse - step * np.outer(a, a)
+    return np.array(picks, dtype=int)
+
+
+def _unit(rows: Array, flat: Maybe) -> Array:
+    rows = rows.astype(np.float64) if flat is None else rows @ flat
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -4,7 +4,7 @@
 
 Every strategy has the same embeddings, split, first 50 labels, batches and seeds, and the same logistic regression, that of
 `baselines.Probe`. A line a curve goes to WORK/curves.jsonl once it is drawn: a run that was cut off goes on. `--report` writes
-`active_learning.csv` (what `curves.compare` says), `active_learning_curves.csv` (macro-F1 of every seed, a column for each number of
+`active_learning.csv` (what `curves.compare` says), `active_learning_curves.csv` (macro-F1 of every seed, a column for a number of
 labels) and `active_learning.json` (configuration and versions) to tests/benchmarks/results.
 
 EDOS and SBIC are read as published from the folders `edos` and `sbic` in $AMBO_BENCH_DATA; $AMBO_BENCH_MODEL is a folder with
@@ -27,7 +27,7 @@ import yaml
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import normalize
 
-from helpers import acquire, baselines, curves, embedded, run
+from helpers import acquire, baselines, curves, embedded, queries, run
 from helpers.embedding_cache import cached
 from helpers.recipe import EMBEDDED, Recipe
 from helpers.task import Task
@@ -37,7 +37,18 @@ ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
 START, BATCH, LAST = 50, 50, 1050
 BEYOND = 1.15  # past LAST, where only random goes on: the factor between two of its points
-OURS = ["random", "margin", "power_margin", "cluster_margin", "badge", "typiclust", "kmeans", "dcalm", "scheduled"]
+OURS = [
+    "random",
+    "margin",
+    "power_margin",
+    "cluster_margin",
+    "badge",
+    "bait",
+    "typiclust",
+    "kmeans",
+    "dcalm",
+    "scheduled",
+]
 
 
 @dataclass
@@ -152,7 +163,7 @@ def choose(data: Data, name: str, have: np.ndarray, head, k: int, seed: int) -> 
         "labelled_probabilities": head.predict_proba(data.x[have]),
     }
     if name in ("dcalm", "scheduled"):
-        known |= baselines.cross_checked(data.x[have], data.y[have], 2)
+        known |= queries.skill(*baselines.cross_checked(data.x[have], data.y[have]), data.y[have], 2)
     return free[acquire.select(name, head.predict_proba(data.x[free]), data.x[free], k, seed, **known)]
 
 
