@@ -288,6 +288,35 @@ def test_badge_prefers_the_uncertain_and_spreads():
         assert len(unsure) == 4 and sorted(where[unsure]) == [0, 1, 2, 3]
 
 
+def test_bait_lowers_the_expected_variance_most_at_every_pick():
+    p, x = pool(30, seed=2)
+    known = context(30)
+    q, labelled = known["labelled_probabilities"], known["labelled"]
+    centred = [part - x.mean(0) for part in (x, labelled)]
+    z, old = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in centred)
+    w, w_old = p.prod(1), q.prod(1)
+    information = np.eye(8) + (old.T * w_old) @ old
+    fisher, picks = (z.T * w) @ z / 30, []
+    for _ in range(4):
+        left = [
+            np.inf if i in picks else np.trace(np.linalg.inv(information + w[i] * np.outer(z[i], z[i])) @ fisher)
+            for i in range(30)
+        ]
+        picks.append(int(np.argmin(left)))
+        information += w[picks[-1]] * np.outer(z[picks[-1]], z[picks[-1]])
+    assert acquire.select("bait", p, x, 4, **known).tolist() == picks
+
+
+def test_bait_keeps_to_the_uncertain_as_labels_grow():
+    p, x = pool(1000, seed=1)
+    sure = p.max(1)
+    many = {"labelled": np.repeat(x[:10], 40, 0), "labelled_probabilities": np.repeat(p[:10], 40, 0)}
+    picks = acquire.select("bait", p, x, 5, **many)
+    assert sure[picks].max() <= np.sort(sure)[99]  # twenty batches of five
+    wide = np.random.default_rng(0).normal(size=(60, 700)).astype(np.float32)  # projected
+    assert len(set(acquire.select("bait", p[:60], wide, 20).tolist())) == 20
+
+
 def test_dcalm_buys_where_the_errors_are():
     embeddings, where = blobs([[0.0, 0], [9, 0], [0, 9]], 60, spread=0.5)
     even = np.full((180, 2), [0.7, 0.3])
@@ -461,6 +490,7 @@ def test_wrong_name_and_broken_scores():
         ("coreset", {"embeddings": np.full((20, 8), np.inf)}, "20 rows that are not finite"),
         ("coreset", {"labelled": np.zeros((3, 5))}, r"labelled has shape \(3, 5\)"),
         ("badge", {"embeddings": np.zeros(20)}, r"embeddings has shape \(20,\)"),
+        ("bait", {"labelled_probabilities": None}, "bait needs labelled_probabilities"),
         ("contrastive", {"labelled": None}, "contrastive needs labelled"),
         ("contrastive", {"labelled_probabilities": np.full((2, 2), 0.5)}, "labelled_probabilities has 2 values for 6"),
         ("discriminative", {"labelled": np.zeros((0, 8))}, "discriminative needs labelled"),

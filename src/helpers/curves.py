@@ -7,10 +7,12 @@ set share their seeds and their first labels, so differences are taken seed by s
 from __future__ import annotations
 
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
+from helpers import run
 from helpers.env import UserError
 
 COLUMNS = ("set", "strategy", "seed", "labels", "macro_f1")
@@ -63,21 +65,27 @@ def compare(
 ) -> pd.DataFrame:
     """One row a strategy on the set `of`, best area first, with 95 % bootstrap intervals over seeds.
 
-    `area` is that of macro-F1 up to `upto` labels, `gain` its mean difference to `baseline` on the same seeds, `p` that of the
-    sign-flip test. `to_95` is the number of labels at which the mean curve reaches 95 % of `full`, the score with every label, and
-    `ratio_95` its share of what the baseline needs, whose curve may go on beyond `upto`. Raises UserError on a missing column.
+    `area` is that of macro-F1 up to `upto` labels, by default as many as every strategy has; `gain` is its mean difference to
+    `baseline` on the same seeds, `p` that of the sign-flip test. `to_95` is the number of labels at which the mean curve reaches
+    95 % of `full`, the score with every label, and `ratio_95` its share of what the baseline needs, whose curve may go on beyond
+    `upto`. Raises UserError on a missing column or baseline.
     """
     _checked(table)
     mine = table[table["set"] == of]
-    base = wide(mine, of, baseline)
-    rows = []
-    for name in mine.strategy.unique():
-        curve = wide(mine, of, name)
+    base, rows = wide(mine, of, baseline), []
+    if base.empty:
+        raise UserError(
+            f"The set {of} has no curve of {baseline}: run it with the same seeds, or choose another baseline."
+        )
+    found = {name: wide(mine, of, name) for name in mine.strategy.unique()}
+    upto = upto or min((c.columns.max() for name, c in found.items() if name != baseline), default=base.columns.max())
+    for name, curve in found.items():
         seeds = curve.index.intersection(base.index)
         if not len(seeds):
             raise UserError(f"Strategy {name} and {baseline} share no seed on {of}: run both with the same seeds.")
         drawn = np.random.default_rng(seed).integers(0, len(seeds), (draws, len(seeds)))
-        ours, theirs = _areas(curve.loc[seeds], upto), _areas(base.loc[seeds], upto)
+        shared = [n for n in curve.columns.intersection(base.columns) if n <= upto]
+        ours, theirs = (_areas(c.loc[seeds, shared]) for c in (curve, base))
         row = {"set": of, "strategy": name, "seeds": len(seeds), "area": ours.mean()}
         row |= _bounds("area", ours[drawn].mean(1)) | {"gain": (ours - theirs).mean()}
         row |= _bounds("gain", (ours - theirs)[drawn].mean(1)) | {"p": paired_p(ours - theirs)}
@@ -109,11 +117,58 @@ def mean_curve(table: pd.DataFrame, measure: str = "macro_f1", draws: int = 1000
     return pd.DataFrame(rows)
 
 
-def _areas(curve: pd.DataFrame, upto: int | None) -> np.ndarray:
-    kept = curve.loc[:, [n for n in curve.columns if upto is None or n <= upto]]
-    if kept.shape[1] < 2:
-        raise UserError("A curve has fewer than two rounds that every seed reached: an area needs two.")
-    return area(kept.columns.to_numpy(), kept.to_numpy())
+def from_runs(folders: list[Path]) -> pd.DataFrame:
+    """The rounds of active learning in run folders, a row a round; a `set` is a task with a learner and a model."""
+    rows = []
+    for folder in folders:
+        stage = folder / run.STAGES["03"]
+        manifest = run.read_manifest(stage)
+        if manifest is None:
+            raise UserError(
+                f"{folder} has no finished rounds: run 03_active_learning with run_id={folder.name!r} first."
+            )
+        chosen = manifest["parameters"]
+        of = f"{chosen['task']}, {chosen['learner']}, {Path(chosen['model']).name}"
+        shared = {"set": of, "run": folder.name, "seed": chosen["seed"]}
+        keep = ("strategy", "labels", "macro_f1", "seconds", "tokens")
+        rows += [shared | {k: r.get(k) for k in keep} for r in run.read_jsonl(stage / "rounds.jsonl")]
+    table = pd.DataFrame(rows, columns=["set", "run", "seed", "strategy", "labels", "macro_f1", "seconds", "tokens"])
+    table = table.drop_duplicates(
+        ["set", "strategy", "seed", "labels", "macro_f1"]
+    )  # random runs beside every strategy
+    if (twice := table.duplicated(["set", "strategy", "seed", "labels"])).any():
+        first = table[twice].iloc[0]
+        raise UserError(
+            f"Run {first.run} has the seed and the strategy of another one (seed={first.seed}, {first.strategy}): "
+            f"name the runs to compare in the parameter runs."
+        )
+    return table
+
+
+def from_csv(path: Path) -> pd.DataFrame:
+    """A table with columns `set`, `strategy`, `seed` and one for each number of labels, as the benchmark writes it."""
+    table = pd.read_csv(path)
+    if missing := [c for c in COLUMNS[:3] if c not in table.columns]:
+        raise UserError(
+            f"{path} has no column {missing[0]}: it needs set, strategy, seed and a column a number of labels."
+        )
+    long = table.melt(list(COLUMNS[:3]), var_name="labels", value_name="macro_f1").dropna()
+    return long.astype({"labels": int}).sort_values(["set", "strategy", "seed", "labels"]).reset_index(drop=True)
+
+
+def sentence(row: pd.Series, baseline: str = "random") -> str:
+    """A row of `compare` in words: the gain with its interval, and whether it is more than luck."""
+    if row.seeds < 2:
+        return f"{row.strategy} {row.gain:+.3f} against {baseline} on one seed: it cannot be told from luck."
+    luck = "more than luck" if row.p < 0.05 and row.gain_low * row.gain_high > 0 else "it may be luck"
+    span = f"{row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}]"
+    return f"{row.strategy} {span} against {baseline} on {row.seeds} seeds, p = {row.p:.3f}: {luck}."
+
+
+def _areas(curve: pd.DataFrame) -> np.ndarray:
+    if curve.shape[1] < 2:
+        raise UserError("Curves need two rounds that every seed and the baseline reached: an area lies between them.")
+    return area(curve.columns.to_numpy(), curve.to_numpy())
 
 
 def _bounds(name: str, values: np.ndarray) -> dict[str, float]:
