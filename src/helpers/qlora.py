@@ -540,6 +540,7 @@ def folded(model):
         return nn.functional.linear(states, weight, layer.base_layer.bias)
 
     layers = [m for m in model.modules() if isinstance(m, LoraLayer)] if env.compute_dtype() == torch.float32 else []
+    layers = [m for m in layers if not any(d.training for d in m.lora_dropout.values())]  # `draws` wants the dropout
     for layer in layers:
         layer.forward = partial(one_product, layer)
     try:
