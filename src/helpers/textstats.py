@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -171,3 +171,9 @@ def edit_scores(sources: Sequence[str], outputs: Sequence[str], references: Sequ
 def _same_length(one: Sequence[str], other: Sequence[str]) -> None:
     if len(one) != len(other):
         raise ValueError(f"{len(one)} texts stand against {len(other)}: each needs its own")
+
+
+def keyword_finder(keywords: Sequence[str]) -> Callable[[str], list[str]]:
+    """A function from a text to the words in it that are among `keywords`, in any case; a trailing * stands for any ending."""
+    parts = [re.escape(k.removesuffix("*")) + (r"\w*" if k.endswith("*") else "") for k in keywords if k.strip("* ")]
+    return re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)" if parts else r"(?!)", re.IGNORECASE).findall

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers import acquire, env
+from helpers import acquire, coverage, env, uncertainty
 
 WIDTH, PICKS, LABELLED, IDENTITY = 384, 100, 500, 20_000
 # the other power, softmax and softrank names cost the same as these
-NAMES = [n for n in acquire.STRATEGIES if "_" not in n or not n.startswith(acquire.DRAWS)]
-NAMES += [f"{how}_margin" for how in acquire.DRAWS]
+NAMES = [n for n in acquire.STRATEGIES if "_" not in n or not n.startswith(uncertainty.DRAWS)]
+NAMES += [f"{how}_margin" for how in uncertainty.DRAWS]
 
 
 def make(file: Path, n: int) -> None:
@@ -70,7 +70,7 @@ def identity(file: Path) -> None:
     """The incremental core-set against the naive greedy k-centre, which works out every distance again at every pick."""
     pool = np.load(file)
     start = time.perf_counter()
-    picks = acquire.coreset(np.empty((len(pool), 2)), pool, PICKS, 0)
+    picks = coverage.coreset(np.empty((len(pool), 2)), pool, PICKS, 0)
     ours = time.perf_counter() - start
     wide = pool.astype(np.float64)
     norms = (wide**2).sum(1)
