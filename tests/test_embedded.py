@@ -89,6 +89,9 @@ def test_rewrites_have_enough_pairs_and_enough_to_leave_alone():
         rows = [r for r in REWRITES if r["split"] == split]
         assert 0.2 <= sum(r["text"] == r["target"] for r in rows) / len(rows) <= 0.35
     assert {r["category"] for r in REWRITES} == CATEGORIES
+    same = len(REWRITES) - changed.total()
+    said = f"| {len(REWRITES)} | sentences with their inclusive wording in `target`, {changed.total()} to change and {same} "
+    assert said in (embedded.FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def test_rewrites_change_what_is_not_inclusive_and_nothing_else():
