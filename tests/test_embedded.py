@@ -4,10 +4,11 @@ import csv
 import hashlib
 import json
 import re
+from collections import Counter
 
 import pytest
 
-from helpers import data, embedded, job_ads
+from helpers import data, embedded, italian, job_ads
 from helpers.task import Task
 
 CATEGORIES = {
@@ -15,6 +16,13 @@ CATEGORIES = {
     "origin", "disability", "inclusive", "lawful_exception",
 }  # fmt: skip
 GOLD = embedded.gold()
+REWRITES = embedded.rewrites()
+# Where the rules of `italian` see a gender in a target and are wrong.
+NO_CUE = {
+    "hostess": "beside steward, as in steward/hostess: both genders are named",
+    "ricontattate": "agrees with persone, which follows it",
+    "il benvenuto": "a noun here: what one gives, not the one who comes",
+}
 POOL = [r | labels for r, labels in zip(embedded.written(), embedded.pool_labels(), strict=True)]
 
 
@@ -72,6 +80,67 @@ def test_nothing_in_the_pools_resembles_a_gold_row():
 
 def test_the_pool_file_holds_no_answer():
     assert all(set(r) == {"id", "text", "occupation", "sector"} for r in embedded.written())
+
+
+def test_rewrites_have_enough_pairs_and_enough_to_leave_alone():
+    changed = Counter(r["split"] for r in REWRITES if r["text"] != r["target"])
+    assert changed["train"] >= 140 and changed["validation"] >= 30 and changed["test"] >= 70
+    for split in changed:
+        rows = [r for r in REWRITES if r["split"] == split]
+        assert 0.2 <= sum(r["text"] == r["target"] for r in rows) / len(rows) <= 0.35
+    assert {r["category"] for r in REWRITES} == CATEGORIES
+    same = len(REWRITES) - changed.total()
+    said = f"| {len(REWRITES)} | sentences with their inclusive wording in `target`, {changed.total()} to change and {same} "
+    assert said in (embedded.FOLDER / "README.md").read_text(encoding="utf-8")
+
+
+def test_rewrites_change_what_is_not_inclusive_and_nothing_else():
+    for row in REWRITES:
+        assert row["id"] == data.record_id("inclusive_rewriting_it", row["text"]) and row["source"] == "gold"
+        assert row["text"] == data.clean(row["text"]) and row["target"] == data.clean(row["target"])
+        assert (row["text"] == row["target"]) == (row["category"] in ("inclusive", "lawful_exception")), row["text"]
+        assert {c.text for c in italian.cues(row["target"])} <= set(NO_CUE), row["target"]
+
+
+def test_rewrites_keep_the_figures():
+    for row in REWRITES:
+        before, after = (Counter(re.findall(r"\d+", row[column])) for column in ("text", "target"))
+        grammar = row["category"] in ("masculine_form", "feminine_title", "inclusive", "lawful_exception")
+        assert before == after if grammar else after <= before, row["text"]  # an age limit or a height goes
+
+
+def test_rewrites_share_no_occupation_between_splits():
+    sides: dict[str, set[str]] = {}
+    for row in REWRITES:
+        sides.setdefault(row["occupation"], set()).add(row["split"])
+    assert [name for name, splits in sides.items() if name and len(splits) > 1] == []
+    assert sum(splits == {"test"} for splits in sides.values()) >= 40
+    held = {name for name, value in occupations("held_out").items() if value == "yes"}
+    assert all(sides[name] == {"test"} for name in held & set(sides))
+
+
+def test_rewrites_resemble_no_other_row_and_no_row_of_another_split():
+    assert len({r["id"] for r in REWRITES}) == len(REWRITES)
+    assert data.leaks(REWRITES, [*GOLD, *POOL]) == []
+    for split in ("validation", "test"):
+        held = [r for r in REWRITES if r["split"] == split]
+        assert data.leaks([r for r in REWRITES if r["split"] != split], held) == []
+
+
+def test_counter_narratives_are_even_over_eight_groups():
+    rows = embedded.counter_narratives()
+    sizes = Counter((r["TARGET"], r["split"]) for r in rows)
+    assert len(rows) >= 96 and len({r["TARGET"] for r in rows}) == 8
+    assert (
+        len({sizes[t, s] for t, s in sizes if s == "train"}) == len({sizes[t, s] for t, s in sizes if s == "test"}) == 1
+    )
+    for column in ("HATE_SPEECH", "COUNTER_NARRATIVE"):
+        texts = [r[column] for r in rows]
+        assert all(t == data.clean(t) and len(t) >= 20 for t in texts)
+        assert len(set(data.near_duplicate_groups(texts, 0.5))) == len(texts)
+    answers = [r["COUNTER_NARRATIVE"] for r in rows]
+    assert all(15 <= len(a.split()) <= 60 for a in answers)
+    assert not [a for a in answers if re.search(r"\d+ ?%|per ?cent", a)]  # a share would need a source
 
 
 def test_the_table_has_every_split_and_column():

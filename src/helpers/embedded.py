@@ -1,11 +1,13 @@
-"""The embedded Italian job ads: gold rows, the written pool with its labels kept aside, and a second test set.
+"""The embedded data: Italian job ads to classify and to rewrite, and counter-narratives in English.
 
 Files in `italian_jobs/`: `pool.jsonl` (unlabelled), `pool_labels.jsonl` (for the simulated annotator only), `gold.jsonl`
-(validation and test; whole occupations stand in test alone), `whole_ads.jsonl` (a second test set, by another hand).
+(validation and test; whole occupations stand in test alone), `whole_ads.jsonl` (a second test set, by another hand),
+`rewrites.jsonl` (sentences with their inclusive wording). File in `counter_narratives/`: `pairs.csv`.
 """
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from helpers.answers import SCHEMA_LINE
 from helpers.run import read_jsonl
 
 FOLDER = Path(__file__).parent / "italian_jobs"
+PAIRS = Path(__file__).parent / "counter_narratives" / "pairs.csv"
 COLUMNS = [
     "text",
     "label",
@@ -55,6 +58,17 @@ def labelled_pool() -> list[dict]:
 def gold() -> list[dict]:
     """Hand-written evaluation rows with label, category, severity, spans, hard_case, rationale and split."""
     return read_jsonl(FOLDER / "gold.jsonl") + read_jsonl(FOLDER / "whole_ads.jsonl")
+
+
+def rewrites() -> list[dict]:
+    """Sentences of job ads with their inclusive wording in `target`, the text itself where nothing is to change."""
+    return read_jsonl(FOLDER / "rewrites.jsonl")
+
+
+def counter_narratives() -> list[dict]:
+    """Prejudiced statements with an answer: HATE_SPEECH, COUNTER_NARRATIVE, TARGET (Fanton et al. 2021), and split."""
+    with PAIRS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
 
 
 def table(generated: int, seed: int = 0) -> pd.DataFrame:
