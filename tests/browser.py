@@ -56,9 +56,10 @@ class Lab:
         (self.folder / name).write_text(json.dumps(notebook))
         return name
 
-    def open(self, page, name: str, run: bool = True) -> None:
-        """Load a notebook in the page, wait for its kernel, and run its cells."""
-        page.goto(f"http://127.0.0.1:{self.port}/lab/tree/{name}?token={TOKEN}&reset")
+    def open(self, page, name: str, run: bool = True, app: str = "lab") -> None:
+        """Load a notebook in the page, wait for its kernel, and run its cells; `app` is `lab` or `notebook` (7)."""
+        place = "notebooks" if app == "notebook" else "lab/tree"
+        page.goto(f"http://127.0.0.1:{self.port}/{place}/{name}?token={TOKEN}&reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=30_000)
         page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
         page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
@@ -90,10 +91,12 @@ def jupyter_lab(folder: Path) -> Iterator[Lab]:
         "JUPYTERLAB_SETTINGS_DIR": own["settings"],
         "IPYTHONDIR": str(folder / ".ipython"),
         "PYTHONPATH": str(SOURCES),
+        "AMBO_ROOT": str(folder),
     }
     options = [f"--ServerApp.port={port}", f"--ServerApp.token={TOKEN}", "--ServerApp.ip=127.0.0.1"]
     options += ["--ServerApp.port_retries=0", "--ServerApp.allow_root=True", f"--ServerApp.root_dir={folder}"]
     options += ["--LabApp.expose_app_in_browser=True", "--no-browser"]
+    options += ["--JupyterNotebookApp.expose_app_in_browser=True"]  # Notebook 7 is served beside JupyterLab
     with (folder / ".lab.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options], cwd=folder, env=environment, stdout=log, stderr=log
@@ -116,6 +119,45 @@ def jupyter_lab(folder: Path) -> Iterator[Lab]:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+WORD = """([word]) => {
+  const box = document.querySelector(".jp-OutputArea .ambo-text");
+  box.scrollIntoView({ block: "center" });
+  const walker = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
+  for (let node; (node = walker.nextNode()); ) {
+    const at = node.data.indexOf(word);
+    if (at < 0) continue;
+    const range = document.createRange();
+    range.setStart(node, at);
+    range.setEnd(node, at + word.length);
+    const r = range.getBoundingClientRect();
+    return [r.left + 1, r.right - 1, (r.top + r.bottom) / 2];
+  }
+}"""
+
+
+def shows(page, number: int, total: int | str = "") -> None:
+    """Wait until the panel shows text `number`."""
+    page.wait_for_function(
+        "words => document.querySelector('.jp-OutputArea .ambo-row .ambo-small')?.textContent.startsWith(words)",
+        arg=f"Text {number} of {total}",
+    )
+    page.wait_for_timeout(170)  # nobody reads faster; sooner, a click is taken for the end of a double click
+
+
+def mark(page, word: str) -> None:
+    """Drag the mouse over a word of the text shown, and wait until it is evidence."""
+    place = None
+    while place != (place := page.evaluate(WORD, [word])):  # figures above it may still be growing
+        page.wait_for_timeout(300)
+    left, right, y = place
+    page.mouse.move(left, y)
+    page.mouse.down()
+    page.mouse.move((left + right) / 2, y)
+    page.mouse.move(right, y)
+    page.mouse.up()
+    page.wait_for_selector(f".jp-OutputArea mark.ambo-evidence:text-is('{word}')")
 
 
 @contextlib.contextmanager

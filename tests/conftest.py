@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,12 @@ def tiny_llama(tmp_path_factory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def ambo_run(run_id: str, settings: dict, task: str = "csv", *more: str) -> list[str]:
+    """The words of an `ambo run` command with the demo profile."""
+    words = [sys.executable, "-m", "helpers.cli", "run", "--task", task, "--profile", "demo", "--run-id", run_id]
+    return [*words, *(word for key, value in settings.items() for word in ("-p", key, str(value))), *more]
 
 
 def notebook(path: Path, *cells: tuple[str, list[str]]) -> Path:

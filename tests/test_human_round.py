@@ -3,11 +3,10 @@
 import json
 import os
 import subprocess
-import sys
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, ambo_run
 
 from helpers import data, labels, run
 from helpers.panel import Panel
@@ -46,8 +45,7 @@ def ambo(project, model):
         "bootstrap": "20",
         "near_duplicate": "0.9",
     }
-    words = [sys.executable, "-m", "helpers.cli", "run", "--task", "csv", "--profile", "demo", "--run-id", "hers"]
-    words += [word for key, value in settings.items() for word in ("-p", key, value)]
+    words = ambo_run("hers", settings)
     done = subprocess.run(words, env={**os.environ, "AMBO_ROOT": str(project)}, capture_output=True, text=True)
     assert "Traceback" not in done.stderr, done.stderr
     return done.returncode, done.stdout + done.stderr
@@ -101,46 +99,23 @@ def test_the_run_waits_for_people_and_goes_on_where_it_stopped(project, tiny_lla
     before = labels.events(folder / "03_active_learning/labels/human")
     assert ambo(project, tiny_llama)[1].count("unchanged, skipped") == 4
     assert labels.events(folder / "03_active_learning/labels/human") == before
+    assert "qlora" in again[1] and "qlora" not in again[0]  # trained once, at the end
+    shown = (folder / "03_active_learning/03_active_learning.ipynb").read_text()
+    assert "that gain most from one more label" in shown and "anna: " in shown
     for path in folder.glob("*/*.ipynb"):
         for cell in json.loads(path.read_text())["cells"]:
             assert all(o.get("name") != "stderr" and o["output_type"] != "error" for o in cell.get("outputs", []))
 
 
 def test_without_labels_and_without_people_one_sentence_says_what_to_do(project, tiny_llama):
-    words = [sys.executable, "-m", "helpers.cli", "run", "--task", "csv", "--profile", "demo", "--run-id", "none"]
-    words += [
-        "-p",
-        "data_path",
-        "raw.csv",
-        "-p",
-        "label_column",
-        "''",
-        "-p",
-        "labels",
-        "[good, bad]",
-        "-p",
-        "seed_size",
-        "12",
-    ]
-    words += ["-p", "test_size", "20", "-p", "validation_size", "12"]
+    settings = {"data_path": "raw.csv", "label_column": "''", "labels": "[good, bad]"}
+    words = ambo_run("none", settings | {"seed_size": 12, "test_size": 20, "validation_size": 12})
     done = subprocess.run(words, env={**os.environ, "AMBO_ROOT": str(project)}, capture_output=True, text=True)
     assert done.returncode == 2 and "44 of the 44 seed and evaluation rows have no label" in done.stderr
 
 
 def test_synthetic_rows_are_accepted_or_rejected_by_a_person(project):
-    words = [
-        sys.executable,
-        "-m",
-        "helpers.cli",
-        "run",
-        "--task",
-        "italian_jobs",
-        "--profile",
-        "demo",
-        "--run-id",
-        "look",
-    ]
-    words += ["--stages", "01,02", "-p", "review", "3", "-p", "generated", "50"]
+    words = ambo_run("look", {"review": 3, "generated": 50}, "italian_jobs", "--stages", "01,02")
 
     def ambo():
         environment = os.environ | {"AMBO_ROOT": str(project)}

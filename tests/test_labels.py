@@ -9,7 +9,6 @@ import subprocess
 import sys
 import time
 import warnings
-from collections import Counter
 from pathlib import Path
 
 import pandas as pd
@@ -17,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import label_files, labels
+from helpers import assignment, label_files, labels
 from helpers.env import UserError
 
 RECORDS = [{"id": f"r{i}", "text": f"Annuncio numero {i}, però"} for i in range(4)]
@@ -205,7 +204,7 @@ def test_a_read_only_folder_is_told(tmp_path):
     with pytest.raises(UserError, match="NOT saved"):
         labels.append(folder, "ann", "label", "1", label="a")
     with pytest.raises(UserError, match="could not be written"):
-        labels.set_attributes(folder, "ann", born="x")
+        assignment.set_attributes(folder, "ann", born="x")
 
 
 FULL = """
@@ -330,55 +329,6 @@ def test_an_empty_folder_is_an_empty_state(tmp_path):
     assert labels.events(tmp_path) == [] and labels.replay(tmp_path / "none") == {} == labels.annotations(tmp_path)
 
 
-def test_attributes_are_kept_on_request_and_never_exported(tmp_path):
-    write(tmp_path, ("ann", "label", "r1", {"label": "a"}))
-    labels.set_attributes(tmp_path, "ann", born="Timbuktu")
-    assert labels.attributes(tmp_path) == {"ann": {"born": "Timbuktu"}}
-    for final in (True, False):
-        label_files.export(tmp_path, tmp_path / "out.csv", RECORDS, final=final)
-        assert "r1" in (text := (tmp_path / "out.csv").read_text()) and "Timbuktu" not in text
-    labels.set_attributes(tmp_path, "ann")
-    assert labels.attributes(tmp_path) == {}
-
-
-# --- who labels what -------------------------------------------------------------------------------------------------
-
-
-@settings(max_examples=80, deadline=None)
-@given(st.integers(0, 60), st.integers(1, 5), st.floats(0, 1), st.floats(0, 0.5), st.integers(0, 9), st.data())
-def test_assignment(n, people, share, repeat_share, seed, data):
-    k = data.draw(st.integers(1, people))
-    ids, names = [f"r{i}" for i in range(n)], [f"ann{i}" for i in range(people)]
-    lists = labels.assign(ids, names, k, share, repeat_share, seed)
-    assert lists == labels.assign(ids, names, k, share, repeat_share, seed)
-    own = {name: list(dict.fromkeys(order)) for name, order in lists.items()}
-    times = Counter(record for order in own.values() for record in order)
-    assert set(times) == set(ids)  # everything is labelled
-    assert sum(t == k for t in times.values()) >= round(share * n) and set(times.values()) <= {1, k}
-    assert max(map(len, own.values())) - min(map(len, own.values())) <= 1
-    for name, order in lists.items():
-        assert max(Counter(order).values(), default=1) <= 2
-        size = len(own[name])
-        assert len(order) - size == (min(round(repeat_share * size), size // 2) if size >= 3 else 0)
-        for record, count in Counter(order).items():
-            if count == 2:
-                first = order.index(record)
-                assert order.index(record, first + 1) - first >= max(2, size // 4)
-
-
-def test_every_pair_of_annotators_meets_and_orders_differ():
-    lists = labels.assign([f"r{i}" for i in range(200)], ["a", "b", "c", "d"], overlap_k=2)
-    sets = {name: set(order) for name, order in lists.items()}
-    assert all(sets[x] & sets[y] for x in sets for y in sets)
-    assert labels.assign(list("abcdefgh"), ["x", "y"], 2)["x"] != labels.assign(list("abcdefgh"), ["x", "y"], 2)["y"]
-    order = labels.assign([f"r{i}" for i in range(200)], ["a"], repeat_share=0.2)["a"]
-    again = [order.index(record) < i for i, record in enumerate(order)]
-    assert sum(again) == 40 and not all(again[again.index(True) :])  # repeats do not give themselves away
-    for wrong in ({"overlap_k": 3}, {"overlap_share": 2}, {"repeat_share": 0.9}):
-        with pytest.raises(UserError, match=next(iter(wrong))):
-            labels.assign(["1"], ["x", "y"], **wrong)
-
-
 def test_guideline_version_follows_the_wording_only():
     assert (
         labels.guideline_version("a\r\nb \n") == labels.guideline_version("\na\nb") != labels.guideline_version("a\nc")
@@ -410,6 +360,20 @@ def test_export_of_final_labels(store, tmp_path, suffix):
     assert rows.loc["r0", "text"] == RECORDS[0]["text"] and rows["count"].tolist() == [2, 2, 2, 1]
     assert "sì" in str(rows.loc["r0", "notes"]) and "bob" in str(rows.loc["r2", "flags"])
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []  # nothing half-written is left
+
+
+def test_export_weighs_three_annotators_by_how_reliable_they_are(tmp_path):
+    """Ann and bob agree on everything, cy answers at random; on the last record ann and cy are alone and differ."""
+    rng = random.Random(0)
+    for i in range(40):
+        truth = "ab"[i % 2]
+        for name, label in (("ann", truth), ("bob", truth), ("cy", rng.choice("ab"))):
+            labels.append(tmp_path, name, "label", f"r{i}", label=label)
+    for name, label in (("ann", "a"), ("cy", "b")):
+        labels.append(tmp_path, name, "label", "r40", label=label)
+    table = label_files.export(tmp_path, tmp_path / "out.csv").set_index("id")
+    assert table.loc["r40", "decided"] == "tie" and table.loc["r40", "dawid_skene"] == "a"
+    assert all(table.loc[f"r{i}", "dawid_skene"] == "ab"[i % 2] for i in range(40))
 
 
 @pytest.mark.parametrize("suffix", label_files.FORMATS)
@@ -485,17 +449,6 @@ def test_imports_that_cannot_be_meant(tmp_path):
     path.write_bytes(b"id,label\nr1,\xff\n")
     with pytest.raises(UserError, match="line 2: not UTF-8"):
         label_files.import_labels(path, tmp_path, RECORDS, "t", id_column="id")
-
-
-def test_pending_is_what_a_person_neither_labelled_nor_skipped(tmp_path):
-    labels.append(tmp_path, "anna", "label", "a", label="x")
-    labels.append(tmp_path, "anna", "skip", "b")
-    labels.append(tmp_path, "anna", "note", "c", text="hm")
-    labels.append(tmp_path, "anna", "label", "d", label="x")
-    labels.append(tmp_path, "anna", "undo", "d")
-    seats = {"anna": ["a", "b", "c", "d", "e", "a"], "bruno": ["a", "a"]}
-    assert labels.pending(tmp_path, seats) == {"anna": ["c", "d", "e"], "bruno": ["a"]}
-    assert labels.pending(tmp_path / "none", {"anna": []}) == {"anna": []}
 
 
 def test_settled_takes_the_adjudicator_then_the_majority_and_no_tie(tmp_path):

@@ -3,13 +3,12 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import browser
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, ambo_run
 
 from helpers import labels, run
 
@@ -26,21 +25,12 @@ def project(tmp_path_factory, rows, tiny_llama):
     pd.DataFrame(rows)[["text", "label"]].to_csv(folder / "answers.csv", index=False)
     settings = {"data_path": "answers.csv", "labeller": "human", "annotators": "[anna]", "learner": "probe"}
     settings |= {"model": str(tiny_llama), "bidirectional": "false", "epochs": "1", "rounds": "2", "batch_labels": "20"}
+    settings |= {"detector_every": "1"}
     settings |= {"seed_size": "12", "test_size": "20", "validation_size": "20", "near_duplicate": "0.9"}
-    words = [sys.executable, "-m", "helpers.cli", "run", "--task", "csv", "--profile", "demo", "--run-id", "hers"]
-    words += [word for key, value in settings.items() for word in ("-p", key, value)]
     environment = os.environ | {"AMBO_ROOT": str(folder)}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True)
+    done = subprocess.run(ambo_run("hers", settings), env=environment, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     return folder
-
-
-def shows(page, number: int) -> None:
-    page.wait_for_function(
-        "words => document.querySelector('.jp-OutputArea .ambo-row .ambo-small')?.textContent.startsWith(words)",
-        arg=f"Text {number} of ",
-    )
-    page.wait_for_timeout(170)  # sooner, a click is taken for the end of a double click
 
 
 def text_shown(page) -> str:
@@ -50,64 +40,100 @@ def text_shown(page) -> str:
 def open_panel(lab, page):
     lab.open(page, f"{HERE}/03_active_learning.ipynb")
     page.wait_for_function(
-        "() => document.querySelector('.jp-OutputArea .ambo-panel[data-lm-suppress-shortcuts]')", timeout=90_000
+        "() => document.querySelector('.jp-OutputArea .ambo-panel[data-lm-suppress-shortcuts]')", timeout=240_000
     )
     return page.locator(".jp-OutputArea .ambo-panel").last
 
 
+class Person:
+    """Answers as the truth says, and keeps what the log should hold: (event, text, label, marked phrases)."""
+
+    def __init__(self, page, rows):
+        self.page, self.truth, self.events = page, {r["text"]: r["label"] for r in rows}, []
+        self.box, self.marked = None, []
+
+    def label(self, by: str) -> None:
+        text = text_shown(self.page)
+        place = ["bad", "good"].index(self.truth[text])  # the classes in sorted order
+        if by == "key":
+            self.page.keyboard.press(str(place + 1))
+        else:
+            self.box.locator(".ambo-answer button").nth(place).click()
+        self.events.append(("label", text, self.truth[text], self.marked))
+        self.marked = []
+
+    def mark(self, word: str) -> None:
+        browser.mark(self.page, word)
+        self.marked = [word]
+
+    def undo(self, by: str, back_at: int) -> None:
+        if by == "key":
+            self.page.keyboard.press("Backspace")
+        else:
+            self.box.locator("button:has-text('Undo')").click()
+        browser.shows(self.page, back_at)
+        undone = self.events[-1]
+        self.events.append(("undo", undone[1], None, []))
+        self.marked = undone[3]  # undone, but what was marked is kept
+
+
 def test_forty_texts_in_the_real_notebook(project, rows):
-    truth = {r["text"]: r["label"] for r in rows}
-    given = []
-
-    def by_key(page):
-        text = text_shown(page)
-        page.keyboard.press("1" if truth[text] == "bad" else "2")  # the classes in sorted order: bad, good
-        given.append(text)
-
-    def by_mouse(page, box):
-        text = text_shown(page)
-        box.locator(".ambo-answer button").nth(0 if truth[text] == "bad" else 1).click()
-        given.append(text)
-
     with browser.jupyter_lab(project) as lab, browser.chromium() as chromium:
         page = chromium.new_page(viewport={"width": 1400, "height": 900})
         page.on("dialog", lambda shown: shown.accept())
         page.set_default_timeout(60_000)
-        box = open_panel(lab, page)
-        box.locator(".ambo-text").first.click()
+        anna = Person(page, rows)
+        anna.box = open_panel(lab, page)
+        anna.box.locator(".ambo-text").first.click()
         for i in range(20):
-            shows(page, i + 1)
-            by_key(page)
-        shows(page, 21)
-        by_mouse(page, box)
-        shows(page, 22)
+            browser.shows(page, i + 1)
+            if i == 4:
+                anna.mark("answer")
+                anna.label("key")
+                browser.shows(page, 6)
+                anna.undo("key", 5)  # what was marked stays, and is saved with the next label
+            anna.label("key")
+        browser.shows(page, 21)
+        anna.label("mouse")
+        browser.shows(page, 22)
 
-        box = open_panel(lab, page)  # reloaded, run again: goes on in the second batch
-        shows(page, 22)
+        anna.box = open_panel(lab, page)  # reloaded, run again: goes on in the second batch
         for i in range(21, 30):
-            shows(page, i + 1)
-            by_mouse(page, box)
-        shows(page, 31)
+            browser.shows(page, i + 1)
+            if i == 23:
+                anna.mark("mail")
+            anna.label("mouse")
+        browser.shows(page, 31)
+        anna.undo("mouse", 30)
+        anna.label("mouse")
+        browser.shows(page, 31)
         for kernel in lab.kernels():
             os.kill(kernel, signal.SIGKILL)
         page.wait_for_timeout(2_000)
-        box = open_panel(lab, page)
-        shows(page, 31)
+        anna.box = open_panel(lab, page)
         for i in range(30, 40):
-            shows(page, i + 1)
-            by_mouse(page, box)
+            browser.shows(page, i + 1)
+            anna.label("mouse")
         page.wait_for_selector(".jp-OutputArea .ambo-panel :text('All texts are done')")
+        trained = run.read_jsonl(project / HERE / "rounds.jsonl")
+        assert (project / HERE / "adapter").exists() and "qlora" not in trained[0] and trained[1]["qlora"]
         lab.run_all(page)
-        until = time.time() + 90
+        until = time.time() + 240
         while run.read_manifest(project / HERE)["status"] != "success" and time.time() < until:
             page.wait_for_timeout(200)
 
-    standing = labels.replay(project / HERE / "labels/human")
     texts = {r["id"]: r["text"] for r in run.read_jsonl(project / "outputs/csv/hers/01_seed_curation/pool.jsonl")}
-    assert [texts[e["id"]] for e in labels.events(project / HERE / "labels/human")] == given and len(given) == 40
-    assert {texts[i]: label for i, label in standing.items()} == {t: truth[t] for t in given}
+    logged = [
+        (e["event"], text := texts[e["id"]], e.get("label"), [text[a:b] for a, b in e.get("spans", [])])
+        for e in labels.events(project / HERE / "labels/human")
+    ]
+    assert logged == anna.events and [e[0] for e in logged].count("label") == 42
+    standing = labels.replay(project / HERE / "labels/human")
+    assert {texts[i]: label for i, label in standing.items()} == {e[1]: anna.truth[e[1]] for e in logged}
     history = run.read_jsonl(project / HERE / "rounds.jsonl")
     assert history[0]["labels"] == 12 and history[2]["labels"] == 52
     assert 28 <= history[1]["labels"] < 32  # chosen when a fifth of the first batch was left
-    assert set(standing) == set(history[0]["picks"]) | set(history[1]["picks"])
+    assert set(standing) == set(history[0]["picks"]) | set(history[1]["picks"]) and len(standing) == 40
     assert run.read_manifest(project / HERE)["status"] == "success"
+    curve = pd.read_csv(project / HERE / "learning_curve.csv").set_index(["strategy", "round"])["labels"]
+    assert curve["QLoRA"].to_dict() == {1: history[1]["labels"], 2: 52}

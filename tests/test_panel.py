@@ -1,6 +1,7 @@
 """The labelling panel driven without a browser: what is clicked is what the log says."""
 
 import html
+import os
 import re
 import subprocess
 import sys
@@ -192,16 +193,16 @@ def test_next_passes_over_a_text_that_comes_again_at_the_end(make, tmp_path):
 def test_search_and_jump_back(make):
     panel = make(texts(30))
     panel.buttons["yes"].click()
-    panel.controls.query.value = "NUMBER 2"
-    panel.controls.search.click()
-    assert [place for _, place in panel.controls.found.options] == [2, *range(20, 30)]
-    panel.controls.found.value = 22
+    panel.search.query.value = "NUMBER 2"
+    panel.search.button.click()
+    assert [place for _, place in panel.search.found.options] == [2, *range(20, 30)]
+    panel.search.found.value = 22
     assert panel.now.place == 22
-    panel.controls.query.value = ""
-    panel.controls.search.click()
-    assert [text for text, _ in panel.controls.found.options] == ["1 · yes · Text number 0 about a nurse."]
-    panel.controls.query.value = "zebra"
-    panel.controls.search.click()
+    panel.search.query.value = ""
+    panel.search.button.click()
+    assert [text for text, _ in panel.search.found.options] == ["1 · yes · Text number 0 about a nurse."]
+    panel.search.query.value = "zebra"
+    panel.search.button.click()
     assert message(panel) == "No text contains “zebra”."
 
 
@@ -253,18 +254,18 @@ def test_any_session_replays_to_what_the_panel_shows(tmp_path_factory, steps):
 def test_evidence_typed_accepted_and_removed(make, tmp_path):
     text = "👩‍🍳 Cercasi 👨‍💼 giovane segretaria di bella presenza, segretaria."
     panel = make([{"id": "a", "text": text}, {"id": "b", "text": "x"}], cues=italian.cues)
-    panel.controls.phrase.value = "SEGRETARIA"
-    panel.controls.add.click()
-    panel.controls.phrase.value = "segretaria"
-    panel.controls.add.click()
-    panel.controls.phrase.value = "segretaria"
-    panel.controls.add.click()
+    panel.evidence.phrase.value = "SEGRETARIA"
+    panel.evidence.add.click()
+    panel.evidence.phrase.value = "segretaria"
+    panel.evidence.add.click()
+    panel.evidence.phrase.value = "segretaria"
+    panel.evidence.add.click()
     assert "marked already" in message(panel)
     assert [text[s:e] for s, e in panel.now.spans] == ["segretaria", "segretaria"]
-    panel.controls.phrase.value = ""
-    panel.controls.remove.click()
+    panel.evidence.phrase.value = ""
+    panel.evidence.remove.click()
     assert [text[s:e] for s, e in panel.now.spans] == ["segretaria"]
-    panel.controls.cues.click()
+    panel.evidence.cues.click()
     cues = {(cue.start, cue.end) for cue in italian.cues(text)}
     assert cues and all(any(s <= a and b <= e for s, e in panel.now.spans) for a, b in cues)
     kept = panel.now.spans
@@ -274,7 +275,7 @@ def test_evidence_typed_accepted_and_removed(make, tmp_path):
     assert panel.now.spans == kept  # undone, but what was marked is kept
     panel.buttons["no"].click()
     panel.go_to(0)
-    panel.mark(0, 3)
+    panel.evidence.mark(0, 3)
     assert labels.annotations(tmp_path)["anna"]["a"]["spans"][0] == [0, 3]  # on a done text it is saved at once
 
 
@@ -326,10 +327,10 @@ def test_spans_of_a_text():
 
 def test_everything_is_escaped(make):
     panel = make([{"id": HOSTILE, "text": HOSTILE}], [HOSTILE, "b"], guideline=HOSTILE, context={HOSTILE: [HOSTILE]})
-    panel.controls.phrase.value = HOSTILE
-    panel.controls.add.click()
-    panel.controls.phrase.value = f"{HOSTILE}?"
-    panel.controls.add.click()
+    panel.evidence.phrase.value = HOSTILE
+    panel.evidence.add.click()
+    panel.evidence.phrase.value = f"{HOSTILE}?"
+    panel.evidence.add.click()
     guideline = panel.controls.folds.children[0].value
     shown = [panel.now.text.value, panel.controls.message.value, guideline]
     panel.buttons[HOSTILE].click()
@@ -377,6 +378,43 @@ def test_a_class_that_was_removed(make, tmp_path):
     assert panel.session.done == 1 and panel.session.misfits == 0
 
 
+def test_texts_that_left_the_list_and_labels_of_another_task(make, tmp_path):
+    panel = make(texts(3))
+    for _ in range(2):
+        panel.buttons["yes"].click()
+    panel.controls.flag.click()  # a flag is no label
+    panel = make(texts(1))  # r1 vanished from the pool
+    assert message(panel).startswith("In the log of anna but not in this list: 1 text (") and panel.session.done == 1
+    other = make([{"id": "q", "text": "of another task"}])
+    assert "not in this list: 2 texts (another batch" in message(other) and other.session.done == 0
+    other.buttons["no"].click()
+    assert message(other) == "" and labels.replay(tmp_path) == {"r0": "yes", "r1": "yes", "q": "no"}
+    assert message(make([*texts(3), {"id": "q", "text": "again"}])) == ""
+
+
+def test_a_read_only_folder_shows_it_at_the_first_click(make, tmp_path):
+    tmp_path.chmod(0o500)
+    panel = make(texts(2), folder=tmp_path if os.geteuid() else "/proc")  # root may write anywhere but there
+    panel.buttons["yes"].click()
+    assert "NOT saved" in message(panel) and 'role="alert"' in panel.controls.message.value
+    assert panel.now.place == 0 and panel.session.done == 0
+
+
+def test_a_clock_that_jumps_back_changes_neither_order_nor_pace(make, tmp_path, monkeypatch):
+    panel = make(texts(3))
+    panel.buttons["yes"].click()
+    monkeypatch.setattr(time, "time", lambda: 1.0)  # 1970
+    panel.go_to(0)
+    panel.buttons["no"].click()
+    panel.buttons["yes"].click()
+    assert log(tmp_path)[1]["time"] == 1.0 and all(row["seconds"] >= 0 for row in log(tmp_path))
+    again = make(texts(3))
+    assert labels.replay(tmp_path) == {"r0": "no", "r1": "yes"} and again.now.place == 2
+    again.controls.undo.click()
+    again.controls.undo.click()
+    assert labels.replay(tmp_path) == {"r0": "yes"}
+
+
 def test_wrong_parameters_say_what_to_do(tmp_path):
     def panel(records=(), names=YES_NO, **options):
         return Panel(records, names, **({"folder": tmp_path, "annotator": "anna"} | options))
@@ -421,12 +459,14 @@ def test_adjudication_needs_a_reason(tmp_path):
     decided = log(tmp_path, "adjudicator")[0]
     assert decided["label"] == "yes" and decided["reason"] == "feminine only" and panel.controls.reason.value == ""
     assert labels.replay(tmp_path) == {"r0": "yes"}
+    assert message(adjudication_panel(rows[1:], YES_NO, folder=tmp_path)) == ""  # what is settled has left the list
 
 
 # --- continuous labelling --------------------------------------------------------------------------------------------
 
 
 def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
+    """Its speed is measured by `python -m tests.benchmarks.panel`."""
     from sklearn.linear_model import LogisticRegression
 
     rng = np.random.default_rng(0)
@@ -434,15 +474,14 @@ def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
     embeddings = rng.normal(size=(5000, 64)) + truth[:, None]
     pool = texts(5000)
     known: dict[int, int] = {0: int(truth[0]), 1: 1 - int(truth[0])}
-    seconds = []
+    rounds = []
 
     def next_batch(new: dict[str, str]) -> list[dict]:
-        started = time.perf_counter()
+        rounds.append(new)
         known.update({int(record[1:]): YES_NO.index(label) for record, label in new.items()})
         model = LogisticRegression().fit(embeddings[list(known)], list(known.values()))
         doubt = np.abs(model.predict_proba(embeddings)[:, 1] - 0.5)
         doubt[list(known)] = 1
-        seconds.append(time.perf_counter() - started)
         return [pool[i] for i in np.argsort(doubt)[:10]]
 
     panel = make([], next_batch=next_batch)
@@ -452,7 +491,7 @@ def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
     until(lambda: not panel.feeder.busy)
     events = log(tmp_path)
     assert len(events) == 40 and len({row["id"] for row in events}) == 40
-    assert len(seconds) >= 4 and max(seconds) < 1
+    assert len(rounds) >= 4 and {i for new in rounds for i in new} <= {row["id"] for row in events}
 
 
 def test_the_last_labels_reach_the_learner_and_the_panel_ends(make):
@@ -539,10 +578,3 @@ def test_every_kind_has_what_the_panel_asks_for():
             hasattr(made, part)
             for part in ("widget", "buttons", "saves", "read", "press", "picture", "fits", "classes")
         )
-
-
-def test_opening_a_panel_over_many_records_is_quick(tmp_path):
-    records = [{"id": f"r{i}", "text": "x" * 200} for i in range(100_000)]
-    started = time.perf_counter()
-    Panel(records, YES_NO, folder=tmp_path, annotator="anna")
-    assert time.perf_counter() - started < 2

@@ -1,9 +1,9 @@
 """The labelling panel in a real JupyterLab and a real Chromium: keys, mouse, reload, killed kernel, hostile texts."""
 
+import importlib.util
 import json
 import os
 import signal
-from pathlib import Path
 
 import browser
 import pytest
@@ -25,19 +25,6 @@ HOSTILE = [
     '"><iframe srcdoc="<script>parent.ran=1</script>"></iframe><b onmouseover=window.ran=1>bold</b>',
     "$\\href{javascript:window.ran=1}{x}$ [x](javascript:window.ran=1) {{7*7}} &lt;b&gt;",
 ]
-DRAG = """([phrase]) => {
-  const box = document.querySelector(".jp-OutputArea .ambo-text");
-  const walker = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
-  for (let node; (node = walker.nextNode()); ) {
-    const at = node.data.indexOf(phrase);
-    if (at < 0) continue;
-    const range = document.createRange();
-    range.setStart(node, at);
-    range.setEnd(node, at + phrase.length);
-    const r = range.getBoundingClientRect();
-    return [r.left + 1, r.right - 1, (r.top + r.bottom) / 2];
-  }
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -75,16 +62,8 @@ def panel(page):
     return found
 
 
-def shows(page, number: int, total: int = 45) -> None:
-    page.wait_for_function(
-        "words => document.querySelector('.jp-OutputArea .ambo-row .ambo-small')?.textContent.startsWith(words)",
-        arg=f"Text {number} of {total}",
-    )
-    page.wait_for_timeout(170)  # nobody reads faster; sooner, a click is taken for the end of a double click
-
-
-def standing(folder: Path) -> dict[str, str]:
-    return labels.replay(folder)
+def shows(page, number: int) -> None:
+    browser.shows(page, number, 45)
 
 
 def test_forty_texts_by_keys_and_mouse_over_reload_and_killed_kernel(lab, page):
@@ -120,14 +99,7 @@ def test_forty_texts_by_keys_and_mouse_over_reload_and_killed_kernel(lab, page):
     for i in range(19, 39):  # by mouse
         shows(page, i + 1)
         if i == 21:  # a phrase behind an emoji of three characters
-            left, right, y = page.evaluate(DRAG, ["giovane"])
-            page.mouse.move(left, y)
-            page.mouse.down()
-            page.mouse.move((left + right) / 2, y)
-            page.mouse.move(right, y)
-            page.mouse.up()
-            page.wait_for_selector(".jp-OutputArea mark.ambo-evidence")
-            assert page.locator(".jp-OutputArea mark.ambo-evidence").inner_text() == "giovane"
+            browser.mark(page, "giovane")
         box.locator(".ambo-answer button").nth(i % 2).click()
         done.append(("label", f"r{i}", ["inclusive", "not_inclusive"][i % 2]))
     shows(page, 40)
@@ -167,12 +139,17 @@ def test_forty_texts_by_keys_and_mouse_over_reload_and_killed_kernel(lab, page):
     assert len(labels.replay(folder)) == 39 and state["r18"]["skipped"] and state["r18"]["flagged"]
 
 
-def test_keys_reach_neither_jupyterlab_nor_a_text_that_was_not_seen(lab, page):
-    lab.notebook("keys.ipynb", PANEL.replace('"labels"', '"labels_keys"'), "1 + 1")
-    lab.open(page, "keys.ipynb")
+@pytest.mark.parametrize("app", ["lab", "notebook"])
+def test_keys_reach_neither_jupyter_nor_a_text_that_was_not_seen(lab, page, app):
+    if app == "notebook" and not importlib.util.find_spec("notebook"):
+        pytest.skip("Notebook 7 is not installed")
+    name = f"keys_{app}"
+    lab.notebook(f"{name}.ipynb", PANEL.replace('"labels"', f'"{name}"'), "1 + 1")
+    lab.open(page, f"{name}.ipynb", app=app)
+    assert page.evaluate("() => window.jupyterapp.name") == {"lab": "JupyterLab", "notebook": "Jupyter Notebook"}[app]
     box = panel(page)
     box.locator(".ambo-text").click()
-    for key in ["a", "b", "d", "d", "m", "y", "x", "z", "0", "?"]:  # JupyterLab would add, delete and turn cells
+    for key in ["a", "b", "d", "d", "m", "y", "x", "z", "0", "?"]:  # Jupyter would add, delete and turn cells
         page.keyboard.press(key)
     page.wait_for_selector(".jp-OutputArea .ambo-plain:visible")  # the help
     assert page.locator(".jp-CodeCell").count() == 2 and not page.locator(".jp-MarkdownCell").count()
@@ -183,7 +160,7 @@ def test_keys_reach_neither_jupyterlab_nor_a_text_that_was_not_seen(lab, page):
     page.keyboard.press("1")  # before the next text could be seen
     shows(page, 3)
     page.wait_for_timeout(400)
-    assert len(labels.replay(lab.folder / "labels_keys")) == 2
+    assert len(labels.replay(lab.folder / name)) == 2
     # keyboard only: Tab to a button, press it; then remove evidence
     box.locator("input[placeholder^=evidence]").focus()
     page.keyboard.type("operaio")
@@ -195,10 +172,58 @@ def test_keys_reach_neither_jupyterlab_nor_a_text_that_was_not_seen(lab, page):
     box.locator("button:has-text('Skip')").focus()
     page.keyboard.press("Enter")
     shows(page, 4)
-    # and outside the panel JupyterLab has its keys
+    # with the mouse: mark, label, and take both labels back with the key
+    browser.mark(page, "giovane")
+    box.locator(".ambo-answer button").nth(1).click()
+    shows(page, 5)
+    for number in (4, 3):
+        page.keyboard.press("Backspace")
+        shows(page, number)
+    rows = labels.events(lab.folder / name)
+    assert [row["event"] for row in rows] == ["label", "label", "skip", "label", "undo", "undo"]
+    assert rows[3]["label"] == "not_inclusive" and rows[3]["spans"] == [[14, 21]]
+    # and outside the panel Jupyter has its keys
     page.locator(".jp-CodeCell .jp-InputPrompt").last.click()
     page.keyboard.press("m")
     page.wait_for_selector(".jp-MarkdownCell")
+
+
+FULL = """
+import resource, signal
+from pathlib import Path
+log = Path("labels_full/anna.jsonl")
+log.parent.mkdir()
+log.write_text(" " * (2_000_000 - 301) + "\\n")  # room for one label: the limit on a file's size stands in for the full disk
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
+"""
+
+
+def test_a_full_disk_shows_a_red_banner_and_the_panel_stays(lab, page):
+    room = "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))"
+    lab.notebook(
+        "full.ipynb",
+        FULL + PANEL.replace('"labels"', '"labels_full"'),
+        f"if len(log.read_text()) > 2_000_000 - 300:\n    {room}\n    print('room again')",
+    )
+    lab.open(page, "full.ipynb")
+    box = panel(page)
+    box.locator(".ambo-text").click()
+    for number in (1, 2, 2, 2):
+        shows(page, number)
+        page.keyboard.press("1")
+    banner = page.locator(".jp-OutputArea .ambo-error[role=alert]").first
+    banner.wait_for()
+    assert "NOT saved" in banner.inner_text()
+    assert banner.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(179, 38, 30)"
+    shows(page, 2)
+    assert labels.replay(lab.folder / "labels_full") == {"r0": "inclusive"}
+    page.locator(".jp-CodeCell .jp-InputArea-editor").last.click()
+    page.keyboard.press("Shift+Enter")
+    page.wait_for_selector(".jp-OutputArea-output:has-text('room again')")
+    box.locator(".ambo-answer button").nth(1).click()
+    shows(page, 3)
+    assert labels.replay(lab.folder / "labels_full") == {"r0": "inclusive", "r1": "not_inclusive"}
 
 
 def test_a_page_by_keys_with_the_next_texts_chosen_behind_it(lab, page):

@@ -57,6 +57,13 @@ def test_the_same_labels_and_seed_give_the_same_model_whatever_came_before(learn
     np.testing.assert_array_equal(learner.logits(texts(rows[:10])), first)
 
 
+def test_the_base_embeds_as_before_whatever_was_trained(learner, rows):
+    before = learner.embed(texts(rows[:10]))
+    learner.fit(rows[:40])
+    assert not np.allclose(learner.embed(texts(rows[:10])), before)
+    np.testing.assert_array_equal(learner.embed_base(texts(rows[:10])), before)
+
+
 def test_scores_do_not_depend_on_the_company_a_text_keeps(learner, rows):
     learner.fit(rows[:40])
     mixed = [rows[0]["text"], "a", rows[1]["text"] * 4, rows[2]["text"]]

@@ -184,7 +184,37 @@ def self_consistency(annotations: dict[str, dict[str, dict]], field: str | None 
     return pd.DataFrame(rows, columns=["annotator", "share", "kappa", "n", "reason"])
 
 
-# --- records on which annotators differ ------------------------------------------------------------------------------
+# --- what the labels come to together --------------------------------------------------------------------------------
+
+
+def decisions(annotations: dict[str, dict[str, dict]], field: str | None = None) -> dict[str, dict]:
+    """Record id → `label` (None where undecided), `decided` (how), `labels` (by annotator) and `votes` (of the commonest).
+
+    `decided` is `adjudicator`, `majority`, `only one`, `tie`, or '' where nobody gave a label. A skip is no label.
+    """
+    given: dict[str, dict[str, Any]] = {}
+    for name, answers in annotations.items():
+        for record, state in answers.items():
+            own = given.setdefault(record, {})
+            if comparable(state["label"], field) is not None:
+                own[name] = state["label"]
+    return {record: _decide(own, field) for record, own in given.items()}
+
+
+def _decide(own: dict[str, Any], field: str | None) -> dict:
+    settled = own.pop(ADJUDICATOR, None)
+    first = {
+        comparable(label, field): label for label in reversed(own.values())
+    }  # labels that compare as equal are one
+    votes = Counter(comparable(label, field) for label in own.values()).most_common(2)
+    result = {"label": None, "decided": "", "labels": own, "votes": votes[0][1] if votes else 0}
+    if settled is not None:
+        return result | {"label": settled, "decided": ADJUDICATOR}
+    if not votes:
+        return result
+    if len(votes) == 2 and votes[0][1] == votes[1][1]:
+        return result | {"decided": "tie"}
+    return result | {"label": first[votes[0][0]], "decided": "majority" if len(own) > 1 else "only one"}
 
 
 def disagreements(
@@ -193,42 +223,25 @@ def disagreements(
     """Records that got different labels and no decision of the adjudicator yet, most contested first.
 
     Each has id, text, labels, spans, notes (by annotator), flags (who flagged it) and contested (share of labels that are
-    not the commonest one). A skip is no label and so no disagreement.
+    not the commonest one).
     """
     texts = {r["id"]: r["text"] for r in records or []}
-    settled = {record for record, s in annotations.get(ADJUDICATOR, {}).items() if s["label"] is not None}
-    by_record: dict[str, dict[str, dict]] = {}
-    for name, answers in annotations.items():
-        for record, state in answers.items():
-            if name != ADJUDICATOR and record not in settled:
-                by_record.setdefault(record, {})[name] = state
     found = []
-    for record, own in by_record.items():
-        given = {name: s["label"] for name, s in own.items() if comparable(s["label"], field) is not None}
-        votes = Counter(comparable(label, field) for label in given.values()).most_common()
-        if len(votes) > 1:
-            row = {"id": record, "text": texts.get(record, ""), "labels": given}
-            row["spans"] = {name: s["spans"] for name, s in own.items() if s["spans"]}
-            row["notes"] = {name: s["note"] for name, s in own.items() if s["note"]}
-            row["flags"] = [name for name, s in own.items() if s["flagged"]]
-            found.append(row | {"contested": 1 - votes[0][1] / len(given)})
+    for record, one in decisions(annotations, field).items():
+        if one["decided"] != ADJUDICATOR and one["votes"] < len(one["labels"]):
+            row = {"id": record, "text": texts.get(record, ""), "labels": one["labels"]}
+            found.append(row | remarks(annotations, record) | {"contested": 1 - one["votes"] / len(one["labels"])})
     return sorted(found, key=lambda row: (-row["contested"], -len(row["labels"])))
 
 
-# --- what the labels come to together --------------------------------------------------------------------------------
-
-
-def majority(answers: pd.DataFrame) -> pd.DataFrame:
-    """The commonest label of every record: columns label (None on a tie), votes, n, tie (the tied labels, else '')."""
-    numbers, classes = counts(answers)
-    most = numbers.max(1)
-    at_most = (numbers == most[:, None]) & (numbers > 0)
-    tied = at_most.sum(1) > 1
-    names = np.array(classes, dtype=object)
-    label = [None if t or not m else names[row][0] for t, m, row in zip(tied, most, at_most, strict=True)]
-    ties = [" / ".join(names[row]) if t else "" for t, row in zip(tied, at_most, strict=True)]
-    columns = {"label": label, "votes": most, "n": numbers.sum(1), "tie": ties}
-    return pd.DataFrame(columns, index=answers.index, dtype=object).astype({"votes": int, "n": int})
+def remarks(annotations: dict[str, dict[str, dict]], record: str) -> dict[str, Any]:
+    """What annotators left with a record beside the label: spans and notes by annotator, flags (who)."""
+    own = {name: answers[record] for name, answers in annotations.items() if name != ADJUDICATOR and record in answers}
+    return {
+        "spans": {name: state["spans"] for name, state in own.items() if state["spans"]},
+        "notes": {name: state["note"] for name, state in own.items() if state["note"]},
+        "flags": [name for name, state in own.items() if state["flagged"]],
+    }
 
 
 def dawid_skene(answers: pd.DataFrame, rounds: int = 100) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -267,6 +280,43 @@ def label_next(
     codes = answers.map(lambda label: place.get(label, np.nan)).to_numpy(dtype=float)
     with contextlib.redirect_stdout(io.StringIO()):  # it talks of annotators by number
         return get_active_learning_scores(codes[:, ~np.isnan(codes).all(0)], probabilities, unlabelled)
+
+
+def worth_labelling(
+    annotations: dict[str, dict[str, dict]], known: list[dict], pool: list[dict], classes: Sequence[str], learner: Any
+) -> pd.DataFrame:
+    """Texts of the pool in the order in which one more label is worth most: columns label, score, so_far, text.
+
+    `label` is `again` (by somebody who has not labelled it) or `new`. `learner` is fitted on the labelled rows `known`
+    and on what annotators decided; a labelled text is judged by a fit that has not seen its fifth of them. Texts that
+    everybody labelled are the adjudicator's and left out. Scores as in `label_next`, lowest first.
+    """
+    texts = {r["id"]: r["text"] for r in pool}
+    answers = table(annotations)
+    answers = answers.where(answers.isin(list(classes)), None)
+    answers = answers[answers.notna().any(axis=1) & answers.index.isin(list(texts))]
+    if answers.empty:
+        return pd.DataFrame(columns=["label", "score", "so_far", "text"])
+    decided = {i: one["label"] for i, one in decisions(annotations).items() if one["label"] in classes and i in texts}
+    rows = [{"id": i, "text": texts[i], "label": label} for i, label in decided.items()]
+    probabilities = np.zeros((len(answers), len(classes)))
+    fold = np.arange(len(answers)) % 5
+    for k in range(min(5, len(answers))):
+        held = set(answers.index[fold == k])
+        learner.fit([*known, *(r for r in rows if r["id"] not in held)])
+        probabilities[fold == k] = learner.predict_proba([texts[i] for i in answers.index[fold == k]])
+    learner.fit([*known, *rows])
+    fresh = [i for i in texts if i not in decided and i not in answers.index]
+    again, new = label_next(answers, probabilities, classes, learner.predict_proba([texts[i] for i in fresh]))
+    so_far = [
+        ", ".join(f"{name}: {label}" for name, label in row.items() if label) for row in answers.to_dict("records")
+    ]
+    left = answers.isna().any(axis=1).to_numpy()
+    found = pd.DataFrame(
+        {"label": "again", "score": again, "so_far": so_far, "text": [texts[i] for i in answers.index]}
+    )
+    others = pd.DataFrame({"label": "new", "score": new, "so_far": "", "text": [texts[i] for i in fresh]})
+    return pd.concat([found[left], others]).sort_values("score", kind="stable", ignore_index=True)
 
 
 # --- the report ------------------------------------------------------------------------------------------------------

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from helpers import data, labels
+from helpers import agreement, data, labels
 from helpers.env import UserError
 from helpers.run import replacing
 
@@ -48,48 +46,28 @@ def export(folder: Path, path: Path, records: list[dict] | None = None, final: b
 def final_labels(source: Path | list[dict], records: list[dict] | None = None) -> pd.DataFrame:
     """One row a record: id, text, label (the adjudicator's, else the majority's), how it came about, each annotator's.
 
-    `decided` is `adjudicator`, `majority`, `only one`, or `tie` (then `label` is empty). `spans`, `notes` and `flags` are
-    dicts by annotator; `count` is the number of labels.
+    `decided` is as in `agreement.decisions`; `label` is empty on a tie. `spans`, `notes` and `flags` are dicts by annotator;
+    `count` is the number of labels. With three annotators or more, `dawid_skene` is the label of `agreement.dawid_skene`.
     """
     state = labels.annotations(source)
     texts = {r["id"]: r["text"] for r in records or []}
     people = sorted(name for name in state if name != labels.ADJUDICATOR)
     rows = []
-    for record in dict.fromkeys(record for answers in state.values() for record in answers):
-        own = {name: state[name][record] for name in people if record in state[name]}
-        given = {name: answer["label"] for name, answer in own.items() if answer["label"] is not None}
-        settled = state.get(labels.ADJUDICATOR, {}).get(record, {}).get("label")
-        label, decided = _decide(list(given.values()), settled)
-        row = {"id": record, "text": texts.get(record, ""), "label": label, "decided": decided, "count": len(given)}
-        row |= {f"label_{name}": given.get(name) for name in people}
-        row["spans"] = {name: answer["spans"] for name, answer in own.items() if answer["spans"]}
-        row["notes"] = {name: answer["note"] for name, answer in own.items() if answer["note"]}
-        rows.append(row | {"flags": [name for name, answer in own.items() if answer["flagged"]]})
-    return pd.DataFrame(rows)
+    for record, one in agreement.decisions(state).items():
+        row = {"id": record, "text": texts.get(record, ""), "label": one["label"], "decided": one["decided"]}
+        row |= {"count": len(one["labels"])} | {f"label_{name}": one["labels"].get(name) for name in people}
+        rows.append(row | agreement.remarks(state, record))
+    found = pd.DataFrame(rows)
+    answers = agreement.table(state)
+    if answers.shape[1] >= 3 and len(answers):  # two who differ give it nothing to tell them apart by
+        found["dawid_skene"] = found["id"].map(agreement.dawid_skene(answers)[0].idxmax(axis=1))
+    return found
 
 
 def settled(source: Path | list[dict]) -> dict[str, Any]:
     """Label of every record on which it is decided: the adjudicator's, else the majority's; a tie is left out."""
-    state = labels.annotations(source)
-    decided = state.pop(labels.ADJUDICATOR, {})
-    given: dict[str, list] = {}
-    for answers in state.values():
-        for record, answer in answers.items():
-            given.setdefault(record, []).extend([] if answer["label"] is None else [answer["label"]])
-    ids = [*given, *(record for record in decided if record not in given)]
-    found = {i: _decide(given.get(i, []), decided.get(i, {}).get("label"))[0] for i in ids}
-    return {i: label for i, label in found.items() if label is not None}
-
-
-def _decide(given: list, settled: Any) -> tuple[Any, str]:
-    if settled is not None:
-        return settled, labels.ADJUDICATOR
-    if not given:
-        return None, ""
-    votes = Counter(json.dumps(label, ensure_ascii=False, sort_keys=True) for label in given).most_common(2)
-    if len(votes) == 2 and votes[0][1] == votes[1][1]:
-        return None, "tie"
-    return json.loads(votes[0][0]), "majority" if len(given) > 1 else "only one"
+    decided = agreement.decisions(labels.annotations(source))
+    return {record: one["label"] for record, one in decided.items() if one["label"] is not None}
 
 
 def _flat(value: Any) -> Any:
@@ -128,43 +106,56 @@ def import_labels(
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {', '.join(map(str, table.columns))}.")
-    known = {r["id"] for r in records}
-    seen = {row["event_id"] for row in labels.events(folder) if "event_id" in row}
-    wanted: dict[str, list[dict]] = {}
-    first: dict[tuple[str, str], str] = {}
-    report: dict[str, Any] = {"rows": len(table), "taken": 0, "empty": [], "unmatched": [], "not_in_task": []}
-    report |= {"duplicates": [], "conflicts": [], "known": 0, "unknown_labels": Counter()}
     ids = table[id_column].map(_text) if id_column else table[text_column].map(_id_of_text(task))
     names = table[annotator_column].map(_text) if annotator_column else [annotator] * len(table)
-    now = round(time.time(), 3)
-    for number, (record, name, value) in enumerate(zip(ids, names, table[label_column].map(_text), strict=True), 2):
-        label = (mapping or {}).get(value, value)
+    given = [(mapping or {}).get(value, value) for value in table[label_column].map(_text)]
+    first, report = _sift(list(zip(ids, names, given, strict=True)), {r["id"] for r in records}, task_labels)
+    if len(report["unmatched"]) + len(report["empty"]) == len(table):
+        raise UserError(
+            f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
+            "id_column, and that the file belongs to this task."
+        )
+    wanted = _new_events(first, folder, Path(path).name)
+    for name in wanted:  # before the first of them is written
+        labels.check_annotator(name)
+    for name, rows in wanted.items():
+        labels.append_all(folder, name, rows)
+    taken = sum(map(len, wanted.values()))
+    return report | {"taken": taken, "known": len(first) - taken, "annotators": len({name for name, _ in first})}
+
+
+def _sift(
+    rows: list[tuple[str, str, str]], known: set[str], task_labels: list[str] | None
+) -> tuple[dict[tuple[str, str], str], dict[str, Any]]:
+    """From (record, annotator, label) rows: the first label by annotator and record, and the report of the others."""
+    first: dict[tuple[str, str], str] = {}
+    report: dict[str, Any] = {"rows": len(rows), "unknown_labels": {}}
+    report |= {kind: [] for kind in ("empty", "unmatched", "not_in_task", "duplicates", "conflicts")}
+    for number, (record, name, label) in enumerate(rows, 2):
         if not label or not name:
             report["empty"].append(number)
         elif record not in known:
             report["unmatched"].append(number)
         elif task_labels and label not in task_labels:
             report["not_in_task"].append(number)
-            report["unknown_labels"][label] += 1
+            report["unknown_labels"][label] = report["unknown_labels"].get(label, 0) + 1
         elif (name, record) in first:
             report["duplicates" if first[name, record] == label else "conflicts"].append(number)
         else:
             first[name, record] = label
-            key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]
-            report["taken" if key not in seen else "known"] += 1
-            if key not in seen:
-                row = {"event_id": key, "time": now, "event": "label", "id": record, "annotator": name, "label": label}
-                wanted.setdefault(name, []).append(row | {"source": Path(path).name})
-    if len(report["unmatched"]) + len(report["empty"]) == len(table):
-        raise UserError(
-            f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
-            "id_column, and that the file belongs to this task."
-        )
-    for name in wanted:  # before the first of them is written
-        labels.check_annotator(name)
-    for name, rows in wanted.items():
-        labels.append_all(folder, name, rows)
-    return report | {"unknown_labels": dict(report["unknown_labels"]), "annotators": len({name for name, _ in first})}
+    return first, report
+
+
+def _new_events(first: dict[tuple[str, str], str], folder: Path, source: str) -> dict[str, list[dict]]:
+    """Annotator → label events that the logs do not hold yet; the same label of a file has the same event id again."""
+    seen = {row["event_id"] for row in labels.events(folder) if "event_id" in row}
+    wanted: dict[str, list[dict]] = {}
+    for (name, record), label in first.items():
+        key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]
+        if key not in seen:
+            row = {"event_id": key, "event": "label", "id": record, "label": label, "source": source}
+            wanted.setdefault(name, []).append(row)
+    return wanted
 
 
 def describe(report: dict[str, Any], show: int = 5) -> list[str]:

@@ -99,6 +99,12 @@ class Session:
         """How many items are neither labelled nor skipped."""
         return len(self.records) - self.done
 
+    @property
+    def strangers(self) -> int:
+        """How many records this annotator has labelled or skipped that are not in the list."""
+        outside = (i for i in self.stacks if (i, False) not in self.place)
+        return sum(any(self._latest((i, again)) for again in (False, True)) for i in outside)
+
     def next_open(self, after: int = -1, count: int = 1) -> list[int]:
         """Places of the next open items behind `after`, going round at the end of the list."""
         found: list[int] = []

@@ -18,12 +18,13 @@ from typing import Any
 import ipywidgets as widgets
 
 from helpers.env import UserError
-from helpers.labelling import Feeder, Session, find, merge, trim
+from helpers.labelling import Feeder, Session
 from helpers.labels import ADJUDICATOR
 from helpers.panel_controls import Controls, key_layer, style
 from helpers.panel_html import plural
 from helpers.panel_kinds import KINDS, flow
 from helpers.panel_row import Hints, Row, said, words
+from helpers.panel_tools import Evidence, Search
 
 
 class Panel(widgets.VBox):
@@ -53,10 +54,7 @@ class Panel(widgets.VBox):
         require_reason: bool = False,
         keys: bool = True,
     ):
-        if kind not in KINDS:
-            raise UserError(f"Parameter kind={kind!r} is unknown: use one of {', '.join(KINDS)}.")
-        if not isinstance(page, int) or not 1 <= page <= 50:
-            raise UserError(f"Parameter page={page!r} must be a number of texts from 1 to 50.")
+        _check(kind, page)
         self.lock = threading.RLock()  # the batch thread and the kernel's subshells come in beside the main thread
         self.layer = key_layer(page == 1) if keys else None
         self.hints, self.require_reason = Hints(cues, suggestions, context, show_suggestions), require_reason
@@ -65,48 +63,57 @@ class Panel(widgets.VBox):
         self.now = self.rows[0]
         self.session = Session(records, folder, annotator, guideline, self.now.answer.fits, self.now.answer.classes)
         self.feeder = next_batch and Feeder(next_batch, self._arrived, self.lock, len(self.session.records))
-        self._actions = {
-            "next": self._next,
-            "undo": self._undo,
-            "skip": self._skip,
-            "flag": self._flag,
-            "add": self._add_phrase,
-            "remove": self._remove_phrase,
-            "cues": self._accept_cues,
-            "reveal": self._toggle_reveal,
-            "search": self._search,
-        }
-        act = {name: functools.partial(self.command, action) for name, action in self._actions.items()}
-        self.controls = c = Controls(act, self.now.answer.saves, guideline, self.layer)
-        c.note.observe(self._noted, "value")
-        c.found.observe(self._chosen, "value")
-        for field in (c.phrase, c.reason, c.query):
-            field.observe(self._typed, "value")
-        if self.layer:
-            self.layer.on_msg(self._from_browser)
-        evidence = [c.phrase, c.add, c.remove, *[c.cues] * bool(cues), *[c.reveal] * (suggestions is not None)]
-        super().__init__(
-            [
-                style(),
-                c.progress,
-                widgets.VBox([row.box for row in self.rows]),
-                c.message,
-                *[flow(c.reason)] * require_reason,
-                flow(c.save, c.undo, c.skip, c.flag, c.note),
-                flow(*evidence),
-                *[self.layer] * bool(self.layer),
-                c.folds,
-            ]
-        )
+        self._furnish(guideline)
+        super().__init__(self._layout())
         self.add_class("ambo-panel")
         if page == 1:
             self.add_class("ambo-single")
         with self.lock:
             self._feed()
             self._open_page(self.session.next_open(count=page))
+        self._tell_misfits()
+
+    def _furnish(self, guideline: str) -> None:
+        """Make the controls and tools, and say what each of them does."""
+        steps = {"next": self._next, "undo": self._undo, "skip": self._skip, "flag": self._flag}
+        self._steps = steps | {"reveal": self._toggle_reveal}
+        self.evidence = Evidence(self._current, self._set_spans, self.hints, self.command)
+        self.search = Search(self.session, self.go_to, self.command)
+        act = {name: functools.partial(self.command, step) for name, step in self._steps.items()}
+        self.controls = Controls(act, self.now.answer.saves, guideline, self.layer, self.search.box)
+        self.controls.note.on_typed(self._noted)
+        for field in (self.evidence.phrase, self.controls.reason, self.search.query):
+            field.on_typed(lambda _: self.command(lambda: None))  # tells the key layer that the text is here
+        if self.layer:
+            self.layer.on_msg(self._from_browser)
+
+    def _layout(self) -> list[widgets.Widget]:
+        c, e = self.controls, self.evidence
+        tools = [e.phrase, e.add, e.remove, *[e.cues] * bool(self.hints.cues)]
+        return [
+            style(),
+            c.progress,
+            widgets.VBox([row.box for row in self.rows]),
+            c.message,
+            *[flow(c.reason)] * self.require_reason,
+            flow(c.save, c.undo, c.skip, c.flag, c.note),
+            flow(*tools, *[c.reveal] * (self.hints.suggestions is not None)),
+            *[self.layer] * bool(self.layer),
+            c.folds,
+        ]
+
+    def _tell_misfits(self) -> None:
+        """Say what of the log has no place here: labels of a removed class, texts that left the list."""
+        told = []
         if n := self.session.misfits:
             what = "fits no class of this panel" if n == 1 else "fit no class of this panel"
-            c.say(f"{plural(n, 'label')} in the log {what} (was one removed?): to be labelled again.")
+            told.append(f"{plural(n, 'label')} in the log {what} (was one removed?): to be labelled again.")
+        name, n = self.session.annotator, self.session.strangers
+        if n and self.session.records and name != ADJUDICATOR:  # whose list holds only what is still open
+            why = "another batch, gone from the pool, or another task's folder"
+            told.append(f"In the log of {name} but not in this list: {plural(n, 'text')} ({why}).")
+        if told:
+            self.controls.say(" ".join(told))
 
     @property
     def buttons(self) -> dict:
@@ -139,10 +146,9 @@ class Panel(widgets.VBox):
             self.now.box.remove_class("ambo-now")
             row.box.add_class("ambo-now")
         self.now, c = row, self.controls
-        row.filling = True
-        c.note.value = self.session.note(row.place) if row.place is not None else ""
-        c.phrase.value, c.reason.value = "", (row.event or {}).get("reason") or ""
-        row.filling = False
+        c.note.fill(self.session.note(row.place) if row.place is not None else "")
+        c.reason.fill((row.event or {}).get("reason") or "")
+        self.evidence.phrase.fill("")
         self._show_toggles()
 
     def _show_toggles(self) -> None:
@@ -262,49 +268,14 @@ class Panel(widgets.VBox):
         row.draw()
         self._show_toggles()
 
-    def _noted(self, change: dict) -> None:
-        row, text = self.now, change["new"].strip()
-        if not row.filling and row.place is not None and text != self.session.note(row.place):
+    def _noted(self, text: str) -> None:
+        row, text = self.now, text.strip()
+        if row.place is not None and text != self.session.note(row.place):
             self.command(lambda: self._write(row, "note", text=text))
-
-    def _typed(self, _: dict) -> None:
-        """Tell the key layer that the text of a field is here."""
-        if not self.now.filling:
-            self.command(lambda: None)
-
-    def _search(self) -> None:
-        found, query = self.controls.found, self.controls.query.value.strip()
-        places = self.session.search(query)
-        self.now.filling = True
-        found.options = [(self._entry(place), place) for place in places]
-        found.value = None
-        self.now.filling = False
-        found.layout.display = None if places else "none"
-        if not places:
-            raise UserError(f"No text contains “{query}”." if query else "Nothing is done yet.")
-
-    def _entry(self, place: int) -> str:
-        text = " ".join(self.session.records[place]["text"].split())
-        return f"{place + 1} · {said(self.session.answer(place)) or 'open'} · {text[:80]}"
-
-    def _chosen(self, change: dict) -> None:
-        if not self.now.filling and change["new"] is not None:
-            self.command(lambda: self.go_to(change["new"]))
 
     # --- evidence and suggestions ---
 
-    def mark(self, start: int, end: int) -> None:
-        """Add the stretch `text[start:end]` of the current text to its evidence."""
-        row = self._current()
-        if span := trim(row.record["text"], start, end):
-            self._set_spans(merge([*row.spans, span]))
-
-    def unmark(self, at: int) -> None:
-        """Remove the evidence that covers the character `at` of the current text."""
-        self._set_spans([s for s in self._current().spans if not s[0] <= at < s[1]])
-
-    def _set_spans(self, spans: list[list[int]]) -> None:
-        row = self.now
+    def _set_spans(self, row: Row, spans: list[list[int]]) -> None:
         event = row.event or {}
         if event.get("event") == "label" and event["label"] == row.answer.read():  # done already: saved at once
             facts = {"reason": event["reason"]} if event.get("reason") else {}
@@ -312,36 +283,6 @@ class Panel(widgets.VBox):
             self.controls.say("Evidence saved.")
         row.spans = spans
         row.draw()
-
-    def _add_phrase(self) -> None:
-        row, phrase = self._current(), self.controls.phrase.value.strip()
-        if not phrase:
-            raise UserError("Type a phrase of the text first.")
-        start = find(row.record["text"], phrase, row.spans)
-        if start < 0:
-            raise UserError(f"“{phrase}” does not stand in the text, or is marked already.")
-        self.mark(start, start + len(phrase))
-        self._empty(self.controls.phrase)
-
-    def _remove_phrase(self) -> None:
-        row, phrase = self._current(), self.controls.phrase.value.strip().casefold()
-        fitting = [(s, e) for s, e in row.spans if phrase in row.record["text"][s:e].casefold()]
-        if not fitting:
-            raise UserError("No marked phrase fits." if row.spans else "No phrase is marked.")
-        self.unmark(fitting[-1][0])
-        self._empty(self.controls.phrase)
-
-    def _empty(self, field: widgets.Text) -> None:
-        self.now.filling = True
-        field.value = ""
-        self.now.filling = False
-
-    def _accept_cues(self) -> None:
-        row = self._current()
-        cues = self.hints.cues(row.record["text"])
-        if not cues:
-            raise UserError("The lexicon finds no cue in this text.")
-        self._set_spans(merge([*row.spans, *([cue.start, cue.end] for cue in cues)]))
 
     def _toggle_reveal(self) -> None:
         self.hints.reveal = not self.hints.reveal
@@ -375,11 +316,11 @@ class Panel(widgets.VBox):
         """Act on a key or on the mouse, unless the text it was meant for has gone."""
         do, row = message.get("do"), message.get("row")
         start, end = (n if isinstance(n := message.get(name), int) else 0 for name in ("start", "end"))
-        actions = self._actions | {
+        actions = self._steps | {
             "digit": lambda: self.now.answer.press(start),
             "help": self.controls.toggle_help,
-            "mark": lambda: self.mark(start, end),
-            "unmark": lambda: self.unmark(start),
+            "mark": lambda: self.evidence.mark(start, end),
+            "unmark": lambda: self.evidence.unmark(start),
             "row": lambda: None,
         }
         with self.lock:
@@ -391,6 +332,13 @@ class Panel(widgets.VBox):
                 actions[do]()
             else:
                 self.command(actions[do])
+
+
+def _check(kind: str, page: int) -> None:
+    if kind not in KINDS:
+        raise UserError(f"Parameter kind={kind!r} is unknown: use one of {', '.join(KINDS)}.")
+    if not isinstance(page, int) or not 1 <= page <= 50:
+        raise UserError(f"Parameter page={page!r} must be a number of texts from 1 to 50.")
 
 
 def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path | str, **options: Any) -> Panel:

@@ -12,7 +12,7 @@ import traitlets
 
 from helpers import env, panel_html
 from helpers.labelling import Session
-from helpers.panel_kinds import button, flow
+from helpers.panel_kinds import button
 
 HERE = Path(__file__).parent
 HELP = (
@@ -27,28 +27,39 @@ KEYS = (
 )
 
 
+class Field(widgets.Text):
+    """A text field that hands over what was typed when it is left, or at Enter."""
+
+    def __init__(self, purpose: str):
+        super().__init__(placeholder=purpose, tooltip=purpose, continuous_update=False)
+        self.layout.width = "auto"
+        self.add_class("ambo-field")
+        self._filling = False
+
+    def fill(self, text: str) -> None:
+        """Put a text in that nobody typed."""
+        self._filling, self.value, self._filling = True, text, False
+
+    def on_typed(self, do: Callable[[str], None]) -> None:
+        self.observe(lambda change: self._filling or do(change["new"]), "value")
+
+
 class Controls:
     """Widgets only: what they do is given as `act`, command name → function."""
 
-    def __init__(self, act: dict[str, Callable[[], None]], saves: bool, guideline: str, layer: Any):
+    def __init__(
+        self, act: dict[str, Callable[[], None]], saves: bool, guideline: str, layer: Any, search: widgets.VBox
+    ):
         self.save = button("Save and next" if saves else "Next", act["next"])
         self.undo = button("Undo", act["undo"], "Take back the latest step")
         self.skip = button("Skip", act["skip"], "Leave this text without a label")
         self.flag = button("Flag", act["flag"], "Mark this text for a second look")
-        self.add = button("Add", act["add"], "Mark this phrase of the text as evidence")
-        self.remove = button("Remove", act["remove"], "Remove this phrase, or the last one marked")
-        self.cues = button("Accept highlights", act["cues"], "Take the highlighted cues as evidence")
         self.reveal = button("Show the model's suggestion", act["reveal"])
-        self.search = button("Search", act["search"])
-        self.note = _field("note on this text")
-        self.phrase = _field("evidence: a phrase of the text")
-        self.reason = _field("reason for the decision (required)")
-        self.query = _field("words in the text; empty: the latest done")
-        self.found = widgets.Select(options=[], rows=6, layout=widgets.Layout(width="100%", display="none"))
+        self.note = Field("note on this text")
+        self.reason = Field("reason for the decision (required)")
         self.progress, self.message = widgets.HTML(), widgets.HTML()
         folds = {"Guideline": _plain(guideline)} if guideline.strip() else {}
-        folds["Search and go back"] = widgets.VBox([flow(self.query, self.search), self.found])
-        folds["Help"] = _plain(HELP + KEYS * bool(layer))
+        folds |= {"Search and go back": search, "Help": _plain(HELP + KEYS * bool(layer))}
         self.folds = widgets.Accordion(list(folds.values()), titles=list(folds))
 
     def say(self, text: str, error: bool = False) -> None:
@@ -99,14 +110,6 @@ def _key_layer_class() -> type | None:
         single = traitlets.Bool(True).tag(sync=True)  # one text at a time
 
     return Keys
-
-
-def _field(purpose: str) -> widgets.Text:
-    """A text field that hands over what was typed when it is left, or at Enter."""
-    made = widgets.Text(placeholder=purpose, tooltip=purpose, continuous_update=False)
-    made.layout.width = "auto"
-    made.add_class("ambo-field")
-    return made
 
 
 def _plain(text: str) -> widgets.HTML:

@@ -1,7 +1,7 @@
 """Speed of the labelling panel, one JSON line per figure: `python -m tests.benchmarks.panel`.
 
 Click to next text shown, and key to next text shown, in a real browser with 50,000 events in the log and an fsync per
-step; and opening a panel over 100,000 texts.
+step; opening a panel over 100,000 texts; and a round of the probe that retrains while people label.
 """
 
 from __future__ import annotations
@@ -15,9 +15,12 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # browser.py lies beside the tests
 import browser
+import numpy as np
 
 from helpers import labels
+from helpers.baselines import Probe
 from helpers.panel import Panel
+from helpers.task import Task
 
 EVENTS, ITEMS, STEPS = 50_000, 100_000, 60
 CELL = f"""
@@ -55,6 +58,23 @@ def opening(repeats: int = 3) -> None:
                 Panel(records, ["inclusive", "not_inclusive"], folder=name, annotator="anna")
                 seconds.append(time.perf_counter() - started)
         report("panel_opens", items=ITEMS, events=events, seconds=round(statistics.median(seconds), 2), limit=2)
+
+
+def probe_round(texts: int = 5_000, known: int = 200, dimensions: int = 384, repeats: int = 3) -> None:
+    """Fit the probe on 200 labels and score 5,000 embedded texts, as `next_batch` of 03 does."""
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, texts)
+    vectors = (rng.normal(size=(texts, dimensions)) + 0.2 * truth[:, None]).astype(np.float32)
+    task = Task("t", ("a", "b"), "b", (" a", " b"), "{text}")
+    rows = [{"text": str(i), "label": "ab"[truth[i]]} for i in range(texts)]
+    seconds = []
+    for _ in range(repeats):
+        started = time.perf_counter()
+        probe = Probe(task, lambda names: vectors[[int(name) for name in names]])
+        probe.fit(rows[:known])
+        probe.score([row["text"] for row in rows])
+        seconds.append(time.perf_counter() - started)
+    report("probe_round", texts=texts, labels=known, seconds=round(statistics.median(seconds), 2), limit=1)
 
 
 def steps() -> None:
@@ -100,4 +120,5 @@ def write_log(folder: Path, events: int) -> None:
 
 if __name__ == "__main__":
     opening()
+    probe_round()
     steps()
