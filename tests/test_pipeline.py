@@ -136,6 +136,32 @@ def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_ll
     assert (project / "outputs/csv/killed" / headline).read_text() == (undisturbed[0] / headline).read_text()
 
 
+def test_the_probe_takes_any_strategy_stops_early_and_embeds_nothing_twice(project, tiny_llama):
+    more = {
+        "learner": "probe",
+        "strategy": "scheduled",
+        "stop": "change",
+        "lora_dropout": 0.1,
+        "keywords": "[kind, cru*]",
+    }
+    stages = ("csv", "--stages", "01,02,03")
+    finish(project, ambo_run("probe", settings(tiny_llama) | more, *stages))
+    folder = project / "outputs/csv/probe"
+    rounds = run.read_jsonl(folder / "03_active_learning/rounds.jsonl")
+    ours = [r for r in rounds if r["strategy"] == "scheduled"]
+    assert ours[-1]["stop"] and not ours[-1]["picks"] and all(r["picks"] and not r["stop"] for r in ours[:-1])
+    assert len(ours) == len(rounds) / 2 and all(len(r["answers"]) == len(ours[0]["answers"]) for r in ours)
+    assert sum(r["tokens"] for r in rounds) > 0
+    hits = [
+        r for r in run.read_jsonl(folder / "01_seed_curation/seed.jsonl") if "kind" in r["text"] or " cru" in r["text"]
+    ]
+    assert len(hits) >= 10
+    finish(project, ambo_run("again", settings(tiny_llama) | more | {"strategy": "bait"}, *stages))
+    again = run.read_jsonl(project / "outputs/csv/again/03_active_learning/rounds.jsonl")
+    assert {r["strategy"] for r in again} == {"bait", "random"}
+    assert sum(r["tokens"] for r in again if "qlora" not in r) == 0  # but for the training at the end
+
+
 def test_plain_papermill_gives_the_same_files(project, tiny_llama, undisturbed):
     values = "{" + ", ".join(f"{k}: {v}" for k, v in settings(tiny_llama).items()) + ", run_id: plain}"
     for stage in ("01_seed_curation", "02_synthetic_expansion"):

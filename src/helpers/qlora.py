@@ -540,7 +540,7 @@ def folded(model):
             weight = weight + layer.get_delta_weight("default")
         return nn.functional.linear(states, weight, layer.base_layer.bias)
 
-    layers = [m for m in model.modules() if isinstance(m, LoraLayer) and not m.lora_dropout["default"].training]
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
     layers = layers if env.compute_dtype() == torch.float32 else []
     layers = [m for m in layers if not any(d.training for d in m.lora_dropout.values())]  # `draws` wants the dropout
     for layer in layers:

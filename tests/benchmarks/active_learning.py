@@ -207,7 +207,9 @@ def report(lines: list[dict], full: dict[str, float]) -> None:
             "start": START,
             "batch": BATCH,
             "last": LAST,
-            "head": str(baselines.probe_head()),
+            "head": {
+                k: v for k, v in baselines.probe_head().get_params().items() if k in ("C", "class_weight", "max_iter")
+            },
             "packages": {p: run.version(p) for p in packages},
         },
     )

@@ -8,12 +8,11 @@ import warnings
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-# The strategies of each library that take arrays of this size in a sensible time; what was left out, and why, is in the README of
-# the results: small-text's greedy core-set (41 s a batch of 20,000), EGL and DAL (they train a neural network of their own),
-# SEALS and anchors (they need hnswlib), scikit-activeml's ProbCover and core-set (all distances of the pool at once).
+# What takes arrays of this size in a sensible time. Left out of small-text: the greedy core-set (41 s a batch of 20,000), EGL and
+# DAL (they train a neural network of their own), SEALS and anchors (they need hnswlib); least confidence and entropy, which rank
+# two classes as the margin does.
 SMALL_TEXT = {
     "breaking_ties": ("BreakingTies", {}),
-    "entropy": ("PredictionEntropy", {}),
     "embedding_kmeans": ("EmbeddingKMeans", {}),
     "lightweight_coreset": ("LightweightCoreset", {}),
     "contrastive": ("ContrastiveActiveLearning", {"pbar": None}),
