@@ -160,7 +160,7 @@ def test_the_base_model_is_small_whole_and_a_llama():
 
 
 def test_the_tokenizer_splits_gender_from_the_stem_and_returns_every_text():
-    from helpers.qlora import load_base
+    from helpers.base import load_base
     from helpers.recipe import Recipe
 
     _, tokenizer = load_base(Recipe())

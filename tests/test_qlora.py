@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from helpers import heads
+from helpers.base import check_nf4, load_base
 from helpers.env import UserError
-from helpers.qlora import QLoRA, check_nf4, load_base, zero_shot
+from helpers.qlora import QLoRA, zero_shot
 from helpers.recipe import Recipe
 
 FAST = {"epochs": 12, "learning_rate": 3e-3, "batch_size": 8, "lora_dropout": 0.0, "patience": 0}

@@ -206,9 +206,9 @@ def doctor() -> None:
     print(f"{'fits':12} QLoRA of a model up to about {(memory * 0.75 - 1.5) / 0.62:.0f} billion parameters (estimate)")
     for package in run.PACKAGES:
         print(f"{package:12} {run.version(package)}")
-    from helpers import qlora
+    from helpers import base
 
-    print(f"{'nf4':12} {qlora.check_nf4()}")
+    print(f"{'nf4':12} {base.check_nf4()}")
 
 
 if __name__ == "__main__":

@@ -1,18 +1,13 @@
-"""The 4-bit core: load, attach, train, score, embed, generate, save.
+"""The 4-bit core: train, score, embed, generate, save.
 
-NF4 with double quantisation under LoRA on all linear layers (QLoRA, Dettmers et al. 2023, arXiv 2305.14314). The only
-helper module that imports transformers, peft and bitsandbytes.
+NF4 with double quantisation (`base`) under LoRA on all linear layers (QLoRA, Dettmers et al. 2023, arXiv 2305.14314).
 """
 
 from __future__ import annotations
 
 import json
-import logging
-import os
 import tempfile
-import warnings
 from collections.abc import Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -23,6 +18,7 @@ import torch
 from torch import nn
 
 from helpers import env
+from helpers.base import attach, folded, load_base, model_path, reset_adapters
 from helpers.env import UserError
 from helpers.heads import (
     Classifier,
@@ -42,93 +38,6 @@ from helpers.heads import (
 from helpers.recipe import EMBEDDED, Recipe
 from helpers.run import sha256, write_json
 from helpers.task import Task
-
-os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks the old name
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports a missing optional CPU kernel at each start
-
-
-# --- load and attach -------------------------------------------------------------------------------------------------
-
-
-def model_path(model: str) -> str:
-    """Folder of a local or the embedded model; a hub id is returned as it is."""
-    if model == EMBEDDED:
-        return str(Path(__file__).parent / "italian_jobs" / "base_model")
-    return str(env.resolve(model)) if env.resolve(model).is_dir() else model
-
-
-def load_base(recipe: Recipe, head: str | None = None):
-    """(model, tokenizer) in 4 bits or full precision, frozen; `head` `lm` keeps the output layer.
-
-    No remote code and no pickles are loaded. Raises UserError when the model is neither a folder nor reachable.
-    """
-    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
-    from transformers.utils import logging as transformers_logging
-
-    transformers_logging.set_verbosity_error()
-    transformers_logging.disable_progress_bar()
-    where = {"revision": recipe.revision or None, "trust_remote_code": False}
-    options: dict[str, Any] = {"dtype": env.compute_dtype(), "use_safetensors": True, "device_map": {"": env.device()}}
-    if recipe.quantization == "nf4":
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=env.compute_dtype(),
-            # A new head has no quantisation state: its first forward would fail in bitsandbytes.
-            llm_int8_skip_modules=["lm_head", "score", "classifier", "pooler"],
-        )
-    kind = AutoModelForCausalLM if (head or recipe.head) == "lm" else AutoModel
-    path = model_path(recipe.model)
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **where)
-        model = kind.from_pretrained(path, **where, **options)
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"model {recipe.model!r} could not be loaded: it is neither a folder with config.json, tokenizer and "
-            f"safetensors, nor a hub id that can be reached ({str(error).splitlines()[0][:160]})."
-        ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
-    for module in model.modules():
-        # On a CPU with AVX512-BF16 the first scoring pass would repack the weights for a kernel that has no gradient:
-        # later training would silently get wrong gradients through it (bitsandbytes 0.50), and it is no faster.
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-    model.requires_grad_(False)
-    return model, tokenizer
-
-
-def attach(model, recipe: Recipe):
-    """`model` with fresh float32 LoRA adapters on all linear layers.
-
-    Done by hand rather than with `prepare_model_for_kbit_training`, which copies embeddings and output layer to
-    float32 too: 2.5 GB for a vocabulary of 152,000.
-    """
-    from peft import LoraConfig, get_peft_model
-
-    if recipe.bidirectional:
-        model.config.is_causal = False
-    for name, module in model.named_modules():
-        if recipe.bidirectional and hasattr(module, "is_causal"):
-            module.is_causal = False
-        if "norm" in name.lower().rpartition(".")[2]:
-            module.float()
-    if env.device() == "cuda":
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        model.enable_input_require_grads()
-    config = LoraConfig(
-        r=recipe.lora_r,
-        lora_alpha=recipe.lora_alpha,
-        lora_dropout=recipe.lora_dropout,
-        target_modules="all-linear",
-        exclude_modules=[n for n, _ in model.named_modules() if "pooler" in n] or None,
-        task_type="CAUSAL_LM" if recipe.head == "lm" else "FEATURE_EXTRACTION",
-    )
-    model = get_peft_model(model, config, autocast_adapter_dtype=True)
-    return model
-
 
 # --- the learner -----------------------------------------------------------------------------------------------------
 
@@ -524,43 +433,6 @@ def _watch(learner: QLoRA, texts: list[str], classes: np.ndarray):
     return Watch()
 
 
-@contextmanager
-def folded(model):
-    """Inside, an adapter is added to the weight under it as that is dequantised: one product of matrices, not three.
-
-    For scoring on a CPU: in float32 the sum loses nothing, in half precision it would lose part of the adapter. Not while
-    dropout draws (`QLoRA.draws`), which changes what the adapter reads.
-    """
-    from peft.tuners.lora import LoraLayer
-    from peft.utils.integrations import dequantize_module_weight
-
-    def one_product(layer, states):
-        weight = dequantize_module_weight(layer.base_layer)
-        if not layer.disable_adapters:
-            weight = weight + layer.get_delta_weight("default")
-        return nn.functional.linear(states, weight, layer.base_layer.bias)
-
-    layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
-    layers = layers if env.compute_dtype() == torch.float32 else []
-    layers = [m for m in layers if not any(d.training for d in m.lora_dropout.values())]  # `draws` wants the dropout
-    for layer in layers:
-        layer.forward = partial(one_product, layer)
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
-
-
-def reset_adapters(model) -> None:
-    """Draw the LoRA weights anew: A at random, B zero, as at the start."""
-    from peft.tuners.lora import LoraLayer
-
-    for module in model.modules():
-        if isinstance(module, LoraLayer):
-            module.reset_lora_parameters("default", True)
-
-
 # --- without training ------------------------------------------------------------------------------------------------
 
 
@@ -579,16 +451,3 @@ def zero_shot(task: Task, recipe: Recipe, texts: Sequence[str]) -> np.ndarray:
 
 def _unit(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-def check_nf4() -> str:
-    """Whether a 4-bit layer runs forward and backward here, in one sentence."""
-    try:
-        from bitsandbytes.nn import Linear4bit
-
-        layer = Linear4bit(64, 64, bias=False, compute_dtype=env.compute_dtype(), quant_type="nf4").to(env.device())
-        rows = torch.ones(2, 64, device=env.device(), dtype=env.compute_dtype(), requires_grad=True)
-        layer(rows).sum().backward()
-        return f"works ({type(layer.weight).__name__}, gradient {'finite' if rows.grad.isfinite().all() else 'NOT finite'})"
-    except Exception as error:  # any failure is the answer
-        return f"does not work here: {error}"
