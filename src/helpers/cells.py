@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from helpers import env, italian
+from helpers import env, job_ads
 from helpers.data import EMBEDDED, normalise
 from helpers.env import UserError
 from helpers.italian_lexicon import FOLDER
@@ -54,15 +54,11 @@ def read_brief(path: str, task: Task) -> dict:
         ) from error
     if set(brief["labels"]) != set(task.labels) or not all(isinstance(value, str) for value in values):
         raise UserError(f"{file} must say what each of {', '.join(task.labels)} means, and nothing else, in text.")
-    if path == EMBEDDED:
+    if path == EMBEDDED:  # occupations of the test rows alone are not asked for
         columns["occupation"]["options"] = [
-            {
-                "value": o.lemma,
-                "says": o.lemma,
-                "only": {"sector": o.sector},
-                "forms": [o.masculine, o.feminine, o.double],
-            }
-            for o in italian.occupations()
+            {"value": job["lemma"], "says": job["lemma"], "only": {"sector": job["sector"]}}
+            | {"forms": [job["masculine"], job["feminine"], job["double"]]}
+            for job in job_ads.jobs_of({})
         ]
     return brief
 
