@@ -99,6 +99,15 @@ def test_a_cross_fitted_classifier_knows_the_words(task, rows):
     assert (judge(children).argmax(1) == task.index([r["label"] for r in rows])).mean() > 0.95
 
 
+def test_a_rare_class_is_in_every_fold_and_a_seed_of_one_class_judges_nothing(task, rows):
+    good, bad = ([r for r in rows if r["label"] == label] for label in ("good", "bad"))
+    for few in (2, 1):
+        judge = filters.cross_fitted(lambda: baselines.tfidf(task), [*good[:18], *bad[:few]])
+        assert np.isfinite(judge([r | {"parent_id": r["id"]} for r in [*good[:18], *bad[:few]]])).all()
+    with pytest.raises(UserError, match="one class only"):
+        filters.cross_fitted(lambda: baselines.tfidf(task), good)
+
+
 def test_an_endpoint_judges_and_its_silence_is_no_consent(monkeypatch):
     for name, value in (("BASE_URL", ""), ("MODEL", "judge"), ("API_KEY", "")):
         monkeypatch.setenv(f"JUDGE_{name}", value)

@@ -54,3 +54,9 @@ def test_diversity_tells_new_rows_from_copies(rows):
     assert table["pool covered"]["wide"] > table["pool covered"]["copies"]
     assert table["self-BLEU"]["copies"] == 100 > table["self-BLEU"]["wide"]
     assert table["new words"]["seed"] == 0 < table["new words"]["wide"]
+
+
+def test_vocabulary_grows_with_new_words_only():
+    table = worth.growth({"new": ["uno due", "tre quattro"], "same": ["uno uno", "uno uno"], "none": []})
+    ends = table.groupby("set").last()
+    assert ends.words.to_dict() == {"new": 4, "same": 4} and ends.vocabulary.to_dict() == {"new": 4, "same": 1}

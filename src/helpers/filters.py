@@ -199,14 +199,20 @@ def cross_fitted(make: Callable[[], Any], known: list[dict], folds: int = 5, see
 
     Trained on the parent it would find the parent's label in every variant.
     """
-    order = np.random.default_rng(seed).permutation(len(known))
-    fold = {known[i]["id"]: k % folds for k, i in enumerate(order)}
+    if len({r["label"] for r in known}) < 2:
+        raise UserError(
+            "The seed has rows of one class only, and so judges nothing: label more, or set judge to endpoint."
+        )
+    order = sorted(np.random.default_rng(seed).permutation(len(known)), key=lambda i: known[i]["label"])
+    fold = {known[i]["id"]: k % folds for k, i in enumerate(order)}  # every class in every fold
     learners: dict[int, Any] = {}
 
     def fitted(k: int) -> Any:
         if k not in learners:
+            rest = [r for r in known if fold[r["id"]] != k]
+            lost = {r["label"] for r in known} - {r["label"] for r in rest}
             learners[k] = make()
-            learners[k].fit([r for r in known if fold[r["id"]] != k])
+            learners[k].fit([*rest, *(r for r in known if r["label"] in lost)])  # a class of one row is seen by all
         return learners[k]
 
     def judge(rows: list[dict]) -> np.ndarray:

@@ -64,6 +64,15 @@ def acceptance(table: pd.DataFrame) -> Figure:
     return figure
 
 
+def vocabulary(table: pd.DataFrame) -> Figure:
+    """Different words against words read (Heaps' curve): columns set, words, vocabulary."""
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    sns.lineplot(table, x="words", y="vocabulary", hue="set", ax=axis)
+    axis.set(xlabel="words", ylabel="different words", title="Vocabulary growth")
+    axis.legend(title="")
+    return figure
+
+
 def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
     """Macro-F1 on the validation rows against labels: columns strategy, labels, macro_f1, low, high."""
     figure, axis = plt.subplots(figsize=(7, 4.2))
