@@ -234,3 +234,19 @@ def test_gate_sentences():
         }
         print(to, figures)  # 0.815, 0.977, 0.973 and 0.835, 0.981, 0.954 when last measured
         assert figures["exact"] > 0.8 and figures["tokens"] > 0.97 and figures["round trip"] > 0.94
+
+
+@pytest.mark.parametrize(
+    ("text", "neutral"),
+    [
+        ("Il candidato ideale sarà assunto subito.", "La persona candidata ideale sarà assunta subito."),
+        ("Gli interessati possono scrivere in sede.", "Le persone interessate possono scrivere in sede."),
+        ("Dell'incaricato si dirà poi.", "Della persona incaricata si dirà poi."),
+        ("Ai candidati selezionati", "Alle persone candidate selezionate"),
+        ("CERCASI ADDETTO AL BANCO", "CERCASI PERSONA ADDETTA AL BANCO"),
+        ("Cerchiamo un operaio esperto.", "Cerchiamo un/una operaio/a esperto/a."),
+        ("La persona sarà inserita in squadra.", "La persona sarà inserita in squadra."),
+    ],
+)
+def test_participle_nouns_follow_persona(text, neutral):
+    assert italian.persona(text) == neutral

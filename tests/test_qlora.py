@@ -228,3 +228,21 @@ def test_holdout_is_stratified_and_spares_small_classes():
 
 def test_nf4_works_on_this_machine():
     assert check_nf4().startswith("works")
+
+
+def test_nll_is_the_mean_token_loss_of_each_text(task, tiny_llama):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), head="lm", bidirectional=False, token_budget=40))
+    texts = ["The kind warm answer was sent by mail.", "good", "", "Judge the text. very bad " * 5]
+    alone = []
+    for text in texts:
+        start = learner.tokenizer.bos_token
+        ids = torch.tensor([learner.tokenizer(start + text, add_special_tokens=False)["input_ids"]])
+        with torch.no_grad():
+            alone.append(learner.model(input_ids=ids, labels=ids).loss.item() if ids.shape[1] > 1 else np.nan)
+    np.testing.assert_allclose(learner.nll(texts), alone, rtol=1e-4)
+
+
+@pytest.mark.parametrize("settings", [{"head": "classifier"}, {"head": "lm", "bidirectional": True}])
+def test_a_model_that_reads_both_ways_has_no_perplexity(task, tiny_llama, settings):
+    with pytest.raises(UserError, match="has no perplexity"):
+        QLoRA(task, Recipe(model=str(tiny_llama), **settings)).nll(["text"])

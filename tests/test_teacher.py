@@ -570,9 +570,10 @@ def test_the_embedded_generator_answers_by_its_conditions():
     assert made[2].reason == "the answer is empty" and made[3].text == "Il/la candidato/a sarà assunto/a."
     (row,) = teacher.Local(embedded.write).ask(prompts[:1], schema=Ad)
     assert row.value == {"text": made[0].text, "label": "not_inclusive"}
-    assert embedded.write(
-        [f"{embedded.CONDITIONS}{{broken", f'{embedded.CONDITIONS}{{"label": "no such"}}'], most=50
-    ) == ["", ""]
+    assert embedded.write([f"{embedded.CONDITIONS}{{broken", f'{embedded.CONDITIONS}{{"label": "no such"}}']) == [
+        "",
+        "",
+    ]
 
 
 def test_secrets_come_from_the_environment_or_from_colab(monkeypatch):

@@ -12,8 +12,11 @@ from helpers.task import Task
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean F1 over the classes present in the truth or the predictions."""
-    return float(f1_score(truth, predicted, average="macro", zero_division=0))
+    """Mean F1 over the classes present in the truth or the predictions; by hand, for a bootstrap asks it thousands of times."""
+    classes, codes = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
+    ours, theirs = codes[: len(truth)], codes[len(truth) :]
+    hits = np.bincount(ours[ours == theirs], minlength=len(classes))
+    return float(np.mean(2 * hits / np.bincount(codes, minlength=len(classes))))
 
 
 def interval(

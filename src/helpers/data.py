@@ -1,7 +1,8 @@
 """The one record, reading and checking files, near-duplicates, leak-free splits.
 
 A record is a dict with `id`, `text`, `label`, the group columns, `source`, `split`, and where they apply `parent_id`
-and `spans` (character offsets of the evidence). One JSON object a line in every phase.
+and `spans` (character offsets of the evidence); a synthetic row says its `method` and `writer` too. One JSON object a line in
+every phase.
 """
 
 from __future__ import annotations

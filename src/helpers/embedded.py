@@ -17,7 +17,7 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import italian, job_ads
-from helpers.answers import SCHEMA_LINE
+from helpers.answers import SCHEMA_LINE, numbered
 from helpers.run import read_jsonl
 
 FOLDER = Path(__file__).parent / "italian_jobs"
@@ -91,24 +91,22 @@ def conditions(prompt: str) -> dict:
         return {}
 
 
-def write(prompts: Sequence[str], seed: int = 0, most: int = 20_000) -> list[str]:
+def write(prompts: Sequence[str], seed: int = 0) -> list[str]:
     """What the embedded generator answers, for `teacher.Local`; an empty text where it has no answer.
 
     It reads only the CONDITIONS of a prompt: {"text": …} asks for the inclusive rewording of a text, anything else for an ad whose
-    columns (label, category, gender_form, occupation, sector) have these values, looked for among `most` generated ads. A prompt
-    that asks for JSON gets the columns as an object.
+    columns (label, category, gender_form, occupation, sector, register, length) have these values. A prompt that asks for JSON gets
+    the columns as an object.
     """
-    wanted = [conditions(prompt) for prompt in prompts]
-    rows = [{"text": italian.neutralise(w["text"])} if isinstance(w.get("text"), str) else None for w in wanted]
-    open_ = [i for i, w in enumerate(wanted) if w and rows[i] is None]
-    for row in job_ads.generate(most, seed):
-        if not open_:
-            break
-        match = next((i for i in open_ if all(row.get(k) == v for k, v in wanted[i].items())), None)
-        if match is not None:
-            rows[match] = row
-            open_.remove(match)
+    asked = [json.dumps(conditions(prompt), sort_keys=True) for prompt in prompts]
+    rows = [_made(json.loads(wanted), f"{seed} {draw} {wanted}") for wanted, draw in numbered(asked)]
     return [_as_asked(prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
+
+
+def _made(wanted: dict, seed: str) -> dict | None:
+    if isinstance(wanted.get("text"), str):
+        return {"text": italian.neutralise(wanted["text"])}
+    return job_ads.commissioned(wanted, seed) if wanted else None
 
 
 def _as_asked(prompt: str, row: dict | None) -> str:

@@ -1,21 +1,42 @@
-"""Synthetic rows from a seed set, and the filters they must pass.
+"""Synthetic rows from a seed set: counterfactual variants by rule, and what a teacher writes.
 
-A candidate is a record with `source` `counterfactual` or `synthetic`, the `parent_id` of its seed row where it has one, and
-a proposed `label`. Filters are functions from candidates to a boolean array; `apply_filters` shows what each rejects.
+A candidate is a record with `source` `counterfactual` or `synthetic`, its `method`, its `writer` (`rules` or `teacher`), the
+`parent_id` of its seed row where it has one, and a proposed `label`, which `filters` puts to a judge that did not write it.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
+from pydantic import Field, create_model
 
-from helpers import data, english, italian
+from helpers import answers, data, english, italian, italian_doubles, prompts
+from helpers.answers import Answer
+from helpers.env import UserError
 from helpers.task import Task
 
-Filter = Callable[[list[dict]], np.ndarray]
+RULES = ("swap", "double_form", "neutral_form", "schwa", "one_gender")  # counterfactual variants, without a model
+METHODS = (*RULES, "few_shot", "paraphrase", "back_translation", "neutral", "hard_negative")
+
+
+def check_methods(methods: Sequence[str], teacher: str, data_path: str) -> None:
+    """Raises UserError on a method that is not on offer, or that the teacher cannot follow."""
+    if unknown := [m for m in methods if m not in METHODS]:
+        raise UserError(f"Parameter methods: {unknown[0]!r} is none of {', '.join(METHODS)}.")
+    if teacher not in ("embedded", "endpoint", "local", ""):
+        raise UserError(f"Parameter teacher={teacher!r} must be embedded, endpoint, local, or '' for none.")
+    if teacher == "embedded" and data_path != data.EMBEDDED:
+        raise UserError(
+            "Parameter teacher: embedded writes for the embedded data only; set endpoint, local, or '' for none."
+        )
+    beyond = [m for m in methods if m not in (*RULES, "few_shot")]
+    if beyond and teacher in ("embedded", ""):
+        raise UserError(f"Parameter methods: {beyond[0]} needs a language model; set teacher to endpoint or local.")
+
+
+# --- by rule ---------------------------------------------------------------------------------------------------------
 
 
 def variants(text: str, language: str) -> list[str]:
@@ -27,172 +48,130 @@ def variants(text: str, language: str) -> list[str]:
     return [v for v in dict.fromkeys(found) if v != text]
 
 
-def counterfactuals(records: list[dict], task: Task, language: str) -> list[dict]:
-    """Counterfactual rows of labelled records: gender swaps keep the label; in Italian a double-form rewording of a
-    positive row takes the other label, a contrast pair in which only the wording at issue differs (Gardner et al. 2020)."""
-    other = next(label for label in task.labels if label != task.positive)
+def counterfactuals(records: list[dict], task: Task, language: str, methods: Sequence[str] = RULES) -> list[dict]:
+    """Counterfactual rows of labelled records by the rules named, with the label that the rule proposes.
+
+    A swap keeps the label. In Italian a positive row in double, neutral or schwa form, and another row put into one gender, take
+    the other label: contrast pairs in which only the wording at issue differs (Gardner et al. 2020).
+    """
     rows = []
     for record in records:
-        made = [(v, record["label"]) for v in variants(record["text"], language)]
-        if language == "it" and record["label"] == task.positive:
-            neutral = italian.neutralise(record["text"])
-            made += [(neutral, other)] if neutral != record["text"] else []
-        rows += [_child(record, text, label, task, "counterfactual") for text, label in made]
+        seen = {record["text"]}
+        for method, form, text in _variants(record["text"], record["label"] == task.positive, language):
+            if method in methods and text not in seen:
+                seen.add(text)
+                label = record["label"] if method == "swap" else other_label(task, record["label"])
+                rows.append(child(record, text, label, task, method, "rules", form))
     return rows
 
 
-def _child(parent: dict, text: str, label: str, task: Task, source: str) -> dict:
+def _variants(text: str, positive: bool, language: str) -> list[tuple[str, str, str]]:
+    """(method, gender form, text); a variant may equal the text."""
+    if language != "it":
+        return [("swap", "", english.swap(text))] if language == "en" else []
+    genders: tuple[Literal["feminine"], Literal["masculine"]] = ("feminine", "masculine")
+    made = [("swap", gender, italian.swap(text, gender)) for gender in genders]
+    if not positive:
+        return made + [("one_gender", gender, italian_doubles.single(text, gender)) for gender in genders]
+    double, neutral = italian.neutralise(text), italian.persona(text)
+    made += [("double_form", "double", double), ("schwa", "symbol", italian.schwa(text))]
+    return made + ([("neutral_form", "neutral", neutral)] if neutral != double else [])
+
+
+def other_label(task: Task, label: str) -> str:
+    """The positive class for another label, the first other class for the positive one."""
+    return task.positive if label != task.positive else next(x for x in task.labels if x != task.positive)
+
+
+def child(parent: dict, text: str, label: str, task: Task, method: str, writer: str, form: str = "") -> dict:
+    """A candidate made from a seed row; `form` is its gender form, where that is a group column and has changed."""
     kept = {g: parent[g] for g in task.groups if g in parent}
-    return {
-        "id": data.record_id(task.name, text),
-        "text": text,
-        "label": label,
-        **kept,
-        "source": source,
-        "parent_id": parent["id"],
-        "split": "seed",
-    }
+    if form and "gender_form" in kept:
+        kept["gender_form"] = form
+    source = "counterfactual" if writer == "rules" else "synthetic"
+    return _row(text, label, kept, task, source, method, writer) | {"parent_id": parent["id"]}
 
 
-def draw(records: list[dict], n: int, seed: int) -> list[dict]:
-    """`n` records at random, in their order; all of them where there are fewer."""
-    chosen = np.random.default_rng(seed).permutation(len(records))[:n]
-    return [records[i] for i in np.sort(chosen)]
+def _row(text: str, label: str, groups: dict, task: Task, source: str, method: str, writer: str) -> dict:
+    made = {"id": data.record_id(task.name, text), "text": text, "label": label}
+    return made | groups | {"source": source, "method": method, "writer": writer, "split": "seed"}
 
 
-def reviewed(records: list[dict], verdicts: dict[str, str], task: str) -> list[dict]:
-    """The records after a review: an empty verdict rejects, any other is the text as people left it."""
-    kept = []
-    for record in records:
-        text = data.clean(verdicts.get(record["id"], record["text"]))
-        if text:
-            kept.append(record if text == record["text"] else record | {"text": text, "id": data.record_id(task, text)})
-    return list({r["text"]: r for r in kept}.values())
+# --- by a teacher ----------------------------------------------------------------------------------------------------
+# `back_end` has `ask(prompts, schema, checks) -> list[Answer]` (see teacher). Each method returns (rows, answers): a row for
+# every answer that is ok, and all answers, so that the notebook can say what became of the others.
 
 
-def describe_review(records: list[dict], verdicts: dict[str, str]) -> str:
-    """One line: how many rows were looked at, and the share that was not rejected with its 95 % Wilson interval."""
-    from scipy.stats import binomtest
-
-    seen = [r for r in records if r["id"] in verdicts]
-    if not seen:
-        return f"0 of {len(records)} rows looked at so far"
-    good = sum(bool(verdicts[r["id"]].strip()) for r in seen)
-    mended = sum(bool(v := verdicts[r["id"]].strip()) and v != r["text"] for r in seen)
-    share = binomtest(good, len(seen)).proportion_ci(method="wilson")
-    return (
-        f"{len(seen)} of {len(records)} rows looked at: {good} kept ({good / len(seen):.0%}, 95 % interval "
-        f"{share.low:.0%}–{share.high:.0%}), {mended} of them mended, {len(seen) - good} rejected"
-    )
-
-
-def thin_cells(records: list[dict], group: str, labels: Sequence[str]) -> pd.DataFrame:
-    """Label × group cells with fewer rows than the mean cell: columns label, group, count, wanted."""
-    counts = Counter((r["label"], r[group]) for r in records)
-    values = sorted({r[group] for r in records if r[group]})
-    mean = int(np.ceil(len(records) / max(1, len(labels) * len(values))))
-    rows = [(label, value, counts[label, value]) for label in labels for value in values]
-    table = pd.DataFrame(rows, columns=["label", group, "count"])
-    table["wanted"] = (mean - table["count"]).clip(lower=0)
-    return table[table.wanted > 0].reset_index(drop=True)
+def few_shot(
+    back_end: Any, wanted: list[dict], seed_rows: list[dict], task: Task, brief: dict, language: str, seed: int = 0
+) -> tuple[list[dict], list[Answer]]:
+    """New rows with the columns `wanted`, each asked for with three seed rows of its label, nearest in their groups."""
+    rng = np.random.default_rng(seed)
+    asked = [prompts.few_shot(w, _examples(w, seed_rows, rng), brief, language) for w in wanted]
+    open_groups = {g: (str, "") for g in task.groups if not all(g in w for w in wanted)}
+    schema = create_model("Text", text=(str, Field(min_length=1)), **open_groups)
+    given = back_end.ask(asked, schema, _checks(language))
+    rows = []
+    for want, answer in zip(wanted, given, strict=True):
+        if answer.status == "ok":
+            value = {k: data.clean(v) for k, v in answer.value.items()}
+            groups = {g: want.get(g, value.get(g, "")) for g in task.groups}
+            rows.append(_row(value["text"], want["label"], groups, task, "synthetic", "few_shot", "teacher"))
+    return rows, given
 
 
-def fill_cells(cells: pd.DataFrame, group: str, task: Task, generator: Iterable[dict], most: int) -> list[dict]:
-    """At most `most` rows from a generator of labelled dicts, those that fall into cells that still want some."""
-    wanted = {(row["label"], row[group]): int(row["wanted"]) for row in cells.to_dict("records")}
-    rows: list[dict] = []
-    for made in generator:
-        key = (made["label"], made.get(group))
-        if wanted.get(key, 0) > 0:
-            wanted[key] -= 1
-            kept = {g: made[g] for g in task.groups if g in made}
-            name = data.record_id(task.name, made["text"])
-            rows.append(
-                {
-                    "id": name,
-                    "text": made["text"],
-                    "label": made["label"],
-                    **kept,
-                    "source": "synthetic",
-                    "split": "seed",
-                }
-            )
-        if len(rows) >= most or not any(wanted.values()):
-            break
-    return rows
+def _examples(wanted: dict, seed_rows: list[dict], rng: np.random.Generator, shots: int = 3) -> list[str]:
+    same = [r for r in seed_rows if r["label"] == wanted["label"]]
+    shuffled = [same[i] for i in rng.permutation(len(same))]
+    return [r["text"] for r in sorted(shuffled, key=lambda r: -sum(r.get(k) == v for k, v in wanted.items()))[:shots]]
 
 
-# --- filters ---------------------------------------------------------------------------------------------------------
+def paraphrases(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
+    """The records in other words, label kept."""
+    asked = [prompts.rewriting("paraphrase", r["text"], language) for r in records]
+    given = back_end.ask(asked, None, _checks(language))
+    return _children(records, given, [r["label"] for r in records], task, "paraphrase"), given
 
 
-def well_formed(candidates: list[dict]) -> np.ndarray:
-    """20 to 4,000 characters, half of them letters or blanks."""
-    return np.array([20 <= len(r["text"]) <= 4000 and _wordy(r["text"]) for r in candidates], bool)
+def back_translations(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
+    """The records by way of another language (Sennrich et al. 2016), label kept; the answers are those of the way back."""
+    out = [prompts.rewriting("out", r["text"], language) for r in records]
+    abroad = back_end.ask(out, None, _checks(prompts.pivot(language)))
+    there = [(r, a) for r, a in zip(records, abroad, strict=True) if a.status == "ok"]
+    asked = [prompts.rewriting("back", answer.text, language) for _, answer in there]
+    given = back_end.ask(asked, None, _checks(language)) if asked else []
+    parents = [record for record, _ in there]
+    lost = [a for a in abroad if a.status != "ok"]
+    return _children(parents, given, [r["label"] for r in parents], task, "back_translation"), [*given, *lost]
 
 
-def _wordy(text: str) -> bool:
-    return sum(c.isalpha() or c.isspace() for c in text) >= 0.5 * len(text)
+def neutral_forms(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
+    """The positive records in wording that names no gender, with the other label."""
+    parents = [r for r in records if r["label"] == task.positive]
+    asked = [prompts.rewriting("neutral", r["text"], language) for r in parents]
+    given = back_end.ask(asked, None, _checks(language)) if asked else []
+    return _children(parents, given, [other_label(task, task.positive)] * len(parents), task, "neutral"), given
 
 
-def not_exact_duplicates(known: list[dict]) -> Filter:
-    """Neither in `known` nor earlier among the candidates."""
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        seen, out = {r["text"] for r in known}, []
-        for record in candidates:
-            out.append(record["text"] not in seen)
-            seen.add(record["text"])
-        return np.array(out, bool)
-
-    return keep
+def hard_negatives(
+    back_end: Any, records: list[dict], task: Task, brief: dict, language: str
+) -> tuple[list[dict], list[Answer]]:
+    """The records with nearly their words and the other label."""
+    others = [other_label(task, r["label"]) for r in records]
+    asked = [prompts.hard_negative(r, o, brief, language) for r, o in zip(records, others, strict=True)]
+    given = back_end.ask(asked, None, _checks(language))
+    return _children(records, given, others, task, "hard_negative"), given
 
 
-def not_near_duplicates(known: list[dict], threshold: float) -> Filter:
-    """No near-duplicate in `known` or earlier among the candidates, the row's own parent and siblings set aside."""
+def _checks(language: str) -> list[answers.Check]:
+    """Of the text alone: the other fields of an answer are names of groups."""
 
-    def keep(candidates: list[dict]) -> np.ndarray:
-        rows = [*known, *candidates]
-        groups = data.near_duplicate_groups([r["text"] for r in rows], threshold)
-        family = [r.get("parent_id") or r["id"] for r in rows]
-        seen: dict[int, set[str]] = {}
-        out = []
-        for group, name in zip(groups, family, strict=True):
-            out.append(not seen.setdefault(int(group), set()) - {name})
-            seen[int(group)].add(name)
-        return np.array(out[len(known) :], bool)
+    def of_text(check: answers.Check) -> answers.Check:
+        return lambda prompt, answer: check(prompt, Answer("ok", answer.value["text"] if answer.value else answer.text))
 
-    return keep
+    return [of_text(check) for check in (answers.not_copied, *([answers.in_language(language)] if language else []))]
 
 
-def no_leaks(evaluation: list[dict]) -> Filter:
-    """No exact or near-duplicate of an evaluation row."""
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        leaked = {id(r) for r in data.leaks(candidates, evaluation)}
-        return np.array([id(r) not in leaked for r in candidates], bool)
-
-    return keep
-
-
-def label_agrees(judge: Callable[[Sequence[str]], np.ndarray], task: Task, floor: float = 0.2) -> Filter:
-    """The judge gives the proposed label at least probability `floor`; the judge must not be the row's generator."""
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        proposed = task.index([r["label"] for r in candidates])
-        return judge([r["text"] for r in candidates])[np.arange(len(candidates)), proposed] >= floor
-
-    return keep
-
-
-def apply_filters(candidates: list[dict], filters: dict[str, Filter]) -> tuple[list[dict], pd.DataFrame]:
-    """(accepted, acceptance table): filters in order, each on what the earlier ones let through."""
-    rows, left = [], list(candidates)
-    for name, keep in filters.items():
-        mask = keep(left) if left else np.zeros(0, bool)
-        for source in ("counterfactual", "synthetic"):
-            of_source = np.array([r["source"] == source for r in left], bool)
-            rows.append((name, source, int(of_source.sum()), int(mask[of_source].sum())))
-        left = [r for r, ok in zip(left, mask, strict=True) if ok]
-    table = pd.DataFrame(rows, columns=["filter", "source", "candidates", "accepted"])
-    table["acceptance"] = (table.accepted / table.candidates.clip(lower=1)).round(3)
-    return left, table[table.candidates > 0].reset_index(drop=True)
+def _children(parents: list[dict], given: list[Answer], labels: list[str], task: Task, method: str) -> list[dict]:
+    made = zip(parents, given, labels, strict=True)
+    return [child(p, a.text, label, task, method, "teacher") for p, a, label in made if a.status == "ok"]

@@ -25,6 +25,15 @@ from helpers.italian_nouns import Phrase
 # where one sex may lawfully be named: acting and fashion, positive action (D.Lgs. 198/2006, art. 27 and 42)
 LAWFUL = re.compile(r"casting|sfilat|azioni positive|art\. ?(27|42)\b", re.IGNORECASE)
 
+# nouns made from participles: "il candidato" is as well "la persona candidata"
+PARTICIPLES = set(
+    re.findall(
+        r"\w+",
+        "addetto assunto candidato delegato diplomato disoccupato incaricato interessato iscritto laureato neoassunto "
+        "neodiplomato neolaureato qualificato selezionato",
+    )
+)
+
 
 @dataclass(frozen=True)
 class Occupation:
@@ -213,6 +222,33 @@ def schwa(text: str) -> str:
 
     def write(tokens: list[Token], phrase: Phrase) -> dict[int, str]:
         return _with_schwa(tokens, phrase, phrase.slot & 2) or _both(tokens, phrase, phrase.slot & 2)
+
+    return _reworded(text, write)
+
+
+def persona(text: str) -> str:
+    """`text` with nouns made from participles after "persona": le persone candidate, una persona addetta; the rest in double form.
+
+    What agrees with such a noun becomes feminine, as "persona" is. A text without any comes back in the double form.
+    """
+    number = None  # of the last "persona" in the text
+
+    def write(tokens: list[Token], phrase: Phrase) -> dict[int, str]:
+        nonlocal number
+        slot, head = phrase.slot | 1, phrase.head
+        follows = phrase.kind != "noun" and number == slot
+        if phrase.kind == "noun":
+            before = [i for i in phrase.parts if i < head]
+            named = phrase.parts[head].forms[0] in PARTICIPLES and all(len(phrase.parts[i].forms) == 8 for i in before)
+            number = slot if named else None
+        if number is None and not follows:
+            return _split(tokens, phrase) or _both(tokens, phrase, phrase.slot & 2)
+        words = _flip(tokens, phrase, slot)
+        if phrase.kind == "noun" and words:
+            noun = "persona" if slot == 1 else "persone"
+            words[head] = as_in(tokens[head], f"{noun} {phrase.parts[head].forms[slot]}")
+            words |= {i: as_in(tokens[i], article(phrase.parts[i].forms, slot, noun)) for i in before}
+        return words if words and (follows or phrase.kind == "noun") else _both(tokens, phrase, phrase.slot & 2)
 
     return _reworded(text, write)
 

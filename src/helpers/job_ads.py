@@ -13,6 +13,12 @@ from helpers.ad_wording import CLOSE, KEEP, KEPT, OPEN, SLOT, STYLES, Plan, gend
 
 # share of texts: all inclusive, with a lawful exception, in one gender, inclusive but for one slip, excluding
 MODES = {"inclusive": 0.47, "lawful": 0.03, "masculine": 0.18, "feminine": 0.04, "slip": 0.19, "exclusion": 0.09}
+MODES_OF = {  # those that give a text its category, all others exclude
+    "inclusive": ["inclusive"],
+    "lawful_exception": ["lawful"],
+    "masculine_form": ["masculine", "slip"],
+    "feminine_title": ["feminine"],
+}
 LISTED = ("duty", "req", "soft", "benefit")  # fill-ins drawn anew at each place, the others once for a text
 NAMES_SOMEONE = re.compile(
     r"\b(person[ae]|risors[ae]|figur[ae]|professionalità|personale|profil[oi]|candidatur[ae]|chi|team|squadra"
@@ -61,14 +67,14 @@ def pick(register: str, section: str, plan: Plan, taken: set[str]) -> str:
     return frame
 
 
-def excluded(plan: Plan, size: str, frames: list[tuple[str, str]], taken: set[str]) -> str:
-    """Puts a frame of exclusion, or a lawful exception, among the frames; returns its category or ""."""
+def excluded(plan: Plan, size: str, frames: list[tuple[str, str]], taken: set[str], wanted: str = "") -> str:
+    """Puts a frame of exclusion (of the category `wanted`), or a lawful exception, among the frames; returns its category or ""."""
     if plan.mode not in ("lawful", "exclusion") and not (plan.mode == "slip" and plan.rng.random() < 0.05):
         return ""
     category = "lawful_alone" if size == "short" and plan.rng.random() < 0.5 else "lawful"
     if plan.mode == "exclusion":
         named = [name for name in library()["frames"]["exclusion"] if not name.startswith("lawful")]
-        category = plan.rng.choice(named)
+        category = wanted if wanted in named else plan.rng.choice(named)
     frame = ("exclusion", pick("exclusion", category, plan, taken))
     if size == "short" and plan.mode != "slip":
         frames[:] = [frame]
@@ -222,24 +228,34 @@ def form_of(plan: Plan, text: str, spans: list[list[int]]) -> str:
     return "neutral" if NAMES_SOMEONE.search(text) else "none"
 
 
-def drafted(mode: str, rng: random.Random) -> tuple[Plan, str, str, list[tuple[str, str]], str]:
-    """A plan with its filled frames: plan, register, size, [(section, frame)], category or ""."""
-    job = rng.choice(library()["jobs"])
+def jobs_of(wanted: dict[str, str]) -> list[dict[str, str]]:
+    """The occupations not held out that have the sector and the name wanted."""
+    return [
+        job
+        for job in library()["jobs"]
+        if wanted.get("sector", job["sector"]) == job["sector"]
+        and wanted.get("occupation", job["lemma"]) == job["lemma"]
+    ]
+
+
+def drafted(mode: str, rng: random.Random, wanted: dict[str, str]) -> tuple[Plan, str, str, list[tuple[str, str]], str]:
+    """A plan with its filled frames: plan, register, length, [(section, frame)], category or ""."""
+    job = rng.choice(jobs_of(wanted) if wanted else library()["jobs"])
     entry = library()["fills"] | library()["sectors"][job["sector"]]
     fixed = {name: rng.choice(values) for name, values in entry.items() if name not in LISTED}
     plan = Plan(mode, rng.choices(list(STYLES), list(STYLES.values()))[0], job, fixed, rng)
-    register = register_of(job["sector"], rng)
-    size = rng.choices(["short", "middle", "long"], [0.25, 0.55, 0.20])[0]
+    register = wanted.get("register") or register_of(job["sector"], rng)
+    size = wanted.get("length") or rng.choices(["short", "middle", "long"], [0.25, 0.55, 0.20])[0]
     taken: set[str] = set()
     frames = [(name, pick(register, name, plan, taken)) for name in outline(register, size, rng)]
-    category = excluded(plan, size, frames, taken)
+    category = excluded(plan, size, frames, taken, wanted.get("category", ""))
     decks: dict[str, list[str]] = {}
     return plan, register, size, [(name, filled(frame, plan, decks)) for name, frame in frames], category
 
 
-def written(mode: str, rng: random.Random) -> dict | None:
+def written(mode: str, rng: random.Random, wanted: dict[str, str]) -> dict | None:
     """One generated row, or None where the frames drawn do not fit the mode."""
-    plan, register, size, frames, category = drafted(mode, rng)
+    plan, register, size, frames, category = drafted(mode, rng, wanted)
     slots = sum(gendered_slots(frame, plan.job) for _, frame in frames)
     if mode in ("masculine", "feminine", "slip") and not slots:
         return None
@@ -263,12 +279,14 @@ def written(mode: str, rng: random.Random) -> dict | None:
         "gender_form": form,
         "occupation": plan.job["lemma"] if plan.told else "",
         "sector": plan.job["sector"],
+        "register": register,
+        "length": size,
         "spans": spans,
     }
 
 
 def generate(n: int, seed: int = 0) -> Iterator[dict]:
-    """`n` rows with distinct texts: text, label, category, gender_form, occupation, sector, spans.
+    """`n` rows with distinct texts: text, label, category, gender_form, occupation, sector, register, length, spans.
 
     `spans` are [start, end] of the wording that makes the text not inclusive. The rows
     depend on the seed alone, so a shorter generation is the beginning of a longer one.
@@ -277,6 +295,20 @@ def generate(n: int, seed: int = 0) -> Iterator[dict]:
     while len(seen) < n:
         mode, row = rng.choices(list(MODES), list(MODES.values()))[0], None
         while row is None or row["text"] in seen:
-            row = written(mode, rng)
+            row = written(mode, rng, {})
         seen.add(row["text"])
         yield row
+
+
+def commissioned(wanted: dict[str, str], seed: int | str = 0, drafts: int = 100) -> dict | None:
+    """A row whose columns have the values `wanted`; None where no such text comes up in so many drafts."""
+    known = {"register": library()["sections"], "length": ("short", "middle", "long")}
+    if not jobs_of(wanted) or any(k in wanted and wanted[k] not in values for k, values in known.items()):
+        return None
+    rng = random.Random(seed)
+    modes = MODES_OF.get(wanted["category"], ["exclusion"]) if "category" in wanted else list(MODES)
+    for _ in range(drafts):
+        row = written(rng.choices(modes, [MODES[mode] for mode in modes])[0], rng, wanted)
+        if row and all(row.get(k) == v for k, v in wanted.items()):
+            return row
+    return None

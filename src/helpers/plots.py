@@ -52,12 +52,24 @@ def balance(table: pd.DataFrame, name: str) -> Figure:
 
 
 def acceptance(table: pd.DataFrame) -> Figure:
-    """Candidates that each filter lets through: columns filter, source, candidates, accepted."""
-    figure, axis = plt.subplots(figsize=(7, 3.4))
-    sns.barplot(table, y="filter", x="acceptance", hue="source", ax=axis)
-    axis.set(xlim=(0, 1), xlabel="accepted of what reached the filter", ylabel="", title="Acceptance by filter")
-    axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
-    sns.move_legend(axis, "upper left", bbox_to_anchor=(1.01, 1), title="")
+    """Share that each filter lets through, by method: columns filter, method, candidates, accepted, acceptance."""
+    order = {"index": table["filter"].unique(), "columns": table["method"].unique()}
+    share = table.pivot(index="filter", columns="method", values="acceptance").reindex(**order)
+    counts = (table.accepted.astype(str) + "/" + table.candidates.astype(str)).rename("counts")
+    notes = table.assign(counts=counts).pivot(index="filter", columns="method", values="counts").reindex(**order)
+    figure, axis = plt.subplots(figsize=(2.4 + 1.2 * share.shape[1], 1.2 + 0.4 * len(share)))
+    sns.heatmap(share, vmin=0, vmax=1, cmap="Blues", annot=notes.fillna(""), fmt="", ax=axis, cbar=False, linewidths=1)
+    axis.set(xlabel="", ylabel="", title="Accepted of what reached each filter")
+    axis.tick_params(axis="x", rotation=30)
+    return figure
+
+
+def vocabulary(table: pd.DataFrame) -> Figure:
+    """Different words against words read (Heaps' curve): columns set, words, vocabulary."""
+    figure, axis = plt.subplots(figsize=(6, 3.4))
+    sns.lineplot(table, x="words", y="vocabulary", hue="set", ax=axis)
+    axis.set(xlabel="words", ylabel="different words", title="Vocabulary growth")
+    axis.legend(title="")
     return figure
 
 

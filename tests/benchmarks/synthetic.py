@@ -1,0 +1,97 @@
+"""What synthetic rows are worth on the hand-written test rows, beside as many duplicates of seed rows: 5 seeds.
+
+    python -m tests.benchmarks.synthetic [--seed-size 100] [--seeds 5] [--qlora]
+
+Writes `tests/benchmarks/results/synthetic.json` and prints a table. The steps are those of `02_synthetic_expansion` with the
+embedded generator and without perplexity bounds; `--qlora` trains the demo's detector on every set as well, a minute or two each.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from helpers import baselines, cells, data, embedded, expand, filters, italian, run, teacher, worth
+from helpers.embedding_cache import cached
+from helpers.qlora import QLoRA
+from helpers.recipe import Recipe
+from helpers.task import Task, make_task
+
+ROOT = Path(__file__).parents[2]
+
+
+def synthetic_rows(
+    seed_rows: list[dict], pool: list[dict], evaluation: list[dict], task: Task, seed: int
+) -> list[dict]:
+    """The accepted rows of one seed set, by every rule and by the embedded generator."""
+    told = cells.read_brief(data.EMBEDDED, task)
+    thin = cells.thin_cells(seed_rows, "sector", task.labels, pool)
+    wanted = cells.plan(thin, told, [r["text"] for r in [*seed_rows, *pool]], 100, seed)
+    writer = teacher.Local(partial(embedded.write, seed=seed))
+    made = expand.counterfactuals(seed_rows, task, "it")
+    made += expand.few_shot(writer, wanted, seed_rows, task, told, "it", seed)[0]
+    judges = {
+        "rules": filters.cross_fitted(lambda: baselines.tfidf(task), seed_rows, seed=seed),
+        "teacher": filters.by_text(baselines.Lexicon(task, italian.cues).predict_proba),
+    }
+    steps = {
+        "not seen": filters.not_exact_duplicates(seed_rows),
+        "no near-duplicate": filters.not_near_duplicates(seed_rows, 0.8),
+        "no leak": filters.no_leaks(evaluation),
+        "judge agrees": filters.label_agrees(judges, task),
+        "per parent": filters.at_most(4),
+    }
+    return filters.apply_filters(made, steps)[0]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed-size", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--qlora", action="store_true")
+    args = parser.parse_args()
+    params = {
+        f: yaml.safe_load((ROOT / "params" / f).read_text()) for f in ("tasks/italian_jobs.yaml", "profiles/demo.yaml")
+    }
+    settings, recipe = params["tasks/italian_jobs.yaml"], Recipe.from_params(params["profiles/demo.yaml"])
+    task = make_task(settings)
+    records = data.to_records(embedded.table(1500, 13), settings | {"id_column": ""})
+    pool, evaluation = ([r for r in records if (r["split"] == "pool") == inside] for inside in (True, False))
+    test = [r for r in evaluation if r["split"] == "test"]
+    base = QLoRA(task, recipe)
+    embed = cached(base.embed_base, base.embedding_facts())
+    learners = {"TF-IDF": lambda: baselines.tfidf(task), "probe": lambda: baselines.Probe(task, embed)}
+    if args.qlora:
+        learners["QLoRA"] = lambda: QLoRA(task, recipe)
+    tables = []
+    for seed in range(args.seeds):
+        chosen = np.random.default_rng(seed).permutation(len(pool))[: args.seed_size]
+        seed_rows = [pool[i] for i in chosen]
+        sets = worth.training_sets(seed_rows, synthetic_rows(seed_rows, pool, evaluation, task, seed), seed)
+        for name, make in learners.items():
+            tables.append(worth.gains(sets, test, make, task, 300, seed).assign(learner=name, seed=seed))
+            print(json.dumps(json.loads(tables[-1].round(4).to_json(orient="records"))), flush=True)
+    table = pd.concat(tables)
+    summary = table.groupby(["learner", "training rows"], sort=False)
+    print(
+        summary[["rows", "macro_f1", "gain"]]
+        .mean()
+        .round(3)
+        .join(summary.gain.agg(["min", "max"]).round(3))
+        .to_string()
+    )
+    facts = {"params": params, "packages": {p: run.version(p) for p in run.PACKAGES}, "base": base.facts()}
+    rows = json.loads(table.round(4).to_json(orient="records"))
+    run.write_json(
+        Path(__file__).parent / "results" / "synthetic.json", facts | {"arguments": vars(args), "rows": rows}
+    )
+
+
+if __name__ == "__main__":
+    main()
