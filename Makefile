@@ -31,8 +31,8 @@ bench-al: $(STAMP)  ## query strategies against small-text and scikit-activeml; 
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
-base-model: $(STAMP)  ## rebuild the embedded base model (about an hour on two cores)
-	$(BIN)/python src/helpers/italian_jobs/build_base_model.py
+base-model: $(STAMP)  ## rebuild the embedded base model (about two hours on one core)
+	OMP_NUM_THREADS=1 $(BIN)/python src/helpers/italian_jobs/build_base_model.py
 
 gallery: demo  ## the figures that the README shows, from the demo's run
 	cp outputs/italian_jobs/demo/03_active_learning/learning_curve.png outputs/italian_jobs/demo/04_bias_evaluation/models.png outputs/gallery/

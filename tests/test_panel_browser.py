@@ -42,7 +42,7 @@ def lab(tmp_path_factory):
 @pytest.fixture
 def page(chromium):
     page = chromium.new_page(viewport={"width": 1400, "height": 900})
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(60_000)  # a busy machine
     page.dialogs = []
 
     def dialog(shown):

@@ -1,4 +1,4 @@
-"""Rebuild the embedded base model: `make base-model` (about an hour on two cores).
+"""Rebuild the embedded base model: `make base-model` (about two hours on one core).
 
 A small Llama is trained on the unlabelled text of the written and the generated pool, never on gold rows, as causal and
 masked language model at once (GPT-BERT, Charpentier & Samuel 2024: the same weights, a third of the batches with a causal
@@ -181,48 +181,51 @@ def loss_of(model, head, ids, tags, kind: str, endings: torch.Tensor) -> torch.T
         return cross_entropy(model.lm_head(hidden[keep]).float(), target[keep])
 
 
-def train(model, tokenizer, sequences, minutes: float, lr: float, cycle: tuple[str, ...], args, rng) -> dict:
-    """Train for so many minutes; the learning rate follows the clock, so that every machine ends with a full decay."""
+def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, ...], args, rng) -> dict:
+    """Train for so many steps with a cosine decay; returns the mean loss of the last hundred batches of each kind.
+
+    The matrices inside the layers learn by Muon (Jordan et al. 2024), everything else by AdamW: after the same number of
+    minutes its losses were lower than those of AdamW alone.
+    """
     head = torch.nn.Linear(args.hidden, 4)
     endings = torch.zeros(len(tokenizer), dtype=torch.bool)
     vowels = [i for t, i in tokenizer.get_vocab().items() if tokenizer.convert_tokens_to_string([t]) in set(ENDINGS)]
     endings[vowels] = True
+    matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
+    inside = {id(p) for p in matrices}
     weights = [*model.parameters(), *head.parameters()]
-    groups = [[p for p in weights if p.ndim > 1], [p for p in weights if p.ndim == 1]]
-    optimizer = torch.optim.AdamW(
-        [{"params": g, "weight_decay": d} for g, d in zip(groups, (0.1, 0.0), strict=True)],
-        betas=(0.9, 0.98),
-        fused=True,
-    )
+    optimizers = [
+        torch.optim.Muon(matrices, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW([p for p in weights if id(p) not in inside], betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
     started, step, seen = time.time(), 0, 0
     recent = {kind: deque(maxlen=100) for kind in dict.fromkeys(cycle)}
     model.train()
     while True:
         for ids, tags in batches(sequences, args.tokens, args.limit, rng):
-            done = (time.time() - started) / (60 * minutes)
             losses = {kind: round(mean(values or [math.nan]), 4) for kind, values in recent.items()}
-            if done >= 1:
-                return losses | {"minutes": minutes, "steps": step, "tokens": seen}
+            if step == steps:
+                return losses | {"steps": steps, "tokens": seen, "minutes": round((time.time() - started) / 60, 1)}
             kind = cycle[step % len(cycle)]
             loss = loss_of(model, head, ids, tags, kind, endings)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
-            for group in optimizer.param_groups:
-                group["lr"] = lr * min(1.0, (step + 1) / 200) * (0.02 + 0.49 * (1 + math.cos(math.pi * done)))
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+            rate = lr * min(1.0, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
+            for optimizer in optimizers:
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                optimizer.step()
+                optimizer.zero_grad(set_to_none=True)
             recent[kind].append(loss.item())
             step, seen = step + 1, seen + ids.numel()
-            if step % 200 == 0:
-                print(f"{done:6.1%}  step {step}  {seen / 1e6:.1f} M tokens  {losses}", flush=True)
+            if step % 100 == 0:
+                print(f"step {step} of {steps}  {(time.time() - started) / 60:.0f} min  {losses}", flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--minutes", type=float, default=36.0, help="first stage: causal and masked text")
-    parser.add_argument(
-        "--grammar-minutes", type=float, default=30.0, help="second stage: the grammar lesson beside them"
-    )
+    parser.add_argument("--steps", type=int, default=2600, help="first stage: causal and masked text")
+    parser.add_argument("--grammar-steps", type=int, default=2200, help="second stage: the grammar lesson beside them")
     parser.add_argument("--generated", type=int, default=50_000)
     parser.add_argument("--copies", type=int, default=20, help="how often each written row stands in the corpus")
     parser.add_argument("--vocabulary", type=int, default=4096)
@@ -230,7 +233,7 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
     parser.add_argument("--limit", type=int, default=288, help="longest sequence in tokens")
-    parser.add_argument("--lr", type=float, default=2.0e-3)
+    parser.add_argument("--lr", type=float, default=3.0e-3)
     parser.add_argument("--out", type=Path, default=HERE / "base_model")
     args = parser.parse_args()
     rng = random.Random(0)
@@ -254,11 +257,11 @@ def main() -> None:
     model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass takes twice the time
     print(f"{len(texts)} texts, {model.num_parameters() / 1e6:.2f} M parameters", flush=True)
     sequences = tagged(tokenizer, texts)
-    figures = {"text": train(model, tokenizer, sequences, args.minutes, args.lr, TEXT_CYCLE, args, rng)}
+    figures = {"text": train(model, tokenizer, sequences, args.steps, args.lr, TEXT_CYCLE, args, rng)}
     linears = [m for m in model.model.layers.modules() if isinstance(m, torch.nn.Linear)]
     for module in linears:
         parametrize.register_parametrization(module, "weight", Nf4())
-    figures["grammar"] = train(model, tokenizer, sequences, args.grammar_minutes, args.lr / 2, GRAMMAR_CYCLE, args, rng)
+    figures["grammar"] = train(model, tokenizer, sequences, args.grammar_steps, args.lr / 2, GRAMMAR_CYCLE, args, rng)
     for module in linears:
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
     set_direction(model, True)
