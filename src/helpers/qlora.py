@@ -186,9 +186,12 @@ class QLoRA:
         ids = self.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=room)["input_ids"]
         return [i + suffix for i in ids]
 
+    def _start(self) -> list[int]:
+        """The token that opens a text, for models that have one."""
+        return [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+
     def prefix_ids(self) -> list[int]:
-        start = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
-        return start + self.tokenizer(self.task.prefix, add_special_tokens=False)["input_ids"]
+        return self._start() + self.tokenizer(self.task.prefix, add_special_tokens=False)["input_ids"]
 
     def label_tokens(self) -> list[list[int]]:
         words = [self.tokenizer(w, add_special_tokens=False)["input_ids"] for w in self.task.label_words]
@@ -272,7 +275,8 @@ class QLoRA:
         """All that fixes `embed_base`, for a cache: a folder's content, or the commit of a hub model, and how it is read."""
         path = Path(model_path(self.recipe.model))
         commit = getattr(self.model.config, "_commit_hash", None) or self.recipe.revision
-        facts = {name: self.facts()[name] for name in ("quantization", "double_quantization", "compute_dtype")}
+        known = self.facts()
+        facts = {name: known[name] for name in ("quantization", "double_quantization", "compute_dtype")}
         facts |= {name: getattr(self.recipe, name) for name in ("head", "bidirectional", "max_length")}
         return facts | {
             "model": sha256(path) if path.is_dir() else f"{self.recipe.model}@{commit}",
@@ -312,7 +316,7 @@ class QLoRA:
         if self.recipe.head != "lm":
             raise UserError("A model with the classifier head cannot write: set head: lm in the profile.")
         self.model.eval()
-        start = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        start = self._start()
         ids = [start + i for i in self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
         texts = [""] * len(ids)
         for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, max_new_tokens):
@@ -340,7 +344,7 @@ class QLoRA:
         if self.recipe.head != "lm" or reads_back:
             raise UserError(f"model {self.recipe.model!r} does not write from left to right: it has no perplexity.")
         self.model.eval()
-        start = [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+        start = self._start()
         room = self.recipe.max_length - len(start)
         ids = self.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=room)["input_ids"]
         ids, out = [start + i for i in ids], np.full(len(ids), np.nan)
