@@ -7,7 +7,7 @@ from conftest import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import agreement, baselines, data, label_files, labels
+from helpers import agreement, baselines, data, label_files, labels, tables
 from helpers.env import UserError
 
 SBIC = SHARED / "sbic" / "SBIC.v2.dev.csv"
@@ -248,7 +248,7 @@ def test_real_annotators_of_sbic(tmp_path):
     """198 people on the posts of the dev split. The paper reports α = 0.51 for offensiveness over all three splits."""
     if not SBIC.exists():
         pytest.skip("the SBIC annotations are not beside the repository (../shared/data/sbic)")
-    rows = data.read_table(str(SBIC), "post")
+    rows = tables.read_table(str(SBIC), "post")
     texts = {data.record_id("sbic", data.clean(text)): text for text in rows["post"].unique()}
     records = [{"id": i, "text": text} for i, text in texts.items()]
     report = label_files.import_labels(

@@ -1,114 +1,12 @@
-"""Reading, records, duplicates, splits: what comes in unharmed and what is refused in one sentence."""
-
-import json
+"""Records: their ids, duplicates, and splits without leaks."""
 
 import numpy as np
-import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import data
 from helpers.env import UserError
-
-PARAMS = {
-    "task": "t",
-    "text_column": "text",
-    "label_column": "label",
-    "labels": [],
-    "group_columns": [],
-    "id_column": "",
-    "split_column": "",
-    "test_split": "test",
-    "validation_split": "",
-}
-
-
-def write(path, content):
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return str(path)
-
-
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.csv", 'text,label\n"one, two",x\nthree,y\n'),
-        ("a.tsv", "text\tlabel\none, two\tx\nthree\ty\n"),
-        ("a.jsonl", '{"text": "one, two", "label": "x"}\n\n{"text": "three", "label": "y"}\n'),
-    ],
-)
-def test_the_same_rows_from_every_format(tmp_path, name, content):
-    table = data.read_table(write(tmp_path / name, content), "text")
-    assert table[["text", "label"]].to_dict("records") == [
-        {"text": "one, two", "label": "x"},
-        {"text": "three", "label": "y"},
-    ]
-
-
-def test_parquet_and_folder(tmp_path):
-    pd.DataFrame({"text": ["a b"], "label": ["x"]}).to_parquet(tmp_path / "a.parquet")
-    assert data.read_table(str(tmp_path / "a.parquet"), "text").text.tolist() == ["a b"]
-    (tmp_path / "texts").mkdir()
-    write(tmp_path / "texts" / "1.txt", "first\ntext")
-    assert data.read_table(str(tmp_path / "texts"), "text").text.tolist() == ["first\ntext"]
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "words"),
-    [
-        ("a.csv", b"text,label\nfine,x\ncaf\xe9,y\n", "line 3: not UTF-8"),
-        ("a.jsonl", '{"text": "a"}\n{"text": \n', "line 2: not valid JSON"),
-        ("a.jsonl", '["text"]\n', "line 1: a JSON object is expected"),
-        ("a.csv", "", "is empty"),
-        ("a.csv", "text,label\n", "has no rows"),
-        ("a.csv", "body,label\na,b\n", "no column 'text': set text_column to one of body, label"),
-        ("a.csv", 'text,label\n"open,x\n', "could not be read as csv"),
-        ("a.xlsx", "x", "ends in '.xlsx'"),
-    ],
-)
-def test_bad_files_are_named_with_the_row(tmp_path, name, content, words):
-    with pytest.raises(UserError, match=words) as caught:
-        data.read_table(write(tmp_path / name, content), "text")
-    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
-
-
-def test_missing_file_and_empty_folder(tmp_path):
-    with pytest.raises(UserError, match="not a file or folder"):
-        data.read_table(str(tmp_path / "none.csv"), "text")
-    with pytest.raises(UserError, match=r"no \.txt files"):
-        data.read_table(str(tmp_path), "text")
-
-
-@pytest.mark.parametrize(
-    ("rows", "change", "words"),
-    [
-        ([{"text": "a", "label": "x"}, {"text": "b", "label": "x"}], {}, "fewer than two classes"),
-        ([{"text": "a", "label": "x"}, {"text": "b", "label": "z"}], {"labels": ["x", "y"]}, "Row 3: label 'z'"),
-        ([{"text": "a", "label": "x"}], {"label_column": "gold"}, "Column 'gold' is missing"),
-        ([{"text": "a", "label": "x"}], {"group_columns": ["sex"]}, "Column 'sex' is missing"),
-        ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),
-    ],
-)
-def test_bad_tables(rows, change, words):
-    with pytest.raises(UserError, match=words):
-        data.to_records(pd.DataFrame(rows), PARAMS | change)
-
-
-ODD = ["x" * 100_000, "🧑🏽‍🍳 pane", "שלום עולם", "a\u0007b\u200fc\u2028d", "<b>sì</b>", '"quoted", cell', "a\nb"]
-
-
-@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_odd_texts_pass_through_unharmed(tmp_path, suffix):
-    table = pd.DataFrame({"text": ODD, "label": ["x", "y"] * 3 + ["x"]})
-    path = tmp_path / f"a{suffix}"
-    if suffix == ".csv":
-        table.to_csv(path, index=False)
-    elif suffix == ".parquet":
-        table.to_parquet(path)
-    else:
-        path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in table.to_dict("records")))
-    records = data.to_records(data.read_table(str(path), "text"), PARAMS)
-    assert [r["text"] for r in records] == ODD
 
 
 def test_a_lone_surrogate_can_be_saved():
@@ -121,21 +19,8 @@ def test_one_text_many_labels_keeps_the_commonest_and_an_evaluation_row_before_a
         for label, s in (("x", "pool"), ("y", "pool"), ("y", "test"))
     ]
     assert data.drop_exact_duplicates(rows) == [{"id": "1", "text": "A b", "label": "y", "split": "test"}]
-
-
-def test_repeated_ids_are_named_with_both_rows():
-    table = pd.DataFrame({"text": ["a", "b", "c"], "label": ["x", "y", "x"], "key": ["k1", "k2", "k1"]})
-    with pytest.raises(UserError, match="Row 4: id 'k1' already stands in row 2"):
-        data.to_records(table, PARAMS | {"id_column": "key"})
-    assert len(data.to_records(table, PARAMS)) == 3
-
-
-def test_the_datas_own_split_is_kept():
-    table = pd.DataFrame(
-        {"text": ["a", "b", "c", "d"], "label": ["x", "y", "x", "y"], "part": ["train", "dev", "test_far", ""]}
-    )
-    records = data.to_records(table, PARAMS | {"split_column": "part", "test_split": "dev"})
-    assert [r["split"] for r in records] == ["pool", "test", "test_far", "pool"]
+    unlabelled = {"id": "1", "text": "A b", "split": "pool"}
+    assert data.drop_exact_duplicates([unlabelled, unlabelled, rows[0]]) == [rows[0]]
 
 
 def test_ids_ignore_case_and_punctuation_but_not_the_task():
@@ -196,57 +81,26 @@ def test_split_never_loses_or_doubles_a_row_without_evaluation_overlap(texts, se
         assert sides.setdefault(group, row["split"]) == row["split"]
 
 
-def test_empty_labels_are_missing_labels(tmp_path):
-    file = tmp_path / "t.csv"
-    file.write_text("text,label\nuno,a\ndue,b\ntre,\n", encoding="utf-8")
-    rows = data.to_records(data.read_table(str(file), "text"), PARAMS | {"labels": ["a", "b"]})
-    assert [r.get("label") for r in rows] == ["a", "b", None]
-    with pytest.raises(UserError, match="1 of the 3 seed and evaluation rows have no label"):
-        data.check_labelled(rows)
-
-
 def test_a_guideline_is_a_file_the_embedded_one_or_none(tmp_path):
     assert data.read_guideline("") == "" and "inclusive" in data.read_guideline(data.EMBEDDED)
     with pytest.raises(UserError, match="guideline="):
         data.read_guideline(str(tmp_path / "none.md"))
 
 
-# --- pairs -----------------------------------------------------------------------------------------------------------
-
-PAIRS = PARAMS | {"label_column": "", "target_columns": ["one", "two"]}
-
-
-def test_references_come_from_columns_and_from_rows_of_the_same_text():
-    table = pd.DataFrame(
-        [("Rude text", "a kind one", ""), ("rude text!", "b", "a kind one"), ("left alone", "", "")],
-        columns=["text", "one", "two"],
-    )
-    records = data.drop_exact_duplicates(data.to_records(table, PAIRS))
-    assert [(r["text"], r.get("target"), r.get("references")) for r in records] == [
-        ("Rude text", "a kind one", ["a kind one", "b"]),
-        ("left alone", None, None),
-    ]
-    assert data.without_label(records[0]).keys() == {"id", "text", "split", "source"}
-    with pytest.raises(
-        UserError, match="1 of the 2 seed and evaluation rows have no target: name their columns in target_columns"
-    ):
-        data.check_labelled(records, "target")
-    given = data.answered(records, {records[1]["id"]: "mended"}, "target")
-    assert [r["references"] for r in given] == [["a kind one", "b"], ["mended"]]
+@pytest.mark.parametrize("answer", ["label", "target"])
+def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
+    records = [{"id": "a", answer: "b", "split": "test"}, {"id": "c", "split": "test"}]
+    known, bare = data.with_answer(records, answer, "oracle")
+    assert [r["id"] for r in known] == ["a"] and bare == [{"id": "c", "split": "pool"}]
+    assert data.with_answer(records, answer, "human") == (records, [])
+    with pytest.raises(UserError, match=f"1 of the 1 seed and evaluation rows have no {answer}"):
+        data.with_answer(bare, answer, "teacher")
 
 
-def test_texts_without_a_target_can_only_wait_in_the_pool():
-    records = [{"id": "a", "target": "b", "split": "test"}, {"id": "c", "split": "test"}]
-    pairs, bare = data.with_target(records, "oracle")
-    assert [r["id"] for r in pairs] == ["a"] and bare == [{"id": "c", "split": "pool"}]
-    assert data.with_target(records, "human") == (records, [])
-    with pytest.raises(UserError, match="1 of the 1 seed and evaluation rows have no target"):
-        data.with_target(bare, "teacher")
-
-
-def test_a_column_of_references_that_is_not_there_is_named():
-    with pytest.raises(UserError, match="Column 'two' is missing"):
-        data.to_records(pd.DataFrame([{"text": "a", "one": "b"}]), PAIRS)
+def test_evaluation_sets_that_nobody_sized_take_a_share():
+    assert data.evaluation_sizes(120) == {"test": 24, "validation": 12}
+    assert data.evaluation_sizes(120, validation=30) == {"test": 24, "validation": 30}
+    assert data.evaluation_sizes(1_000_000) == {"test": 1000, "validation": 500}
 
 
 def test_rows_for_the_scorer_are_set_aside_like_an_evaluation_set():
@@ -261,10 +115,3 @@ def test_shares_of_a_group_in_several_sets():
     rows = [{"g": g} for g in "aab"]
     table = data.shares({"pool": rows, "picks": rows[:1]}, "g")
     assert table.index.tolist() == ["a", "b"] and table.loc["b"].tolist() == [pytest.approx(1 / 3), 0.0]
-
-
-def test_embedded_sets_are_read_by_name():
-    assert {"text", "target", "split"} <= set(data.read_table(data.REWRITES, "text").columns)
-    assert len(data.read_table(data.COUNTER_NARRATIVES, "HATE_SPEECH")) == 104
-    with pytest.raises(UserError, match="not embedded: choose one of embedded:italian_jobs, embedded:rewrites"):
-        data.read_table("embedded:rewritings", "text")

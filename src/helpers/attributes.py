@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from pydantic import Field, create_model
 
-from helpers import baselines, data, env, italian, prompts
+from helpers import baselines, env, italian, prompts, tables
 from helpers.env import UserError
 from helpers.run import STAGES, Run, read_jsonl
 from helpers.task import Task
@@ -62,7 +62,7 @@ def pairs_for(here: Run) -> list[dict]:
 
 def table(path: str) -> list[dict]:
     """Rows of a file with the columns `text` and `complies` (1 or 0, true or false)."""
-    rows = data.read_table(path, "text")
+    rows = tables.read_table(path, "text")
     if "complies" not in rows.columns:
         raise UserError(f"{path} has no column 'complies': the scorer needs 1 or 0 for every text.")
     said = rows["complies"].astype(str).str.strip().str.lower().str.removesuffix(".0")

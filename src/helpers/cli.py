@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import json
 import logging
 import os
+import shutil
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,8 +15,9 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from helpers import cli_labels, env, run
+from helpers import cli_labels, env, recipe, run, tables
 from helpers.env import UserError
+from helpers.task import make_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(cli_labels.app, name="labels")
@@ -50,9 +52,21 @@ def run_command(
         run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / notebook, values)
     folder = run.run_folder(params["task"], params["run_id"])
     run.hold(folder, patience=0)  # two `ambo run` of one run id would write into the same files
+    due = [name for name, values in per_stage.items() if not run.unchanged(folder / name, values)]
+    if run.STAGES["01"] in due:
+        check_data(params | per_stage[run.STAGES["01"]])
+    if due and params.get("model"):
+        recipe.check_model(params["model"], params.get("revision", ""))
     for notebook, values in per_stage.items():
         execute(notebook, values, folder / notebook)
     show_results(folder)
+
+
+def check_data(params: dict[str, Any]) -> None:
+    """Read a user's file as 01 will, so that a mistake in it is told before a kernel starts; raises UserError."""
+    if not params["data_path"].startswith(("embedded:", "hf:")):
+        records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
+        make_task(params, list({r["label"] for r in records if "label" in r}))
 
 
 def chosen(stages: str, notebooks: dict[str, str]) -> list[str]:
@@ -66,18 +80,34 @@ def chosen(stages: str, notebooks: dict[str, str]) -> list[str]:
     return [notebooks[stage] for stage in asked if stage in notebooks]
 
 
-def pairs(keys: list[str], rest: list[str]) -> dict[str, Any]:
-    """Parameters from `-p key value …`: option parsing keeps the keys, the values are what is left, in order.
-
-    Values are read as YAML, so that `true`, `3` and `[a, b]` have their types. Raises UserError when one is missing.
-    """
+def pairs(keys: list[str], rest: list[str]) -> dict[str, str]:
+    """What stands in `-p key value …`: option parsing keeps the keys, the values are what is left, in order."""
     if len(keys) != len(rest):
         raise UserError("Every -p takes a key and a value: -p rounds 4.")
-    return {key: yaml.safe_load(value) for key, value in zip(keys, rest, strict=True)}
+    return dict(zip(keys, rest, strict=True))
 
 
-def gather(task: str, profile: str, overrides: dict[str, Any]) -> dict[str, Any]:
-    """Task, profile and overrides in one dict; raises UserError on a shared or unknown key."""
+def typed(name: str, text: str, default: Any) -> Any:
+    """The value of a parameter given on the command line: a text as it stands, words of a list as words, the rest as YAML.
+
+    So `-p positive_label yes` is no truth value, and `-p group_columns region` a list of one.
+    """
+    if isinstance(default, str) and not text.startswith(("'", '"')):
+        return text
+    try:
+        if isinstance(default, float) and "e" in text:  # YAML 1.1 takes 2e-4 for a text
+            return float(text)
+    except ValueError:
+        return text
+    try:
+        value = yaml.load(text, yaml.BaseLoader if isinstance(default, list) else yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        raise UserError(f"Parameter {name}: {text!r} is not valid YAML ({str(error).splitlines()[0]}).") from error
+    return [value] if isinstance(default, list) and isinstance(value, str) else value
+
+
+def gather(task: str, profile: str, overrides: dict[str, str]) -> dict[str, Any]:
+    """Task, profile and overrides in one dict; raises UserError on a shared or unknown key, or a wrong type."""
     what, how = read_params("tasks", task), read_params("profiles", profile)
     if shared := what.keys() & how.keys():
         raise UserError(
@@ -91,8 +121,8 @@ def gather(task: str, profile: str, overrides: dict[str, Any]) -> dict[str, Any]
             near = difflib.get_close_matches(name, mine, n=1)
             why = "of no use to a task of this kind" if name in known else "unknown"
             raise UserError(f"Parameter {name!r} is {why}" + (f": did you mean {near[0]!r}?" if near else "."))
-        if isinstance(known[name], str) and isinstance(value, int | float) and name in overrides:
-            value = str(value)  # -p run_id 7 is meant as text
+        if name in overrides:
+            value = typed(name, overrides[name], known[name])
         params[name] = run.check_type(name, value, known[name])
     return params
 
@@ -146,6 +176,7 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder:
     """papermill, with a failure told in one sentence and kept in the manifest."""
     warnings.filterwarnings("ignore")
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
@@ -155,6 +186,7 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder:
             params,
             kernel_name="python3",
             progress_bar=sys.stderr.isatty(),
+            stdout_file=Told(),
             cwd=str(env.root()),
             extra_arguments=["--log-level=50"],  # the kernel's own log is not the user's concern
         )
@@ -166,14 +198,32 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder:
             )
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
+        said = (str(error.evalue).splitlines() or [""])[0][:200]
         raise UserError(
-            f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {str(error.evalue).splitlines()[0][:200]} "
-            f"(the traceback is in {target})."
+            f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {said} (the traceback is in {target})."
+        ) from None
+    except DeadKernelError:
+        raise UserError(
+            f"{source.name}: its kernel died, most often because memory ran out; lower batch_size, token_budget or "
+            f"pool_limit, or take a smaller model, under another run_id."
         ) from None
     except OSError as error:
         raise UserError(
             f"{target} could not be written ({error.strerror}): free space or permission is missing."
         ) from None
+
+
+class Told:
+    """What a notebook prints, as it prints it, line by line and indented; above the progress bar where there is one."""
+
+    def write(self, text: str) -> None:
+        from tqdm import tqdm
+
+        for line in text.rstrip("\n").split("\n"):
+            tqdm.write(f"  {line}")
+
+    def flush(self) -> None:
+        sys.stdout.flush()
 
 
 def show_results(folder: Path) -> None:
@@ -200,14 +250,29 @@ def _short(path: Path) -> str:
 
 @app.command()
 def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "") -> None:
-    """List the runs and where each stage stands."""
+    """List the runs, the latest last, and where each stage stands."""
     found = sorted((env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json"))
     if not found:
         print("No runs yet: start one with `ambo run --task italian_jobs --profile demo`.")
+    runs: dict[Path, list[Path]] = {}
     for path in found:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-        name = "/".join(path.parts[-4:-2])
-        print(f"{name:40} {manifest['stage']:24} {manifest['status']:16} {manifest['seconds']:7.0f} s")
+        runs.setdefault(path.parents[1], []).append(path)
+    for folder, manifests in sorted(runs.items(), key=lambda pair: max(p.stat().st_mtime for p in pair[1])):
+        print(f"{folder.parent.name}/{folder.name}")
+        for path in manifests:
+            print(f"  {stage_line(path)}")
+
+
+def stage_line(path: Path) -> str:
+    """Name, status, duration and day of the stage whose manifest lies at `path`, and what went wrong where something did."""
+    manifest, ended = run.read_manifest(path.parent), time.localtime(path.stat().st_mtime)
+    state = manifest["status"]
+    if state == "running" and not run.held(path.parent):
+        state = "cut off"
+    minutes, seconds = divmod(round(manifest["seconds"]), 60)
+    took = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"
+    line = f"{manifest['stage']:24} {state.replace('_', ' '):16} {took:14} {time.strftime('%Y-%m-%d %H:%M', ended)}"
+    return f"{line}\n    {manifest['error'].removeprefix('UserError: ')}" if "error" in manifest else line
 
 
 @app.command()
@@ -218,7 +283,14 @@ def doctor() -> None:
         print(f"{name:12} {value}")
     memory = facts.get("gpu_gib", facts["ram_gib"])
     # NF4 with double quantisation takes about 0.55 bytes a parameter; a quarter of memory is left to activations.
-    print(f"{'fits':12} QLoRA of a model up to about {(memory * 0.75 - 1.5) / 0.62:.0f} billion parameters (estimate)")
+    print(
+        f"{'fits':12} QLoRA of a model up to about {max(0, (memory * 0.75 - 1.5) / 0.62):.0f} billion parameters (estimate)"
+    )
+    if facts["device"] == "cpu":
+        print(
+            f"{'':12} but without a GPU take profile demo, minilm, or another model below 0.1 billion: larger ones take days"
+        )
+    print(f"{'project':12} {env.root()}, {shutil.disk_usage(env.root()).free / 2**30:.1f} GiB free")
     for package in run.PACKAGES:
         print(f"{package:12} {run.version(package)}")
     from helpers import base

@@ -1,4 +1,4 @@
-"""The one record, reading and checking files, near-duplicates, leak-free splits.
+"""The one record, near-duplicates, leak-free splits; `tables` makes records of a user's file.
 
 A record is a dict with `id`, `text`, `label` (for generation `references`, and the first of them as `target`), the group columns,
 `source`, `split`, and where they apply `parent_id` and `spans` (character offsets of the evidence); a synthetic row says its
@@ -7,14 +7,11 @@ A record is a dict with `id`, `text`, `label` (for generation `references`, and 
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -46,114 +43,6 @@ def record_id(task: str, text: str) -> str:
     return hashlib.sha256(f"{task}\0{normalise(text)}".encode()).hexdigest()[:16]
 
 
-# --- reading ---------------------------------------------------------------------------------------------------------
-
-
-def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Rows of a CSV, TSV, JSONL or Parquet file, a folder of .txt files, an embedded set, or a `datasets` id.
-
-    `sample` is the number of generated rows, for the embedded job ads only. Raises UserError naming the file and the row.
-    """
-    if path.startswith("embedded:"):
-        from helpers import embedded
-
-        return embedded.read(path, sample, seed)
-    file = env.resolve(path)
-    if file.is_dir():
-        table = _read_folder(file, text_column)
-    elif file.exists():
-        table = _read_file(file)
-    elif re.fullmatch(r"hf:[\w.-]+(/[\w.-]+)?(:[\w-]+)?", path):
-        table = _read_dataset(path)
-    else:
-        raise UserError(
-            f"data_path {path!r} is not a file or folder: check the path (a hub data set is written hf:owner/name)."
-        )
-    if text_column not in table.columns:
-        raise UserError(
-            f"{path} has no column {text_column!r}: set text_column to one of {', '.join(map(str, table.columns))}."
-        )
-    if table.empty:
-        raise UserError(f"{path} has no rows: a header alone cannot be learned from.")
-    return table
-
-
-def _read_file(file: Path) -> pd.DataFrame:
-    kind = file.suffix.lower()
-    readers = {
-        ".csv": _read_delimited,
-        ".tsv": _read_delimited,
-        ".jsonl": _read_json_lines,
-        ".parquet": pd.read_parquet,
-    }
-    if kind not in readers:
-        raise UserError(
-            f"{file} ends in {kind!r}: give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files."
-        )
-    if file.stat().st_size == 0:
-        raise UserError(f"{file} is empty: give a file with a header and at least one row.")
-    try:
-        return readers[kind](file)
-    except UnicodeDecodeError as error:
-        line = file.read_bytes()[: error.start].count(b"\n") + 1 if kind != ".parquet" else "?"
-        raise UserError(f"{file}, line {line}: not UTF-8; save the file as UTF-8 and try again.") from error
-    except (OSError, ValueError) as error:  # pyarrow and pandas raise subclasses of these
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{file} could not be read as {kind[1:]} ({str(error).splitlines()[0]}).") from error
-
-
-def _read_delimited(file: Path) -> pd.DataFrame:
-    tab = file.suffix.lower() == ".tsv"
-    text = file.read_bytes().decode("utf-8-sig")  # decoded at once, so that the offset of a bad byte is the file's
-    del text
-    # A tab-separated corpus has bare quotes in its texts; a CSV quotes its cells.
-    options = {"sep": "\t", "quoting": csv.QUOTE_NONE} if tab else {}
-    return pd.read_csv(file, dtype=str, keep_default_na=False, encoding="utf-8-sig", **options)
-
-
-def _read_json_lines(file: Path) -> pd.DataFrame:
-    rows = []
-    for number, line in enumerate(file.read_bytes().decode("utf-8-sig").split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{file}, line {number}: not valid JSON ({error}); mend or delete that line.") from error
-        if not isinstance(row, dict):
-            raise UserError(f'{file}, line {number}: a JSON object is expected, like {{"text": "…"}}.')
-        rows.append(row)
-    return pd.DataFrame(rows)
-
-
-def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
-    rows = []
-    for file in sorted(folder.rglob("*.txt")):
-        try:
-            rows.append({text_column: file.read_text(encoding="utf-8"), "file": file.relative_to(folder).as_posix()})
-        except UnicodeDecodeError as error:
-            raise UserError(f"{file}: not UTF-8; save the file as UTF-8 and try again.") from error
-    if not rows:
-        raise UserError(f"{folder} has no .txt files: put one text in each, or give a table.")
-    return pd.DataFrame(rows)
-
-
-def _read_dataset(path: str) -> pd.DataFrame:
-    import datasets
-
-    name, _, split = path.removeprefix("hf:").partition(":")
-    try:
-        return datasets.load_dataset(name, split=split or "train").to_pandas()
-    except Exception as error:  # the library raises many kinds: offline, unknown id, gated
-        raise UserError(f"data_path {path!r}: data set not reachable ({str(error).splitlines()[0]}).") from error
-
-
-def source_path(path: str) -> Path | None:
-    """The file or folder behind `data_path`, None for the embedded sets and for hub data."""
-    return env.resolve(path) if not path.startswith("embedded:") and env.resolve(path).exists() else None
-
-
 def read_guideline(path: str) -> str:
     """The text of an annotation guideline: a file, that of an embedded set (`EMBEDDED`, `REWRITES`), '' for ''."""
     from helpers import embedded
@@ -168,47 +57,6 @@ def read_guideline(path: str) -> str:
         raise UserError(f"Parameter guideline={path!r} is not a text file that can be read: mend the path.") from error
 
 
-def to_records(table: pd.DataFrame, params: dict) -> list[dict]:
-    """Records of a table, empty texts dropped.
-
-    Of the parameters it uses task, text_column, label_column ('' for none), labels ([] to accept any), target_columns (those
-    filled are the references), group_columns, id_column (''), split_column (''), test_split and validation_split. Raises
-    UserError on a missing column, a label that is not in the task, one class only, or repeated ids.
-    """
-    label, groups, split = params["label_column"], params["group_columns"], params["split_column"]
-    targets = params.get("target_columns", [])
-    for name in [c for c in (label, *targets, *groups, split, params["id_column"]) if c]:
-        if name not in table.columns:
-            raise UserError(f"Column {name!r} is missing: the table has {', '.join(map(str, table.columns))}.")
-    if params["id_column"]:
-        check_ids(table[params["id_column"]].map(_text))
-    records = []
-    for number, row in enumerate(table.to_dict("records"), 2):  # line 1 is the header
-        text = clean(_text(row[params["text_column"]]))
-        if not text:
-            continue
-        record = {"id": record_id(params["task"], text), "text": text}
-        if label and (value := _text(row[label]).strip()):
-            record["label"] = value
-            if params["labels"] and value not in params["labels"]:
-                raise UserError(
-                    f"Row {number}: label {record['label']!r} is not one of {', '.join(params['labels'])}; "
-                    f"mend the row, or the parameter labels."
-                )
-        if references := list(dict.fromkeys(filter(None, (clean(_text(row[c])) for c in targets)))):
-            record |= {"target": references[0], "references": references}
-        record |= {g: _text(row[g]) for g in groups}
-        record |= {k: row[k] for k in ("source", "spans", "parent_id") if isinstance(row.get(k), str | list)}
-        record["split"] = split_name(_text(row[split]), params) if split else ""
-        record.setdefault("source", "pool")
-        records.append(record)
-    if label and len({r.get("label") for r in records} - {None}) < 2:
-        raise UserError(f"Column {label!r} has fewer than two classes: a detector needs examples of at least two.")
-    if not records:
-        raise UserError(f"Column {params['text_column']!r} holds no text at all.")
-    return records
-
-
 def check_labelled(records: list[dict], answer: str = "label") -> None:
     """Raise UserError when a record that the simulated annotator must know has no label, or no target."""
     missing = sum(not r.get(answer) for r in records)
@@ -220,38 +68,23 @@ def check_labelled(records: list[dict], answer: str = "label") -> None:
         )
 
 
-def with_target(records: list[dict], labeller: str) -> tuple[list[dict], list[dict]]:
-    """(pairs, texts without a target): where no person writes targets, seed and evaluation rows come from the pairs alone.
+def with_answer(records: list[dict], answer: str, labeller: str) -> tuple[list[dict], list[dict]]:
+    """(records with an answer, those without): where no person answers, seed and evaluation rows come from the first alone.
 
-    Raises UserError when there is no pair at all.
+    `answer` is label or target. Raises UserError when no record has one.
     """
     if labeller == "human":
         return records, []
-    pairs = [r for r in records if r.get("target")]
-    if not pairs:
-        check_labelled(records, "target")
-    return pairs, [r | {"split": "pool"} for r in records if not r.get("target")]
+    known = [r for r in records if r.get(answer)]
+    if not known:
+        check_labelled(records, answer)
+    return known, [r | {"split": "pool"} for r in records if not r.get(answer)]
 
 
 def answered(records: list[dict], given: dict[str, str], answer: str = "label") -> list[dict]:
     """Records with the label, or the target, that people gave where the data bring none."""
     rows = [r | {answer: r.get(answer) or given.get(r["id"])} for r in records]
     return rows if answer == "label" else [r | {"references": r.get("references") or [r[answer]]} for r in rows]
-
-
-def check_ids(ids: pd.Series) -> None:
-    """Raise UserError naming the first two rows that share an id."""
-    repeated = ids[ids.duplicated()]
-    if len(repeated):
-        value, second = repeated.iloc[0], int(repeated.index[0]) + 2
-        first = int(ids[ids == value].index[0]) + 2
-        raise UserError(
-            f"Row {second}: id {value!r} already stands in row {first}; ids must be unique, or set id_column to ''."
-        )
-
-
-def _text(value) -> str:
-    return "" if value is None or (isinstance(value, float) and np.isnan(value)) else str(value)
 
 
 # --- duplicates and splits -------------------------------------------------------------------------------------------
@@ -262,11 +95,11 @@ def drop_exact_duplicates(records: list[dict]) -> list[dict]:
     votes: dict[str, Counter] = {}
     references: dict[str, list[str]] = {}
     for record in records:
-        votes.setdefault(record["id"], Counter())[record.get("label")] += 1
+        votes.setdefault(record["id"], Counter()).update([record["label"]] if record.get("label") else [])
         references.setdefault(record["id"], []).extend(record.get("references", []))
     kept: dict[str, dict] = {}
     for record in sorted(records, key=lambda r: not is_evaluation(r["split"])):
-        label = {"label": votes[record["id"]].most_common(1)[0][0]} if "label" in record else {}
+        label = {"label": found[0][0]} if (found := votes[record["id"]].most_common(1)) else {}
         kept.setdefault(record["id"], record | label)
     for key, found in references.items():
         if found := list(dict.fromkeys(found)):
@@ -327,6 +160,11 @@ def split_name(value: str, params: dict) -> str:
     if value and value == params["validation_split"]:
         return "validation"
     return value if value.startswith("test_") else "pool"
+
+
+def evaluation_sizes(rows: int, test: int = 0, validation: int = 0) -> dict[str, int]:
+    """Rows to draw for test and validation; 0 stands for a fifth (at most 1,000) and a tenth (at most 500) of all rows."""
+    return {"test": test or min(1000, rows // 5), "validation": validation or min(500, rows // 10)}
 
 
 def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int], seed: int = 0) -> list[dict]:

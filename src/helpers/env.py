@@ -31,8 +31,9 @@ def root() -> Path:
 
 
 def resolve(path: str | Path) -> Path:
-    """`path` as given when absolute, otherwise relative to the project root."""
-    return Path(path) if Path(path).is_absolute() else root() / path
+    """`path` as given when absolute, otherwise relative to the project root; `~` is the home folder."""
+    path = Path(path).expanduser()
+    return path if path.is_absolute() else root() / path
 
 
 def in_colab() -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers import agreement, data, labels
+from helpers import agreement, data, labels, tables
 from helpers.env import UserError
 from helpers.run import replacing
 
@@ -102,7 +102,7 @@ def import_labels(
     of two labels of one annotator for one record, the first. Report: rows, taken, empty, unmatched, not_in_task,
     duplicates, conflicts (row numbers, the header is row 1), known (in the logs already), unknown_labels, annotators.
     """
-    table = data.read_table(str(path), id_column or text_column)
+    table = tables.read_table(str(path), id_column or text_column)
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {', '.join(map(str, table.columns))}.")

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, fields
 from typing import Any
 
+from helpers import env
 from helpers.data import EMBEDDED
 from helpers.env import UserError
 
@@ -51,3 +53,22 @@ class Recipe:
             if getattr(recipe, name) not in values:
                 raise UserError(f"Parameter {name}={getattr(recipe, name)!r} must be one of {', '.join(values)}.")
         return recipe
+
+
+def check_model(model: str, revision: str = "") -> None:
+    """Raise UserError when a model is neither the embedded one, nor a folder with a model, nor a hub id that can be reached."""
+    from huggingface_hub import hf_hub_download
+
+    folder = env.resolve(model)
+    if model == EMBEDDED or (folder / "config.json").is_file():
+        return
+    if folder.is_dir():
+        raise UserError(f"model {model!r} is a folder without config.json: give that of a saved model.")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every attempt
+    try:
+        hf_hub_download(model, "config.json", revision=revision or None)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model {model!r} is neither a folder nor a hub id that can be reached ({str(error).splitlines()[0][:160]}): "
+            f"check the name and the connection, or give the folder of a downloaded model."
+        ) from error

@@ -71,7 +71,7 @@ def write_jsonl(path: Path, rows: list[dict]) -> Path:
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Rows of a file this suite wrote; for a user's file see `data.read_table`."""
+    """Rows of a file this suite wrote; for a user's file see `tables.read_table`."""
     if not path.exists():
         raise UserError(f"{path} is missing: run the notebook that writes it first (see its Reads / Writes table).")
     # Not splitlines(): U+2028 and other Unicode line breaks may stand unescaped inside a JSON string.
@@ -124,10 +124,16 @@ def check_type(name: str, value: Any, default: Any) -> Any:
     if type(value) is not type(default):
         hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
         raise UserError(
-            f"Parameter {name}={value!r} is a {type(value).__name__}, but a {type(default).__name__} "
-            f"such as {default!r} is expected{hint}."
+            f"Parameter {name}={value!r} is {_kind(value)}, but {_kind(default)} such as {default!r} is expected{hint}."
         )
+    if isinstance(value, list) and (odd := [v for v in value if not isinstance(v, str)]):
+        raise UserError(f"Parameter {name}={value!r}: {odd[0]!r} is {_kind(odd[0])}; put it in quotes.")
     return value
+
+
+def _kind(value: Any) -> str:
+    names = {str: "a text", bool: "a truth value", int: "a whole number", float: "a number", list: "a list"}
+    return names.get(type(value), f"a {type(value).__name__}")
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
@@ -227,6 +233,18 @@ def hold(folder: Path, patience: float = 10.0) -> None:
                 ) from None
             time.sleep(0.2)
     _locks[folder] = lock
+
+
+def held(folder: Path) -> bool:
+    """Whether a process, this one or another, holds `folder`."""
+    try:
+        with (folder / ".lock").open() as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def open_run(stage: str, values: dict[str, Any]) -> Run:

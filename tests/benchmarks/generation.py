@@ -27,7 +27,7 @@ import pandas as pd
 import yaml
 
 from helpers import acquire_generation as acquire
-from helpers import arrays, attributes, curves, data, embedded, run, textstats
+from helpers import arrays, attributes, curves, data, embedded, run, tables, textstats
 from helpers import generation_metrics as metrics
 from helpers.edit_tagger import EditTagger
 from helpers.recipe import Recipe
@@ -68,7 +68,7 @@ class Data:
 
 def rewriting(work: Path) -> Data:
     """The embedded pairs: 346 to choose from, validation and test rows (190) to test on; R is the cue lexicon."""
-    rows = data.to_records(embedded.read(data.REWRITES), task("inclusive_rewriting_it"))
+    rows = tables.to_records(embedded.read(data.REWRITES), task("inclusive_rewriting_it"))
     pool, test = ([r for r in rows if (r["split"] == "pool") == inside] for inside in (True, False))
     x = embedder("demo", work)([r["text"] for r in pool])
     judge = attributes.once(attributes.lexicon)
@@ -80,7 +80,7 @@ def paradetox(work: Path) -> Data:
     """ParaDetox: R is trained on 1,000 pairs, the judge of the test outputs on 4,000 others; 500 test rows."""
     settings = task("detoxification")
     path = str(Path(os.environ["AMBO_BENCH_DATA"]) / "paradetox" / "paradetox.tsv")
-    rows = data.drop_exact_duplicates(data.to_records(data.read_table(path, "toxic"), settings))
+    rows = data.drop_exact_duplicates(tables.to_records(tables.read_table(path, "toxic"), settings))
     rows = [r for r in rows if "references" in r]
     rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
     ours, theirs, test, pool = rows[:1000], rows[1000:5000], rows[5000:5500], rows[5500:]

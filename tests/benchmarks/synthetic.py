@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from helpers import baselines, cells, data, embedded, expand, filters, italian, run, teacher, worth
+from helpers import baselines, cells, data, embedded, expand, filters, italian, run, tables, teacher, worth
 from helpers.embedding_cache import cached
 from helpers.qlora import QLoRA
 from helpers.recipe import Recipe
@@ -61,7 +61,7 @@ def main() -> None:
     }
     settings, recipe = params["tasks/italian_jobs.yaml"], Recipe.from_params(params["profiles/demo.yaml"])
     task = make_task(settings)
-    records = data.to_records(embedded.table(1500, 13), settings | {"id_column": ""})
+    records = tables.to_records(embedded.table(1500, 13), settings | {"id_column": ""})
     pool, evaluation = ([r for r in records if (r["split"] == "pool") == inside] for inside in (True, False))
     test = [r for r in evaluation if r["split"] == "test"]
     base = QLoRA(task, recipe)
@@ -69,15 +69,15 @@ def main() -> None:
     learners = {"TF-IDF": lambda: baselines.tfidf(task), "probe": lambda: baselines.Probe(task, embed)}
     if args.qlora:
         learners["QLoRA"] = lambda: QLoRA(task, recipe)
-    tables = []
+    gains = []
     for seed in range(args.seeds):
         chosen = np.random.default_rng(seed).permutation(len(pool))[: args.seed_size]
         seed_rows = [pool[i] for i in chosen]
         sets = worth.training_sets(seed_rows, synthetic_rows(seed_rows, pool, evaluation, task, seed), seed)
         for name, make in learners.items():
-            tables.append(worth.gains(sets, test, make, task, 300, seed).assign(learner=name, seed=seed))
-            print(json.dumps(json.loads(tables[-1].round(4).to_json(orient="records"))), flush=True)
-    table = pd.concat(tables)
+            gains.append(worth.gains(sets, test, make, task, 300, seed).assign(learner=name, seed=seed))
+            print(json.dumps(json.loads(gains[-1].round(4).to_json(orient="records"))), flush=True)
+    table = pd.concat(gains)
     summary = table.groupby(["learner", "training rows"], sort=False)
     print(
         summary[["rows", "macro_f1", "gain"]]
