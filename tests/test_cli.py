@@ -6,7 +6,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from helpers import cli, data, labels, run
+from helpers import cli, data, embedded, labels, recipe, run
 from helpers.env import UserError
 
 
@@ -38,8 +38,14 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         (["--task", "none", "--profile", "demo"], "--task 'none' is not in"),
         (["--task", "csv", "--profile", "none"], "choose one of demo, demo_generation, demo_rewriting, minilm, t4"),
         (["--task", "csv", "--profile", "demo", "-p", "epoch", "3"], "'epoch' is unknown: did you mean 'epochs'?"),
-        (["--task", "csv", "--profile", "demo", "-p", "epochs", "many"], "epochs='many' is a str, but a int"),
-        (["--task", "csv", "--profile", "demo", "-p", "learning_rate", "2e-4"], "write 2.0e-4"),
+        (
+            ["--task", "csv", "--profile", "demo", "-p", "epochs", "many"],
+            "epochs='many' is a text, but a whole number such as 3",
+        ),
+        (["--task", "csv", "--profile", "demo", "-p", "labels", "[a, b"], "labels: '[a, b' is not valid YAML"),
+        (["--task", "csv", "--profile", "demo"], "data_path is empty: give a file or folder"),
+        (["--task", "csv", "--profile", "demo", "-p", "data_path", "no.csv"], "'no.csv' is not a file or folder"),
+        (["--task", "italian_jobs", "--profile", "demo", "-p", "model", "./no/model"], "model './no/model' is neither"),
         (["--task", "csv", "--profile", "demo", "-p", "epochs"], "Every -p takes a key and a value"),
         (["--task", "csv", "--profile", "demo", "--stages", "07"], "--stages '07' is unknown"),
         (["--task", "csv", "--profile", "demo", "--run-id", "a/b"], "names a folder"),
@@ -56,29 +62,65 @@ def test_mistakes_before_any_kernel_starts(project, monkeypatch, capsys, words, 
 
 TABLES = {
     "column": ("body,label\na b c,x\nd e f,y\n", "no column 'text'"),
-    "classes": ("text,label\na b c,x\nd e f,x\n", "fewer than two classes"),
+    "classes": ("text,label\na b c,x\nd e f,x\n", "holds only the class 'x'"),
     "empty": ("text,label\n", "has no rows"),
-    "label": ("text,label\na b c,x\nd e f,z\n", "Row 3: label 'z'"),
+    "label": ("text,label\na b c,x\nd e f,z\n", "a.csv, row 3: label 'z'"),
 }
+A_CSV = ["run", "--task", "csv", "--profile", "demo", "--run-id", "r", "-p", "data_path", "a.csv"]
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_mistakes_in_the_data_are_told_by_the_notebook(project, monkeypatch, capsys, case):
+def test_mistakes_in_the_data_are_told_before_any_kernel_starts(project, monkeypatch, capsys, case):
     content, sentence = TABLES[case]
     (project / "a.csv").write_text(content)
     more = ["-p", "labels", "[x, y]"] if case == "label" else []
-    words = ["run", "--task", "csv", "--profile", "demo", "--run-id", "r", "-p", "data_path", "a.csv", *more]
-    code, out, err = ambo(monkeypatch, capsys, *words)
-    assert code == 2 and sentence in err and "Traceback" not in out + err
+    code, out, err = ambo(monkeypatch, capsys, *A_CSV, *more)
+    assert code == 2 and sentence in err and err.count("\n") == 1 and not out
+    assert not (project / "outputs").exists()
+
+
+def test_a_mistake_that_a_notebook_finds_is_one_sentence_too(project, monkeypatch, capsys):
+    (project / "a.csv").write_text("text,label\na b c,x\nd e f,y\n")
+    code, out, err = ambo(monkeypatch, capsys, *A_CSV, "-p", "near_duplicate", "2")
+    assert code == 2 and "near_duplicate=2.0 must lie" in err and err.count("\n") == 1 and "2 texts" in out
     assert run.read_manifest(project / "outputs/csv/r/01_seed_curation")["status"] == "failed"
+    out = ambo(monkeypatch, capsys, "status")[1]
+    assert "failed" in out and "\n    Parameter near_duplicate=2.0" in out
 
 
-def test_values_have_their_yaml_types_and_keys_their_order():
-    assert cli.pairs(["a", "b", "c"], ["true", "[x, y]", "1.5"]) == {"a": True, "b": ["x", "y"], "c": 1.5}
+def test_a_stage_whose_process_is_gone_was_cut_off(project):
+    folder = project / "outputs/t/r/01_seed_curation"
+    path = run.write_json(folder / "manifest.json", {"stage": "01_seed_curation", "status": "running", "seconds": 0.1})
+    assert "cut off" in cli.stage_line(path)
+    run.hold(folder)
+    assert "running" in cli.stage_line(path)
+
+
+def test_values_have_the_type_of_their_default():
+    assert cli.pairs(["b", "a"], ["[x, y]", "true"]) == {"b": "[x, y]", "a": "true"}
+    given = [
+        ("yes", ""),
+        ("a: b", ""),
+        ("''", "x"),
+        ("[yes, 1]", []),
+        ("region", []),
+        ("2e-4", 0.1),
+        ("3", 1),
+        ("true", False),
+    ]
+    wanted = ["yes", "a: b", "", ["yes", "1"], ["region"], 2e-4, 3, True]
+    assert [cli.typed("p", text, default) for text, default in given] == wanted
+
+
+def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
+    recipe.check_model(data.EMBEDDED)
+    recipe.check_model(str(embedded.FOLDER / "base_model"))
+    with pytest.raises(UserError, match=r"is a folder without config\.json"):
+        recipe.check_model(str(tmp_path))
 
 
 def test_gather_merges_task_profile_and_overrides(project):
-    params = cli.gather("italian_jobs", "demo", {"rounds": 2, "run_id": 7})
+    params = cli.gather("italian_jobs", "demo", {"rounds": "2", "run_id": "7"})
     assert params["task"] == "italian_jobs" and params["rounds"] == 2 and params["run_id"] == "7"
     assert cli.stage_parameters("01_seed_curation", params).keys() == cli.defaults("01_seed_curation").keys()
 

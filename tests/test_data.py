@@ -65,7 +65,7 @@ def test_a_pool_row_that_resembles_a_test_row_leaves():
 def test_evaluation_sets_that_leave_no_pool_are_refused():
     rows = [{"id": str(i), "text": f"testo numero {i}", "split": ""} for i in range(5)]
     with pytest.raises(
-        UserError, match=r"All 5 texts went into evaluation sets .test_size=9, validation_size=2.: lower"
+        UserError, match=r"evaluation sets .test_size=9, validation_size=2. take every text .5.: lower"
     ):
         data.split_by_group(rows, np.arange(5), {"test": 9, "validation": 2})
 

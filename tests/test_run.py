@@ -31,10 +31,11 @@ def test_parameters_survive_a_second_equals_sign(project):
     ("value", "default", "words"),
     [
         ("2e-4", 0.1, "write 2.0e-4"),
-        ("true", True, "is a str, but a bool"),
-        (True, 3, "is a bool, but a int"),
-        (1.5, 3, "is a float, but a int"),
+        ("true", True, "is a text, but a truth value"),
+        (True, 3, "is a truth value, but a whole number"),
+        (1.5, 3, "is a number, but a whole number"),
         ("a", [], "but a list"),
+        ([True, "no"], [], "True is a truth value; put it in quotes"),
     ],
 )
 def test_wrong_types_are_named(value, default, words):

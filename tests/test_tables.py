@@ -106,7 +106,11 @@ def test_missing_file_and_empty_folder(tmp_path):
         ([{"text": "a", "label": "x"}], {"label_column": "text"}, "'text' is both the text and the answer"),
         ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),
         ([{"text": ["a"], "label": "x"}], {}, "row 1: the text is a list"),
-        ([{"text": "a", "label": "x", "k": 1}, {"text": "b", "k": 1}], {"id_column": "k"}, "row 2: id '1' already stands in row 1"),
+        (
+            [{"text": "a", "label": "x", "k": 1}, {"text": "b", "k": 1}],
+            {"id_column": "k"},
+            "row 2: id '1' already stands in row 1",
+        ),
     ],
 )
 def test_bad_tables(tmp_path, rows, change, words):
@@ -154,6 +158,8 @@ def test_the_datas_own_split_is_kept():
     )
     records = tables.to_records(table, PARAMS | {"split_column": "part", "test_split": "dev"})
     assert [r["split"] for r in records] == ["pool", "test", "test_far", "pool"]
+    with pytest.raises(UserError, match="'part' names no test row: set test_split to one of 'train', 'dev', ''"):
+        tables.to_records(table[table.part != "test_far"], PARAMS | {"split_column": "part", "test_split": "tst"})
 
 
 def test_empty_labels_are_missing_labels(tmp_path):

@@ -51,12 +51,12 @@ def run_command(
     for notebook, values in per_stage.items():  # every stage is checked before the first kernel starts
         run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / notebook, values)
     folder = run.run_folder(params["task"], params["run_id"])
-    run.hold(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     due = [name for name, values in per_stage.items() if not run.unchanged(folder / name, values)]
     if run.STAGES["01"] in due:
         check_data(params | per_stage[run.STAGES["01"]])
     if due and params.get("model"):
         recipe.check_model(params["model"], params.get("revision", ""))
+    run.hold(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for notebook, values in per_stage.items():
         execute(notebook, values, folder / notebook)
     show_results(folder)
@@ -216,10 +216,13 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder:
 class Told:
     """What a notebook prints, as it prints it, line by line and indented; above the progress bar where there is one."""
 
+    begun = ""  # a line comes in pieces
+
     def write(self, text: str) -> None:
         from tqdm import tqdm
 
-        for line in text.rstrip("\n").split("\n"):
+        *lines, self.begun = (self.begun + text).split("\n")
+        for line in lines:
             tqdm.write(f"  {line}")
 
     def flush(self) -> None:

@@ -191,7 +191,7 @@ def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int
     if all(is_evaluation(r["split"]) for r in records):
         wanted = ", ".join(f"{name}_size={size}" for name, size in sizes.items())
         raise UserError(
-            f"All {len(records)} texts went into evaluation sets ({wanted}): lower these, so that a pool is left."
+            f"The evaluation sets ({wanted}) take every text ({len(records):,}): lower these, so that a pool is left."
         )
     evaluation = {int(groups[i]) for i, r in enumerate(records) if is_evaluation(r["split"])}
     return [r for i, r in enumerate(records) if is_evaluation(r["split"]) or int(groups[i]) not in evaluation]

@@ -225,6 +225,11 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
         records.append(record)
     if not records:
         raise UserError(f"{path}: column {params['text_column']!r} holds no text at all.")
+    if split and not any(r["split"].startswith("test") for r in records):
+        raise UserError(
+            f"{path}: column {split!r} names no test row: set test_split to one of {listed(table[split].map(_text))}, "
+            f"or split_column to ''."
+        )
     if label and len(classes := {r["label"] for r in records if "label" in r}) < 2:
         said = f"only the class {classes.pop()!r}" if classes else "no label at all"
         raise UserError(
@@ -232,6 +237,12 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
             f"(for texts without labels set label_column to '' and labeller to human)."
         )
     return records
+
+
+def listed(values: pd.Series, most: int = 10) -> str:
+    """The different values, commonest first, cut off after `most`."""
+    found = [repr(value) for value in values.value_counts().index]
+    return ", ".join(found[:most]) + ", …" * (len(found) > most)
 
 
 def check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
