@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -72,6 +74,33 @@ def tiny_llama(tmp_path_factory) -> Path:
     )
     LlamaForCausalLM(config).save_pretrained(folder)
     return folder
+
+
+def new_project(folder: Path) -> Path:
+    """`folder` as a project root of its own over the real notebooks and parameters, so that outputs/ is the test's."""
+    for name in ("notebooks", "params"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def start(project: Path, words: list[str], **environment: str) -> subprocess.Popen:
+    """A command in `project`, in a process group of its own, so that a test can kill it with its kernel."""
+    return subprocess.Popen(
+        words,
+        env=os.environ | {"AMBO_ROOT": str(project)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(project: Path, words: list[str], code: int = 0, **environment: str) -> tuple[str, str]:
+    """(stdout, stderr) of a command in `project` that ends with this exit code."""
+    process = start(project, words, **environment)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == code and "Traceback" not in err, (process.returncode, out, err)
+    return out, err
 
 
 def ambo_run(run_id: str, settings: dict, task: str = "csv", *more: str, profile: str = "demo") -> list[str]:

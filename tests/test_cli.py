@@ -4,7 +4,7 @@ import sys
 
 import pytest
 import yaml
-from conftest import ROOT
+from conftest import new_project
 
 from helpers import cli, data, embedded, labels, recipe, run
 from helpers.env import UserError
@@ -12,11 +12,8 @@ from helpers.env import UserError
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project root of its own over the real notebooks and parameters, so that outputs/ is the test's."""
-    for name in ("notebooks", "params"):
-        (tmp_path / name).symlink_to(ROOT / name)
     monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
-    return tmp_path
+    return new_project(tmp_path)
 
 
 def ambo(monkeypatch, capsys, *words):

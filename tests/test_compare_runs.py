@@ -7,7 +7,7 @@ import sys
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import ROOT, new_project
 
 from helpers import run
 
@@ -17,9 +17,7 @@ CURVES = ROOT / "tests" / "benchmarks" / "results" / "active_learning_curves.csv
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
     """Three runs of one task as 03 leaves them, one of them with results of 04."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("notebooks", "params"):
-        (folder / name).symlink_to(ROOT / name)
+    folder = new_project(tmp_path_factory.mktemp("project"))
     for seed in (1, 2, 3):
         rounds = [
             {"strategy": name, "round": i, "labels": 50 + 50 * i, "macro_f1": 0.5 + 0.05 * i + gain * i + seed / 100}

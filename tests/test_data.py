@@ -64,9 +64,7 @@ def test_a_pool_row_that_resembles_a_test_row_leaves():
 
 def test_evaluation_sets_that_leave_no_pool_are_refused():
     rows = [{"id": str(i), "text": f"testo numero {i}", "split": ""} for i in range(5)]
-    with pytest.raises(
-        UserError, match=r"evaluation sets .test_size=9, validation_size=2. take every text .5.: lower"
-    ):
+    with pytest.raises(UserError, match=r"evaluation sets .test_size=9, validation_size=2. take every text .5.: lower"):
         data.split_by_group(rows, np.arange(5), {"test": 9, "validation": 2})
 
 
@@ -93,8 +91,10 @@ def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
     known, bare = data.with_answer(records, answer, "oracle")
     assert [r["id"] for r in known] == ["a"] and bare == [{"id": "c", "split": "pool"}]
     assert data.with_answer(records, answer, "human") == (records, [])
-    with pytest.raises(UserError, match=f"1 of the 1 seed and evaluation rows have no {answer}"):
+    with pytest.raises(UserError, match=f"None of the 1 texts has a {answer}: name the column in"):
         data.with_answer(bare, answer, "teacher")
+    with pytest.raises(UserError, match="labeller='umano' must be one of oracle, teacher, human"):
+        data.with_answer(records, answer, "umano")
 
 
 def test_evaluation_sets_that_nobody_sized_take_a_share():

@@ -1,19 +1,14 @@
 """Notebook 02 with an endpoint that fails half-way: what it wrote is kept, and the same command goes on from there."""
 
-import os
-import subprocess
-import sys
-
 import pandas as pd
-from conftest import ROOT
+from conftest import ambo_run, finish, new_project
 from endpoints import Proxy, completion
 
 from helpers import run
 
 
 def test_an_endpoint_fails_and_the_run_goes_on(tmp_path, rows, tiny_llama):
-    for name in ("notebooks", "params"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    new_project(tmp_path)
     more = [{**r, "text": f"{r['text']} She gave it to him, reply {k}."} for k in ("one", "two") for r in rows]
     pd.DataFrame(more)[["text", "label", "group"]].to_csv(tmp_path / "answers.csv", index=False)
     settings = {
@@ -21,8 +16,7 @@ def test_an_endpoint_fails_and_the_run_goes_on(tmp_path, rows, tiny_llama):
         "model": str(tiny_llama), "bidirectional": "false", "seed_size": "20", "test_size": "60", "validation_size": "30",
         "near_duplicate": "0.95", "teacher": "endpoint", "methods": "[swap, few_shot, paraphrase]", "perplexity_tail": "0.0",
     }  # fmt: skip
-    words = [sys.executable, "-m", "helpers.cli", "run", "--task", "csv", "--profile", "demo", "--run-id", "e"]
-    words += ["--stages", "01,02", *(word for key, value in settings.items() for word in ("-p", key, value))]
+    words = ambo_run("e", settings, "csv", "--stages", "01,02")
     down, written = [True], []
 
     def plan(number, body):
@@ -34,14 +28,10 @@ def test_an_endpoint_fails_and_the_run_goes_on(tmp_path, rows, tiny_llama):
 
     with Proxy(plan) as server:
         endpoint = {"TEACHER_BASE_URL": server.url, "TEACHER_MODEL": "m", "TEACHER_API_KEY": "sk-of-this-test"}
-        start = lambda: subprocess.run(  # noqa: E731
-            words, env=os.environ | {"AMBO_ROOT": str(tmp_path)} | endpoint, capture_output=True, text=True
-        )
-        first = start()
-        assert first.returncode == 2 and "rejects the key" in first.stderr and "are answered and kept" in first.stderr
+        said = finish(tmp_path, words, 2, **endpoint)[1]
+        assert "rejects the key" in said and "are answered and kept" in said
         down[0] = False
-        second = start()
-    assert second.returncode == 0, second.stderr
+        finish(tmp_path, words, **endpoint)
     assert len(set(written)) == len(written)  # nothing was asked twice
     folder = tmp_path / "outputs/csv/e/02_synthetic_expansion"
     accepted = run.read_jsonl(folder / "synthetic.jsonl")

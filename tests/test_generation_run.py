@@ -3,12 +3,11 @@
 import os
 import shutil
 import signal
-import subprocess
 import time
 
 import pandas as pd
 import pytest
-from conftest import ROOT, ambo_run, assert_quiet
+from conftest import ambo_run, assert_quiet, finish, new_project, start
 from endpoints import Proxy, completion
 
 from helpers import run
@@ -24,10 +23,7 @@ SENTENCES = [
 
 @pytest.fixture(scope="module")
 def project(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("notebooks", "params"):
-        (folder / name).symlink_to(ROOT / name)
-    return folder
+    return new_project(tmp_path_factory.mktemp("project"))
 
 
 @pytest.fixture(scope="module")
@@ -47,24 +43,6 @@ def settings(tiny_llama):
 
 def words(run_id, settings, *more, task="counter_narrative"):
     return ambo_run(run_id, settings, task, *more, profile="demo_generation")
-
-
-def start(project, command, **environment):
-    return subprocess.Popen(
-        command,
-        env=os.environ | {"AMBO_ROOT": str(project)} | environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-
-
-def finish(project, command, code=0, **environment):
-    process = start(project, command, **environment)
-    out, err = process.communicate(timeout=900)
-    assert process.returncode == code and "Traceback" not in err, (process.returncode, out, err)
-    return out, err
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,12 @@
 
 import os
 import signal
-import subprocess
 import time
 
 import browser
 import pandas as pd
 import pytest
-from conftest import ROOT, ambo_run
+from conftest import ambo_run, finish, new_project
 
 from helpers import labels, run
 
@@ -19,17 +18,19 @@ HERE = "outputs/csv/hers/03_active_learning"
 @pytest.fixture(scope="module")
 def project(tmp_path_factory, rows, tiny_llama):
     """A run that waits in 03 for people to label the first twenty of forty texts."""
-    folder = tmp_path_factory.mktemp("project")
-    for name in ("notebooks", "params"):
-        (folder / name).symlink_to(ROOT / name)
+    folder = new_project(tmp_path_factory.mktemp("project"))
     pd.DataFrame(rows)[["text", "label"]].to_csv(folder / "answers.csv", index=False)
     settings = {"data_path": "answers.csv", "labeller": "human", "annotators": "[anna]", "learner": "probe"}
     settings |= {"model": str(tiny_llama), "bidirectional": "false", "epochs": "1", "rounds": "2", "batch_labels": "20"}
     settings |= {"detector_every": "1"}
-    settings |= {"seed_size": "12", "test_size": "20", "validation_size": "20", "near_duplicate": "0.9"}
-    environment = os.environ | {"AMBO_ROOT": str(folder)}
-    done = subprocess.run(ambo_run("hers", settings), env=environment, capture_output=True, text=True)
-    assert done.returncode == 3, done.stderr
+    settings |= {
+        "seed_size": "12",
+        "test_size": "20",
+        "validation_size": "20",
+        "near_duplicate": "0.9",
+        "use_synthetic": "false",
+    }
+    finish(folder, ambo_run("hers", settings, "csv", "--stages", "01,03"), 3)
     return folder
 
 

@@ -1,12 +1,10 @@
 """A teacher as annotator: what it says, refuses and costs, alone and in notebook 03, over a real connection."""
 
 import json
-import os
-import subprocess
 
 import pandas as pd
 import pytest
-from conftest import ROOT, ambo_run
+from conftest import ambo_run, finish, new_project
 from endpoints import Proxy, completion
 
 from helpers import labels, run, teaching
@@ -75,8 +73,7 @@ def test_a_budget_ends_it_keeps_what_is_paid_for_and_is_not_renewed(served, tmp_
 
 
 def test_03_learns_from_a_teacher_and_each_round_has_its_bill(tmp_path, rows, tiny_llama):
-    for name in ("notebooks", "params"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    new_project(tmp_path)
     more = [{**r, "text": f"{r['text']} It was {r['label']}, reply {k}."} for k in ("one", "two") for r in rows]
     pd.DataFrame(more)[["text", "label"]].to_csv(tmp_path / "answers.csv", index=False)
     settings = {
@@ -87,11 +84,7 @@ def test_03_learns_from_a_teacher_and_each_round_has_its_bill(tmp_path, rows, ti
     }  # fmt: skip
     with Proxy(says) as server:
         endpoint = {"TEACHER_BASE_URL": server.url, "TEACHER_MODEL": "m", "TEACHER_API_KEY": "sk-of-this-test"}
-        words = ambo_run("taught", settings, "csv", "--stages", "01,03")
-        done = subprocess.run(
-            words, env=os.environ | {"AMBO_ROOT": str(tmp_path)} | endpoint, capture_output=True, text=True
-        )
-    assert done.returncode == 0, done.stderr
+        finish(tmp_path, ambo_run("taught", settings, "csv", "--stages", "01,03"), **endpoint)
     folder = tmp_path / "outputs/csv/taught/03_active_learning"
     rounds = run.read_jsonl(folder / "rounds.jsonl")
     assert [r["strategy"] for r in rounds] == ["bait"] * 3 and [r["labels"] for r in rounds] == [20, 28, 36]

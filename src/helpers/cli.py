@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from helpers import cli_labels, env, recipe, run, tables
+from helpers import cli_labels, data, env, recipe, run, tables
 from helpers.env import UserError
 from helpers.task import make_task
 
@@ -55,6 +55,7 @@ def run_command(
     if run.STAGES["01"] in due:
         check_data(params | per_stage[run.STAGES["01"]])
     if due and params.get("model"):
+        recipe.Recipe.from_params(params)
         recipe.check_model(params["model"], params.get("revision", ""))
     run.hold(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for notebook, values in per_stage.items():
@@ -67,6 +68,7 @@ def check_data(params: dict[str, Any]) -> None:
     if not params["data_path"].startswith(("embedded:", "hf:")):
         records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
         make_task(params, list({r["label"] for r in records if "label" in r}))
+        data.with_answer(records, "target" if params["kind"] == "generation" else "label", params["labeller"])
 
 
 def chosen(stages: str, notebooks: dict[str, str]) -> list[str]:

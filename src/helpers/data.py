@@ -22,6 +22,7 @@ from helpers.env import UserError
 EMBEDDED = "embedded:italian_jobs"
 REWRITES = "embedded:rewrites"
 COUNTER_NARRATIVES = "embedded:counter_narratives"
+LABELLERS = ("oracle", "teacher", "human")
 
 
 # --- one text --------------------------------------------------------------------------------------------------------
@@ -57,27 +58,22 @@ def read_guideline(path: str) -> str:
         raise UserError(f"Parameter guideline={path!r} is not a text file that can be read: mend the path.") from error
 
 
-def check_labelled(records: list[dict], answer: str = "label") -> None:
-    """Raise UserError when a record that the simulated annotator must know has no label, or no target."""
-    missing = sum(not r.get(answer) for r in records)
-    if missing:
-        column = "column in label_column" if answer == "label" else "columns in target_columns"
-        raise UserError(
-            f"{missing:,} of the {len(records):,} seed and evaluation rows have no {answer}: name their {column}, "
-            f"or set labeller to human and answer them in the panel of 01_seed_curation."
-        )
-
-
 def with_answer(records: list[dict], answer: str, labeller: str) -> tuple[list[dict], list[dict]]:
     """(records with an answer, those without): where no person answers, seed and evaluation rows come from the first alone.
 
-    `answer` is label or target. Raises UserError when no record has one.
+    `answer` is label or target. Raises UserError when no record has one, or on an unknown labeller.
     """
+    if labeller not in LABELLERS:
+        raise UserError(f"Parameter labeller={labeller!r} must be one of {', '.join(LABELLERS)}.")
     if labeller == "human":
         return records, []
     known = [r for r in records if r.get(answer)]
     if not known:
-        check_labelled(records, answer)
+        column = "label_column" if answer == "label" else "target_columns"
+        raise UserError(
+            f"None of the {len(records):,} texts has a {answer}: name the column in {column}, or set labeller to human "
+            f"and give the answers in the panel of 01_seed_curation."
+        )
     return known, [r | {"split": "pool"} for r in records if not r.get(answer)]
 
 
