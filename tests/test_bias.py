@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import bias, english
+from helpers import bias, english, report
 from helpers.report import as_html, highlight, highlighted, section, write
 
 TRUTH = np.array([0, 0, 0, 1, 1, 1, 1, 0])
@@ -75,3 +75,11 @@ def test_the_report_escapes_texts_once_and_leaves_empty_sections_out(tmp_path):
     assert "<mark>ain&#39;t</mark> &lt;script&gt;x&lt;/script&gt;" in page and "<script" not in page
     assert "Empty" not in page and "t &lt;i&gt;" in page and "–" in page
     assert "<mark>ain&#39;t</mark>" in as_html(table).data
+
+
+def test_empty_tables_are_said_to_be_and_small_groups_are_counted():
+    table = pd.DataFrame({"group": ["a", "b"], "count": [12, 3], "macro_f1": [0.5, 1.0]})
+    assert as_html(table[:0], "No <group>.").data == "<p>No &lt;group&gt;.</p>" and "macro-F1" in as_html(table).data
+    part = report.by_group("who_wrote", table, 10)
+    assert part["heading"] == "By who wrote" and part["table"].group.tolist() == ["a"]
+    assert part["note"] == "Worst first. Smaller groups, under 10 rows, are in by_group.csv: 1."

@@ -30,6 +30,11 @@ def test_rows_that_change_nothing_are_said_not_to_help(task, rows):
     assert "do not help a test model: +0.000" in worth.verdict(table, "a test model")
 
 
+def test_no_synthetic_row_is_said_so(task, rows):
+    table = worth.gains(worth.training_sets(rows[:20], []), rows[70:], lambda: baselines.tfidf(task), task, draws=20)
+    assert worth.verdict(table, "a test model") == "No synthetic row was accepted: nothing changes for a test model."
+
+
 def test_methods_are_compared_one_by_one_and_duplicates_are_as_many(task, rows):
     more = synthetic(rows[10:14]) + [r | {"method": "swap"} for r in synthetic(rows[14:20])]
     sets = worth.training_sets(rows[:10], more, seed=1)

@@ -109,7 +109,7 @@ def gaps(table: pd.DataFrame, smallest: int = 10) -> dict[str, float | str]:
     }
     worst = table.loc[table.accuracy.idxmin()]
     return {
-        "worst_group": str(worst["group"]),
+        "worst_group": str(worst["group"]) if spread["accuracy"] else "(all alike)",
         "worst_accuracy": float(worst["accuracy"]),
         "accuracy_difference": spread["accuracy"],
         "equalized_odds_difference": float(

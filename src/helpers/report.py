@@ -104,10 +104,20 @@ def changed(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(output=pd.Series(marked, index=rows.index, dtype=object))
 
 
-def as_html(table: pd.DataFrame):
-    """The table for a notebook cell, texts escaped and wrapped."""
+def by_group(name: str, table: pd.DataFrame, smallest: int) -> dict:
+    """The section on one group column: its groups of at least `smallest` rows, and how many smaller ones there are."""
+    large = table[table["count"] >= smallest]
+    rest = f" Smaller groups, under {smallest} rows, are in by_group.csv: {len(table) - len(large)}."
+    note = "Worst first." + rest * (len(large) < len(table))
+    return section(f"By {name.replace('_', ' ')}", note, large)
+
+
+def as_html(table: pd.DataFrame, empty: str = "None."):
+    """The table for a notebook cell, texts escaped and wrapped; `empty` stands for one without rows."""
     from IPython.display import HTML
 
+    if table.empty:
+        return HTML(f"<p>{escape(empty)}</p>")
     return HTML(f"<style>td.text {{ white-space: pre-wrap; max-width: 40rem }} {CHANGED}</style>{_table(table)}")
 
 
@@ -123,15 +133,21 @@ def _embed(picture: Path) -> str:
 
 
 def _table(table: pd.DataFrame) -> Markup:
+    if table.empty:
+        return Markup("<p>None.</p>")
     sides = ["right" if pd.api.types.is_numeric_dtype(kind) else "left" for kind in table.dtypes]
     head = Markup("").join(
-        Markup('<th style="text-align: {}">{}</th>').format(side, str(c).replace("_", " "))
+        Markup('<th style="text-align: {}">{}</th>').format(side, _heading(str(c)))
         for side, c in zip(sides, table.columns, strict=True)
     )
     rows = [
         Markup("<tr>") + Markup("").join(map(_cell, row)) + Markup("</tr>") for row in table.itertuples(index=False)
     ]
     return Markup("<table><tr>") + head + Markup("</tr>") + Markup("").join(rows) + Markup("</table>")
+
+
+def _heading(column: str) -> str:
+    return re.sub(r"^f1 ", "F1 ", column.replace("macro_f1", "macro-F1").replace("_", " "))
 
 
 def _cell(value: object) -> Markup:

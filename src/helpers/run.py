@@ -13,6 +13,7 @@ import hashlib
 import importlib.metadata
 import json
 import os
+import re
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -54,6 +55,11 @@ def replacing(path: Path):
     finally:
         with contextlib.suppress(NotADirectoryError):
             temporary.unlink(missing_ok=True)
+
+
+def file_name(text: str) -> str:
+    """`text`, such as the name of a column, as part of a file name."""
+    return re.sub(r"[^\w.-]+", "_", text)
 
 
 def write_text(path: Path, text: str) -> Path:

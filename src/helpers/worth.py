@@ -65,6 +65,8 @@ def verdict(table: pd.DataFrame, learner: str) -> str:
     again = table.set_index("training rows").loc["seed + duplicates", "gain"]
     if not np.isfinite(row.gain):
         return "The seed holds one class only, so that nothing can be compared."
+    if row["rows"] == table["rows"].iloc[0]:
+        return f"No synthetic row was accepted: nothing changes for {learner}."
     figures = f"{row.gain:+.3f} macro-F1 (95 % interval {row.low:+.3f} to {row.high:+.3f})"
     beside = f"as many duplicates of seed rows bring {again:+.3f}"
     if row.low > 0 and row.gain > again:
