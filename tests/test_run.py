@@ -4,6 +4,7 @@ import json
 
 import pytest
 from conftest import ROOT, notebook
+from safetensors import SafetensorError
 
 from helpers import run
 from helpers.env import UserError
@@ -99,6 +100,22 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left on device"):
         run.write_text(path, "new")
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
+    def save(text, fail=False):
+        with run.replacing(tmp_path / "adapter") as folder:
+            folder.mkdir()
+            (folder / f"{text}.txt").write_text(text)
+            if fail:
+                raise SafetensorError("No space left on device (os error 28)")
+
+    save("first")
+    with pytest.raises(UserError, match=r"adapter could not be written \(No space left on device"):
+        save("second", fail=True)
+    assert [f.name for f in tmp_path.rglob("*.*")] == ["first.txt"]
+    save("second")
+    assert [f.name for f in tmp_path.rglob("*.*")] == ["second.txt"]
 
 
 def test_jsonl_keeps_line_separators_inside_strings(tmp_path):

@@ -51,12 +51,11 @@ def run_command(
     for notebook, values in per_stage.items():  # every stage is checked before the first kernel starts
         run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / notebook, values)
     folder = run.run_folder(params["task"], params["run_id"])
-    due = [name for name, values in per_stage.items() if not run.unchanged(folder / name, values)]
+    due = {name: values for name, values in per_stage.items() if not run.unchanged(folder / name, values)}
     if run.STAGES["01"] in due:
-        check_data(params | per_stage[run.STAGES["01"]])
-    if due and params.get("model"):
-        recipe.Recipe.from_params(params)
-        recipe.check_model(params["model"], params.get("revision", ""))
+        check_data(params | due[run.STAGES["01"]])
+    for model, revision in {(v["model"], v["revision"]) for v in due.values() if "model" in v}:
+        recipe.check_model(model, revision)
     run.hold(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for notebook, values in per_stage.items():
         execute(notebook, values, folder / notebook)

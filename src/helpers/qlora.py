@@ -35,7 +35,7 @@ from helpers.heads import (
     word_scores,
 )
 from helpers.recipe import EMBEDDED, Recipe
-from helpers.run import sha256, write_json
+from helpers.run import replacing, sha256, write_json
 from helpers.task import Task
 from helpers.training import train
 
@@ -363,17 +363,17 @@ class QLoRA:
 
         if self.module is None:
             raise UserError("Nothing to save: the model has not been trained yet.")
-        folder.mkdir(parents=True, exist_ok=True)
-        self.model.save_pretrained(folder)
-        if head := head_state(self.module):
-            save_file(head, folder / "head.safetensors")
         facts = {
             "temperature": self.temperature,
             "seed": self.seed,
             "recipe": asdict(self.recipe),
             "task": asdict(self.task),
         }
-        write_json(folder / "learner.json", facts)
+        with replacing(folder) as temporary:
+            self.model.save_pretrained(temporary)
+            if head := head_state(self.module):
+                save_file(head, temporary / "head.safetensors")
+            write_json(temporary / "learner.json", facts)
         return folder
 
     @classmethod

@@ -14,6 +14,7 @@ import importlib.metadata
 import json
 import os
 import re
+import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from safetensors import SafetensorError
 
 from helpers import env
 from helpers.env import UserError
@@ -42,18 +44,21 @@ PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit
 
 @contextlib.contextmanager
 def replacing(path: Path):
-    """A temporary path beside `path` that takes its place when the block ends without an error."""
+    """A temporary path beside `path` that takes its place when the block ends without an error; a file, or a folder of files."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if temporary.is_dir() and path.is_dir():
+            shutil.rmtree(path)  # a folder cannot be replaced at once
         os.replace(temporary, path)
-    except OSError as error:
-        raise UserError(
-            f"{path} could not be written ({error.strerror}): free space or permission is missing."
-        ) from error
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path} could not be written ({reason}): free space or permission is missing.") from error
     finally:
-        with contextlib.suppress(NotADirectoryError):
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(NotADirectoryError, IsADirectoryError):
             temporary.unlink(missing_ok=True)
 
 
