@@ -48,6 +48,8 @@ def test_the_same_rows_from_every_format(tmp_path, name, content):
 def test_a_tab_separated_corpus_has_bare_quotes(tmp_path):
     path = write(tmp_path / "a.tsv", 'text\tlabel\n"one, two\tx\nthree "3"\ty\n')
     assert tables.read_table(path, "text").text.tolist() == ['"one, two', 'three "3"']
+    short = tables.read_table(write(tmp_path / "b.tsv", "text\tone\ttwo\na\tb\tc\nd\te\n"), "text")
+    assert short.two.tolist() == ["c", ""]
 
 
 def test_parquet_and_folder(tmp_path):
@@ -71,9 +73,10 @@ def test_parquet_and_folder(tmp_path):
         ("a.csv", "text,label\n", "has no rows"),
         ("a.csv", "body,label\na,b\n", "no column 'text': set text_column to one of body, label"),
         ("a.csv", "text,label,text\na,b,c\n", "row 1: two columns are called 'text'"),
-        ("a.csv", "text,label\na,x\nb, c,y\n", "row 3: 3 cells, but the header has 2"),
-        ("a.csv", "text,label\na, b,x\nb, c,y\n", "row 2: 3 cells, but the header has 2"),
-        ("a.tsv", "text\tlabel\na\n", "row 2: 1 cells, but the header has 2"),
+        ("a.csv", "text,label\na,x\nb, c,y\n", "row 3: the number of cells is 3, but in the header 2; put quotes"),
+        ("a.csv", "text,label\na, b,x\nb, c,y\n", "row 2: the number of cells is 3"),
+        ("a.csv", "text,label\na line\nbroken,x\n", "row 2: the number of cells is 1"),
+        ("a.tsv", "text\tlabel\na\tb\tc\n", "row 2: the number of cells is 3, but in the header 2; take the tab out"),
         ("a.csv", 'text,label\na,x\n"open,x\nb,y\n', "line 3: a quotation mark is not closed"),
         ("a.parquet", b"PAR1xxxx", "is not a Parquet file"),
         ("a.xlsx", "x", "ends in '.xlsx'"),

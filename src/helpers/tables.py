@@ -113,10 +113,14 @@ def _read_delimited(file: Path) -> pd.DataFrame:
     columns = [name or f"column {i}" for i, name in enumerate(columns, 1)]
     numbers, cells = [], []
     for number, row in enumerate(rows, 2):
+        if tab:  # where rows may end early
+            row += [""] * (len(columns) - len(row))
         if len(row) != len(columns) and any(map(str.strip, row)):
+            remedy = (
+                "take the tab out of the text" if tab else "put quotes around a text with a separator or a line break"
+            )
             raise UserError(
-                f"{file}, row {number}: {len(row)} cells, but the header has {len(columns)}; "
-                f"put quotes around a text in which {separator!r} or a line break stands."
+                f"{file}, row {number}: the number of cells is {len(row)}, but in the header {len(columns)}; {remedy}."
             )
         if any(row):
             numbers.append(number)
