@@ -101,11 +101,12 @@ def test_values_have_the_type_of_their_default():
         ("''", "x"),
         ("[yes, 1]", []),
         ("region", []),
+        ("", ["x"]),
         ("2e-4", 0.1),
         ("3", 1),
         ("true", False),
     ]
-    wanted = ["yes", "a: b", "", ["yes", "1"], ["region"], 2e-4, 3, True]
+    wanted = ["yes", "a: b", "", ["yes", "1"], ["region"], [], 2e-4, 3, True]
     assert [cli.typed("p", text, default) for text, default in given] == wanted
 
 

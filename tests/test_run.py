@@ -34,6 +34,7 @@ def test_parameters_survive_a_second_equals_sign(project):
         ("2e-4", 0.1, "write 2.0e-4"),
         ("true", True, "is a text, but a truth value"),
         (True, 3, "is a truth value, but a whole number"),
+        (None, 3, "rate=None is empty, but a whole number such as 3"),
         (1.5, 3, "is a number, but a whole number"),
         ("a", [], "but a list"),
         ([True, "no"], [], "True is a truth value; put it in quotes"),

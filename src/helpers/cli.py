@@ -104,7 +104,9 @@ def typed(name: str, text: str, default: Any) -> Any:
         value = yaml.load(text, yaml.BaseLoader if isinstance(default, list) else yaml.SafeLoader)
     except yaml.YAMLError as error:
         raise UserError(f"Parameter {name}: {text!r} is not valid YAML ({str(error).splitlines()[0]}).") from error
-    return [value] if isinstance(default, list) and isinstance(value, str) else value
+    if isinstance(default, list) and not isinstance(value, list):
+        return [value] if value else []
+    return value
 
 
 def gather(task: str, profile: str, overrides: dict[str, str]) -> dict[str, Any]:

@@ -128,8 +128,6 @@ def notebook_parameters(notebook: Path) -> dict[str, Any]:
 
 def check_type(name: str, value: Any, default: Any) -> Any:
     """`value`, when it has the type of `default` (an int passes for a float); raises UserError otherwise."""
-    if default is None or value is None:
-        return value
     if isinstance(default, float) and type(value) is int:
         return float(value)
     if type(value) is not type(default):
@@ -143,7 +141,14 @@ def check_type(name: str, value: Any, default: Any) -> Any:
 
 
 def _kind(value: Any) -> str:
-    names = {str: "a text", bool: "a truth value", int: "a whole number", float: "a number", list: "a list"}
+    names = {
+        str: "a text",
+        bool: "a truth value",
+        int: "a whole number",
+        float: "a number",
+        list: "a list",
+        type(None): "empty",
+    }
     return names.get(type(value), f"a {type(value).__name__}")
 
 
