@@ -38,7 +38,9 @@ def run_command(
     context: typer.Context,
     task: Annotated[str, typer.Option(help="a file name in params/tasks")],
     profile: Annotated[str, typer.Option(help="a file name in params/profiles")],
-    p: Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets one parameter; repeat it")] = None,
+    p: Annotated[
+        list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter of the notebooks; repeat it")
+    ] = None,
     stages: Annotated[str, typer.Option(help="comma-separated, such as 01,03")] = ",".join(run.STAGES),
     run_id: Annotated[str, typer.Option(help="name of the run; by default profile and a hash of the parameters")] = "",
 ) -> None:
