@@ -220,10 +220,29 @@ def test_temperature_mends_overconfidence():
     assert heads.softmax(logits / temperature).max(1).mean() == pytest.approx(0.75, abs=0.02)
 
 
-def test_holdout_is_stratified_and_spares_small_classes():
-    train, held = heads.holdout(np.array([0] * 40 + [1] * 20), 0.2, 0)
+def test_holdout_is_stratified_steady_and_spares_small_classes():
+    classes, keys = np.array([0] * 40 + [1] * 20), np.random.default_rng(0).permutation(90)
+    train, held = heads.holdout(classes, 0.2, keys[:60])
     assert len(held) == 12 and set(train) | set(held) == set(range(60)) and not set(train) & set(held)
-    assert len(heads.holdout(np.array([0] * 40 + [1] * 3), 0.2, 0)[1]) == 0
+    assert len(heads.holdout(np.array([0] * 40 + [1] * 3), 0.2, keys[:43])[1]) == 0
+    more = heads.holdout(np.append(classes, [0] * 20 + [1] * 10), 0.2, keys)[1]
+    assert len(more) == 18 and len(set(more) & set(train)) <= 3  # what was trained on is hardly ever held out later
+
+
+def test_a_warm_start_goes_on_from_the_weights_on_the_disk(learner, rows, tmp_path):
+    learner.fit(rows[:40], seed=3)
+    before = learner.logits(texts(rows[:10]))
+    learner.save(tmp_path / "first")
+    report = learner.fit(rows[:60], seed=4, warm=True)
+    after = learner.logits(texts(rows[:10]))
+    assert report["epochs"] == FAST["epochs"] // 3 and not np.allclose(after, before)
+    again = QLoRA.load(tmp_path / "first")
+    again.fit(rows[40:90], seed=5)
+    again.restore(tmp_path / "first")
+    np.testing.assert_array_equal(again.logits(texts(rows[:10])), before)
+    again.fit(rows[:60], seed=4, warm=True)
+    np.testing.assert_array_equal(again.logits(texts(rows[:10])), after)
+    assert again.temperature == learner.temperature
 
 
 def test_nf4_works_on_this_machine():

@@ -235,24 +235,32 @@ def head_state(module: nn.Module) -> dict[str, torch.Tensor]:
     return {k: v.detach().clone() for k, v in module.state_dict().items() if not k.startswith(inner)}
 
 
-def holdout(classes: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(train, held) positions, stratified by class; nothing is held out where a class has fewer than four labels."""
+def holdout(classes: np.ndarray, share: float, keys: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """(train, held) positions: of each class the `share` with the lowest keys is held out.
+
+    Nothing is held out where a class has fewer than four labels.
+    """
     if share <= 0 or np.bincount(classes)[np.unique(classes)].min() < 4:
         return np.arange(len(classes)), np.arange(0)
-    rng, held = np.random.default_rng(seed), []
+    keys, held = np.asarray(keys), []
     for c in np.unique(classes):
-        members = rng.permutation(np.flatnonzero(classes == c))
-        held.extend(members[: max(1, round(share * len(members)))])
+        members = np.flatnonzero(classes == c)
+        held.extend(members[keys[members].argsort(kind="stable")[: max(1, round(share * len(members)))]])
     held = np.sort(np.array(held))
     return np.setdiff1d(np.arange(len(classes)), held), held
 
 
 def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
-    """Temperature in [0.25, 10] that minimises the negative log-likelihood (Guo et al. 2017, arXiv 1706.04599)."""
+    """Temperature in [0.25, 10] that minimises the negative log-likelihood (Guo et al. 2017, arXiv 1706.04599).
+
+    Held near 1 by a log-normal prior with a deviation of 0.5: a dozen rows answered rightly would ask for certainty.
+    """
     from scipy.optimize import minimize_scalar
 
-    found = minimize_scalar(lambda t: nll(logits / np.exp(t), classes), bounds=np.log([0.25, 10]), method="bounded")
-    return float(np.exp(found.x))
+    def loss(log_t: float) -> float:
+        return nll(logits / np.exp(log_t), classes) + 2 * log_t**2 / len(classes)
+
+    return float(np.exp(minimize_scalar(loss, bounds=np.log([0.25, 10]), method="bounded").x))
 
 
 def nll(logits: np.ndarray, classes: np.ndarray) -> float:

@@ -35,7 +35,7 @@ from helpers.heads import (
     word_scores,
 )
 from helpers.recipe import EMBEDDED, Recipe
-from helpers.run import replacing, sha256, write_json
+from helpers.run import digest, replacing, sha256, write_json
 from helpers.task import Task
 from helpers.training import train
 
@@ -63,24 +63,30 @@ class QLoRA:
 
     # training --------------------------------------------------------------------------------------------------------
 
-    def fit(self, records: list[dict], seed: int | None = None) -> dict[str, Any]:
+    def fit(self, records: list[dict], seed: int | None = None, warm: bool = False) -> dict[str, Any]:
         """Train fresh adapters and head on labelled records; returns epochs run, held-out loss and temperature.
 
-        The same records and seed give the same weights. A part of the records (`recipe.holdout`) is kept for early
-        stopping and for the temperature (Guo et al. 2017). Raises UserError with fewer than two classes.
+        `warm` goes on from the present weights instead, with a third of the epochs. The same records, seed and weights before
+        give the same weights. A part of the records (`recipe.holdout`) is kept for early stopping and for the temperature
+        (Guo et al. 2017). Raises UserError with fewer than two classes.
         """
         seed = self.seed if seed is None else seed
         classes = np.array(self.task.index([r["label"] for r in records]))
         if len(set(classes)) < 2:
             raise UserError("The labels so far are all of one class: label more rows before training.")
         env.seed_everything(seed)
-        fitted, held = holdout(classes, self.recipe.holdout, seed)
-        self.temperature = 1.0
-        reset_adapters(self.model)
-        self.module = self._new_head(classes[fitted])
+        # By the text: what was held out stays so while labels are added, or a warm start would know it already.
+        fitted, held = holdout(classes, self.recipe.holdout, [digest([self.seed, r["text"]]) for r in records])
+        self.temperature, recipe = 1.0, self.recipe
+        if warm and self.module is not None:
+            recipe = replace(recipe, epochs=max(1, recipe.epochs // 3), head_first=False)
+            self.module.weights = self._class_weights(classes[fitted])
+        else:
+            reset_adapters(self.model)
+            self.module = self._new_head(classes[fitted])
         self.held = [records[i] for i in held]
         rows = [self._example(records[i]["text"], int(classes[i])) for i in range(len(records))]
-        if self.recipe.head_first:
+        if recipe.head_first:
             self._fit_head([rows[i] for i in fitted])
         texts = [r["text"] for r in self.held]
 
@@ -89,12 +95,12 @@ class QLoRA:
             return nll(logits / fit_temperature(logits, classes[held]), classes[held])
 
         kept = held_loss if len(held) else None
-        report = train(self.module, [rows[i] for i in fitted], self._collate, self.recipe, seed, kept)
+        report = train(self.module, [rows[i] for i in fitted], self._collate, recipe, seed, kept)
         if len(held):
             self.temperature = fit_temperature(self.logits(texts), classes[held])
         return report | {"temperature": self.temperature, "train_rows": len(fitted), "held_out_rows": len(held)}
 
-    def _new_head(self, classes: np.ndarray) -> nn.Module:
+    def _class_weights(self, classes: np.ndarray) -> torch.Tensor:
         counts = np.bincount(classes, minlength=len(self.task.labels))
         # Square root of the inverse frequency: the full inverse overshoots on a few dozen labels.
         weights = (
@@ -102,7 +108,10 @@ class QLoRA:
             if self.recipe.class_weights
             else counts * 0 + 1
         )
-        weights = torch.tensor(weights, dtype=torch.float32)
+        return torch.tensor(weights, dtype=torch.float32, device=self.model.device)
+
+    def _new_head(self, classes: np.ndarray) -> nn.Module:
+        weights = self._class_weights(classes)
         if self.recipe.head == "lm":
             return LabelWords(self.model, weights)
         absent = next(i for i, label in enumerate(self.task.labels) if label != self.task.positive)
@@ -379,20 +388,24 @@ class QLoRA:
     @classmethod
     def load(cls, folder: Path, **changes: Any) -> QLoRA:
         """The saved learner over its base; `changes` replace recipe fields, such as `model` after a move."""
-        from peft import load_peft_weights, set_peft_model_state_dict
-        from safetensors.torch import load_file
-
         if not (folder / "learner.json").exists():
             raise UserError(f"{folder} holds no saved learner: run 03_active_learning first.")
         facts = json.loads((folder / "learner.json").read_text(encoding="utf-8"))
         task = Task(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["task"].items()})
         learner = cls(task, replace(Recipe(**facts["recipe"]), **changes), facts["seed"])
-        set_peft_model_state_dict(learner.model, load_peft_weights(str(folder), device=env.device()))
-        learner.module = learner._new_head(np.arange(len(task.labels)))
-        if learner.recipe.head == "classifier":
-            learner.module.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
-        learner.temperature = facts["temperature"]
+        learner.restore(folder)
         return learner
+
+    def restore(self, folder: Path) -> None:
+        """Take over the weights and the temperature that `save` wrote for the same task and recipe."""
+        from peft import load_peft_weights, set_peft_model_state_dict
+        from safetensors.torch import load_file
+
+        set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device=env.device()))
+        self.module = self._new_head(np.arange(len(self.task.labels)))
+        if self.recipe.head == "classifier":
+            self.module.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
+        self.temperature = json.loads((folder / "learner.json").read_text(encoding="utf-8"))["temperature"]
 
 
 # --- without training ------------------------------------------------------------------------------------------------

