@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers import edits, env, italian
+from helpers import edits, env, italian_requirements
 from helpers.base import folded, reset_adapters
 from helpers.env import UserError
 from helpers.heads import Completions, distillation, pad, positions, token_batches
@@ -137,7 +137,7 @@ class Writer:
 
     def drafts(self, texts: Sequence[str]) -> list[str]:
         """First versions by rule, where the task has them: what the model reads and corrects."""
-        return [italian.neutralise(text) for text in texts] if self.task.draft == "italian" else list(texts)
+        return [italian_requirements.inclusive(text) for text in texts] if self.task.draft == "italian" else list(texts)
 
     # reading and writing -----------------------------------------------------------------------------------------------
 
