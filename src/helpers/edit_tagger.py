@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from os.path import commonprefix
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ def tag(old: str, new: str) -> str:
     """The edit from `old` to `new` as letters cut from the end and letters put there: *impiegato* → *impiegato/a* is `0+/a`."""
     if not new:
         return DROP
-    shared = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    shared = len(commonprefix([old, new]))
     return f"{len(old) - shared}+{new[shared:]}" if shared > len(old) - len(old.lstrip()) else f"*+{new}"
 
 

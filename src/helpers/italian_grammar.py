@@ -22,7 +22,7 @@ from helpers.italian_lexicon import (
     tokenise,
     word_classes,
 )
-from helpers.italian_nouns import Phrase, before, chain, joined, noun_phrases, opens
+from helpers.italian_nouns import VERBAL, Phrase, before, chain, joined, noun_phrases, opens
 
 
 @dataclass
@@ -183,10 +183,15 @@ def _loose(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phras
     """Adjectives whose person is unsaid or stands further left: "se interessato", "automunito"."""
     phrases = []
     for i, token in enumerate(tokens):
-        reading = None if i in used or token.fixed else reading_of(token, {"person", "adj"})
-        if not reading or len(set(reading.forms)) < 3 or not _stands_alone(tokens, heads, i, reading, used):
+        if i in used or token.fixed:
             continue
-        parts, mask, _ = chain(tokens, i, reading.mask, False)
+        shared = _joined_quality(tokens, i, used)
+        reading = shared or reading_of(token, {"person", "adj"})
+        if not reading or len(set(reading.forms)) < 3:
+            continue
+        if not shared and not _stands_alone(tokens, heads, i, reading, used):
+            continue
+        parts, mask, _ = ({i: reading}, reading.mask, i) if shared else chain(tokens, i, reading.mask, False)
         parts = {k: r for k, r in parts.items() if k not in used}
         phrases.append(Phrase(parts, mask, i, "loose"))
         used |= set(parts)
@@ -199,8 +204,6 @@ def _stands_alone(tokens: list[Token], heads: list[Head], i: int, reading: Readi
     comma = j >= 0 and tokens[j].low == ","
     linked = j < 0 or tokens[j].low in ",/" or belongs(tokens[j], "conjunction")
     linked = linked or (belongs(tokens[j], "clause") and tokens[j].low != "che")  # "purché serio"
-    if j > 0 and belongs(tokens[j], "conjunction") and _is_shared(tokens, i, j, reading, used):
-        return True
     while j >= 0 and (belongs(tokens[j], "conjunction") or tokens[j].low in ",/"):
         j = before(tokens, j)
     if j >= 0 and (reading_of(tokens[j], {"article"}) or belongs(tokens[j], "have")):
@@ -237,21 +240,36 @@ def _is_quality(token: Token, mask: int) -> bool:
     return found is not None and (bool(token.readings) or token.low[:-1].endswith(("ent", "ant", "bil", "vol")))
 
 
-def _is_shared(tokens: list[Token], i: int, link: int, reading: Reading, used: set[int]) -> bool:
-    """Whether "e" joins the adjective at i, with a complement, to one said of a person: "iscritto all'albo e munito di"."""
+def _joined_quality(tokens: list[Token], i: int, used: set[int]) -> Reading | None:
+    """The participle or adjective at i where it goes on with what was said of a person, see `_is_shared`."""
+    j = before(tokens, i)
+    if j < 1 or not (belongs(tokens[j], "conjunction") or tokens[j].low == ","):
+        return None
+    known = [r for r in tokens[i].readings if r.kind in ("person", "adj", "participle")]
+    unknown = not tokens[i].readings and VERBAL.search(tokens[i].low)
+    reading = known[0] if known else adjective_of(tokens[i], ANY, True) if unknown else None
+    if not reading or reading_of(tokens[i], {"thing", "noun"}):
+        return None
+    if tokens[j].low == "," and not (VERBAL.search(tokens[i].low) or reading.kind == "person"):
+        return None
+    return reading if _is_shared(tokens, i, j, reading.mask, used) else None
+
+
+def _is_shared(tokens: list[Token], i: int, link: int, mask: int, used: set[int]) -> bool:
+    """Whether "e" or a comma joins the word at i to one said of a person: "iscritto all'albo e munito di", "stimato, ascoltato".
+
+    Between them stands nothing but a complement, and after the word another one, a sign or a conjunction.
+    """
     k = link - 1
     while k >= 0 and k not in used and tokens[k].low not in BOUNDARY | {","}:
         k -= 1
-    if (
-        k not in used
-        or tokens[k].fixed
-        or link - k > 6
-        or k + 1 == link
-        or not reading_of(tokens[k], SAID_OF_PEOPLE, reading.mask)
-    ):
+    if k not in used or tokens[k].fixed or link - k > 7 or not reading_of(tokens[k], SAID_OF_PEOPLE, mask):
         return False
-    after = [belongs(tokens[n], "preposition") or is_oblique(tokens, n) for n in (k + 1, i + 1) if n < len(tokens)]
-    return len(after) == 2 and all(after) and tokens[k].low[-1] == tokens[i].low[-1]
+    spots = [n for n in ([i + 1] if k + 1 == link else [k + 1, i + 1]) if n < len(tokens)]
+    ends = [i + 1 == len(tokens) or not tokens[i + 1].low[0].isalpha() or belongs(tokens[i + 1], "conjunction")]
+    after = [belongs(tokens[n], "preposition") or is_oblique(tokens, n) for n in spots]
+    told = all(after) or (any(ends) and all(after[:-1] if i + 1 in spots else after))
+    return told and tokens[k].low[-1] == tokens[i].low[-1]
 
 
 def _in_title(tokens: list[Token], head: int, last: int) -> bool:

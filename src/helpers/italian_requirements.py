@@ -1,4 +1,4 @@
-"""Requirements that exclude beyond grammar (age, looks, sex, origin, family, health) taken out of Italian job ads, and full rewording.
+"""Requirements that exclude beyond grammar (age, looks, sex, origin, family, health) taken out of Italian job ads.
 
 Only what stands as an item of a list or beside a noun goes, with the words that belong to it and one comma or conjunction; a
 requirement that a sentence is built on stays.
@@ -65,7 +65,7 @@ def _struck(text: str, start: int, end: int, category: str) -> str:
     said = text[start:end]
     if staff := STAFF.fullmatch(said):
         return text[:start] + staff[1] + text[end:]
-    if category == "explicit_sex" and (named := re.fullmatch(rf"(?!{ONLY}|no|di|sesso)\S+( {PEOPLE})", said)):
+    if category == "explicit_sex" and (named := re.fullmatch(rf"(?!{ONLY}|no |di |sesso|cerc|ricerc|selez|assum|si )\S+( {PEOPLE})", said)):
         return text[: start + named.start(1)] + text[end:]
     if re.fullmatch(rf"{ONLY} {PEOPLE}", said) and not _behind_a_person(text, start):
         return text[:start] + "personale" + text[end:]

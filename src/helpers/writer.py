@@ -28,6 +28,9 @@ Prompt = tuple[
 ]  # token ids, and the place in the text of every token ((0, 0): outside)
 
 
+DRAFT_MARGIN = 0.0  # nats by which a correction of a draft by rule must be likelier than none; chosen on the validation rows
+
+
 class Writer:
     """A learner that writes a target for a text, over one quantised base (QLoRA, Dettmers et al. 2023, arXiv 2305.14314).
 
@@ -211,6 +214,7 @@ class Writer:
     def proposed(self, texts: Sequence[str], prompts: list[Prompt]) -> list[list[tuple[int, int, int]]]:
         """(start, end, tag) of the stretches of every text that the tagger would edit."""
         found: list[list[tuple[int, int, int]]] = [[] for _ in texts]
+        margin = DRAFT_MARGIN if self.task.draft else 0.0
         for batch in token_batches([len(ids) for ids, _ in prompts], self.recipe.token_budget):
             rows = [
                 {"input_ids": prompts[i][0], "completion": 0, "learned": [], "tags": [], "length": len(prompts[i][0])}
@@ -219,7 +223,7 @@ class Writer:
             made = self._collate(rows)
             tags = self.head.read(made["input_ids"], made["attention_mask"], made["completion"])[1].log_softmax(-1)
             for i, row in zip(batch, tags.cpu().numpy(), strict=True):
-                found[i] = edits.tagged(texts[i], prompts[i][1], row[-len(prompts[i][0]) :])
+                found[i] = edits.tagged(texts[i], prompts[i][1], row[-len(prompts[i][0]) :], margin)
         return found
 
     def _decode(self, prompts: list[list[int]], given: list[list[list[int]]]) -> list[list[int]]:
