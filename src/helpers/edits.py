@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
-from os.path import commonprefix
 
 import numpy as np
 
@@ -91,9 +90,14 @@ def _trimmed(source: str, start: int, end: int, new: str) -> Span:
     return start, end, new
 
 
+def shared_prefix(one: str, other: str) -> int:
+    """How many characters the two begin with in common."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
 def _shortened(old: str, new: str) -> str:
     """`new` as `cut+end` where it is `old` with another end."""
-    common = len(commonprefix([old, new]))
+    common = shared_prefix(old, new)
     cut = len(old) - common
     fits = common and cut <= min(5, len(old) - 2) if cut else len(old) > 3 or new[common:][:1] in ("/", " ")
     return f"{cut or ''}+{new[common:]}" if fits and old != new else new

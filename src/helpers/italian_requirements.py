@@ -65,7 +65,9 @@ def _struck(text: str, start: int, end: int, category: str) -> str:
     said = text[start:end]
     if staff := STAFF.fullmatch(said):
         return text[:start] + staff[1] + text[end:]
-    if category == "explicit_sex" and (named := re.fullmatch(rf"(?!{ONLY}|no |di |sesso|cerc|ricerc|selez|assum|si )\S+( {PEOPLE})", said)):
+    if category == "explicit_sex" and (
+        named := re.fullmatch(rf"(?!{ONLY}|no |di |sesso|cerc|ricerc|selez|assum|si )\S+( {PEOPLE})", said)
+    ):
         return text[: start + named.start(1)] + text[end:]
     if re.fullmatch(rf"{ONLY} {PEOPLE}", said) and not _behind_a_person(text, start):
         return text[:start] + "personale" + text[end:]

@@ -28,7 +28,9 @@ Prompt = tuple[
 ]  # token ids, and the place in the text of every token ((0, 0): outside)
 
 
-DRAFT_MARGIN = 0.0  # nats by which a correction of a draft by rule must be likelier than none; chosen on the validation rows
+DRAFT_MARGIN = (
+    0.0  # nats by which a correction of a draft by rule must be likelier than none; chosen on the validation rows
+)
 
 
 class Writer:
