@@ -237,7 +237,8 @@ def _stands_alone(tokens: list[Token], heads: list[Head], i: int, reading: Readi
 def _is_quality(token: Token, mask: int) -> bool:
     """Whether the word is an adjective that may be said of people of `mask`, an unknown one only by an ending without gender."""
     found = adjective_of(token, mask, False)
-    return found is not None and (bool(token.readings) or token.low[:-1].endswith(("ent", "ant", "bil", "vol")))
+    unknown = len(token.low) > 6 and token.low[:-1].endswith(("ent", "ant", "bil", "vol"))  # "sorridente", not "mente"
+    return found is not None and (bool(token.readings) or unknown)
 
 
 def _joined_quality(tokens: list[Token], i: int, used: set[int]) -> Reading | None:

@@ -66,7 +66,7 @@ def _struck(text: str, start: int, end: int, category: str) -> str:
     if staff := STAFF.fullmatch(said):
         return text[:start] + staff[1] + text[end:]
     if category == "explicit_sex" and (
-        named := re.fullmatch(rf"(?!{ONLY}|no |di |sesso|cerc|ricerc|selez|assum|si )\S+( {PEOPLE})", said)
+        named := re.fullmatch(rf"(?!{ONLY}|no |di |sesso|cerc|ricerc|selez|assum|si )\S+( {PEOPLE})", said, re.I)
     ):
         return text[: start + named.start(1)] + text[end:]
     if re.fullmatch(rf"{ONLY} {PEOPLE}", said) and not _behind_a_person(text, start):
