@@ -12,6 +12,9 @@ from endpoints import Proxy, completion
 
 from helpers import run
 from helpers.panel import Panel
+from helpers.qlora import QLoRA
+from helpers.recipe import Recipe
+from helpers.task import Task
 
 FIRST, LOOP, LAST = "01_seed_curation", "03_active_generation", "04_generation_evaluation"
 SENTENCES = [
@@ -132,6 +135,21 @@ def test_a_killed_run_goes_on_to_the_same_picks_and_scores(project, settings, un
     assert strip(run.read_jsonl(rounds)) == strip(run.read_jsonl(whole / "rounds.jsonl"))
     assert (folder / "interim/hassan_0.jsonl").stat().st_mtime_ns == kept  # nothing was written or scored again
     assert (folder / "labelled.jsonl").read_text() == (whole / "labelled.jsonl").read_text()
+
+
+def test_a_saved_detector_ranks_what_the_learner_wrote(project, settings, undisturbed, tiny_llama):
+    folder = from_01(undisturbed, "ranked")
+    task = Task("kind", ("no", "yes"), "yes", (" no", " yes"), "{text}")
+    rows = run.read_jsonl(folder.parent / FIRST / "seed.jsonl")
+    detector = QLoRA(task, Recipe(model=str(tiny_llama), epochs=2, holdout=0.0, patience=0))
+    detector.fit([{"text": r["text"], "label": "yes"} for r in rows] + [{"text": t, "label": "no"} for t in SENTENCES])
+    detector.save(project / "outputs/detector")
+    more = {"scorer": "detector:outputs/detector", "rounds": "1", "with_random": "false"}
+    finish(project, words("ranked", settings | more, "--stages", "03"))
+    seen = run.read_jsonl(folder / "interim/hassan_0.jsonl")
+    expected = 1 - QLoRA.load(project / "outputs/detector").predict_proba([r["output"] or " " for r in seen])[:, 1]
+    for row, score in zip(seen, expected, strict=True):
+        assert row["compliance"] == pytest.approx(score if row["output"].strip() else 0.0, abs=1e-4)
 
 
 def test_a_teacher_is_checked_its_refusals_kept_apart_and_a_cut_off_round_goes_on(project, settings, undisturbed):

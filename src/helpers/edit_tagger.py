@@ -17,6 +17,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
+from helpers.edits import shared_prefix
 from helpers.env import UserError
 
 KEEP = "0+"
@@ -33,7 +34,7 @@ def tag(old: str, new: str) -> str:
     """The edit from `old` to `new` as letters cut from the end and letters put there: *impiegato* → *impiegato/a* is `0+/a`."""
     if not new:
         return DROP
-    shared = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    shared = shared_prefix(old, new)
     return f"{len(old) - shared}+{new[shared:]}" if shared > len(old) - len(old.lstrip()) else f"*+{new}"
 
 

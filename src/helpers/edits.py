@@ -90,9 +90,14 @@ def _trimmed(source: str, start: int, end: int, new: str) -> Span:
     return start, end, new
 
 
+def shared_prefix(one: str, other: str) -> int:
+    """How many characters the two begin with in common."""
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
 def _shortened(old: str, new: str) -> str:
     """`new` as `cut+end` where it is `old` with another end."""
-    common = next((i for i, (a, b) in enumerate(zip(old, new, strict=False)) if a != b), min(len(old), len(new)))
+    common = shared_prefix(old, new)
     cut = len(old) - common
     fits = common and cut <= min(5, len(old) - 2) if cut else len(old) > 3 or new[common:][:1] in ("/", " ")
     return f"{cut or ''}+{new[common:]}" if fits and old != new else new
@@ -198,8 +203,13 @@ def token_tag(place: tuple[int, int], found: Sequence[tuple[int, int, int]]) -> 
     return STAYS
 
 
-def tagged(text: str, places: Sequence[tuple[int, int]], tags: np.ndarray) -> list[tuple[int, int, int]]:
-    """(start, end, tag) of stretches of whole words from the tags' log-probabilities (tokens, 6)."""
+def tagged(
+    text: str, places: Sequence[tuple[int, int]], tags: np.ndarray, margin: float = 0.0
+) -> list[tuple[int, int, int]]:
+    """(start, end, tag) of stretches of whole words from the tags' log-probabilities (tokens, 6).
+
+    A word is edited where a tag is likelier than to stay by a factor of at least exp(`margin`).
+    """
     found: list[tuple[int, int, int]] = []
     going = -1  # the tag that would go on with the stretch before
     for word in TOKEN.finditer(text):
@@ -211,6 +221,7 @@ def tagged(text: str, places: Sequence[tuple[int, int]], tags: np.ndarray) -> li
         scores = tags[over].sum(0)
         for opening in (DELETED, REPLACED):
             scores[opening] += (tags[over[1:], opening + 1] - tags[over[1:], opening]).sum()
+        scores[STAYS] += margin
         best = int(scores.argmax())
         if best == going:
             found[-1] = (found[-1][0], word.end(), found[-1][2])

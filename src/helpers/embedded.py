@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from helpers import italian, job_ads
+from helpers import italian_requirements, job_ads
 from helpers.answers import SCHEMA_LINE, numbered
 from helpers.data import COUNTER_NARRATIVES, EMBEDDED, REWRITES
 from helpers.env import UserError
@@ -115,7 +115,7 @@ def write(prompts: Sequence[str], seed: int = 0) -> list[str]:
 
 def _made(wanted: dict, seed: str) -> dict | None:
     if isinstance(wanted.get("text"), str):
-        return {"text": italian.neutralise(wanted["text"])}
+        return {"text": italian_requirements.inclusive(wanted["text"])}
     return job_ads.commissioned(wanted, seed) if wanted else None
 
 

@@ -14,13 +14,15 @@ from helpers.italian_lexicon import (
     SINGULAR,
     Reading,
     Token,
+    adjective_of,
     belongs,
     is_function,
     noun_mask,
     reading_of,
     tokenise,
+    word_classes,
 )
-from helpers.italian_nouns import Phrase, before, chain, joined, noun_phrases, opens
+from helpers.italian_nouns import VERBAL, Phrase, before, chain, joined, noun_phrases, opens
 
 
 @dataclass
@@ -48,9 +50,17 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
             slot = people[i].slot
             mask = people[i].mask if slot is None else 1 << slot
             heads.append(Head(i, mask, True, is_oblique(tokens, min(people[i].parts))))
-        elif i not in inside and token.low[0].isalpha() and (thing := _thing(tokens, i)):
-            heads.append(thing)
+        elif i not in inside and token.low[0].isalpha() and not _modifies_title(tokens, i, people):
+            heads += [thing] if (thing := _thing(tokens, i)) else []
     return heads
+
+
+def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> bool:
+    """Whether the word at i stands in an English title before its head: the "Software" of "il Software Engineer"."""
+    k = i
+    while k not in people and joined(tokens, k) and (belongs(tokens[k], "english") or tokens[k].text.istitle()):
+        k += 1
+    return k > i and k in people and tokens[k].text.istitle() and len(set(people[k].parts[k].forms)) == 1
 
 
 def _thing(tokens: list[Token], i: int) -> Head | None:
@@ -66,7 +76,11 @@ def _thing(tokens: list[Token], i: int) -> Head | None:
         return None
     mask = neutral.mask if neutral else noun_mask(token)
     mask = (article.mask & mask or article.mask) if article else mask
-    return Head(i, mask, False, is_oblique(tokens, i - 1 if article else i), bool(neutral))
+    k = i
+    while k and reading_of(tokens[k - 1], {"article", "determiner", "adj"}):  # "dal nostro ufficio"
+        k -= 1
+    said_of_people = reading_of(token, {"person"}) is not None and not neutral
+    return Head(i, mask, said_of_people, is_oblique(tokens, k), bool(neutral))
 
 
 def is_oblique(tokens: list[Token], first: int) -> bool:
@@ -169,10 +183,15 @@ def _loose(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phras
     """Adjectives whose person is unsaid or stands further left: "se interessato", "automunito"."""
     phrases = []
     for i, token in enumerate(tokens):
-        reading = None if i in used or token.fixed else reading_of(token, {"person", "adj"})
-        if not reading or len(set(reading.forms)) < 3 or not _stands_alone(tokens, heads, i, reading, used):
+        if i in used or token.fixed:
             continue
-        parts, mask, _ = chain(tokens, i, reading.mask, False)
+        shared = _joined_quality(tokens, i, used)
+        reading = shared or reading_of(token, {"person", "adj"})
+        if not reading or len(set(reading.forms)) < 3:
+            continue
+        if not shared and not _stands_alone(tokens, heads, i, reading, used):
+            continue
+        parts, mask, _ = ({i: reading}, reading.mask, i) if shared else chain(tokens, i, reading.mask, False)
         parts = {k: r for k, r in parts.items() if k not in used}
         phrases.append(Phrase(parts, mask, i, "loose"))
         used |= set(parts)
@@ -184,27 +203,80 @@ def _stands_alone(tokens: list[Token], heads: list[Head], i: int, reading: Readi
     j = before(tokens, i)
     comma = j >= 0 and tokens[j].low == ","
     linked = j < 0 or tokens[j].low in ",/" or belongs(tokens[j], "conjunction")
+    linked = linked or (belongs(tokens[j], "clause") and tokens[j].low != "che")  # "purché serio"
     while j >= 0 and (belongs(tokens[j], "conjunction") or tokens[j].low in ",/"):
         j = before(tokens, j)
     if j >= 0 and (reading_of(tokens[j], {"article"}) or belongs(tokens[j], "have")):
         return False
     start = _sentence_start(tokens, i)
-    own = j < start or j in used or is_function(tokens[j]) or reading_of(tokens[j], SAID_OF_PEOPLE)
+    human = reading.kind == "person" and reading.forms[0] not in word_classes()["also_of_things"]
+    own = j < start or j in used or is_function(tokens[j]) or _is_quality(tokens[j], reading.mask)
     following = tokens[i + 1] if joined(tokens, i) else None
     if following and not reading.mask & MASCULINE and reading_of(following, {"article"}, reading.mask):
         return False  # "benvenute le esperienze"
     unknown = following and not following.readings and not is_function(following)
-    if unknown and following.low[-1] in "oa" and noun_mask(following) & reading.mask:  # "pronto soccorso"
+    thing = reading.kind == "adj" or (unknown and following.low[-1] in "oa")
+    if unknown and thing and noun_mask(following) & reading.mask:  # "pronto soccorso", "buona dizione"
         return False
     near = [h for h in heads if start <= h.index < i and h.mask & reading.mask]
+    people = [h for h in near if h.person or h.neutral]
+    human = human and bool(people) and people[-1].person
+    near = people if human else near  # no thing is "laureato": the last person is
     unclear = reading.kind == "person" and near and near[-1].person and tokens[j].low.endswith("e")
-    if not own and not comma and not unclear and noun_mask(tokens[j]) & reading.mask:
+    if people and people[-1].person and _in_title(tokens, people[-1].index, j):
+        return True
+    if not own and not comma and not unclear and not human and noun_mask(tokens[j]) & reading.mask:
         return False  # "addetto vendite automunito", but not "impianto automatizzato"
     if linked:
         near = [h for h in near if not h.oblique] or near
     if near:
         return near[-1].person and (reading.kind == "person" or (linked and j >= start))
     return reading.kind == "person" and not _earlier_neutral(heads, i, reading.mask)
+
+
+def _is_quality(token: Token, mask: int) -> bool:
+    """Whether the word is an adjective that may be said of people of `mask`, an unknown one only by an ending without gender."""
+    found = adjective_of(token, mask, False)
+    unknown = len(token.low) > 6 and token.low[:-1].endswith(("ent", "ant", "bil", "vol"))  # "sorridente", not "mente"
+    return found is not None and (bool(token.readings) or unknown)
+
+
+def _joined_quality(tokens: list[Token], i: int, used: set[int]) -> Reading | None:
+    """The participle or adjective at i where it goes on with what was said of a person, see `_is_shared`."""
+    j = before(tokens, i)
+    if j < 1 or not (belongs(tokens[j], "conjunction") or tokens[j].low == ","):
+        return None
+    known = [r for r in tokens[i].readings if r.kind in ("person", "adj", "participle")]
+    unknown = not tokens[i].readings and VERBAL.search(tokens[i].low)
+    reading = known[0] if known else adjective_of(tokens[i], ANY, True) if unknown else None
+    if not reading or reading_of(tokens[i], {"thing", "noun"}):
+        return None
+    if tokens[j].low == "," and not (VERBAL.search(tokens[i].low) or reading.kind == "person"):
+        return None
+    return reading if _is_shared(tokens, i, j, reading.mask, used) else None
+
+
+def _is_shared(tokens: list[Token], i: int, link: int, mask: int, used: set[int]) -> bool:
+    """Whether "e" or a comma joins the word at i to one said of a person: "iscritto all'albo e munito di", "stimato, ascoltato".
+
+    Between them stands nothing but a complement, and after the word another one, a sign or a conjunction.
+    """
+    k = link - 1
+    while k >= 0 and k not in used and tokens[k].low not in BOUNDARY | {","}:
+        k -= 1
+    if k not in used or tokens[k].fixed or link - k > 7 or not reading_of(tokens[k], SAID_OF_PEOPLE, mask):
+        return False
+    spots = [n for n in ([i + 1] if k + 1 == link else [k + 1, i + 1]) if n < len(tokens)]
+    ends = [i + 1 == len(tokens) or not tokens[i + 1].low[0].isalpha() or belongs(tokens[i + 1], "conjunction")]
+    after = [belongs(tokens[n], "preposition") or is_oblique(tokens, n) for n in spots]
+    told = all(after) or (any(ends) and all(after[:-1] if i + 1 in spots else after))
+    return told and tokens[k].low[-1] == tokens[i].low[-1]
+
+
+def _in_title(tokens: list[Token], head: int, last: int) -> bool:
+    """Whether all from the person at `head` to `last` is its title, and ends in a foreign word: "redattore web"."""
+    foreign = tokens[last].low[-1] not in "aeioàèéìòù" and not tokens[last].readings
+    return foreign and all(joined(tokens, k - 1) and not is_function(tokens[k]) for k in range(head + 1, last + 1))
 
 
 def _pronouns(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:

@@ -74,7 +74,7 @@ def is_adverb(token: Token) -> bool:
 @cache
 def function_words() -> frozenset[str]:
     """Words that are never a person, a quality or a thing."""
-    content = {"english", "kin", "ambiguous"}
+    content = {"english", "kin", "ambiguous", "also_of_things"}
     return frozenset(word for name, words in word_classes().items() if name not in content for word in words)
 
 
@@ -129,7 +129,7 @@ ADJECTIVE_ENDINGS = [
     ("io", "ia", "ii", "ie"),
     ("o", "a", "i", "e"),
 ]
-EPICENE = re.compile(r"(nt|il|al|es|ar|bil|ac|oc|ev|or|en|on)[ei]$|ista$")
+EPICENE = re.compile(r"(nt|il|al|es|ar|bil|vol|ac|oc|ev|or|en|on)[ei]$|ista$")
 # the plural -i of an unknown word turns into -e only after these: "contenti", but "felici"
 PARTICIPLE = re.compile(r"(at|it|ut|tt|st|rt|lt|os|is|us|rs|ss|iv|an|egn|ich?|olt|ett|unt|int|ert)(issim)?[oaie]$")
 

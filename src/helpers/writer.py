@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from helpers import edits, env, italian
+from helpers import edits, env, italian_requirements
 from helpers.base import folded, reset_adapters
 from helpers.env import UserError
 from helpers.heads import Completions, distillation, pad, positions, token_batches
@@ -26,6 +26,11 @@ from helpers.training import train
 Prompt = tuple[
     list[int], list[tuple[int, int]]
 ]  # token ids, and the place in the text of every token ((0, 0): outside)
+
+
+DRAFT_MARGIN = (
+    0.0  # nats by which a correction of a draft by rule must be likelier than none; chosen on the validation rows
+)
 
 
 class Writer:
@@ -137,7 +142,7 @@ class Writer:
 
     def drafts(self, texts: Sequence[str]) -> list[str]:
         """First versions by rule, where the task has them: what the model reads and corrects."""
-        return [italian.neutralise(text) for text in texts] if self.task.draft == "italian" else list(texts)
+        return [italian_requirements.inclusive(text) for text in texts] if self.task.draft == "italian" else list(texts)
 
     # reading and writing -----------------------------------------------------------------------------------------------
 
@@ -211,6 +216,7 @@ class Writer:
     def proposed(self, texts: Sequence[str], prompts: list[Prompt]) -> list[list[tuple[int, int, int]]]:
         """(start, end, tag) of the stretches of every text that the tagger would edit."""
         found: list[list[tuple[int, int, int]]] = [[] for _ in texts]
+        margin = DRAFT_MARGIN if self.task.draft else 0.0
         for batch in token_batches([len(ids) for ids, _ in prompts], self.recipe.token_budget):
             rows = [
                 {"input_ids": prompts[i][0], "completion": 0, "learned": [], "tags": [], "length": len(prompts[i][0])}
@@ -219,7 +225,7 @@ class Writer:
             made = self._collate(rows)
             tags = self.head.read(made["input_ids"], made["attention_mask"], made["completion"])[1].log_softmax(-1)
             for i, row in zip(batch, tags.cpu().numpy(), strict=True):
-                found[i] = edits.tagged(texts[i], prompts[i][1], row[-len(prompts[i][0]) :])
+                found[i] = edits.tagged(texts[i], prompts[i][1], row[-len(prompts[i][0]) :], margin)
         return found
 
     def _decode(self, prompts: list[list[int]], given: list[list[list[int]]]) -> list[list[int]]:

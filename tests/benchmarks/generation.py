@@ -67,7 +67,7 @@ class Data:
 
 
 def rewriting(work: Path) -> Data:
-    """The embedded pairs: 346 to choose from, validation and test rows (190) to test on; R is the cue lexicon."""
+    """The embedded pairs: 729 to choose from, validation and test rows (190) to test on; R is the cue lexicon."""
     rows = tables.to_records(embedded.read(data.REWRITES), task("inclusive_rewriting_it"))
     pool, test = ([r for r in rows if (r["split"] == "pool") == inside] for inside in (True, False))
     x = embedder("demo", work)([r["text"] for r in pool])

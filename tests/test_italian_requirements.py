@@ -1,0 +1,46 @@
+"""Requirements beyond grammar taken out by rule, and adjectives that are joined to what is said of a person."""
+
+import pytest
+
+from helpers import italian, italian_requirements
+
+CASES = [
+    ("Cercasi stiratrice, max 30 anni, con esperienza.", "Cercasi stiratrice con esperienza."),
+    ("Cassa e banco, bella presenza, turni serali, sede a Nola.", "Cassa e banco, turni serali, sede a Nola."),
+    ("Barista di bella presenza per locale in centro.", "Barista per locale in centro."),
+    ("Richiesti patente B, diploma e assenza di limitazioni fisiche.", "Richiesti patente B e diploma."),
+    ("Custodi solo uomini per deposito notturno.", "Custodi per deposito notturno."),
+    ("Per la mensa assumiamo solo donne, part-time.", "Per la mensa assumiamo personale, part-time."),
+    ("Si assume solo personale femminile per il reparto.", "Si assume personale per il reparto."),
+    ("Pizzaiolo uomo, turno serale.", "Pizzaiolo, turno serale."),
+    ("Guida con fisico atletico e brevetto.", "Guida con brevetto."),
+    ("Serve la dolcezza femminile che tutti sanno.", "Serve la dolcezza che tutti sanno."),
+    ("Cerca donna delle pulizie.", "Cerca donna delle pulizie."),
+    ("Apprendista tra i 18 e i 29 anni, per legge (D.Lgs. 81/2015).",) * 2,
+    ("Formazione di 30 anni di esperienza, sede a Lodi.",) * 2,
+    ("",) * 2,
+]
+
+
+@pytest.mark.parametrize(("text", "left"), CASES)
+def test_only_what_excludes_goes_with_its_comma_or_conjunction(text, left):
+    assert italian_requirements.without_requirements(text) == left
+    assert italian_requirements.without_requirements(left) == left
+
+
+@pytest.mark.parametrize(
+    ("text", "double"),
+    [
+        ("Redattore web preciso.", "Redattore/trice web preciso/a."),
+        ("Chef de rang esperto.", "Chef de rang esperto/a."),
+        ("Cuoco sorridente e svelto, per mensa.", "Cuoco/a sorridente e svelto/a, per mensa."),
+        ("Addetto iscritto all'albo e munito di patente.", "Addetto/a iscritto/a all'albo e munito/a di patente."),
+        ("Sarai inserito nel gruppo e seguito da noi.", "Sarai inserito/a nel gruppo e seguito/a da noi."),
+        ("Il Software Engineer è ascoltato ed è libero.", "Il/la Software Engineer è ascoltato/a ed è libero/a."),
+        ("Un team affiatato e abituato a documentare.",) * 2,
+        ("Cerchiamo mani esperte e menti curiose.",) * 2,
+        ("Assistente con abilitazione e pratica di ufficio.",) * 2,
+    ],
+)
+def test_what_is_joined_to_a_quality_of_a_person_agrees_and_what_is_said_of_things_stays(text, double):
+    assert italian.neutralise(text) == double
