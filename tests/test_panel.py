@@ -138,6 +138,7 @@ def test_a_page_of_ten(make, tmp_path):
     assert [row.place for row in panel.rows] == list(range(10))
     panel.rows[4].answer.buttons["no"].click()
     assert panel.now is panel.rows[5]
+    assert [panel.controls.message in row.box.children for row in panel.rows].index(True) == 5  # banners stand there
     for i in (0, 1, 2, 3, 5, 6, 7, 8, 9):
         panel.rows[i].answer.buttons["yes"].click()
     assert [row.place for row in panel.rows[:3]] == [10, 11, None]
@@ -331,7 +332,7 @@ def test_everything_is_escaped(make):
     panel.evidence.add.click()
     panel.evidence.phrase.value = f"{HOSTILE}?"
     panel.evidence.add.click()
-    guideline = panel.controls.folds.children[0].value
+    guideline = panel.controls.folds[0].value
     shown = [panel.now.text.value, panel.controls.message.value, guideline]
     panel.buttons[HOSTILE].click()
     shown += [panel.controls.progress.value]
@@ -588,8 +589,11 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     assert not place.children
     name.value = "bea"
     panel, about = place.children
-    said, lines, save = about.children[0].children
-    assert panel.session.annotator == "bea" and about.selected_index is None
+    opener, inside = about.children
+    said, lines, save = inside.children
+    assert panel.session.annotator == "bea" and inside.layout.display == "none"
+    opener.click()
+    assert inside.layout.display is None
 
     lines.value = f"mother tongue: Italian\n\nnote: {HOSTILE}"
     save.click()
@@ -599,9 +603,9 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     assert "has no value" in said.value and "<b>" not in said.value
     assert assignment.attributes(tmp_path)["bea"]["mother tongue"] == "Italian"  # a mistake costs nothing kept
     name.value = "anna"
-    assert not place.children[1].children[0].children[1].value  # what one person gave is not shown to another
+    assert not place.children[1].children[1].children[1].value  # what one person gave is not shown to another
     name.value = "bea"
-    said, lines, save = place.children[1].children[0].children
+    said, lines, save = place.children[1].children[1].children
     assert lines.value.startswith("mother tongue: Italian")
     lines.value = ""
     save.click()

@@ -83,6 +83,12 @@ def side_by_side(old: str, new: str, marks: Iterable[Mark], row: int) -> str:
     )
 
 
+def fold(title: str, text: str) -> str:
+    """A text that opens under its title; the browser's own element, which the keyboard reaches, unlike an Accordion's."""
+    plain = f'<div class="ambo-plain">{escape(text)}</div>'
+    return f'<details class="ambo-fold"><summary>{escape(title)}</summary>{plain}</details>'
+
+
 def headline(place: int, total: int, again: bool, flagged: bool, answer: str) -> str:
     """`Text 3 of 45`, with what is already known of it."""
     facts = [f"Text {place + 1:,} of {total:,}"]
