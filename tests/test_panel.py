@@ -321,6 +321,12 @@ def test_word_differences_leave_the_same_words_on_both_sides(old, new):
     assert left[0] == left[1]
 
 
+def test_evidence_is_one_stop_of_the_tab_key_however_cues_cut_it():
+    shown = panel_html.marked("Operaio <esperto> cercasi", [(0, 17, "evidence"), (3, 7, "cue")])
+    assert shown.count("ambo-evidence") == 3
+    assert shown.count("tabindex") == 1 == shown.count('aria-label="Remove evidence Operaio &lt;esperto&gt;"')
+
+
 def test_spans_of_a_text():
     assert trim(" ab ", 0, 4) == [1, 3] and trim("   ", 0, 3) is None and trim("ab", -5, 99) == [0, 2]
     assert find("Straße STRASSE x", "strasse", []) == 7 and find("aa", "a", [[0, 1]]) == 1 and find("b", "a", []) == -1
@@ -589,8 +595,8 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     assert not place.children
     name.value = "bea"
     panel, about = place.children
-    opener, inside = about.children
-    said, lines, save = inside.children
+    (opener,), inside = about.children[0].children, about.children[1]
+    said, lines, (save,) = (*inside.children[:2], inside.children[2].children)
     assert panel.session.annotator == "bea" and inside.layout.display == "none"
     opener.click()
     assert inside.layout.display is None
@@ -605,7 +611,7 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     name.value = "anna"
     assert not place.children[1].children[1].children[1].value  # what one person gave is not shown to another
     name.value = "bea"
-    said, lines, save = place.children[1].children[1].children
+    said, lines, (save,) = (*(inside := place.children[1].children[1]).children[:2], inside.children[2].children)
     assert lines.value.startswith("mother tongue: Italian")
     lines.value = ""
     save.click()

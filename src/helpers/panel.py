@@ -97,8 +97,8 @@ class Panel(widgets.VBox):
             *[flow(c.reason)] * self.require_reason,
             flow(c.save, c.undo, c.skip, c.flag, c.note),
             flow(*tools, *[c.reveal] * (self.hints.suggestions is not None)),
-            *[self.layer] * bool(self.layer),
             self.search.box,
+            *[self.layer] * bool(self.layer),
             *c.folds,
         ]
 
@@ -345,7 +345,7 @@ def _check(kind: str, page: int) -> None:
 
 
 def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path | str, **options: Any) -> Panel:
-    """A panel over `agreement.disagreements(...)`: every annotator's label, evidence and note, and a required reason."""
+    """A panel over `aggregation.disagreements(...)`: every annotator's label, evidence and note, and a required reason."""
     context = {}
     for row in disagreements:
         lines = []

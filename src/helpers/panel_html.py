@@ -41,15 +41,17 @@ def segments(text: str, marks: Iterable[Mark]) -> list[tuple[int, str, list[str]
 
 def marked(text: str, marks: Iterable[Mark]) -> str:
     """`text` with its marks; `data-at` gives the position in characters, for the key layer."""
-    pieces = []
+    marks, pieces = list(marks), []
+    evidence = {start: text[start:end] for start, end, kind in marks if kind == "evidence"}
     for start, piece, kinds in segments(text, marks):
         if not kinds:
             pieces.append(escape(piece))
             continue
         classes = " ".join(f"ambo-{kind}" for kind in kinds)
         title = ", ".join(KINDS[kind] for kind in kinds)
-        # evidence can be reached with Tab and removed with Enter
-        button = f' role="button" tabindex="0" aria-label="Remove evidence {escape(piece)}"' * ("evidence" in kinds)
+        button = ""
+        if start in evidence:  # reached with Tab, once even where cues cut it into pieces, and removed with Enter
+            button = f' role="button" tabindex="0" aria-label="Remove evidence {escape(evidence[start])}"'
         pieces.append(f'<mark class="{classes}" data-at="{start}" title="{title}"{button}>{escape(piece)}</mark>')
     return "".join(pieces)
 

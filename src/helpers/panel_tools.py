@@ -109,6 +109,7 @@ def about(folder: Path | str, annotator: str) -> widgets.VBox:
         "\n".join(f"{name}: {value}" for name, value in given.items()),
         placeholder="mother tongue: Italian\nworks in: recruiting",
         tooltip="About me: name: value on every line",
+        layout=widgets.Layout(width="100%"),
     )
     said = widgets.HTML(
         panel_html.message("Only what you want to say. It stays in this folder and is never exported.", False)
@@ -127,11 +128,11 @@ def about(folder: Path | str, annotator: str) -> widgets.VBox:
             said.value = panel_html.message(str(error), True)
 
     save = button("Save about me", keep)
-    inside = widgets.VBox([said, lines, save], layout=widgets.Layout(display="none"))
+    inside = widgets.VBox([said, lines, flow(save)], layout=widgets.Layout(display="none"))
 
     def toggle() -> None:
         inside.layout.display = None if inside.layout.display else "none"
 
-    box = widgets.VBox([button("About me (optional)", toggle), inside])
+    box = widgets.VBox([flow(button("About me (optional)", toggle)), inside])
     box.add_class("ambo-about")
     return box
