@@ -73,7 +73,7 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
             _sync_folder(folder)
     except OSError as error:
         raise UserError(
-            f"{path}: the label was NOT saved ({error.strerror}); free space or permission is missing."
+            f"{path}: the label was NOT saved ({error.strerror}): make room there, or allow writing, and do it again."
         ) from error
     return rows
 
