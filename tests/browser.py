@@ -60,7 +60,7 @@ class Lab:
         """Load a notebook in the page, wait for its kernel, and run its cells; `app` is `lab` or `notebook` (7)."""
         place = "notebooks" if app == "notebook" else "lab/tree"
         page.goto(f"http://127.0.0.1:{self.port}/{place}/{name}?token={TOKEN}&reset")
-        page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=30_000)
+        page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=120_000)
         page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
         page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
         if run:

@@ -7,7 +7,7 @@ from conftest import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import agreement, baselines, data, label_files, labels, tables
+from helpers import aggregation, agreement, baselines, data, label_files, labels, tables
 from helpers.env import UserError
 
 SBIC = SHARED / "sbic" / "SBIC.v2.dev.csv"
@@ -120,7 +120,7 @@ def test_self_consistency_on_repeats():
 def test_labels_of_several_fields_and_of_several_choices():
     both = state(a=[{"kind": "x", "who": ["p", "q"]}], b=[{"kind": "x", "who": ["q", "p"]}])
     assert agreement.table(both, "who").iloc[0].tolist() == ["p + q", "p + q"]
-    assert not agreement.disagreements(both, field="who") and not agreement.disagreements(both, field="kind")
+    assert not aggregation.disagreements(both, field="who") and not aggregation.disagreements(both, field="kind")
     with pytest.raises(UserError, match="No label has a field 'colour'"):
         agreement.table(both, "colour")
     with pytest.raises(UserError, match="'x' is not in the order given"):
@@ -139,7 +139,7 @@ def test_disagreements_are_true_ones_most_contested_first_without_the_settled():
     events += [{"time": 2.0, "event": "note", "id": "r0", "annotator": "b", "text": "§ 3"}]
     events += [{"time": 3.0, "event": "label", "id": "r4", "annotator": labels.ADJUDICATOR, "label": "y"}]
     events += [{"time": 3.0, "event": "label", "id": "r5", "annotator": n, "label": n} for n in ("a", "b", "c")]
-    found = agreement.disagreements(labels.annotations(events), [{"id": "r0", "text": "Testo"}])
+    found = aggregation.disagreements(labels.annotations(events), [{"id": "r0", "text": "Testo"}])
     assert [row["id"] for row in found] == ["r5", "r0", "r3"]
     assert found[1]["labels"] == {"a": "x", "b": "y", "c": "x"}
     assert found[1]["notes"] == {"b": "§ 3"} and found[1]["text"] == "Testo"
@@ -163,7 +163,7 @@ def test_decisions_of_a_majority_a_tie_and_the_adjudicator():
     said = state(a=["x", "x", "y", "x", None], b=["x", "y", None, "y", None], c=["y", None, None, "z", None])
     said[labels.ADJUDICATOR] = state(z=[None, None, None, "z", None])["z"]
     said["a"]["r4"] = said["a"]["r0"] | {"label": None, "skipped": True}
-    found = agreement.decisions(said)
+    found = aggregation.decisions(said)
     assert [(one["label"], one["decided"], one["votes"]) for one in found.values()] == [
         ("x", "majority", 2),
         (None, "tie", 1),
@@ -176,7 +176,7 @@ def test_decisions_of_a_majority_a_tie_and_the_adjudicator():
 
 def test_the_same_choices_in_another_order_are_no_tie():
     both = state(a=[["p", "q"]], b=[["q", "p"]])
-    assert agreement.decisions(both)["r0"]["decided"] == "majority" and not agreement.disagreements(both)
+    assert aggregation.decisions(both)["r0"]["decided"] == "majority" and not aggregation.disagreements(both)
 
 
 @pytest.fixture(scope="module")
@@ -192,16 +192,16 @@ def crowd():
 def test_dawid_skene_finds_whom_to_trust(crowd):
     said, truth, _ = crowd
     answers = agreement.table(said)
-    probabilities, errors = agreement.dawid_skene(answers)
+    probabilities, errors = aggregation.dawid_skene(answers)
     assert probabilities.sum(1).to_numpy() == pytest.approx(1) and list(probabilities.index) == list(answers.index)
     joint = (probabilities.idxmax(axis=1).to_numpy() == truth).mean()
-    decided = agreement.decisions(said)
+    decided = aggregation.decisions(said)
     voted = np.mean([decided[record]["label"] == t for record, t in zip(answers.index, truth, strict=True)])
     assert joint > voted + 0.02 and joint > 0.93
     right = {name: np.mean([errors.loc[(name, c), c] for c in "xyz"]) for name in answers.columns}
     assert min(right["ann"], right["bob"]) > 0.9 > 0.8 > max(right["cy"], right["dee"], right["eve"])
     with pytest.raises(UserError, match="no labels to aggregate"):
-        agreement.dawid_skene(answers.iloc[:0])
+        aggregation.dawid_skene(answers.iloc[:0])
 
 
 def test_activelab_asks_again_where_annotators_contradict_the_model_and_each_other(crowd, capsys):
@@ -209,16 +209,16 @@ def test_activelab_asks_again_where_annotators_contradict_the_model_and_each_oth
     answers = agreement.table(said)
     sure = np.full((len(truth), 3), 0.05)
     sure[np.arange(len(truth)), codes] = 0.9
-    again, anew = agreement.label_next(answers, sure, list("xyz"), np.array([[0.34, 0.33, 0.33], [0.98, 0.01, 0.01]]))
+    again, anew = aggregation.label_next(answers, sure, list("xyz"), np.array([[0.34, 0.33, 0.33], [0.98, 0.01, 0.01]]))
     agreed = (answers.nunique(axis=1) == 1).to_numpy()
     assert again[agreed].mean() > again[~agreed].mean() and anew[0] < anew[1]
     assert not capsys.readouterr().out
     with pytest.raises(UserError, match="'z' is not in the task's labels"):
-        agreement.label_next(answers, sure[:, :2], list("xy"))
+        aggregation.label_next(answers, sure[:, :2], list("xy"))
     answers = answers.copy()
     answers.iloc[4] = None
     with pytest.raises(UserError, match="'r4' has no label"):
-        agreement.label_next(answers, sure, list("xyz"))
+        aggregation.label_next(answers, sure, list("xyz"))
 
 
 def test_the_text_that_is_probably_mislabelled_is_worth_another_label(task, rows):
@@ -236,12 +236,12 @@ def test_the_text_that_is_probably_mislabelled_is_worth_another_label(task, rows
         for i, label in own.items()
     ]
     said, learner = labels.annotations(events), baselines.tfidf(task)
-    found = agreement.worth_labelling(said, rows[100:], rows[:100], ["good", "bad"], learner)
+    found = aggregation.worth_labelling(said, rows[100:], rows[:100], ["good", "bad"], learner)
     again = found[found["label"] == "again"]
     assert again.iloc[0]["text"] == rows[21]["text"] and again.iloc[0]["so_far"].startswith("ann: ")
     assert len(again) == 35 and len(found) == 35 + 52 + 1 and found["score"].is_monotonic_increasing
     assert not set(found["text"]) & {r["text"] for r in rows[:12]}  # everybody labelled them
-    assert agreement.worth_labelling({}, rows[100:], rows[:9], ["good", "bad"], learner).empty
+    assert aggregation.worth_labelling({}, rows[100:], rows[:9], ["good", "bad"], learner).empty
 
 
 def test_real_annotators_of_sbic(tmp_path):
@@ -275,6 +275,6 @@ def test_real_annotators_of_sbic(tmp_path):
     )
     by_person = rows.groupby(["id", "WorkerId"])["offensiveYN"].first()
     differ = by_person.groupby("id").nunique()
-    found = agreement.disagreements(said, records)
+    found = aggregation.disagreements(said, records)
     assert {row["id"] for row in found} == set(differ[differ > 1].index) and len(found) > 1000
     assert all(len(set(row["labels"].values())) > 1 and row["text"] == texts[row["id"]] for row in found)

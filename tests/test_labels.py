@@ -234,6 +234,36 @@ def test_a_disk_that_fills_refuses_the_label_and_leaves_no_part_of_it(tmp_path):
     assert len(readable(tmp_path)) == done + 1
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB, and a function that mounts it again with other options."""
+
+    def mount(options):
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(tmp_path)]
+        return subprocess.run(words, capture_output=True, check=False).returncode
+
+    if not Path("/proc/mounts").exists() or mount("size=64k"):
+        pytest.skip("no file system can be mounted here")
+    yield tmp_path, lambda options: mount(f"remount,{options}")
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_full_and_a_read_only_disk_keep_what_was_acknowledged(small_disk):
+    folder, remount = small_disk
+    done = 0
+    with pytest.raises(UserError, match=r"NOT saved \(No space left on device\): make room"):
+        while True:
+            write(folder, ("ann", "label", f"r{done}", {"label": "a"}))
+            done += 1
+    assert done > 100 and len(readable(folder)) == done
+    assert remount("size=128k") == 0
+    write(folder, ("ann", "label", "later", {"label": "b"}))
+    assert remount("ro") == 0
+    with pytest.raises(UserError, match=r"NOT saved \(Read-only file system\)"):
+        write(folder, ("ann", "label", "never", {"label": "b"}))
+    assert len(readable(folder)) == done + 1
+
+
 WRITER = """
 import sys
 from pathlib import Path

@@ -138,6 +138,7 @@ def test_a_page_of_ten(make, tmp_path):
     assert [row.place for row in panel.rows] == list(range(10))
     panel.rows[4].answer.buttons["no"].click()
     assert panel.now is panel.rows[5]
+    assert [panel.controls.message in row.box.children for row in panel.rows].index(True) == 5  # banners stand there
     for i in (0, 1, 2, 3, 5, 6, 7, 8, 9):
         panel.rows[i].answer.buttons["yes"].click()
     assert [row.place for row in panel.rows[:3]] == [10, 11, None]
@@ -320,6 +321,12 @@ def test_word_differences_leave_the_same_words_on_both_sides(old, new):
     assert left[0] == left[1]
 
 
+def test_evidence_is_one_stop_of_the_tab_key_however_cues_cut_it():
+    shown = panel_html.marked("Operaio <esperto> cercasi", [(0, 17, "evidence"), (3, 7, "cue")])
+    assert shown.count("ambo-evidence") == 3
+    assert shown.count("tabindex") == 1 == shown.count('aria-label="Remove evidence Operaio &lt;esperto&gt;"')
+
+
 def test_spans_of_a_text():
     assert trim(" ab ", 0, 4) == [1, 3] and trim("   ", 0, 3) is None and trim("ab", -5, 99) == [0, 2]
     assert find("Straße STRASSE x", "strasse", []) == 7 and find("aa", "a", [[0, 1]]) == 1 and find("b", "a", []) == -1
@@ -331,7 +338,7 @@ def test_everything_is_escaped(make):
     panel.evidence.add.click()
     panel.evidence.phrase.value = f"{HOSTILE}?"
     panel.evidence.add.click()
-    guideline = panel.controls.folds.children[0].value
+    guideline = panel.controls.folds[0].value
     shown = [panel.now.text.value, panel.controls.message.value, guideline]
     panel.buttons[HOSTILE].click()
     shown += [panel.controls.progress.value]
@@ -588,8 +595,11 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     assert not place.children
     name.value = "bea"
     panel, about = place.children
-    said, lines, save = about.children[0].children
-    assert panel.session.annotator == "bea" and about.selected_index is None
+    (opener,), inside = about.children[0].children, about.children[1]
+    said, lines, (save,) = (*inside.children[:2], inside.children[2].children)
+    assert panel.session.annotator == "bea" and inside.layout.display == "none"
+    opener.click()
+    assert inside.layout.display is None
 
     lines.value = f"mother tongue: Italian\n\nnote: {HOSTILE}"
     save.click()
@@ -599,9 +609,9 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     assert "has no value" in said.value and "<b>" not in said.value
     assert assignment.attributes(tmp_path)["bea"]["mother tongue"] == "Italian"  # a mistake costs nothing kept
     name.value = "anna"
-    assert not place.children[1].children[0].children[1].value  # what one person gave is not shown to another
+    assert not place.children[1].children[1].children[1].value  # what one person gave is not shown to another
     name.value = "bea"
-    said, lines, save = place.children[1].children[0].children
+    said, lines, (save,) = (*(inside := place.children[1].children[1]).children[:2], inside.children[2].children)
     assert lines.value.startswith("mother tongue: Italian")
     lines.value = ""
     save.click()

@@ -282,7 +282,7 @@ def test_hostile_texts_are_shown_and_never_run(lab, page, keys):
     page.locator(".jp-OutputArea .ambo-panel").nth(2).wait_for()
     box = page.locator(".jp-OutputArea .ambo-panel").nth(2)
     assert box.locator(".ambo-text").inner_text() == HOSTILE[0]
-    for title in box.locator(".jupyter-widget-Collapse-header").all():
+    for title in box.locator("summary").all():
         title.click()
 
     def fill(field: str, text: str) -> None:
@@ -305,8 +305,6 @@ def test_hostile_texts_are_shown_and_never_run(lab, page, keys):
             arg=f"Text {i + 1} of",
         )
         page.wait_for_timeout(200)
-    if not box.locator("button:has-text('Search')").is_visible():
-        box.locator(".jupyter-widget-Collapse-header").nth(1).click()
     box.locator("button:has-text('Search')").click()
     box.locator("select option").nth(4).wait_for()
     page.wait_for_timeout(300)

@@ -183,12 +183,12 @@ def adjudicate(
     list_: Annotated[bool, typer.Option("--list", help="print them; settling them is the panel's work")] = False,
 ) -> None:
     """List the records on which annotators differ and nobody has decided yet, most contested first."""
-    from helpers import agreement as measures
+    from helpers.aggregation import disagreements
 
     if not list_:
         raise UserError("`ambo labels adjudicate` prints with --list; decisions are taken in the adjudication panel.")
     store = open_store(task, run_id, folder)
-    found = measures.disagreements(store.read(), store.records, field or None)
+    found = disagreements(store.read(), store.records, field or None)
     print(f"records to settle: {len(found)}")
     for row in found:
         said = ", ".join(f"{name}: {_word(label, field)}" for name, label in row["labels"].items())

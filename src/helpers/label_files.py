@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from helpers import agreement, data, labels, tables
+from helpers import aggregation, agreement, data, labels, tables
 from helpers.env import UserError
 from helpers.run import replacing
 
@@ -46,27 +46,27 @@ def export(folder: Path, path: Path, records: list[dict] | None = None, final: b
 def final_labels(source: Path | list[dict], records: list[dict] | None = None) -> pd.DataFrame:
     """One row a record: id, text, label (the adjudicator's, else the majority's), how it came about, each annotator's.
 
-    `decided` is as in `agreement.decisions`; `label` is empty on a tie. `spans`, `notes` and `flags` are dicts by annotator;
-    `count` is the number of labels. With three annotators or more, `dawid_skene` is the label of `agreement.dawid_skene`.
+    `decided` is as in `aggregation.decisions`; `label` is empty on a tie. `spans`, `notes` and `flags` are dicts by annotator;
+    `count` is the number of labels. With three annotators or more, `dawid_skene` is the label of `aggregation.dawid_skene`.
     """
     state = labels.annotations(source)
     texts = {r["id"]: r["text"] for r in records or []}
     people = sorted(name for name in state if name != labels.ADJUDICATOR)
     rows = []
-    for record, one in agreement.decisions(state).items():
+    for record, one in aggregation.decisions(state).items():
         row = {"id": record, "text": texts.get(record, ""), "label": one["label"], "decided": one["decided"]}
         row |= {"count": len(one["labels"])} | {f"label_{name}": one["labels"].get(name) for name in people}
-        rows.append(row | agreement.remarks(state, record))
+        rows.append(row | aggregation.remarks(state, record))
     found = pd.DataFrame(rows)
     answers = agreement.table(state)
     if answers.shape[1] >= 3 and len(answers):  # two who differ give it nothing to tell them apart by
-        found["dawid_skene"] = found["id"].map(agreement.dawid_skene(answers)[0].idxmax(axis=1))
+        found["dawid_skene"] = found["id"].map(aggregation.dawid_skene(answers)[0].idxmax(axis=1))
     return found
 
 
 def settled(source: Path | list[dict]) -> dict[str, Any]:
     """Label of every record on which it is decided: the adjudicator's, else the majority's; a tie is left out."""
-    decided = agreement.decisions(labels.annotations(source))
+    decided = aggregation.decisions(labels.annotations(source))
     return {record: one["label"] for record, one in decided.items() if one["label"] is not None}
 
 

@@ -73,7 +73,7 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
             _sync_folder(folder)
     except OSError as error:
         raise UserError(
-            f"{path}: the label was NOT saved ({error.strerror}); free space or permission is missing."
+            f"{path}: the label was NOT saved ({error.strerror}): make room there, or allow writing, and do it again."
         ) from error
     return rows
 
@@ -235,25 +235,24 @@ def annotations(source: Path | list[dict]) -> dict[str, dict[str, dict]]:
 
 def replay(source: Path | list[dict]) -> dict[str, Any]:
     """Current label of every record id: the adjudicator's, else the last one that stands, of whichever annotator."""
-    tops: dict[str, dict[str, tuple | None]] = {}
+    last: dict[str, Any] = {}
+    settled: dict[str, Any] = {}
+    skipped: set[tuple[str, str]] = set()
+    undone: dict[tuple[str, str], int] = {}
     with _no_collection():
-        for i, row in enumerate(_stream(source)):
-            own = tops.setdefault(row["annotator"], {})
-            top, kind = own.get(row["id"]), row["event"]  # (order, label, the top before it)
+        facts = [(e["annotator"], e["id"], e["event"], e.get("label"), e.get("repeat")) for e in _stream(source)]
+        for annotator, record, kind, label, repeat in reversed(facts):  # from the end no state before an undo is needed
             if kind == "undo":
-                own[row["id"]] = top and top[2]
-            elif (kind == "label" or kind == "skip") and not row.get("repeat"):
-                own[row["id"]] = (i, row.get("label") if kind == "label" else None, top)
-            else:
-                own[row["id"]] = (top[0], top[1], top) if top else (i, None, None)
-        settled = tops.pop(ADJUDICATOR, {})
-        last: dict[str, tuple] = {}
-        for own in tops.values():
-            for record, top in own.items():
-                if top and top[1] is not None and (record not in last or top[0] > last[record][0]):
-                    last[record] = top
-        last |= {record: top for record, top in settled.items() if top and top[1] is not None}
-        return {record: top[1] for record, top in last.items()}
+                undone[annotator, record] = undone.get((annotator, record), 0) + 1
+            elif undone.get((annotator, record)):
+                undone[annotator, record] -= 1
+            elif kind == "label" and not repeat:
+                found = settled if annotator == ADJUDICATOR else last
+                if record not in found and (annotator, record) not in skipped:
+                    found[record] = label
+            elif kind == "skip" and not repeat:  # withdraws this annotator's earlier labels only
+                skipped.add((annotator, record))
+    return last | settled
 
 
 _UNTOUCHED = {"label": None, "spans": [], "skipped": False, "flagged": False, "note": "", "time": 0.0}

@@ -94,6 +94,11 @@ export default {
 
     const on = (target, type, listener, capture = false) => target.addEventListener(type, listener, { signal, capture });
 
+    const help = () => {
+      const fold = root.querySelector(".ambo-help details");
+      fold.open = !fold.open;
+      if (fold.open) fold.scrollIntoView({ block: "nearest" });
+    };
     const pressed = (event) => {
       if (event.isComposing || event.altKey) return;
       const target = event.target;
@@ -120,9 +125,10 @@ export default {
       } else if (/^[0-9]$/.test(event.key)) {
         if (!event.repeat && !tooSoon()) send({ do: "digit", start: (Number(event.key) + 9) % 10 });
       } else {
-        const known = { Enter: "next", Backspace: "undo", s: "skip", f: "flag", "?": "help" }[event.key];
-        if (!known) return;
-        if (!event.repeat && (known === "undo" || known === "help" || !tooSoon())) send({ do: known });
+        const known = { Enter: "next", Backspace: "undo", s: "skip", f: "flag" }[event.key];
+        if (event.key === "?") help();
+        else if (!known) return;
+        else if (!event.repeat && (known === "undo" || !tooSoon())) send({ do: known });
       }
       event.preventDefault();
       event.stopPropagation();

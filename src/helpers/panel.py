@@ -80,7 +80,7 @@ class Panel(widgets.VBox):
         self.evidence = Evidence(self._current, self._set_spans, self.hints, self.command)
         self.search = Search(self.session, self.go_to, self.command)
         act = {name: functools.partial(self.command, step) for name, step in self._steps.items()}
-        self.controls = Controls(act, self.now.answer.saves, guideline, self.layer, self.search.box)
+        self.controls = Controls(act, self.now.answer.saves, guideline, self.layer)
         self.controls.note.on_typed(self._noted)
         for field in (self.evidence.phrase, self.controls.reason, self.search.query):
             field.on_typed(lambda _: self.command(lambda: None))  # tells the key layer that the text is here
@@ -94,12 +94,12 @@ class Panel(widgets.VBox):
             style(),
             c.progress,
             widgets.VBox([row.box for row in self.rows]),
-            c.message,
             *[flow(c.reason)] * self.require_reason,
             flow(c.save, c.undo, c.skip, c.flag, c.note),
             flow(*tools, *[c.reveal] * (self.hints.suggestions is not None)),
+            self.search.box,
             *[self.layer] * bool(self.layer),
-            c.folds,
+            *c.folds,
         ]
 
     def _tell_misfits(self) -> None:
@@ -145,7 +145,11 @@ class Panel(widgets.VBox):
         if len(self.rows) > 1:
             self.now.box.remove_class("ambo-now")
             row.box.add_class("ambo-now")
-        self.now, c = row, self.controls
+        c = self.controls
+        if c.message not in row.box.children:  # below a page of ten nobody would see it
+            self.now.hold()
+            row.hold(c.message)
+        self.now = row
         c.note.fill(self.session.note(row.place) if row.place is not None else "")
         c.reason.fill((row.event or {}).get("reason") or "")
         self.evidence.phrase.fill("")
@@ -318,7 +322,6 @@ class Panel(widgets.VBox):
         start, end = (n if isinstance(n := message.get(name), int) else 0 for name in ("start", "end"))
         actions = self._steps | {
             "digit": lambda: self.now.answer.press(start),
-            "help": self.controls.toggle_help,
             "mark": lambda: self.evidence.mark(start, end),
             "unmark": lambda: self.evidence.unmark(start),
             "row": lambda: None,
@@ -342,7 +345,7 @@ def _check(kind: str, page: int) -> None:
 
 
 def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path | str, **options: Any) -> Panel:
-    """A panel over `agreement.disagreements(...)`: every annotator's label, evidence and note, and a required reason."""
+    """A panel over `aggregation.disagreements(...)`: every annotator's label, evidence and note, and a required reason."""
     context = {}
     for row in disagreements:
         lines = []
@@ -365,7 +368,8 @@ def desk(seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Any =
 
     if len(seats) == 1:  # nobody to compare with: nothing is asked about the person
         return sit(*seats)
-    name = widgets.Dropdown(options=[("who is labelling?", None), *((a, a) for a in seats)], value=None)
+    names = [("choose your name", None), *((a, a) for a in seats)]
+    name = widgets.Dropdown(description="Annotator", options=names, value=None)
     place = widgets.VBox()
 
     def seated(change: dict) -> None:

@@ -47,9 +47,7 @@ class Field(widgets.Text):
 class Controls:
     """Widgets only: what they do is given as `act`, command name → function."""
 
-    def __init__(
-        self, act: dict[str, Callable[[], None]], saves: bool, guideline: str, layer: Any, search: widgets.VBox
-    ):
+    def __init__(self, act: dict[str, Callable[[], None]], saves: bool, guideline: str, layer: Any):
         self.save = button("Save and next" if saves else "Next", act["next"])
         self.undo = button("Undo", act["undo"], "Take back the latest step")
         self.skip = button("Skip", act["skip"], "Leave this text without a label")
@@ -58,9 +56,8 @@ class Controls:
         self.note = Field("note on this text")
         self.reason = Field("reason for the decision (required)")
         self.progress, self.message = widgets.HTML(), widgets.HTML()
-        folds = {"Guideline": _plain(guideline)} if guideline.strip() else {}
-        folds |= {"Search and go back": search, "Help": _plain(HELP + KEYS * bool(layer))}
-        self.folds = widgets.Accordion(list(folds.values()), titles=list(folds))
+        self.folds = [_fold("Guideline", guideline)] if guideline.strip() else []
+        self.folds.append(_fold("Help", HELP + KEYS * bool(layer)))
 
     def say(self, text: str, error: bool = False) -> None:
         self.message.value = panel_html.message(text, error)
@@ -72,10 +69,6 @@ class Controls:
     def show_toggles(self, flagged: bool, revealed: bool) -> None:
         self.flag.description = "⚑ Unflag" if flagged else "Flag"
         self.reveal.description = f"{'Hide' if revealed else 'Show'} the model's suggestion"
-
-    def toggle_help(self) -> None:
-        last = len(self.folds.children) - 1
-        self.folds.selected_index = None if self.folds.selected_index == last else last
 
 
 def style() -> widgets.HTML:
@@ -112,5 +105,7 @@ def _key_layer_class() -> type | None:
     return Keys
 
 
-def _plain(text: str) -> widgets.HTML:
-    return widgets.HTML(f'<div class="ambo-plain">{panel_html.escape(text)}</div>')
+def _fold(title: str, text: str) -> widgets.HTML:
+    made = widgets.HTML(panel_html.fold(title, text))
+    made.add_class(f"ambo-{title.lower()}")
+    return made

@@ -41,15 +41,17 @@ def segments(text: str, marks: Iterable[Mark]) -> list[tuple[int, str, list[str]
 
 def marked(text: str, marks: Iterable[Mark]) -> str:
     """`text` with its marks; `data-at` gives the position in characters, for the key layer."""
-    pieces = []
+    marks, pieces = list(marks), []
+    evidence = {start: text[start:end] for start, end, kind in marks if kind == "evidence"}
     for start, piece, kinds in segments(text, marks):
         if not kinds:
             pieces.append(escape(piece))
             continue
         classes = " ".join(f"ambo-{kind}" for kind in kinds)
         title = ", ".join(KINDS[kind] for kind in kinds)
-        # evidence can be reached with Tab and removed with Enter
-        button = f' role="button" tabindex="0" aria-label="Remove evidence {escape(piece)}"' * ("evidence" in kinds)
+        button = ""
+        if start in evidence:  # reached with Tab, once even where cues cut it into pieces, and removed with Enter
+            button = f' role="button" tabindex="0" aria-label="Remove evidence {escape(evidence[start])}"'
         pieces.append(f'<mark class="{classes}" data-at="{start}" title="{title}"{button}>{escape(piece)}</mark>')
     return "".join(pieces)
 
@@ -81,6 +83,12 @@ def side_by_side(old: str, new: str, marks: Iterable[Mark], row: int) -> str:
         f'<div class="ambo-pair"><div><div class="ambo-small">Original</div>{text_box(old, [*marks, *removed], row)}</div>'
         f'<div><div class="ambo-small">Rewrite</div>{right}</div></div>'
     )
+
+
+def fold(title: str, text: str) -> str:
+    """A text that opens under its title; the browser's own element, which the keyboard reaches, unlike an Accordion's."""
+    plain = f'<div class="ambo-plain">{escape(text)}</div>'
+    return f'<details class="ambo-fold"><summary>{escape(title)}</summary>{plain}</details>'
 
 
 def headline(place: int, total: int, again: bool, flagged: bool, answer: str) -> str:

@@ -126,7 +126,8 @@ class Edit(Choice):
         self.touched, self.record, self._showing = touched, {"proposal": ""}, False
         self.options = Options(["accept", "reject"], self._pressed, 1 if digits else None)
         self.buttons, self.labels = self.options.buttons, ["accept", "reject"]
-        self.area = widgets.Textarea(continuous_update=False, rows=4, layout=widgets.Layout(width="100%"))
+        named = {"placeholder": "the rewrite", "tooltip": "The rewrite"}  # without a name a screen reader says "edit"
+        self.area = widgets.Textarea(continuous_update=False, rows=4, layout=widgets.Layout(width="100%"), **named)
         self.area.add_class("ambo-area")
         self.area.observe(self._edited, "value")
         self.widget = widgets.VBox([self.area, self.options.widget])
@@ -183,7 +184,7 @@ class Fields(Choice):
                 self.order += [(name, option) for option in names]
                 answer = self.options[name].widget
             else:
-                answer = self.texts[name] = widgets.Text(placeholder=name, continuous_update=False)
+                answer = self.texts[name] = widgets.Text(placeholder=name, tooltip=name, continuous_update=False)
                 answer.observe(lambda change, name=name: self._typed(name, change["new"]), "value")
             caption = widgets.Label(name)
             caption.add_class("ambo-caption")

@@ -58,8 +58,13 @@ class Row:
         self.text = widgets.HTML()
         self.answer = KINDS[kind](labels, lambda complete: self.filling or touched(self, complete), digits)
         self.answer.widget.add_class("ambo-answer")
-        self.box = widgets.VBox([self.text, self.answer.widget])
+        self.box = widgets.VBox()
+        self.hold()
         self.box.add_class("ambo-row")
+
+    def hold(self, *below: widgets.Widget) -> None:
+        """Keep these widgets under the answer."""
+        self.box.children = (self.text, self.answer.widget, *below)
 
     @property
     def record(self) -> dict:

@@ -73,9 +73,10 @@ class Search:
 
     def __init__(self, session: Session, go_to: Callable[[int], None], run: Run):
         self.session = session
-        self.query = Field("words in the text; empty: the latest done")
-        self.button = button("Search", functools.partial(run, self._search))
-        self.found = widgets.Select(options=[], rows=6, layout=widgets.Layout(width="100%", display="none"))
+        self.query = Field("words of a text, to go back to it")
+        self.button = button("Search", functools.partial(run, self._search), "Search; without words: the latest done")
+        hidden = widgets.Layout(width="100%", display="none")
+        self.found = widgets.Select(options=[], rows=6, layout=hidden, tooltip="Texts found")
         self.box = widgets.VBox([flow(self.query, self.button), self.found])
         self.filling = False
 
@@ -101,12 +102,14 @@ class Search:
         return f"{place + 1} · {said(self.session.answer(place)) or 'open'} · {text[:80]}"
 
 
-def about(folder: Path | str, annotator: str) -> widgets.Accordion:
-    """A closed fold in which a person may say things about herself, one `name: value` a line; emptied, they are forgotten."""
+def about(folder: Path | str, annotator: str) -> widgets.VBox:
+    """A closed box in which a person may say things about herself, one `name: value` a line; emptied, they are forgotten."""
     given = assignment.attributes(Path(folder)).get(annotator, {})
     lines = widgets.Textarea(
         "\n".join(f"{name}: {value}" for name, value in given.items()),
         placeholder="mother tongue: Italian\nworks in: recruiting",
+        tooltip="About me: name: value on every line",
+        layout=widgets.Layout(width="100%"),
     )
     said = widgets.HTML(
         panel_html.message("Only what you want to say. It stays in this folder and is never exported.", False)
@@ -125,7 +128,11 @@ def about(folder: Path | str, annotator: str) -> widgets.Accordion:
             said.value = panel_html.message(str(error), True)
 
     save = button("Save about me", keep)
-    box = widgets.VBox([said, lines, save], layout=widgets.Layout(align_items="flex-start"))
-    fold = widgets.Accordion([box], titles=["About me (optional)"])
-    fold.add_class("ambo-about")
-    return fold
+    inside = widgets.VBox([said, lines, flow(save)], layout=widgets.Layout(display="none"))
+
+    def toggle() -> None:
+        inside.layout.display = None if inside.layout.display else "none"
+
+    box = widgets.VBox([flow(button("About me (optional)", toggle)), inside])
+    box.add_class("ambo-about")
+    return box
