@@ -218,6 +218,8 @@ def test_temperature_mends_overconfidence():
     logits = np.eye(2)[np.where(rng.random(400) < 0.75, classes, 1 - classes)] * 8  # 75 % right, 99.97 % sure
     temperature = heads.fit_temperature(logits, classes)
     assert heads.softmax(logits / temperature).max(1).mean() == pytest.approx(0.75, abs=0.02)
+    few = np.array([[2.0, 0.0]] * 12)  # answered rightly, all of them: no reason for certainty
+    assert 0.5 < heads.fit_temperature(few, np.zeros(12, dtype=int)) < 1
 
 
 def test_holdout_is_stratified_steady_and_spares_small_classes():
