@@ -82,7 +82,9 @@ def test_other_learners_are_trained_on_what_each_strategy_acquired(folder):
 
 def test_the_page_stands_by_itself(folder):
     page = (folder / "04_generation_evaluation/report.html").read_text()
-    assert page.count("data:image/png;base64,") == 3 and "<script" not in page and "demo model" not in page
+    figures = len(list((folder / "04_generation_evaluation").glob("*.png")))
+    assert page.count("data:image/png;base64,") == figures >= 2
+    assert "<script" not in page and "demo model" not in page
     worst = min(
         run.read_jsonl(folder / "04_generation_evaluation/outputs.jsonl"),
         key=lambda r: tuple(map(r["checks"].get, ("compliance", "chrF"))),
