@@ -25,10 +25,11 @@ def project(tmp_path_factory, rows, tiny_llama):
     pd.DataFrame(rows)[["text", "label"]].to_csv(folder / "answers.csv", index=False)
     settings = {"data_path": "answers.csv", "labeller": "human", "annotators": "[anna]", "learner": "probe"}
     settings |= {"model": str(tiny_llama), "bidirectional": "false", "epochs": "1", "rounds": "2", "batch_labels": "20"}
-    settings |= {"detector_every": "1"}
+    settings |= {"detector_every": "1", "use_synthetic": "false"}
     settings |= {"seed_size": "12", "test_size": "20", "validation_size": "20", "near_duplicate": "0.9"}
     environment = os.environ | {"AMBO_ROOT": str(folder)}
-    done = subprocess.run(ambo_run("hers", settings), env=environment, capture_output=True, text=True)
+    words = ambo_run("hers", settings, "csv", "--stages", "01,03")
+    done = subprocess.run(words, env=environment, capture_output=True, text=True)
     assert done.returncode == 3, done.stderr
     return folder
 
