@@ -128,7 +128,7 @@ def export(
     store = open_store(task, run_id, folder)
     store.read()
     table = label_files.export(store.folder, env.resolve(to), store.records, final=not history)
-    print(f"{to}: {len(table)} {'events' if history else 'records'} written")
+    print(f"{to}: {len(table):,} {'event' if history else 'record'}{'s' * (len(table) != 1)} written")
 
 
 @app.command("import")

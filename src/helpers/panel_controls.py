@@ -56,8 +56,8 @@ class Controls:
         self.note = Field("note on this text")
         self.reason = Field("reason for the decision (required)")
         self.progress, self.message = widgets.HTML(), widgets.HTML()
-        self.folds = [_fold("Guideline", guideline)] if guideline.strip() else []
-        self.folds.append(_fold("Help", HELP + KEYS * bool(layer)))
+        self.folds = [_fold("Guideline", panel_html.markdown(guideline))] if guideline.strip() else []
+        self.folds.append(_fold("Help", panel_html.plain(HELP + KEYS * bool(layer))))
 
     def say(self, text: str, error: bool = False) -> None:
         self.message.value = panel_html.message(text, error)
@@ -105,7 +105,7 @@ def _key_layer_class() -> type | None:
     return Keys
 
 
-def _fold(title: str, text: str) -> widgets.HTML:
-    made = widgets.HTML(panel_html.fold(title, text))
+def _fold(title: str, body: str) -> widgets.HTML:
+    made = widgets.HTML(panel_html.fold(title, body))
     made.add_class(f"ambo-{title.lower()}")
     return made

@@ -85,10 +85,21 @@ def side_by_side(old: str, new: str, marks: Iterable[Mark], row: int) -> str:
     )
 
 
-def fold(title: str, text: str) -> str:
-    """A text that opens under its title; the browser's own element, which the keyboard reaches, unlike an Accordion's."""
-    plain = f'<div class="ambo-plain">{escape(text)}</div>'
-    return f'<details class="ambo-fold"><summary>{escape(title)}</summary>{plain}</details>'
+def fold(title: str, body: str) -> str:
+    """HTML that opens under its title; the browser's own element, which the keyboard reaches, unlike an Accordion's."""
+    return f'<details class="ambo-fold"><summary>{escape(title)}</summary>{body}</details>'
+
+
+def plain(text: str) -> str:
+    return f'<div class="ambo-plain">{escape(text)}</div>'
+
+
+def markdown(text: str) -> str:
+    """Markdown with tables as HTML; markup, links and images in it stay characters."""
+    from markdown_it import MarkdownIt
+
+    reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "image", "autolink"])
+    return f'<div class="ambo-markdown">{reader.render(text)}</div>'
 
 
 def headline(place: int, total: int, again: bool, flagged: bool, answer: str) -> str:
