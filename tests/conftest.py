@@ -15,13 +15,6 @@ from helpers.task import Task
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"  # optional; tests that use it skip where it is absent
-LONGEST = ["generation_run", "pipeline", "panel_browser", "human_round", "notebooks_browser", "expansion_notebook"]
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files with kernels and browsers go first, so that both workers end at the same time."""
-    places = {f"test_{name}": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.stem, len(places)))
 
 
 @pytest.fixture
