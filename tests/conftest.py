@@ -96,10 +96,12 @@ def start(project: Path, words: list[str], **environment: str) -> subprocess.Pop
 
 
 def finish(project: Path, words: list[str], code: int = 0, **environment: str) -> tuple[str, str]:
-    """(stdout, stderr) of a command in `project` that ends with this exit code."""
+    """(stdout, stderr) of a command in `project` that ends with this exit code, a mistake told without a traceback."""
     process = start(project, words, **environment)
     out, err = process.communicate(timeout=900)
-    assert process.returncode == code and "Traceback" not in err, (process.returncode, out, err)
+    assert process.returncode == code, (process.returncode, out, err)
+    # Where all went well it may be a kernel's heartbeat: two that start at once can draw the same port.
+    assert code == 0 or "Traceback" not in err, err
     return out, err
 
 

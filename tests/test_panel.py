@@ -347,7 +347,9 @@ def test_everything_is_escaped(make):
 
 
 def test_a_guideline_is_read_as_markdown_without_its_links_and_markup():
-    shown = panel_html.markdown("# A\n\n| w | l |\n| --- | --- |\n| *x* | b |\n\n![p](q.png) [l](javascript:a) <b>t</b>")
+    shown = panel_html.markdown(
+        "# A\n\n| w | l |\n| --- | --- |\n| *x* | b |\n\n![p](q.png) [l](javascript:a) <b>t</b>"
+    )
     assert "<h1>A</h1>" in shown and "<td><em>x</em></td>" in shown
     assert "<img" not in shown and "<a" not in shown and "&lt;b&gt;t" in shown
 
