@@ -29,7 +29,7 @@ Prompt = tuple[
 
 
 DRAFT_MARGIN = (
-    0.0  # nats by which a correction of a draft by rule must be likelier than none; chosen on the validation rows
+    2.5  # nats by which a correction of a draft by rule must be likelier than none; chosen on the validation rows
 )
 
 
