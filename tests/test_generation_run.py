@@ -155,6 +155,7 @@ def test_a_saved_detector_ranks_what_the_learner_wrote(project, settings, undist
 def test_a_teacher_is_checked_its_refusals_kept_apart_and_a_cut_off_round_goes_on(project, settings, undisturbed):
     folder = from_01(undisturbed, "taught")
     more = {"labeller": "teacher", "teacher": "endpoint", "rounds": "1", "floor": "0.0", "batch_labels": "6"}
+    pool = {r["text"]: r["id"] for r in run.read_jsonl(folder.parent / FIRST / "pool.jsonl")}
     asked, wrong_key = [], [True]
 
     def plan(number, body):
@@ -163,7 +164,8 @@ def test_a_teacher_is_checked_its_refusals_kept_apart_and_a_cut_off_round_goes_o
         source = body["messages"][-1]["content"].split("Text:\n")[-1].split("\n\nThis answer")[0]
         first = source not in asked
         asked.append(source)
-        place = list(dict.fromkeys(asked)).index(source)
+        # What is asked goes by its place among the picks: eight requests at a time arrive in any order.
+        place = run.read_jsonl(folder / "rounds.jsonl")[0]["picks"].index(pool[source])
         if place == 3:
             return completion("I'm sorry, but I cannot help with that.")
         if place == 4:
@@ -229,20 +231,6 @@ def test_people_mend_the_models_words_and_the_run_goes_on(project, settings, und
     labelled = [r for r in run.read_jsonl(folder / "labelled.jsonl") if r["target_source"] != "seed"]
     assert {r["id"]: r["target"] for r in labelled} == given and {r["target_source"] for r in labelled} == {"human"}
     assert run.read_jsonl(folder / "rounds.jsonl")[1]["targets"] == 12 + 4
-
-
-def test_italian_sentences_are_rewritten_offline_by_the_embedded_base_and_teacher(project):
-    more = {"epochs": 1, "seed_size": 8, "rounds": 1, "batch_labels": 6, "pool_limit": 12, "max_new_tokens": 8}
-    more |= {"labeller": "teacher", "split_column": "''", "test_size": 24, "validation_size": 8}
-    finish(project, words("offline", more, task="inclusive_rewriting_it"))
-    folder = project / "outputs/inclusive_rewriting_it/offline"
-    told = run.read_jsonl(folder / LOOP / "proposals.jsonl")
-    accepted = [p for p in told if p["status"] == "ok"]
-    assert len(told) == 6 and accepted and all(p["compliance"] >= 0.5 for p in accepted)
-    labelled = run.read_jsonl(folder / LOOP / "labelled.jsonl")
-    assert sum(r["target_source"] == "teacher" for r in labelled) == len(accepted)
-    written = run.read_jsonl(folder / LAST / "outputs.jsonl")
-    assert 20 <= len(written) <= 24 and {r["gender_form"] for r in written} >= {"masculine", "neutral"}
 
 
 def test_several_references_and_columns_of_other_files(project, settings):

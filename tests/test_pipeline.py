@@ -135,7 +135,8 @@ def test_the_probe_takes_any_strategy_stops_early_and_embeds_nothing_twice(proje
     assert len(ours) == len(rounds) / 2 and all(len(r["answers"]) == len(ours[0]["answers"]) for r in ours)
     assert sum(r["tokens"] for r in rounds) > 0
     folder = copied(undisturbed, "again", run.STAGES["01"])
-    finish(project, ambo_run("again", settings(tiny_llama) | more | {"strategy": "bait"}, "csv", "--stages", "03"))
+    more |= {"strategy": "bait", "rounds": 1}
+    finish(project, ambo_run("again", settings(tiny_llama) | more, "csv", "--stages", "03"))
     again = run.read_jsonl(folder / "rounds.jsonl")
     assert {r["strategy"] for r in again} == {"bait", "random"}
     assert sum(r["tokens"] for r in again if "qlora" not in r) == 0  # but for the training at the end
