@@ -156,19 +156,19 @@ def confusion(counts: np.ndarray, labels: tuple[str, ...]) -> Figure:
 def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
     """Mean learning curves with intervals, a panel a set, the first strategy in grey.
 
-    Columns set, strategy, labels, macro_f1, low, high.
+    Columns set, strategy, labels, score, low, high.
     """
     sets, names = list(mean["set"].unique()), list(mean.strategy.unique())
     colours = dict(zip(names, ["0.35", *sns.color_palette("colorblind", max(1, len(names) - 1))], strict=False))
-    figure, axes = plt.subplots(1, len(sets), figsize=(1 + 5 * len(sets), 4.4), squeeze=False)
-    for axis, of in zip(axes[0], sets, strict=True):
+    figure, axes = _panels(len(sets), 6, 4.4)
+    for axis, of in zip(axes, sets, strict=True):
         for name, curve in mean[mean["set"] == of].groupby("strategy", sort=False):
-            axis.plot(curve.labels, curve.macro_f1, color=colours[name], linewidth=1.8, label=name.replace("_", " "))
+            axis.plot(curve.labels, curve.score, color=colours[name], linewidth=1.8, label=name.replace("_", " "))
             axis.fill_between(curve.labels, curve.low, curve.high, color=colours[name], alpha=0.10, linewidth=0)
         axis.axhline(0.95 * full[of], color="0.4", linestyle="--", linewidth=1, label="95 % of the full score")
-        axis.set(xlabel="labels", ylabel="macro-F1, mean over seeds", title=of)
+        measure = of.partition(": ")[2] or "macro-F1"
+        axis.set(xlabel="labels", ylabel=f"{measure}, mean over seeds", title=of)
         axis.legend(frameon=True, fontsize=9, loc="lower right")
-    figure.tight_layout()
     return figure
 
 
@@ -176,17 +176,26 @@ def gains(table: pd.DataFrame, baseline: str) -> Figure:
     """Gain in area over the baseline with intervals, a panel a set: columns set, strategy, gain, gain_low, gain_high."""
     table = table[table.strategy != baseline]
     sets, rows = list(table["set"].unique()), table.groupby("set").size().max() if len(table) else 1
-    figure, axes = plt.subplots(
-        1, max(1, len(sets)), figsize=(2 + 4.6 * max(1, len(sets)), 1.4 + 0.3 * rows), squeeze=False
-    )
-    for axis, of in zip(axes[0], sets, strict=False):
+    figure, axes = _panels(max(1, len(sets)), 5.6, 1.4 + 0.3 * rows)
+    for axis, of in zip(axes, sets, strict=False):
         part = table[table["set"] == of].sort_values("gain")
         bars = np.abs(part[["gain_low", "gain_high"]].to_numpy().T - part.gain.to_numpy())
         axis.errorbar(part.gain, part.strategy.str.replace("_", " "), xerr=bars, fmt="o", color=sns.color_palette()[0])
         axis.axvline(0, color="0.4", linewidth=1)
         axis.set(xlabel=f"area under the curve, gain over {baseline}", title=of)
-    figure.tight_layout()
     return figure
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure with `count` axes of this size in inches, three in a row, or two where that makes full rows."""
+    across = 2 if count in (2, 4) else min(3, count)
+    down = -(-count // across)
+    figure, axes = plt.subplots(
+        down, across, figsize=(width * across, height * down), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[count:]:
+        axis.set_axis_off()
+    return figure, axes.flat[:count]
 
 
 def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
