@@ -198,6 +198,8 @@ def sentence(row: pd.Series, baseline: str = "random") -> str:
     if row.seeds < 2:
         return f"{row.strategy} {row.gain:+.3f} against {baseline} on one seed: it cannot be told from luck."
     luck = "more than luck" if row.p < 0.05 and row.gain_low * row.gain_high > 0 else "it may be luck"
+    if row.seeds < 6 and row.gain_low * row.gain_high > 0:  # the sign-flip test has 2 ** seeds outcomes
+        luck = "the interval leaves zero out, but p < 0.05 takes six seeds or more"
     span = f"{row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}]"
     return f"{row.strategy} {span} against {baseline} on {row.seeds} seeds, p = {row.p:.3f}: {luck}."
 

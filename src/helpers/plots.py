@@ -124,7 +124,8 @@ def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figu
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.32 * len(table)))
     axis.barh(table.group, table[column], color=sns.color_palette()[0])
     for y, (value, count) in enumerate(zip(table[column], table["count"], strict=True)):
-        axis.text(value + 0.01, y, f"n = {count}", va="center", fontsize=9, color="0.3")
+        note = axis.text(value + 0.01, y, f"n = {count}", va="center", fontsize=9, color="0.3")
+        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the grid line
     axis.set(xlim=(0, 1.12), xlabel=column, title=f"By {name.replace('_', ' ')}")
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
@@ -167,7 +168,8 @@ def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
             axis.fill_between(curve.labels, curve.low, curve.high, color=colours[name], alpha=0.10, linewidth=0)
         axis.axhline(0.95 * full[of], color="0.4", linestyle="--", linewidth=1, label="95 % of the full score")
         measure = of.partition(": ")[2] or "macro-F1"
-        axis.set(xlabel="labels", ylabel=f"{measure}, mean over seeds", title=of)
+        axis.set(xlabel="labels", ylabel=f"{measure}, mean over seeds")
+        axis.set_title(of, fontsize=11)
         axis.legend(frameon=True, fontsize=9, loc="lower right")
     return figure
 
@@ -182,7 +184,9 @@ def gains(table: pd.DataFrame, baseline: str) -> Figure:
         bars = np.abs(part[["gain_low", "gain_high"]].to_numpy().T - part.gain.to_numpy())
         axis.errorbar(part.gain, part.strategy.str.replace("_", " "), xerr=bars, fmt="o", color=sns.color_palette()[0])
         axis.axvline(0, color="0.4", linewidth=1)
-        axis.set(xlabel=f"area under the curve, gain over {baseline}", title=of)
+        axis.set(xlabel=f"area under the curve, gain over {baseline}")
+        axis.set_title(of, fontsize=11)
+        axis.locator_params(axis="x", nbins=5)
     return figure
 
 
