@@ -68,6 +68,7 @@ def test_groups_have_counts_spread_and_a_worst_one(folder):
     found = spread.loc[("gender_form", "compliance")]
     assert found.spread == pytest.approx(large.compliance.max() - large.compliance.min(), abs=1e-3)
     measured = {"compliance", "strict", "chrF", "BLEU", "edit F1", "exact match", "similarity", "perplexity"}
+    measured |= {"inclusive", "untouched", "agreement"}
     assert {f for column, f in spread.index if column == "gender_form"} >= measured | {
         "distinct-2",
         "self-BLEU",

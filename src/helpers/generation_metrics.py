@@ -20,6 +20,7 @@ from helpers.env import UserError
 Score = Callable[[Sequence[str]], np.ndarray]
 FIGURES = ("compliance", "strict", "chrF", "BLEU", "edit F1", "exact match", "copied", "similarity", "perplexity")
 FIGURES += ("distinct-2", "self-BLEU", "MTLD")  # in the order in which a page shows them
+PARTS = ["inclusive", "untouched", "agreement"]  # what `strict` consists of, see `checks`
 LOWER_IS_BETTER = ("perplexity", "self-BLEU", "empty")
 INTERVALS = ("compliance", "strict", "chrF", "exact match", "similarity")
 
@@ -188,7 +189,7 @@ def by_group(table: pd.DataFrame, groups: Sequence[str], smallest: int = 10) -> 
             | {"MTLD": textstats.mtld(written, tokens=words)}
         )
     table = pd.DataFrame(rows)
-    kept = ["group", "count", *[c for c in FIGURES if c in table and c != "copied"]]  # a copy may be right
+    kept = ["group", "count", *[c for c in (*FIGURES, *PARTS) if c in table and c != "copied"]]  # a copy may be right
     return table[kept].sort_values("compliance", kind="stable").reset_index(drop=True)
 
 
@@ -198,7 +199,7 @@ def spread(table: pd.DataFrame, smallest: int = 10) -> pd.DataFrame:
     Groups of fewer than `smallest` rows are not compared; a figure that fewer than two groups have has no row.
     """
     kept, rows = table[table["count"] >= smallest], []
-    for column in (c for c in FIGURES if c in table):
+    for column in (c for c in (*FIGURES, *PARTS) if c in table):
         values = kept[column].dropna()
         if len(values) < 2:
             continue
