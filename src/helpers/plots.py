@@ -35,7 +35,7 @@ def coverage(points: pd.DataFrame) -> Figure:
     rest, seed = points[~points.seed], points[points.seed]
     axis.scatter(rest.x, rest.y, s=6, alpha=0.25, color="0.55", linewidths=0, label=f"pool ({len(rest):,})")
     axis.scatter(seed.x, seed.y, s=24, color=sns.color_palette()[1], label=f"seed ({len(seed):,})")
-    axis.set(xlabel="first principal component", ylabel="second principal component", title="The seed covers the pool")
+    axis.set(xlabel="first principal component", ylabel="second principal component", title="Pool and seed")
     axis.legend(loc="best", frameon=True)
     return figure
 
@@ -47,7 +47,7 @@ def balance(table: pd.DataFrame, name: str) -> Figure:
     sns.barplot(long, y="value", x="share", hue="set", ax=axis, palette=["0.7", sns.color_palette()[1]])
     axis.set(xlabel="share of the rows", ylabel="", title=f"Pool and seed by {name.replace('_', ' ')}")
     axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
-    axis.legend(title="", loc="lower right")
+    axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, which may fill the field
     return figure
 
 
@@ -93,8 +93,9 @@ def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, (column, said) in zip(axes, {"compliance": "share that complies", "chrF": "chrF"}.items(), strict=True):
-        for colour, (name, curve) in zip(sns.color_palette(), rounds.groupby("strategy", sort=False), strict=False):
-            axis.plot(curve.targets, curve[column], marker="o", color=colour, label=name.replace("_", " "))
+        curves, styles = rounds.groupby("strategy", sort=False), ("-", "--")  # equal curves stay two
+        for colour, style, (name, curve) in zip(sns.color_palette(), styles, curves, strict=False):
+            axis.plot(curve.targets, curve[column], style, marker="o", color=colour, label=name.replace("_", " "))
             axis.fill_between(
                 curve.targets, curve[f"{column}_low"], curve[f"{column}_high"], color=colour, alpha=0.12, linewidth=0
             )

@@ -38,7 +38,7 @@ th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align
 th { background: var(--head) }
 table.dense { font-size: .78rem } table.dense th, table.dense td { padding: .3rem .38rem }
 td.n { text-align: right; font-variant-numeric: tabular-nums }
-td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 13rem }
+td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 10rem }
 mark { background: var(--mark); color: inherit; border-radius: .2em }
 {{ changed }}
 img { max-width: 100%; background: #fff; border-radius: .4rem; padding: .4rem }
