@@ -135,3 +135,14 @@ def test_a_run_without_rows_set_aside_takes_its_seed(tmp_path):
     assert attributes.pairs_for(here) == [{"id": "s"}]
     run.write_jsonl(first / "scorer.jsonl", [{"id": "x"}])
     assert attributes.pairs_for(here) == [{"id": "x"}] and len(here.inputs) == 2
+
+
+def test_what_a_ranking_by_r_had_to_tell_apart_is_counted():
+    interim = pd.DataFrame({"id": list("abcde"), "compliance": [1.0, 1.0, 0.2, 1.0, 0.6]})
+    row = attributes.to_rank({"strategy": "hassan", "round": 0, "picks": ["c", "a"]}, interim)
+    assert row["complies"] == 0.8 and row["different scores"] == 3 and row["outputs"] == 5
+    assert row["picks"] == 2 and row["by lot"] == 1  # a complies wholly, as b and d do that were not chosen
+    assert attributes.rank_in_words([row], "italian") == "R told 1 of 2 picks from the outputs that it likes best."
+    vain = attributes.to_rank({"strategy": "hassan", "round": 1, "picks": ["a", "b", "d"]}, interim)
+    assert "R told 1 of 5 picks" in (said := attributes.rank_in_words([row, vain], "italian")) and "-p draft ''" in said
+    assert "draft" not in attributes.rank_in_words([vain]) and "nothing" in attributes.rank_in_words([])

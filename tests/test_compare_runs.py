@@ -11,6 +11,7 @@ from conftest import ROOT, new_project
 
 from helpers import run
 
+WRITTEN = ROOT / "tests" / "benchmarks" / "results" / "generation_curves.csv"
 CURVES = ROOT / "tests" / "benchmarks" / "results" / "active_learning_curves.csv"
 
 
@@ -69,6 +70,15 @@ def test_the_csv_of_the_benchmark_is_compared(project):
     assert "seeds, p =" in said
 
 
+def test_the_curves_of_the_generation_benchmark_are_compared(project):
+    done, said = execute(project, run_id="written", task="rewriting", curves_csv=WRITTEN)
+    assert done.returncode == 0, done.stderr
+    found = pd.read_csv(project / "outputs/rewriting/written/05_compare_runs/comparison.csv")
+    drawn = pd.read_csv(WRITTEN)[["set", "learner"]].drop_duplicates().itertuples(index=False)
+    assert {*found["set"]} == {f"{of}, {learner}: {score}" for of, learner in drawn for score in ("compliance", "chrF")}
+    assert "against random on 5 seeds" in said
+
+
 def test_nothing_to_compare_is_one_sentence(project):
     done, _ = execute(project, task="nobody", run_id="none")
-    assert done.returncode != 0 and "run 03_active_learning first, or give curves_csv" in done.stderr
+    assert done.returncode != 0 and "run 03 first, or give curves_csv" in done.stderr

@@ -21,7 +21,7 @@ def table(seeds=10, lift=0.02, noise=0.01):
         for name, gain in (("random", 0), ("clever", lift)):
             for n, score in zip(LABELS, (0.5, 0.6, 0.65, 0.68), strict=True):
                 value = score + luck + gain * (n > 50) + rng.normal(0, noise / 4)
-                rows.append({"set": "s", "strategy": name, "seed": seed, "labels": n, "macro_f1": value})
+                rows.append({"set": "s", "strategy": name, "seed": seed, "labels": n, "score": value})
     return pd.DataFrame(rows)
 
 
@@ -59,7 +59,7 @@ def test_compare_finds_what_is_there():
 
 
 def test_the_baseline_may_go_on_for_longer():
-    more = [{"set": "s", "strategy": "random", "seed": s, "labels": 400, "macro_f1": 0.9} for s in range(10)]
+    more = [{"set": "s", "strategy": "random", "seed": s, "labels": 400, "score": 0.9} for s in range(10)]
     long = pd.concat([table(noise=1e-9), pd.DataFrame(more)])
     found = curves.compare(long, "s", full=0.72).set_index("strategy")
     assert found.loc["random"].area == pytest.approx(
@@ -76,8 +76,8 @@ def test_a_level_never_reached_is_infinite():
 
 def test_mean_curve_has_the_interval_of_its_seeds():
     mean = curves.mean_curve(table()).set_index(["strategy", "labels"]).loc["clever", 200]
-    own = table().query("strategy == 'clever' and labels == 200").macro_f1
-    assert mean.macro_f1 == pytest.approx(own.mean()) and mean.seeds == 10
+    own = table().query("strategy == 'clever' and labels == 200").score
+    assert mean.score == pytest.approx(own.mean()) and mean.seeds == 10
     assert own.min() < mean.low < own.mean() < mean.high < own.max()
 
 
@@ -131,9 +131,55 @@ def test_runs_are_read_and_grouped_by_what_they_share(tmp_path):
         curves.from_runs([tmp_path / "nothing"])
 
 
+def writing(folder, seed, better):
+    """A run of generation as 03 and 04 leave it: with `better` the strategy gains so much compliance in its second round."""
+    rounds = [
+        {"strategy": name, "round": i, "targets": 30 + 60 * i, "picks": ["x"], "seconds": 2.0, "tokens": 9}
+        | {"compliance": 0.5 + gain * i, "compliance_low": 0.4, "compliance_high": 0.9}
+        | {"chrF": 70.0 + i, "chrF_low": 60.0, "chrF_high": 80.0}
+        for name, gain in (("hassan", better), ("random", 0.1))
+        for i in range(2)
+    ]
+    run.write_jsonl(folder / "03_active_generation" / "rounds.jsonl", rounds)
+    run.write_json(
+        folder / "03_active_generation" / "manifest.json", {"parameters": {"task": "w", "model": "a/b", "seed": seed}}
+    )
+    ends = pd.DataFrame({"system": ["writer", "copy of the source"], "compliance": [0.8, 0.2], "chrF": [75.0, 80.0]})
+    run.write_csv(folder / "04_generation_evaluation" / "headline.csv", ends)
+    return folder
+
+
+def test_runs_of_generation_have_a_set_for_each_score(tmp_path):
+    folders = [writing(tmp_path / "a", 1, 0.2), writing(tmp_path / "b", 2, 0.3)]
+    found = curves.from_runs(folders)
+    assert list(found["set"].unique()) == ["w, b: chrF", "w, b: compliance"]
+    assert found.groupby("set").labels.max().tolist() == [90, 90]
+    gain = curves.compare(found, "w, b: compliance", 0.8).set_index("strategy").loc["hassan"]
+    assert (
+        gain.gain == pytest.approx((0.1 + 0.2) / 2 / 2) and gain.seeds == 2
+    )  # half of what the last round is above random
+    assert curves.compare(found, "w, b: chrF", 71).gain.tolist() == [0, 0]
+    mean = curves.mean_curve(found[found.seed == 1]).set_index(["set", "strategy", "labels"])
+    assert mean.loc[("w, b: compliance", "hassan", 90), ["low", "high"]].tolist() == [0.4, 0.9]  # one seed: over rows
+    ends = curves.endings([*folders, tmp_path])
+    assert ends.loc["writer", ("compliance", "b")] == 0.8 and ends.shape == (2, 4)
+    assert curves.endings([tmp_path]).empty
+
+
+def test_the_curves_of_the_generation_benchmark_are_read(tmp_path):
+    rows = [("s", "random", 0, "tagger", 30, 0.5, 70.0), ("s", "random", 0, "tagger", 60, 0.6, np.nan)]
+    names = ["set", "strategy", "seed", "learner", "labels", "compliance", "chrF"]
+    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "g.csv", index=False)
+    back = curves.from_csv(tmp_path / "g.csv")
+    assert back.groupby("set").score.apply(list).to_dict() == {
+        "s, tagger: chrF": [70],
+        "s, tagger: compliance": [0.5, 0.6],
+    }
+
+
 def test_the_csv_of_the_benchmark_is_read_back(tmp_path):
     long = table(3)
-    wide = long.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1").reset_index()
+    wide = long.pivot(index=["set", "strategy", "seed"], columns="labels", values="score").reset_index()
     wide.loc[wide.strategy == "clever", 200] = np.nan
     wide.to_csv(tmp_path / "c.csv", index=False)
     back = curves.from_csv(tmp_path / "c.csv")

@@ -76,6 +76,13 @@ def test_groups_have_counts_spread_and_a_worst_one(folder):
     large = groups[(groups.column == "gender_form") & (groups["count"] >= 10)]
     found = spread.loc[("gender_form", "compliance")]
     assert found.spread == pytest.approx(large.compliance.max() - large.compliance.min(), abs=1e-3)
+    measured = {"compliance", "strict", "chrF", "BLEU", "edit F1", "exact match", "similarity", "perplexity"}
+    measured |= {"inclusive", "untouched", "agreement"}
+    assert {f for column, f in spread.index if column == "gender_form"} >= measured | {
+        "distinct-2",
+        "self-BLEU",
+        "MTLD",
+    }
     assert found["worst group"] in large.group.tolist() and found.groups == len(large)
 
 
@@ -94,6 +101,7 @@ def test_the_page_stands_by_itself(folder):
     page = (folder / "04_generation_evaluation/report.html").read_text()
     figures = len(list((folder / "04_generation_evaluation").glob("*.png")))
     assert page.count("data:image/png;base64,") == figures >= 2
+    assert "Spread by gender form" in page and "untuned base, same draft" in page
     assert "<script" not in page and "demo model" in page
     worst = min(
         run.read_jsonl(folder / "04_generation_evaluation/outputs.jsonl"),

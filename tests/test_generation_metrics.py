@@ -80,7 +80,26 @@ def test_groups_with_spread_and_worst():
     assert spread.loc["compliance", ["spread", "its value"]].tolist() == [1, 0]
     assert spread.loc["compliance", "worst group"] == "b" == spread.loc["perplexity", "worst group"]
     assert spread.loc["perplexity", "spread"] == pytest.approx(6) and "copied" not in spread.index
+    assert "exact match" in spread.index
     assert metrics.spread(groups, 2).empty and metrics.spread(groups, 3).empty  # one group has no spread
+
+
+def test_diversity_of_groups_is_over_as_many_texts_and_words():
+    words = ["uno", "due", "tre", "quattro", "cinque", "sei", "sette", "otto", "nove", "dieci"]
+    varied = [" ".join(np.random.default_rng(i).permutation(words)) for i in range(40)]
+    texts = varied + ["uno due tre uno due tre uno due tre uno"] * 10
+    rows = [{"id": str(i), "text": t, "target": t} for i, t in enumerate(texts)]
+    table = metrics.judged(rows, texts, inclusive)
+    groups = metrics.by_group(table, ["many"] * 40 + ["dull"] * 10, smallest=10).set_index("group")
+    alone = metrics.by_group(table[:10], ["many"] * 10, smallest=10).set_index("group")
+    assert groups.loc["many", "self-BLEU"] < groups.loc["dull", "self-BLEU"] == pytest.approx(100)
+    assert groups.loc["many", ["distinct-2", "MTLD"]].tolist() == pytest.approx(
+        alone.loc["many", ["distinct-2", "MTLD"]].tolist()
+    )
+    whole = metrics.figures(table[:40])
+    assert groups.loc["many", "self-BLEU"] < whole["self-BLEU"]  # of 40 texts each has more that are like it than of 10
+    worst = metrics.spread(groups.reset_index()).set_index("figure")["worst group"]
+    assert worst[["distinct-2", "self-BLEU", "MTLD"]].tolist() == ["dull"] * 3
 
 
 def test_worst_rows_first():

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from pydantic import Field, create_model
 
 from helpers import baselines, env, italian, prompts, tables
@@ -127,3 +128,33 @@ def once(score: Scorer) -> Scorer:
         return np.array([known[t] for t in texts], dtype=float)
 
     return remembered
+
+
+def to_rank(done: dict, interim: pd.DataFrame) -> dict[str, float]:
+    """What R could tell apart among the interim outputs of a round that chose by it.
+
+    `done` has strategy, round and picks, `interim` the columns id and compliance. `by lot` counts the picks with the top score:
+    R had nothing against them, and clusters and chance chose them.
+    """
+    chosen = interim.compliance[interim["id"].isin(done["picks"])]
+    return {
+        "strategy": done["strategy"],
+        "round": done["round"],
+        "outputs": len(interim),
+        "complies": float((interim.compliance >= COMPLIES).mean()),
+        "different scores": interim.compliance.nunique(),
+        "picks": len(chosen),
+        "by lot": int((chosen >= interim.compliance.max()).sum()),
+    }
+
+
+def rank_in_words(ranked: Sequence[dict], draft: str = "") -> str:
+    """Rows of `to_rank` in words: how many picks were R's choice; with a `draft`, what takes its place away."""
+    picks, lot = (sum(r[name] for r in ranked) for name in ("picks", "by lot"))
+    if not picks:
+        return "R ranked nothing in this run."
+    said = f"R told {picks - lot} of {picks} picks from the outputs that it likes best."
+    if 2 * lot <= picks:
+        return said
+    why = " The drafts by rule comply already: with -p draft '' the learner writes by itself." if draft else ""
+    return f"{said} The rest were drawn by lot: this run says little about choosing by R.{why}"

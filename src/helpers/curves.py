@@ -1,7 +1,8 @@
 """Learning curves compared: area, labels to reach a level, intervals over seeds and paired tests.
 
-A table of curves has a row a round: `set`, `strategy`, `seed`, `labels`, `macro_f1`, and what else was measured. Strategies of one
-set share their seeds and their first labels, so differences are taken seed by seed.
+A table of curves has a row a round: `set`, `strategy`, `seed`, `labels`, `score`, and what else was measured. The score is
+macro-F1; in a task of generation compliance and chrF are measured, and each is a set of its own. Strategies of one set share their
+seeds and their first labels, so differences are taken seed by seed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,8 @@ import pandas as pd
 from helpers import run
 from helpers.env import UserError
 
-COLUMNS = ("set", "strategy", "seed", "labels", "macro_f1")
+COLUMNS = ("set", "strategy", "seed", "labels", "score")
+GENERATION = ("compliance", "chrF")  # the scores of a task of generation
 COSTS = ("seconds", "tokens", "money")  # of a round, where it recorded them; money is a teacher's
 LEVELS = (0.90, 0.95, 0.98)
 
@@ -49,7 +51,7 @@ def paired_p(differences: np.ndarray, draws: int = 10_000, seed: int = 0) -> flo
     return float((means >= abs(d.mean()) - 1e-12).mean())
 
 
-def wide(table: pd.DataFrame, of: str, strategy: str, measure: str = "macro_f1") -> pd.DataFrame:
+def wide(table: pd.DataFrame, of: str, strategy: str, measure: str = "score") -> pd.DataFrame:
     """One strategy's curves on one set: a row a seed, a column a number of labels that every seed reached."""
     part = table[(table["set"] == of) & (table.strategy == strategy)]
     return part.pivot(index="seed", columns="labels", values=measure).dropna(axis=1)
@@ -66,7 +68,7 @@ def compare(
 ) -> pd.DataFrame:
     """One row a strategy on the set `of`, best area first, with 95 % bootstrap intervals over seeds.
 
-    `area` is that of macro-F1 up to `upto` labels, by default as many as every strategy has; `gain` is its mean difference to
+    `area` is that of the score up to `upto` labels, by default as many as every strategy has; `gain` is its mean difference to
     `baseline` on the same seeds, `p` that of the sign-flip test. `to_95` is the number of labels at which the mean curve reaches
     95 % of `full`, the score with every label, and `ratio_95` its share of what the baseline needs, whose curve may go on beyond
     `upto`. Raises UserError on a missing column or baseline.
@@ -104,57 +106,91 @@ def compare(
     return pd.DataFrame(rows).sort_values("area", ascending=False, kind="stable").reset_index(drop=True)
 
 
-def mean_curve(table: pd.DataFrame, measure: str = "macro_f1", draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Mean of `measure` over seeds with a 95 % bootstrap interval: a row for each set, strategy and number of labels."""
+def mean_curve(table: pd.DataFrame, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Mean score over seeds with a 95 % bootstrap interval: a row for each set, strategy and number of labels.
+
+    Of one seed the interval is that over its rows, `low` and `high` of the table, where it has them.
+    """
     _checked(table)
     rows = []
     for (of, name, labels), part in table.groupby(["set", "strategy", "labels"], sort=False):
-        values = part[measure].to_numpy(dtype=float)
+        values = part.score.to_numpy(dtype=float)
         drawn = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(1)
-        rows.append(
-            {"set": of, "strategy": name, "labels": labels, measure: values.mean(), "seeds": len(values)}
-            | dict(zip(("low", "high"), np.quantile(drawn, [0.025, 0.975]), strict=True))
-        )
+        bounds = dict(zip(("low", "high"), np.quantile(drawn, [0.025, 0.975]), strict=True))
+        if len(part) == 1 and {"low", "high"} <= {*part.dropna(axis=1)}:
+            bounds = part[["low", "high"]].iloc[0].to_dict()
+        row = {"set": of, "strategy": name, "labels": labels, "score": values.mean(), "seeds": len(values)}
+        rows.append(row | bounds)
     return pd.DataFrame(rows)
 
 
 def from_runs(folders: list[Path]) -> pd.DataFrame:
-    """The rounds of active learning in run folders, a row a round; a `set` is a task with a learner and a model."""
+    """The rounds of active learning in run folders, a row a round; a `set` is a task with a learner, a model and a score."""
     rows = []
     for folder in folders:
-        stage = folder / run.STAGES["03"]
+        stage = next((f for f in folder.glob("03_*") if (f / "rounds.jsonl").exists()), folder)
         manifest = run.read_manifest(stage)
         if manifest is None:
-            raise UserError(
-                f"{folder} has no finished rounds: run 03_active_learning with run_id={folder.name!r} first."
-            )
-        chosen = manifest["parameters"]
-        of = f"{chosen['task']}, {chosen['learner']}, {Path(chosen['model']).name}"
-        shared = {"set": of, "run": folder.name, "seed": chosen["seed"]}
-        keep = ("strategy", "labels", "macro_f1", *COSTS)
-        rows += [shared | {k: r.get(k) for k in keep} for r in run.read_jsonl(stage / "rounds.jsonl")]
-    table = pd.DataFrame(rows, columns=["set", "run", "seed", "strategy", "labels", "macro_f1", *COSTS])
-    table = table.drop_duplicates(
-        ["set", "strategy", "seed", "labels", "macro_f1"]
-    )  # random runs beside every strategy
+            raise UserError(f"{folder} has no finished rounds: run 03 with run_id={folder.name!r} first.")
+        rows += _of_run(folder.name, manifest["parameters"], run.read_jsonl(stage / "rounds.jsonl"))
+    table = pd.DataFrame(rows, columns=["set", "run", "seed", "strategy", "labels", "score", "low", "high", *COSTS])
+    table = table.drop_duplicates([*COLUMNS])  # random runs beside every strategy
     if (twice := table.duplicated(["set", "strategy", "seed", "labels"])).any():
         first = table[twice].iloc[0]
         raise UserError(
             f"Run {first.run} has the seed and the strategy of another one (seed={first.seed}, {first.strategy}): "
             f"name the runs to compare in the parameter runs."
         )
-    return table
+    return table.sort_values("set", kind="stable", ignore_index=True)
+
+
+def _of_run(name: str, chosen: dict, rounds: list[dict]) -> list[dict]:
+    """The rows of one run: a round once for every score that it has."""
+    model, rows = Path(chosen["model"]).name, []
+    for r in rounds:
+        shared = {"run": name, "seed": chosen["seed"], "strategy": r["strategy"]} | {c: r.get(c) for c in COSTS}
+        if "macro_f1" in r:
+            score = {"labels": r["labels"], "score": r["macro_f1"], "low": r.get("low"), "high": r.get("high")}
+            rows.append(shared | score | {"set": f"{chosen['task']}, {chosen['learner']}, {model}"})
+        else:
+            rows += [
+                shared
+                | {"set": f"{chosen['task']}, {model}: {m}", "labels": r["targets"], "score": r[m]}
+                | {end: r[f"{m}_{end}"] for end in ("low", "high")}
+                for m in GENERATION
+            ]
+    return rows
 
 
 def from_csv(path: Path) -> pd.DataFrame:
-    """A table with columns `set`, `strategy`, `seed` and one for each number of labels, as the benchmark writes it."""
+    """A table of curves as the benchmarks write it.
+
+    Columns `set`, `strategy`, `seed`, and one for each number of labels; of generation `learner`, `labels` and the scores.
+    """
     table = pd.read_csv(path)
     if missing := [c for c in COLUMNS[:3] if c not in table.columns]:
         raise UserError(
             f"{path} has no column {missing[0]}: it needs set, strategy, seed and a column a number of labels."
         )
-    long = table.melt(list(COLUMNS[:3]), var_name="labels", value_name="macro_f1").dropna()
+    if measured := [m for m in GENERATION if m in table.columns]:
+        long = table.melt([*COLUMNS[:3], "learner", "labels"], measured, var_name="measure", value_name="score")
+        long["set"] = long["set"] + ", " + long.learner + ": " + long.measure
+        long = long[[*COLUMNS]].dropna()
+    else:
+        long = table.melt(list(COLUMNS[:3]), var_name="labels", value_name="score").dropna()
     return long.astype({"labels": int}).sort_values(["set", "strategy", "seed", "labels"]).reset_index(drop=True)
+
+
+def endings(folders: list[Path]) -> pd.DataFrame:
+    """What 04 measured on the test rows: a row a model or system, a column a score and run; empty where no run has reached it."""
+    found = []
+    for path in (p for folder in folders for p in folder.glob("04_*/headline.csv")):
+        table = pd.read_csv(path).rename(columns={"system": "model"}).assign(run=path.parents[1].name)
+        scores = [c for c in ("macro_f1", "strict", *GENERATION) if c in table]
+        found.append(table.melt(["model", "run"], scores, var_name="score"))
+    if not found:
+        return pd.DataFrame()
+    return pd.concat(found).pivot_table("value", "model", ["score", "run"], sort=False)
 
 
 def sentence(row: pd.Series, baseline: str = "random") -> str:
@@ -162,6 +198,8 @@ def sentence(row: pd.Series, baseline: str = "random") -> str:
     if row.seeds < 2:
         return f"{row.strategy} {row.gain:+.3f} against {baseline} on one seed: it cannot be told from luck."
     luck = "more than luck" if row.p < 0.05 and row.gain_low * row.gain_high > 0 else "it may be luck"
+    if row.seeds < 6 and row.gain_low * row.gain_high > 0:  # the sign-flip test has 2 ** seeds outcomes
+        luck = "the interval leaves zero out, but p < 0.05 takes six seeds or more"
     span = f"{row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}]"
     return f"{row.strategy} {span} against {baseline} on {row.seeds} seeds, p = {row.p:.3f}: {luck}."
 

@@ -20,6 +20,7 @@ from helpers.env import UserError
 Score = Callable[[Sequence[str]], np.ndarray]
 FIGURES = ("compliance", "strict", "chrF", "BLEU", "edit F1", "exact match", "copied", "similarity", "perplexity")
 FIGURES += ("distinct-2", "self-BLEU", "MTLD")  # in the order in which a page shows them
+PARTS = ["inclusive", "untouched", "agreement"]  # what `strict` consists of, see `checks`
 LOWER_IS_BETTER = ("perplexity", "self-BLEU", "empty")
 INTERVALS = ("compliance", "strict", "chrF", "exact match", "similarity")
 
@@ -168,19 +169,27 @@ def paired(ours: pd.DataFrame, theirs: pd.DataFrame, draws: int = 1000) -> pd.Da
 def by_group(table: pd.DataFrame, groups: Sequence[str], smallest: int = 10) -> pd.DataFrame:
     """The figures of every group, the lowest compliance first.
 
-    distinct-2 is over as many words as the smallest group of at least `smallest` rows has, NaN for groups below. Self-BLEU and
-    MTLD are left out: on a few dozen texts they measure the number of texts.
+    Diversity depends on the number of texts, so it is over as many as the smallest group of at least `smallest` rows has, NaN for
+    groups below: distinct-2 and MTLD over its number of words, self-BLEU over its number of texts (mean of five draws).
     """
     names = pd.Series([g or "(none)" for g in groups], index=table.index)
     parts = dict(tuple(table.groupby(names, sort=False)))
     large = [name for name, part in parts.items() if len(part) >= smallest]
     words = min((sum(len(normalise(o).split()) for o in parts[name].output) for name in large), default=0)
+    texts = min((len(parts[name]) for name in large), default=0)
     rows = []
     for name, part in parts.items():
-        distinct = textstats.distinct_n(list(part.output), 2, words) if name in large else float("nan")
-        rows.append({"group": name} | figures(part, diversity=False) | {"distinct-2": distinct})
+        written = list(part.output) if name in large else []
+        alike = [textstats.self_bleu(written, texts, draw) for draw in range(5)]
+        diversity = {"distinct-2": textstats.distinct_n(written, 2, words), "self-BLEU": float(np.mean(alike))}
+        rows.append(
+            {"group": name}
+            | figures(part, diversity=False)
+            | diversity
+            | {"MTLD": textstats.mtld(written, tokens=words)}
+        )
     table = pd.DataFrame(rows)
-    kept = ["group", "count", *[c for c in FIGURES if c in table]]
+    kept = ["group", "count", *[c for c in (*FIGURES, *PARTS) if c in table and c != "copied"]]  # a copy may be right
     return table[kept].sort_values("compliance", kind="stable").reset_index(drop=True)
 
 
@@ -190,7 +199,7 @@ def spread(table: pd.DataFrame, smallest: int = 10) -> pd.DataFrame:
     Groups of fewer than `smallest` rows are not compared; a figure that fewer than two groups have has no row.
     """
     kept, rows = table[table["count"] >= smallest], []
-    for column in (c for c in FIGURES if c in table and c not in ("copied", "exact match")):  # a copy may be right
+    for column in (c for c in (*FIGURES, *PARTS) if c in table):
         values = kept[column].dropna()
         if len(values) < 2:
             continue

@@ -1,7 +1,7 @@
 """Requirements that exclude beyond grammar (age, looks, sex, origin, family, health) taken out of Italian job ads.
 
-Only what stands as an item of a list or beside a noun goes, with the words that belong to it and one comma or conjunction; a
-requirement that a sentence is built on stays.
+What stands as an item of a list or beside a noun goes, with the words that belong to it and one comma or conjunction, and so does
+a sentence that says nothing else; what else a sentence is built on stays.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from helpers import italian
+from helpers.italian_agreement import ASKING, agreed
 from helpers.italian_grammar import person_phrases
 
 GRAMMAR = ("masculine_form", "feminine_title")
@@ -16,28 +17,40 @@ PEOPLE = r"(?:uomini|donne|uomo|donna|maschi|maschio|femmine|femmina|ragazz[oaie
 ONLY = r"(?:solo|soltanto|esclusivamente|unicamente|preferibilmente|rigorosamente|tassativamente|assolutamente)"
 # words before a requirement that go with it, and after it
 LEADS = re.compile(
-    rf"\b(?:e|ed|di|con|un|una|{ONLY}|possibilmente|meglio se|anche|ma|purché|eventuali|età|fisico|tra i"
+    rf"\b(?:e|ed|di|con|un|una|il|la|{ONLY}|possibilmente|meglio se|anche|ma|purché|non oltre|eventuali|età|fisico|voce|tra i"
     r"|(?:dote|qualità|caratteristica|virtù)(?: tutta)?) $|\($",
     re.IGNORECASE,
 )
 TRAILS = re.compile(
-    r" (?:(?:e |[-–] ?)?\d+(?:[.,]\d+)?(?: (?:anni|cm|m)\b)?|anni|anno|cm|m|compiuti|circa|al massimo|massimo|max|non ammessi"
-    r"|richiest[oaie]|indispensabil[ei]|obbligatori[oa]|di (?:squadra|polso|fatica|età)|fisic(?:a|he|i|o)|piccol[ie]|o simili"
-    r"|senza eccezioni)(?!\w)|\)",
+    r" (?:(?:(?<=\d )e (?:i |gli )?|[-–] ?)?\d+(?:[.,]\d+)?(?: (?:anni|cm|m)\b)?|anni|anno|cm|m|compiuti|circa|al massimo|massimo"
+    r"|max|e curat[oaie]|non ammessi|richiest[oaie]|indispensabil[ei]|obbligatori[oa]|di (?:squadra|polso|fatica|età)|fisic[aoi]"
+    r"|fisiche|piccol[ie]|o simili|senza eccezioni)(?!\w)|\)",
     re.IGNORECASE,
 )
 ALTERNATIVE = re.compile(r" o \w+[aeio](?=[,.;)]| per | a |$)")  # "rumene o moldave"
 NEXT = r"(?:per|a|ad|al|in|da|con|su|presso|nel|nella|sul|sulla)\b"
+UNFINISHED = re.compile(
+    r":[.;:!?]?$|\b(?:il|lo|la|i|gli|le|un|una|e|ed|di|del|della|con|per|a|da|in)[,.;:!?]?$", re.IGNORECASE
+)
+SOUGHT = re.compile(
+    rf"((?:si )?(?:cerc|ricerc|selez|assum)\w+)(?: una?| un['’])? ({PEOPLE})", re.IGNORECASE
+)  # and nobody else
 STAFF = re.compile(rf"(?:{ONLY} )?(personale|candidature|profili|figure|risorse|staff|team) .*", re.IGNORECASE)
-ASKED = re.compile(r"(?:^|[ (])(?:richied\w+|richiest\w+|serv\w+|occorr\w+|necessari\w+|chied\w+)$|:$", re.IGNORECASE)
+ASKED = re.compile(
+    r"(?:^|[ (])(?:(?:richied|richiest|serv|occorr|necessari|chied|vogli|gradit|previst|indispensabil|obbligatori)\w+)$|:$",
+    re.IGNORECASE,
+)
+SENTENCE_END = r"[.;!?\n]"
+BARE = re.compile(rf"\W*(?:{ASKING.pattern}|requisiti(?: richiesti)?)?\W*", re.IGNORECASE)  # asks for nothing else
 
 
 def without_requirements(text: str) -> str:
     """`text` without the requirements beyond grammar that can go and leave a sentence; one without any comes back as it is."""
-    found = [(c.start, c.end, c.category) for c in italian.cues(text) if c.category not in GRAMMAR]
-    found += [(start, end, "explicit_sex") for start, end in _named_sexes(text) if not _inside(start, found)]
-    for start, end, category in sorted(found, reverse=True):
-        text = _struck(text, start, end, category)
+    stay = 0
+    while len(found := _requirements(text)) > stay:  # sought again after each: what goes moves the others
+        left = _struck(text, *found[-1 - stay])
+        stay += left == text
+        text = left
     return text
 
 
@@ -46,8 +59,11 @@ def inclusive(text: str) -> str:
     return italian.neutralise(without_requirements(text))
 
 
-def _inside(start: int, found: list[tuple[int, int, str]]) -> bool:
-    return any(a <= start < b for a, b, _ in found)
+def _requirements(text: str) -> list[tuple[int, int, str]]:
+    """(start, end, category) of what excludes beyond grammar, in order."""
+    found = [(c.start, c.end, c.category) for c in italian.cues(text) if c.category not in GRAMMAR]
+    named = [n for n in _named_sexes(text) if not any(a <= n[0] < b for a, b, _ in found)]
+    return sorted(found + [(start, end, "explicit_sex") for start, end in named])
 
 
 def _named_sexes(text: str) -> list[tuple[int, int]]:
@@ -69,32 +85,62 @@ def _struck(text: str, start: int, end: int, category: str) -> str:
         named := re.fullmatch(rf"(?!{ONLY}|no |di |sesso|cerc|ricerc|selez|assum|si )\S+( {PEOPLE})", said, re.I)
     ):
         return text[: start + named.start(1)] + text[end:]
+    if (sought := SOUGHT.fullmatch(said)) and re.match(rf"[,.;:!?]|$| {NEXT}", text[end:]):
+        return text[:start] + sought[1] + (" personale" if sought[2][-1] in "ei" else " una persona") + text[end:]
     if re.fullmatch(rf"{ONLY} {PEOPLE}", said) and not _behind_a_person(text, start):
         return text[:start] + "personale" + text[end:]
     lead = ""
     while match := LEADS.search(text[:start]):
         start, lead = match.start(), match.group().strip() + " "
-    while match := TRAILS.match(text[end:]) or (category == "origin" and ALTERNATIVE.match(text[end:])):
-        end += match.end()
-    before, after = text[:start].rstrip(), text[end:].lstrip()
+    while match := TRAILS.match(text, end) or (category == "origin" and ALTERNATIVE.match(text, end)):
+        end = match.end()
+    if (rest := _without_sentence(text, start, end)) is not None:
+        return rest
+    source = text
+    text, start, end = agreed(text, start, end)
+    before, after = text[:start].rstrip(" "), text[end:].lstrip(" ")
     opening = not before or before[-1] in ",.;:(!?\n–-" or bool(ASKED.search(before))
     conjunction = re.match(r"ed? ", after)
     if conjunction and (opening or lead or " " not in said):
         return _before_conjunction(text, before, after[conjunction.end() :], lead, opening)
-    ends = re.match(r"[,.;:)!?]|$", after)
+    ends = re.match(r"[,.;:)!?\n]|$", after)
     if not ends and (opening or not re.match(NEXT, after)):  # "la dolcezza femminile che": the quality without the sex
-        kept = re.sub(r"(?<=\w) (?:tipicamente )?(?:femminil[ei]|maschil[ei]|matern[oa])$", "", said)
-        return text.replace(said, kept, 1)
+        kept = re.sub(r"(?:^tipicamente|(?<=\w)(?: tipicamente)?) (?:femminil[ei]|maschil[ei]|matern[oa])$", "", said)
+        return source.replace(said if kept else f" {said}", kept, 1)
     if before.endswith(",") and ends:
         inner = re.match(rf", (?={NEXT})", after)  # "facchini, no stranieri, per deposito"
         alone = inner and "," not in before[:-1]
         before, after = before[:-1], after[inner.end() :] if alone else after
     elif opening and after.startswith(","):
         after = after[1:].lstrip()
+        after = _capital(text[start:], after) if before.endswith((".", "!", "?", "\n")) else after
     if lead in ("e ", "ed ") and re.match(r"[.;:)!?]|$", after) and (", " in before):
         head, _, last = before.rpartition(", ")
         before = f"{head} e {last}" if len(last.split()) < 5 else before
-    return _capital(text, before + ("" if not before or after[:1] in (*",.;:)!?", "") else " ") + after)
+    if ends and UNFINISHED.search(before + ends.group()):
+        return source
+    apart = "" if not before or before[-1] == "\n" or after[:1] in (*",.;:)!?\n", "") else " "
+    return _capital(text, before + apart + after)
+
+
+def _without_sentence(text: str, start: int, end: int) -> str | None:
+    """`text` without the sentence or line that says nothing but text[start:end], None where it says more.
+
+    A text that would have nothing left comes back as it is.
+    """
+    opens = max((m.end() for m in re.finditer(rf"{SENTENCE_END}\s*", text[:start])), default=0)
+    closes = re.compile(rf"{SENTENCE_END}|$").search(text, end).start()
+    if not BARE.fullmatch(text[opens:start] + text[end:closes]):
+        return None
+    before, after = text[:opens], text[closes:]
+    if not re.search(r"\w", before + after):
+        return text
+    if before.rstrip().endswith(";"):
+        return before.rstrip()[:-1] + after
+    if before.endswith("\n"):
+        return before + after[1:] if after else before[:-1]
+    rest = _capital(text[opens:], after[1:].lstrip(" "))
+    return before.rstrip(" ") + (" " if before and rest[:1].strip() else "") + rest
 
 
 def _before_conjunction(text: str, before: str, rest: str, lead: str, opening: bool) -> str:

@@ -35,7 +35,7 @@ def coverage(points: pd.DataFrame) -> Figure:
     rest, seed = points[~points.seed], points[points.seed]
     axis.scatter(rest.x, rest.y, s=6, alpha=0.25, color="0.55", linewidths=0, label=f"pool ({len(rest):,})")
     axis.scatter(seed.x, seed.y, s=24, color=sns.color_palette()[1], label=f"seed ({len(seed):,})")
-    axis.set(xlabel="first principal component", ylabel="second principal component", title="The seed covers the pool")
+    axis.set(xlabel="first principal component", ylabel="second principal component", title="Pool and seed")
     axis.legend(loc="best", frameon=True)
     return figure
 
@@ -47,7 +47,7 @@ def balance(table: pd.DataFrame, name: str) -> Figure:
     sns.barplot(long, y="value", x="share", hue="set", ax=axis, palette=["0.7", sns.color_palette()[1]])
     axis.set(xlabel="share of the rows", ylabel="", title=f"Pool and seed by {name.replace('_', ' ')}")
     axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
-    axis.legend(title="", loc="lower right")
+    axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, which may fill the field
     return figure
 
 
@@ -93,8 +93,9 @@ def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, (column, said) in zip(axes, {"compliance": "share that complies", "chrF": "chrF"}.items(), strict=True):
-        for colour, (name, curve) in zip(sns.color_palette(), rounds.groupby("strategy", sort=False), strict=False):
-            axis.plot(curve.targets, curve[column], marker="o", color=colour, label=name.replace("_", " "))
+        curves, styles = rounds.groupby("strategy", sort=False), ("-", "--")  # equal curves stay two
+        for colour, style, (name, curve) in zip(sns.color_palette(), styles, curves, strict=False):
+            axis.plot(curve.targets, curve[column], style, marker="o", color=colour, label=name.replace("_", " "))
             axis.fill_between(
                 curve.targets, curve[f"{column}_low"], curve[f"{column}_high"], color=colour, alpha=0.12, linewidth=0
             )
@@ -124,7 +125,8 @@ def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figu
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.32 * len(table)))
     axis.barh(table.group, table[column], color=sns.color_palette()[0])
     for y, (value, count) in enumerate(zip(table[column], table["count"], strict=True)):
-        axis.text(value + 0.01, y, f"n = {count}", va="center", fontsize=9, color="0.3")
+        note = axis.text(value + 0.01, y, f"n = {count}", va="center", fontsize=9, color="0.3")
+        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the grid line
     axis.set(xlim=(0, 1.12), xlabel=column, title=f"By {name.replace('_', ' ')}")
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
@@ -156,19 +158,20 @@ def confusion(counts: np.ndarray, labels: tuple[str, ...]) -> Figure:
 def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
     """Mean learning curves with intervals, a panel a set, the first strategy in grey.
 
-    Columns set, strategy, labels, macro_f1, low, high.
+    Columns set, strategy, labels, score, low, high.
     """
     sets, names = list(mean["set"].unique()), list(mean.strategy.unique())
     colours = dict(zip(names, ["0.35", *sns.color_palette("colorblind", max(1, len(names) - 1))], strict=False))
-    figure, axes = plt.subplots(1, len(sets), figsize=(1 + 5 * len(sets), 4.4), squeeze=False)
-    for axis, of in zip(axes[0], sets, strict=True):
+    figure, axes = _panels(len(sets), 6, 4.4)
+    for axis, of in zip(axes, sets, strict=True):
         for name, curve in mean[mean["set"] == of].groupby("strategy", sort=False):
-            axis.plot(curve.labels, curve.macro_f1, color=colours[name], linewidth=1.8, label=name.replace("_", " "))
+            axis.plot(curve.labels, curve.score, color=colours[name], linewidth=1.8, label=name.replace("_", " "))
             axis.fill_between(curve.labels, curve.low, curve.high, color=colours[name], alpha=0.10, linewidth=0)
         axis.axhline(0.95 * full[of], color="0.4", linestyle="--", linewidth=1, label="95 % of the full score")
-        axis.set(xlabel="labels", ylabel="macro-F1, mean over seeds", title=of)
+        measure = of.partition(": ")[2] or "macro-F1"
+        axis.set(xlabel="labels", ylabel=f"{measure}, mean over seeds")
+        axis.set_title(of, fontsize=11)
         axis.legend(frameon=True, fontsize=9, loc="lower right")
-    figure.tight_layout()
     return figure
 
 
@@ -176,17 +179,28 @@ def gains(table: pd.DataFrame, baseline: str) -> Figure:
     """Gain in area over the baseline with intervals, a panel a set: columns set, strategy, gain, gain_low, gain_high."""
     table = table[table.strategy != baseline]
     sets, rows = list(table["set"].unique()), table.groupby("set").size().max() if len(table) else 1
-    figure, axes = plt.subplots(
-        1, max(1, len(sets)), figsize=(2 + 4.6 * max(1, len(sets)), 1.4 + 0.3 * rows), squeeze=False
-    )
-    for axis, of in zip(axes[0], sets, strict=False):
+    figure, axes = _panels(max(1, len(sets)), 5.6, 1.4 + 0.3 * rows)
+    for axis, of in zip(axes, sets, strict=False):
         part = table[table["set"] == of].sort_values("gain")
         bars = np.abs(part[["gain_low", "gain_high"]].to_numpy().T - part.gain.to_numpy())
         axis.errorbar(part.gain, part.strategy.str.replace("_", " "), xerr=bars, fmt="o", color=sns.color_palette()[0])
         axis.axvline(0, color="0.4", linewidth=1)
-        axis.set(xlabel=f"area under the curve, gain over {baseline}", title=of)
-    figure.tight_layout()
+        axis.set(xlabel=f"area under the curve, gain over {baseline}")
+        axis.set_title(of, fontsize=11)
+        axis.locator_params(axis="x", nbins=5)
     return figure
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    """A figure with `count` axes of this size in inches, three in a row, or two where that makes full rows."""
+    across = 2 if count in (2, 4) else min(3, count)
+    down = -(-count // across)
+    figure, axes = plt.subplots(
+        down, across, figsize=(width * across, height * down), squeeze=False, layout="constrained"
+    )
+    for axis in axes.flat[count:]:
+        axis.set_axis_off()
+    return figure, axes.flat[:count]
 
 
 def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:

@@ -36,8 +36,9 @@ p.note { color: var(--soft) }
 table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0 }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
 th { background: var(--head) }
+table.dense { font-size: .78rem } table.dense th, table.dense td { padding: .3rem .38rem }
 td.n { text-align: right; font-variant-numeric: tabular-nums }
-td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 13rem }
+td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 10rem }
 mark { background: var(--mark); color: inherit; border-radius: .2em }
 {{ changed }}
 img { max-width: 100%; background: #fff; border-radius: .4rem; padding: .4rem }
@@ -50,6 +51,12 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 {% for picture in section.pictures %}<p><img alt="{{ section.heading }}" src="{{ embed(picture) }}"></p>{% endfor %}
 {% endfor %}<footer>{{ footer }}</footer></body></html>
 """
+
+
+def tiny(language: str) -> str:
+    """What a page says of the embedded base, for texts of `language` that it writes."""
+    foreign = " It has read Italian only: what it writes in another language are no sentences, whatever they score."
+    return TINY + foreign * (language not in ("", "it"))
 
 
 def section(heading: str, note: str = "", table: pd.DataFrame | None = None, pictures: Sequence[Path] = ()) -> dict:
@@ -143,7 +150,8 @@ def _table(table: pd.DataFrame) -> Markup:
     rows = [
         Markup("<tr>") + Markup("").join(map(_cell, row)) + Markup("</tr>") for row in table.itertuples(index=False)
     ]
-    return Markup("<table><tr>") + head + Markup("</tr>") + Markup("").join(rows) + Markup("</table>")
+    opening = Markup('<table class="dense">') if len(table.columns) > 9 else Markup("<table>")
+    return opening + Markup("<tr>") + head + Markup("</tr>") + Markup("").join(rows) + Markup("</table>")
 
 
 def _heading(column: str) -> str:
@@ -152,7 +160,8 @@ def _heading(column: str) -> str:
 
 def _cell(value: object) -> Markup:
     if isinstance(value, float):
-        return Markup('<td class="n">{}</td>').format("–" if pd.isna(value) else f"{value:.3f}")
+        digits = 1 if abs(value) >= 10 else 3
+        return Markup('<td class="n">{}</td>').format("–" if pd.isna(value) else f"{value:,.{digits}f}")
     if isinstance(value, int):
         return Markup('<td class="n">{:,}</td>').format(value)
     long = isinstance(value, Markup) or len(str(value)) > 60

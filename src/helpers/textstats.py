@@ -59,13 +59,14 @@ def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
     return float(np.mean(scores))
 
 
-def mtld(texts: Sequence[str], threshold: float = 0.72) -> float:
-    """Measure of textual lexical diversity of the texts read one after the other (McCarthy & Jarvis 2010), in words.
+def mtld(texts: Sequence[str], threshold: float = 0.72, tokens: int | None = None) -> float:
+    """Measure of textual lexical diversity of the first `tokens` words, or all (McCarthy & Jarvis 2010), in words.
 
-    The mean length of a stretch until its type-token ratio falls below `threshold`, read forwards and backwards; NaN where no word
-    comes twice. The threshold was tuned on English: compare Italian only with Italian, and read distinct-n beside it.
+    The texts are read one after the other: the mean length of a stretch until its type-token ratio falls below `threshold`, read
+    forwards and backwards; NaN where no word comes twice. The threshold was tuned on English: compare Italian only with Italian,
+    and read distinct-n beside it.
     """
-    words = [word for text in texts for word in normalise(text).split()]
+    words = [word for text in texts for word in normalise(text).split()][:tokens]
     factors = [_factors(order, threshold) for order in (words, words[::-1])]
     return float(np.mean([len(words) / f for f in factors])) if all(factors) else float("nan")
 

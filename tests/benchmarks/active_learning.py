@@ -214,7 +214,7 @@ def report(lines: list[dict], full: dict[str, float], first_labels: int, batch: 
     table = long_table(lines)
     parts = []
     for of in table["set"].unique():
-        part = curves.compare(table, of, full[of], upto=last)
+        part = curves.compare(table.rename(columns={"macro_f1": "score"}), of, full[of], upto=last)
         kept = table[(table["set"] == of) & (table.labels <= last)]
         final = kept[kept.labels == kept.labels.max()].groupby("strategy")
         more = {

@@ -99,7 +99,7 @@ def report(table: pd.DataFrame, of: str, params: dict) -> None:
     upto = int(reached.loc[seeds].min().min())
     kept = table[table.seed.isin(seeds) & (table.labels <= upto)].assign(set=of)
     level = kept.groupby(["strategy", "labels"]).macro_f1.mean().max()
-    summary = curves.compare(kept, of, level, upto=upto).round(4)
+    summary = curves.compare(kept.rename(columns={"macro_f1": "score"}), of, level, upto=upto).round(4)
     summary["worst_group_area"] = summary.strategy.map(
         kept.groupby(["strategy", "seed"]).worst_group.mean().groupby("strategy").mean()
     ).round(4)
