@@ -30,28 +30,9 @@ def train(
     """
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
-    class ByLength(Sampler):
-        """Batches of like length out of each random half of the rows, in random order.
-
-        The Trainer's own groups are smaller, so few rows pad a third more, and run from the longest text to the shortest.
-        """
-
-        def __len__(self):
-            return len(rows)
-
-        def __iter__(self):
-            order, size = torch.randperm(len(rows)).tolist(), recipe.batch_size
-            half = size * max(1, len(rows) // (2 * size))
-            parts = [sorted(order[k : k + half], key=lambda i: rows[i]["length"]) for k in range(0, len(rows), half)]
-            batches = [part[k : k + size] for part in parts for k in range(0, len(part), size)]
-            # A short batch may only come last: the loader cuts the whole list every `batch_size` rows.
-            whole = [b for b in batches if len(b) == size]
-            rest = [i for b in batches if len(b) < size for i in b]
-            return iter([i for k in torch.randperm(len(whole)).tolist() for i in whole[k]] + rest)
-
     class ByLengthTrainer(Trainer):
         def _get_train_sampler(self, *_):
-            return ByLength()
+            return ByLength([r["length"] for r in rows], recipe.batch_size)
 
     dtype = env.compute_dtype()
     with tempfile.TemporaryDirectory() as folder:
@@ -84,6 +65,29 @@ def train(
         trainer.train()
     module.eval()
     return watch.report()
+
+
+class ByLength(Sampler):
+    """Batches of like length out of each random half of the rows, in random order.
+
+    The Trainer's own groups are smaller, so few rows pad a third more, and run from the longest text to the shortest.
+    """
+
+    def __init__(self, lengths: list[int], size: int):
+        self.lengths, self.size = lengths, size
+
+    def __len__(self):
+        return len(self.lengths)
+
+    def __iter__(self):
+        order, size = torch.randperm(len(self)).tolist(), self.size
+        half = size * max(1, len(self) // (2 * size))
+        parts = [sorted(order[k : k + half], key=self.lengths.__getitem__) for k in range(0, len(self), half)]
+        batches = [part[k : k + size] for part in parts for k in range(0, len(part), size)]
+        # A short batch may only come last: the loader cuts the whole list every `size` rows.
+        whole = [b for b in batches if len(b) == size]
+        rest = [i for b in batches if len(b) < size for i in b]
+        return iter([i for k in torch.randperm(len(whole)).tolist() for i in whole[k]] + rest)
 
 
 def _watch(module: nn.Module, recipe: Recipe, held_loss: Callable[[], float] | None):
