@@ -70,6 +70,30 @@ def test_the_csv_of_the_benchmark_is_compared(project):
     assert "seeds, p =" in said
 
 
+def test_runs_of_generation_are_compared_by_both_scores(project):
+    for seed in (1, 2):
+        folder = project / "outputs" / "words" / f"run{seed}"
+        rounds = [
+            {"strategy": name, "round": i, "targets": 30 + 60 * i, "picks": ["x"], "seconds": 2.0, "tokens": 9}
+            | {"compliance": 0.5 + gain * i, "compliance_low": 0.4, "compliance_high": 0.9}
+            | {"chrF": 70.0 + i, "chrF_low": 60.0, "chrF_high": 80.0}
+            for name, gain in (("hassan", 0.1 + seed / 10), ("random", 0.1))
+            for i in range(2)
+        ]
+        run.write_jsonl(folder / "03_active_generation" / "rounds.jsonl", rounds)
+        chosen = {"task": "words", "model": "m", "seed": seed}
+        run.write_json(folder / "03_active_generation" / "manifest.json", {"parameters": chosen})
+        ends = pd.DataFrame({"system": ["writer"], "strict": [0.7], "compliance": [0.8], "chrF": [75.0]})
+        run.write_csv(folder / "04_generation_evaluation" / "headline.csv", ends)
+    done, said = execute(project, run_id="both", task="words")
+    assert done.returncode == 0, done.stderr
+    found = pd.read_csv(project / "outputs/words/both/05_compare_runs/comparison.csv").set_index(["set", "strategy"])
+    assert found.loc[("words, m: compliance", "hassan"), "gain"] == pytest.approx((0.1 + 0.2) / 2 / 2, abs=1e-4)
+    assert (found.loc["words, m: chrF", "gain"] == 0).all() and "2 runs of words" in said
+    inputs = run.read_manifest(project / "outputs/words/both/05_compare_runs")["inputs"]
+    assert sum(path.endswith("03_active_generation/rounds.jsonl") for path in inputs) == 2
+
+
 def test_the_curves_of_the_generation_benchmark_are_compared(project):
     done, said = execute(project, run_id="written", task="rewriting", curves_csv=WRITTEN)
     assert done.returncode == 0, done.stderr

@@ -81,6 +81,8 @@ def test_groups_with_spread_and_worst():
     assert spread.loc["compliance", "worst group"] == "b" == spread.loc["perplexity", "worst group"]
     assert spread.loc["perplexity", "spread"] == pytest.approx(6) and "copied" not in spread.index
     assert "exact match" in spread.index
+    same = metrics.spread(groups.assign(chrF=50.0), 1).set_index("figure").loc["chrF"]
+    assert same["worst group"] == "(all alike)" and same.spread == 0
     assert metrics.spread(groups, 2).empty and metrics.spread(groups, 3).empty  # one group has no spread
 
 

@@ -40,6 +40,10 @@ AGREEMENT = [
     ("Richiesta bella presenza e 2 anni di pratica.", "Richiesti 2 anni di pratica."),
     ("Ufficio a Bari: necessari bella presenza e diploma.", "Ufficio a Bari: necessario diploma."),
     ("Sono indispensabili bella presenza e inglese.", "È indispensabile inglese."),
+    ("Saranno richiesti bella presenza e diploma.", "Sarà richiesto diploma."),
+    ("Si richiedono età massima 30 anni e bella presenza e diploma.", "Si richiede diploma."),
+    ("Barista, richiesta bella presenza e diploma, sede a Lodi.", "Barista, richiesto diploma, sede a Lodi."),
+    ("Barista, richiesta bella presenza, sede a Lodi.", "Barista, sede a Lodi."),
     ("Requisiti richiesti: bella presenza e diploma.", "Requisiti richiesti: diploma."),
     ("I clienti richiedono bella presenza e cortesia.", "I clienti richiedono cortesia."),
 ]
@@ -49,7 +53,11 @@ ALONE = [
     ("Bar a Lodi; bella presenza; turni.", "Bar a Lodi; turni."),
     ("Requisiti:\n- bella presenza\n- diploma", "Requisiti:\n- diploma"),
     ("Turni.\nEtà massima 30 anni, diploma.", "Turni.\nDiploma."),
+    ("Barista (bella presenza, diploma).", "Barista (diploma)."),
+    ("Barista (bella presenza) con diploma.", "Barista con diploma."),
+    ("Barista – bella presenza – turni serali.", "Barista – turni serali."),
     ("Si richiede bella presenza.",) * 2,
+    ("Offriamo alloggio e chiediamo bella presenza.",) * 2,
     ("Cercasi barista, requisiti: bella presenza.",) * 2,
 ]
 

@@ -18,7 +18,8 @@ from helpers.env import UserError
 
 COLUMNS = ("set", "strategy", "seed", "labels", "score")
 GENERATION = ("compliance", "chrF")  # the scores of a task of generation
-COSTS = ("seconds", "tokens", "money")  # of a round, where it recorded them; money is a teacher's
+# of a round, where it recorded them, with how a page writes them; money is a teacher's
+COSTS = {"seconds": "{:,.1f}", "tokens": "{:,.0f}", "money": "{:,.4f}"}
 LEVELS = (0.90, 0.95, 0.98)
 
 

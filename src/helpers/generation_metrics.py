@@ -204,11 +204,12 @@ def spread(table: pd.DataFrame, smallest: int = 10) -> pd.DataFrame:
         if len(values) < 2:
             continue
         worst = values.idxmax() if column in LOWER_IS_BETTER else values.idxmin()
+        alike = values.max() == values.min()
         rows.append(
             {
                 "figure": column,
                 "spread": float(values.max() - values.min()),
-                "worst group": str(kept.group[worst]),
+                "worst group": "(all alike)" if alike else str(kept.group[worst]),
                 "its value": float(values[worst]),
                 "groups": len(values),
             }

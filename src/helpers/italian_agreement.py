@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 
 ASKING = re.compile(
-    r"\b(?P<verb>si (?:richied|chied)|serv|occorr)(?P<person>ono|e)\b:?"
-    r"|(?:\b(?P<be>sono|vengono|è|viene) |(?:^|(?<=[.;:!?,(\n] )|(?<=[(\n])))"  # alone, a participle opens its clause
+    r"\b(?P<verb>si (?:richied|chied)|serv|occorr|servir|occorrer)(?P<person>ono|e|anno|à)\b:?"
+    r"|(?:\b(?P<be>sono|vengono|saranno|verranno|è|viene|sarà|verrà) "
+    r"|(?:^|(?<=[.;:!?,(\n] )|(?<=[(\n])))"  # alone, a participle opens its clause
     r"(?P<said>richiest|gradit|previst|necessari|obbligatori|indispensabil)(?P<ending>[oaie]?)\b:?",
     re.IGNORECASE,
 )
+PLURAL = {"sono": "è", "vengono": "viene", "saranno": "sarà", "verranno": "verrà"}
+OTHER_NUMBER = PLURAL | {one: many for many, one in PLURAL.items()}
 # not before a preposition or a single letter, which belong to the item before: "Word e di Excel", "patenti B e C"
 BETWEEN = re.compile(r"(?:,? ed? |, )(?!(?:di|d['’]|del\w*|al?|al\w+|in|nel\w*|con|per|da|dal\w*|sul?\w*)\b|[A-Z]\b)")
 FEMININE = re.compile(r"(?!diploma|programma|sistema)\w*(?:a|[àù]|ion[ei]|patent[ei]|auto|moto|doti)")
@@ -21,14 +24,19 @@ FEMININE_PLURAL = re.compile(
 def agreed(text: str, start: int, end: int) -> tuple[str, int, int]:
     """`text` whose asking word agrees with its list but for text[start:end], and that stretch's new place.
 
-    A plural word agrees with all items that stay, a singular one with the first; without any it stays as it is.
+    A plural word agrees with all items that stay, a singular one with the first. Without any it stays as it is, or joins the
+    stretch where it is a clause between commas.
     """
     asking = max(ASKING.finditer(text[:start]), key=lambda m: m.start(), default=None)
     items = _items(text, asking.end()) if asking else []
     if not items or not items[0][0] <= start < items[-1][1]:
         return text, start, end
+    if text[: asking.start()].endswith(", ") and not re.search(r" ed? ", text[items[0][0] : items[-1][1]]):
+        items = items[:1]  # "barista, richiesto diploma, sede a Lodi"
     kept = [text[a : min(b, start)] + text[max(a, end) : b] for a, b in items]
     forms = [_form(item) for item in kept if re.search(r"\w", item)]
+    if not forms and text[: asking.start()].endswith(", "):
+        return text, asking.start(), end
     if not forms or len(forms) == len(items) or any(re.match(r"(?:no|niente|nessun\w*) ", item) for item in kept):
         return text, start, end
     first_feminine, first_plural = forms[0]
@@ -64,20 +72,20 @@ def _form(item: str) -> tuple[bool, bool]:
 
 def _is_plural(asking: re.Match[str]) -> bool:
     if asking["verb"]:
-        return asking["person"].lower() == "ono"
-    return (asking["be"] or "").lower() in ("sono", "vengono") or asking["ending"].lower() in ("i", "")
+        return asking["person"].lower() in ("ono", "anno")
+    return (asking["be"] or "").lower() in PLURAL or asking["ending"].lower() in ("i", "")
 
 
 def _inflected(asking: re.Match[str], feminine: bool, plural: bool) -> str:
     """The asking word in another number and gender, in its capitals."""
     colon = ":" if asking.group().endswith(":") else ""
     if asking["verb"]:
-        return asking["verb"] + ("ono" if plural else "e") + colon
+        singular, many = ("à", "anno") if asking["person"].lower() in ("à", "anno") else ("e", "ono")
+        return asking["verb"] + (many if plural else singular) + colon
     stem, be = asking["said"], asking["be"]
     endings = {"indispensabil": "eeii", "necessari": ["o", "a", "", "e"], "obbligatori": ["o", "a", "", "e"]}
     ending = endings.get(stem.lower(), "oaie")[2 * plural + feminine]
     if be:
-        one, many = ("viene", "vengono") if be.lower().startswith("v") else ("è", "sono")
-        be = (many if plural else one) + " "
+        be = (be.lower() if (be.lower() in PLURAL) == plural else OTHER_NUMBER[be.lower()]) + " "
     word = (be or "") + stem + ending
     return (word[0].upper() + word[1:] if asking.group()[0].isupper() else word) + colon

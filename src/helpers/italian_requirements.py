@@ -18,13 +18,13 @@ ONLY = r"(?:solo|soltanto|esclusivamente|unicamente|preferibilmente|rigorosament
 # words before a requirement that go with it, and after it
 LEADS = re.compile(
     rf"\b(?:e|ed|di|con|un|una|il|la|{ONLY}|possibilmente|meglio se|anche|ma|purché|non oltre|eventuali|età|fisico|voce|tra i"
-    r"|(?:dote|qualità|caratteristica|virtù)(?: tutta)?) $|\($",
+    r"|(?:dote|qualità|caratteristica|virtù)(?: tutta)?) $",
     re.IGNORECASE,
 )
 TRAILS = re.compile(
     r" (?:(?:(?<=\d )e (?:i |gli )?|[-–] ?)?\d+(?:[.,]\d+)?(?: (?:anni|cm|m)\b)?|anni|anno|cm|m|compiuti|circa|al massimo|massimo"
     r"|max|e curat[oaie]|non ammessi|richiest[oaie]|indispensabil[ei]|obbligatori[oa]|di (?:squadra|polso|fatica|età)|fisic[aoi]"
-    r"|fisiche|piccol[ie]|o simili|senza eccezioni)(?!\w)|\)",
+    r"|fisiche|piccol[ie]|o simili|senza eccezioni)(?!\w)",
     re.IGNORECASE,
 )
 ALTERNATIVE = re.compile(r" o \w+[aeio](?=[,.;)]| per | a |$)")  # "rumene o moldave"
@@ -40,6 +40,7 @@ ASKED = re.compile(
     r"(?:^|[ (])(?:(?:richied|richiest|serv|occorr|necessari|chied|vogli|gradit|previst|indispensabil|obbligatori)\w+)$|:$",
     re.IGNORECASE,
 )
+SEPARATOR = re.compile(r"[–—•|·-]")
 SENTENCE_END = r"[.;!?\n]"
 BARE = re.compile(rf"\W*(?:{ASKING.pattern}|requisiti(?: richiesti)?)?\W*", re.IGNORECASE)  # asks for nothing else
 
@@ -94,16 +95,22 @@ def _struck(text: str, start: int, end: int, category: str) -> str:
         start, lead = match.start(), match.group().strip() + " "
     while match := TRAILS.match(text, end) or (category == "origin" and ALTERNATIVE.match(text, end)):
         end = match.end()
+    if text[:start].endswith("(") and text[end : end + 1] == ")":
+        start, end = start - 1, end + 1
     if (rest := _without_sentence(text, start, end)) is not None:
         return rest
     source = text
     text, start, end = agreed(text, start, end)
     before, after = text[:start].rstrip(" "), text[end:].lstrip(" ")
+    if SEPARATOR.match(after) and SEPARATOR.search(before[-1:]):  # "barista – bella presenza – turni"
+        return _capital(text, f"{before[:-1]}{after}")
     opening = not before or before[-1] in ",.;:(!?\n–-" or bool(ASKED.search(before))
     conjunction = re.match(r"ed? ", after)
     if conjunction and (opening or lead or " " not in said):
         return _before_conjunction(text, before, after[conjunction.end() :], lead, opening)
     ends = re.match(r"[,.;:)!?\n]|$", after)
+    if ends and ends.group() != "," and ASKED.search(before):
+        return source
     if not ends and (opening or not re.match(NEXT, after)):  # "la dolcezza femminile che": the quality without the sex
         kept = re.sub(r"(?:^tipicamente|(?<=\w)(?: tipicamente)?) (?:femminil[ei]|maschil[ei]|matern[oa])$", "", said)
         return source.replace(said if kept else f" {said}", kept, 1)
@@ -119,7 +126,7 @@ def _struck(text: str, start: int, end: int, category: str) -> str:
         before = f"{head} e {last}" if len(last.split()) < 5 else before
     if ends and UNFINISHED.search(before + ends.group()):
         return source
-    apart = "" if not before or before[-1] == "\n" or after[:1] in (*",.;:)!?\n", "") else " "
+    apart = "" if not before or before[-1] in "\n(" or after[:1] in (*",.;:)!?\n", "") else " "
     return _capital(text, before + apart + after)
 
 
@@ -149,6 +156,8 @@ def _before_conjunction(text: str, before: str, rest: str, lead: str, opening: b
         return f"{before} {rest}"
     if before.endswith(",") and re.search(r" con |:", before):  # a list goes on: "con attestato e buone doti"
         return f"{before[:-1]} e {rest}"
+    if lead in ("e ", "ed "):
+        return f"{before} e {rest}"
     lead = lead if lead == "con " and not re.match(r"(con|di)\b", rest) else ""
     return _capital(text, f"{before} {lead}{rest}".strip())
 

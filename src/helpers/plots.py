@@ -93,7 +93,7 @@ def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
     for axis, (column, said) in zip(axes, {"compliance": "share that complies", "chrF": "chrF"}.items(), strict=True):
-        curves, styles = rounds.groupby("strategy", sort=False), ("-", "--")  # equal curves stay two
+        curves, styles = rounds.groupby("strategy", sort=False), ("-", "--", ":", "-.")  # equal curves stay two
         for colour, style, (name, curve) in zip(sns.color_palette(), styles, curves, strict=False):
             axis.plot(curve.targets, curve[column], style, marker="o", color=colour, label=name.replace("_", " "))
             axis.fill_between(

@@ -160,7 +160,7 @@ def _heading(column: str) -> str:
 
 def _cell(value: object) -> Markup:
     if isinstance(value, float):
-        digits = 1 if abs(value) >= 10 else 3
+        digits = 3 if abs(value) <= 1 else 2 if abs(value) < 10 else 1  # shares have three
         return Markup('<td class="n">{}</td>').format("–" if pd.isna(value) else f"{value:,.{digits}f}")
     if isinstance(value, int):
         return Markup('<td class="n">{:,}</td>').format(value)
