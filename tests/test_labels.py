@@ -179,6 +179,32 @@ def test_unreadable_lines_give_one_warning_that_names_file_and_line(tmp_path):
         assert labels.replay(tmp_path) == {"1": "a", "3": "b"}
 
 
+def test_every_reader_takes_and_leaves_the_same_odd_lines(tmp_path):
+    start = b'{"event": "label", "label": "a", "time": '
+    taken = {
+        "mark": b"\xef\xbb\xbf" + start + b'1, "id": "mark"}',
+        "nan": start + b'2, "id": "nan", "seconds": NaN, "more": Infinity}',
+        "half": start + b'3, "id": "half", "text": "\\ud83d"}',
+        "big": start + b'4, "id": "big", "more": 1e999, "event_id": 7}\r',
+    }
+    left = [
+        start + b'5, "id": "byte", "more": "\xff"}',
+        start + b'6, "id": "deep", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        start + b'"7", "id": "clock"}',
+        start + b'8, "id": 8}',
+        start + b'9, "id": "torn", "more": [1,',
+    ]
+    (tmp_path / "ann.jsonl").write_bytes(b"\n".join([*taken.values(), *left]))
+    told = pytest.warns(UserWarning, match=r"ann\.jsonl, line 5 \(and 4 more\)")
+    with told:
+        rows = labels.events(tmp_path)
+    with told:
+        assert labels.replay(tmp_path) == dict.fromkeys(taken, "a") == labels.replay(rows)
+    with told:
+        assert labels.annotations(tmp_path)["ann"].keys() == taken.keys()
+    assert [row["id"] for row in rows] == list(taken) and {row["annotator"] for row in rows} == {"ann"}
+
+
 def test_what_cannot_be_an_event_is_refused(tmp_path):
     with pytest.raises(UserError, match="Event 'erase' is unknown"):
         labels.append(tmp_path, "ann", "erase", "1")
