@@ -149,9 +149,12 @@ def test_acceptance_counts_what_reaches_each_filter_by_method():
 
 def test_a_review_rejects_mends_and_keeps():
     rows = [record("uno"), record("due"), record("tre")]
-    kept = filters.reviewed(rows, {"uno": "", "due": " due meglio "}, "italian_jobs")
-    assert [r["text"] for r in kept] == ["due meglio", "tre"]
-    assert kept[0]["id"] != "due" and kept[0]["label"] == "not_inclusive"
+    verdicts = {"uno": "", "due": " due meglio "}
+    kept = filters.reviewed(rows, verdicts, "italian_jobs")
+    assert [r["text"] for r in kept] == ["tre", "due meglio"]
+    assert kept[1]["id"] != "due" and kept[1]["label"] == "not_inclusive"
+    known = filters.not_exact_duplicates([record("Due meglio")])  # the seed row it was made from, say
+    assert filters.reviewed(rows, verdicts, "italian_jobs", [known]) == [rows[2]]
     line = filters.describe_review(rows, {"uno": "", "due": "due meglio"})
     assert line.startswith("2 of 3 rows looked at: 1 kept (50%, 95 % interval 9%–91%), 1 of them mended, 1 rejected")
 

@@ -101,7 +101,7 @@ def test_without_labels_and_without_people_one_sentence_says_what_to_do(project,
     assert "None of the 120 texts has a label: name the column in label_column" in finish(project, words, 2)[1]
 
 
-def test_synthetic_rows_are_accepted_or_rejected_by_a_person(project, tiny_llama, rows):
+def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tiny_llama, rows):
     some = pd.DataFrame([r | {"text": f"{r['text']} She gave it to him."} for r in rows])
     some[["text", "label"]].to_csv(project / "labelled.csv", index=False)
     settings = {
@@ -119,7 +119,13 @@ def test_synthetic_rows_are_accepted_or_rejected_by_a_person(project, tiny_llama
     asked = run.read_json(folder / "waiting.json")["me"]
     records = [{"id": i, "text": rows[i]["text"], "proposal": rows[i]["text"]} for i in asked]
     panel = Panel(records, kind="edit", folder=folder / "labels", annotator="me")
-    for answer in ("reject", "accept", "accept"):
-        panel.buttons[answer].click()
+    panel.buttons["reject"].click()
+    panel.now.answer.area.value = mended = "Whoever signed the letter had read no word of it before."
+    panel.buttons["accept"].click()
+    seeds = {r["id"]: r["text"] for r in run.read_jsonl(folder.parent / "01_seed_curation/seed.jsonl")}
+    panel.now.answer.area.value = seeds[rows[asked[2]]["parent_id"]]  # back to the row it was made from: there already
+    panel.buttons["accept"].click()
     finish(project, words)
-    assert {r["id"] for r in run.read_jsonl(folder / "synthetic.jsonl")} == rows.keys() - {asked[0]}
+    left = {r["id"]: r["text"] for r in run.read_jsonl(folder / "synthetic.jsonl")}
+    assert left.keys() - rows.keys() == {data.record_id("csv", mended)} and mended in left.values()
+    assert rows.keys() - left.keys() == set(asked)

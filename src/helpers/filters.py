@@ -261,14 +261,21 @@ def draw(records: list[dict], n: int, seed: int) -> list[dict]:
     return [records[i] for i in np.sort(chosen)]
 
 
-def reviewed(records: list[dict], verdicts: dict[str, str], task: str) -> list[dict]:
-    """The records after a review: an empty verdict rejects, any other is the text as people left it."""
-    kept = []
+def reviewed(records: list[dict], verdicts: dict[str, str], task: str, checks: Sequence[Filter] = ()) -> list[dict]:
+    """The records after a review: an empty verdict rejects, any other is the text as people left it.
+
+    What they mended must pass the `checks` once more: it may have become a row that is there already.
+    """
+    kept, mended = [], []
     for record in records:
         text = data.clean(verdicts.get(record["id"], record["text"]))
-        if text:
-            kept.append(record if text == record["text"] else record | {"text": text, "id": data.record_id(task, text)})
-    return list({r["text"]: r for r in kept}.values())
+        if text == record["text"]:
+            kept.append(record)
+        elif text:
+            mended.append(record | {"text": text, "id": data.record_id(task, text)})
+    for check in checks:
+        mended = [r for r, ok in zip(mended, check(mended), strict=True) if ok] if mended else []
+    return list({r["text"]: r for r in [*kept, *mended]}.values())
 
 
 def describe_review(records: list[dict], verdicts: dict[str, str]) -> str:

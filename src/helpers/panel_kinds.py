@@ -133,7 +133,8 @@ class Edit(Choice):
         self.widget = widgets.VBox([self.area, self.options.widget])
 
     def _pressed(self, name: str) -> None:
-        self._fill(self.record["proposal"] if name == "accept" else "")
+        mended = self.area.value if self.area.value.strip() else self.record["proposal"]
+        self._fill(mended if name == "accept" else "")
         self.touched(True)
 
     def _edited(self, _: Any) -> None:
@@ -160,7 +161,7 @@ class Edit(Choice):
         return isinstance(label, str)
 
     def classes(self, label: str) -> list[str]:
-        return ["rewritten" if label.strip() else "rejected"]
+        return ["kept" if label.strip() else "rejected"]
 
 
 class Fields(Choice):
