@@ -109,6 +109,10 @@ def test_a_rewrite_is_accepted_mended_or_rejected(make, tmp_path):
     said = [row["label"] for row in log(tmp_path)]
     assert said == ["Cerchiamo un cuoco o una cuoca.", "Cerchiamo personale di cucina.", ""]
     panel.controls.undo.click()
+    panel.now.answer.area.value = "Cerchiamo chi cucini."
+    panel.buttons["accept"].click()  # what stands in the field, not the proposal
+    assert log(tmp_path)[-1]["label"] == "Cerchiamo chi cucini."
+    panel.controls.undo.click()
     panel.controls.undo.click()
     assert panel.now.answer.area.value == "Cerchiamo personale di cucina."  # undone, but what was typed is kept
     with pytest.raises(UserError, match="'r0' has no `proposal`"):

@@ -188,6 +188,21 @@ def test_keys_reach_neither_jupyter_nor_a_text_that_was_not_seen(lab, page, app)
     page.wait_for_selector(".jp-MarkdownCell")
 
 
+def test_without_the_module_of_the_keys_the_buttons_do_everything(lab, page):
+    page.route("**/anywidget/static/**", lambda route: route.abort())
+    lab.notebook("no_keys.ipynb", PANEL.replace('"labels"', '"labels_no_keys"'))
+    lab.open(page, "no_keys.ipynb")
+    box = page.locator(".jp-OutputArea .ambo-panel")
+    missing = box.locator(".jupyter-widgets-error-widget")
+    missing.wait_for()
+    assert "buttons do everything" in missing.evaluate("e => getComputedStyle(e, '::before').content")
+    assert missing.inner_text() == "" and missing.evaluate("e => getComputedStyle(e).borderTopStyle") == "none"
+    for i in range(2):
+        box.locator(".ambo-answer button").nth(i).click()
+        shows(page, i + 2)
+    assert labels.replay(lab.folder / "labels_no_keys") == {"r0": "inclusive", "r1": "not_inclusive"}
+
+
 FULL = """
 import resource, signal
 from pathlib import Path

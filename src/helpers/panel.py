@@ -64,7 +64,9 @@ class Panel(widgets.VBox):
         self.session = Session(records, folder, annotator, guideline, self.now.answer.fits, self.now.answer.classes)
         self.feeder = next_batch and Feeder(next_batch, self._arrived, self.lock, len(self.session.records))
         self._furnish(guideline)
-        super().__init__(self._layout())
+        layout = self._layout()
+        super().__init__([part for part in layout if part is not self.layer])
+        self.children = layout  # its module may be slow or missing: by now all the rest can be shown
         self.add_class("ambo-panel")
         if page == 1:
             self.add_class("ambo-single")
