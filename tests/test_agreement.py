@@ -7,7 +7,7 @@ from conftest import SHARED
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers import aggregation, agreement, baselines, data, label_files, labels, tables
+from helpers import aggregation, agreement, baselines, data, label_files, labels, plots, tables
 from helpers.env import UserError
 
 SBIC = SHARED / "sbic" / "SBIC.v2.dev.csv"
@@ -104,6 +104,8 @@ def test_the_matrix_and_its_reasons():
     assert kappa.at["a", "b"] == kappa.at["b", "a"] == pytest.approx(0.4) and np.isnan(kappa.at["a", "a"])
     assert shared.at["a", "c"] == 1 and shared.at["b", "c"] == 2
     assert pairs.set_index(["a", "b"]).loc[("b", "c"), "reason"] == "every shared label is the same one"
+    drawn = {cell.get_text() for cell in plots.agreement(kappa, shared).axes[0].texts}
+    assert drawn == {"0.40\nn = 3", "0.00\nn = 1", "–\nn = 2"}  # every pair once
 
 
 def test_self_consistency_on_repeats():

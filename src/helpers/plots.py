@@ -155,6 +155,21 @@ def confusion(counts: np.ndarray, labels: tuple[str, ...]) -> Figure:
     return figure
 
 
+def agreement(kappa: pd.DataFrame, shared: pd.DataFrame) -> Figure:
+    """Cohen's κ of every two annotators, from `agreement.matrix`, with the number of records that both labelled."""
+    both = kappa.where(np.tri(len(kappa), k=-1, dtype=bool)).iloc[1:, :-1]  # every pair once
+    words = both.apply(lambda column: column.map("{:.2f}".format)).where(both.notna(), "–")
+    notes = words + "\nn = " + shared.reindex_like(both).fillna(0).astype(int).astype(str)
+    figure, axis = plt.subplots(figsize=(1.6 + 0.9 * len(both), 1.2 + 0.7 * len(both)))
+    hidden = np.triu(np.ones(both.shape, bool), 1)
+    colours = {"vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False, "linewidths": 1}
+    sns.heatmap(both.astype(float).fillna(0), annot=notes, fmt="", mask=hidden, ax=axis, **colours)
+    axis.set(xlabel="", ylabel="", title="Cohen's κ by pair")
+    axis.tick_params(axis="y", rotation=0)
+    axis.grid(visible=False)
+    return figure
+
+
 def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
     """Mean learning curves with intervals, a panel a set, the first strategy in grey.
 
