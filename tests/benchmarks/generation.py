@@ -40,7 +40,7 @@ MEASURES = ("compliance", "strict", "chrF", "edit F1", "spread", "worst group", 
 STRATEGIES = ["random", "hassan", "hassan_proportional", "top_n", "cluster_random", "nll", "idds", "core_set"]
 # first pairs, pairs a batch, batches, and pool rows that a round looks at
 BUDGETS = {
-    "rewriting": {"start": 30, "batch": 30, "rounds": 5, "candidates": 346},
+    "rewriting": {"start": 30, "batch": 30, "rounds": 5, "candidates": 729},
     "paradetox": {"start": 100, "batch": 100, "rounds": 4, "candidates": 1000},
 }
 WRITER = {"batch": 60, "rounds": 2}  # a round of the 4-bit learner takes minutes on a CPU
