@@ -33,6 +33,8 @@ PAIRS = [
     # participles and adjectives
     ("Sei pronto a metterti in gioco?", "Sei pronta a metterti in gioco?"),
     ("Verrai assunto e sarai inserito nel team.", "Verrai assunta e sarai inserita nel team."),
+    ("Ti stai chiedendo se sei pronto?", "Ti stai chiedendo se sei pronta?"),  # a gerund agrees with nobody
+    ("Sei laureando o stai diventando esperto?", "Sei laureanda o stai diventando esperta?"),
     ("Siamo convinti che serva tempo.", "Siamo convinte che serva tempo."),
     ("Se interessato, scrivi entro lunedì.", "Se interessata, scrivi entro lunedì."),
     ("Il candidato che sarà scelto è motivato.", "La candidata che sarà scelta è motivata."),

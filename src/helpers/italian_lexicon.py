@@ -158,8 +158,8 @@ def adjective_of(token: Token, mask: int, loose: bool) -> Reading | None:
         forms = (token.low,) * 4
         number = SINGULAR if token.low[-1] in "ea" else PLURAL
         return Reading("adj", forms, number) if number & mask else None
-    abstract = token.low.endswith(("mento", "ezza", "enza", "anza", "ore", "ista"))
-    if not PARTICIPLE.search(token.low) and not (loose and token.low[-1] in "oa" and not abstract):
+    other = token.low.endswith(("mento", "ezza", "enza", "anza", "ore", "ista", "ando", "endo"))  # "stai cercando"
+    if not PARTICIPLE.search(token.low) and not (loose and token.low[-1] in "oa" and not other):
         return None
     return next(iter(_by_ending(token.low, "adj", ADJECTIVE_ENDINGS, mask)), None)
 
