@@ -191,11 +191,11 @@ def against_random(table: pd.DataFrame, draws: int = 2000) -> pd.DataFrame:
             if not len(seeds):
                 continue  # not run yet
             ours, theirs = ours.loc[seeds], theirs.loc[seeds]
-            gap = (ours - theirs).mean(axis=1).to_numpy()
+            gap, random = (ours - theirs).mean(axis=1).to_numpy(), theirs.to_numpy().mean()
             row = {"set": of, "learner": learner, "strategy": name, "measure": measure, "seeds": len(seeds)}
             row |= {"mean": ours.to_numpy().mean(), "gain": gap.mean()}
             row |= dict(zip(("low", "high"), metrics.bounds(gap, draws), strict=True))
-            row |= {"relative": gap.mean() / theirs.to_numpy().mean(), "p": curves.paired_p(gap)}
+            row |= {"relative": gap.mean() / random if random else float("nan"), "p": curves.paired_p(gap)}
             last = [curve.iloc[:, -1].mean() for curve in (ours, theirs)]
             rows.append(row | {"last": last[0], "last_gain": last[0] - last[1]})
     return pd.DataFrame(rows)
