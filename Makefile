@@ -14,7 +14,7 @@ demo: $(STAMP)  ## the whole pipeline on the embedded Italian job ads
 	$(BIN)/ambo run --task italian_jobs --profile demo --run-id demo
 
 test: $(STAMP)  ## every test, notebooks executed for real
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks

@@ -132,7 +132,7 @@ def test_changes_are_coloured_and_escaped():
 
 
 def test_the_strict_check_passes_every_reference_and_no_copy_of_what_is_to_change():
-    rows = embedded.rewrites()
+    rows = embedded.rewrites()[::8]  # all of them go through the check itself in test_rewriting
     ours = metrics.checks("italian", rows, [r["target"] for r in rows])
     assert ours.all().all()
     copies = metrics.checks("italian", rows, [r["text"] for r in rows])

@@ -137,21 +137,6 @@ def test_a_killed_run_goes_on_to_the_same_picks_and_scores(project, settings, un
     assert (folder / "labelled.jsonl").read_text() == (whole / "labelled.jsonl").read_text()
 
 
-def test_a_saved_detector_ranks_what_the_learner_wrote(project, settings, undisturbed, tiny_llama):
-    folder = from_01(undisturbed, "ranked")
-    task = Task("kind", ("no", "yes"), "yes", (" no", " yes"), "{text}")
-    rows = run.read_jsonl(folder.parent / FIRST / "seed.jsonl")
-    detector = QLoRA(task, Recipe(model=str(tiny_llama), epochs=2, holdout=0.0, patience=0))
-    detector.fit([{"text": r["text"], "label": "yes"} for r in rows] + [{"text": t, "label": "no"} for t in SENTENCES])
-    detector.save(project / "outputs/detector")
-    more = {"scorer": "detector:outputs/detector", "rounds": "1", "with_random": "false"}
-    finish(project, words("ranked", settings | more, "--stages", "03"))
-    seen = run.read_jsonl(folder / "interim/hassan_0.jsonl")
-    expected = 1 - QLoRA.load(project / "outputs/detector").predict_proba([r["output"] or " " for r in seen])[:, 1]
-    for row, score in zip(seen, expected, strict=True):
-        assert row["compliance"] == pytest.approx(score if row["output"].strip() else 0.0, abs=1e-4)
-
-
 def test_a_teacher_is_checked_its_refusals_kept_apart_and_a_cut_off_round_goes_on(project, settings, undisturbed):
     folder = from_01(undisturbed, "taught")
     more = {"labeller": "teacher", "teacher": "endpoint", "rounds": "1", "floor": "0.0", "batch_labels": "6"}
@@ -203,13 +188,30 @@ def test_a_teacher_is_checked_its_refusals_kept_apart_and_a_cut_off_round_goes_o
     assert "sk-of-this-test" not in "".join(written)
 
 
-def test_people_mend_the_models_words_and_the_run_goes_on(project, settings, undisturbed):
+def test_a_saved_detector_ranks_people_mend_the_models_words_and_the_run_goes_on(
+    project, settings, undisturbed, tiny_llama
+):
     folder = from_01(undisturbed, "hers")
-    more = {"labeller": "human", "annotators": "[anna, bruno]", "rounds": "1", "batch_labels": "5"}
+    task = Task("kind", ("no", "yes"), "yes", (" no", " yes"), "{text}")
+    rows = run.read_jsonl(folder.parent / FIRST / "seed.jsonl")
+    detector = QLoRA(task, Recipe(model=str(tiny_llama), epochs=2, holdout=0.0, patience=0))
+    detector.fit([{"text": r["text"], "label": "yes"} for r in rows] + [{"text": t, "label": "no"} for t in SENTENCES])
+    detector.save(project / "outputs/detector")
+    more = {
+        "scorer": "detector:outputs/detector",
+        "labeller": "human",
+        "annotators": "[anna, bruno]",
+        "rounds": "1",
+        "batch_labels": "5",
+    }
     more |= {"teacher": "local", "teacher_model": settings["model"], "distil": "true"}  # a model that writes at random
     command = words("hers", settings | more, "--stages", "03")
     out, _ = finish(project, command, 3)
     assert f"{LOOP}: waits for labels; open" in out and run.read_manifest(folder)["status"] == "awaiting_labels"
+    seen = run.read_jsonl(folder / "interim/hassan_0.jsonl")
+    expected = 1 - QLoRA.load(project / "outputs/detector").predict_proba([r["output"] or " " for r in seen])[:, 1]
+    for row, score in zip(seen, expected, strict=True):
+        assert row["compliance"] == pytest.approx(score if row["output"].strip() else 0.0, abs=1e-4)
     asked = run.read_json(folder / "waiting.json")
     picks = run.read_jsonl(folder / "rounds.jsonl")[0]["picks"]
     assert sorted(asked["anna"] + asked["bruno"]) == sorted(picks) and asked["anna"] and asked["bruno"]

@@ -231,7 +231,8 @@ def test_holdout_is_stratified_steady_and_spares_small_classes():
     assert len(more) == 18 and len(set(more) & set(train)) <= 3  # what was trained on is hardly ever held out later
 
 
-def test_a_warm_start_goes_on_from_the_weights_on_the_disk(learner, rows, tmp_path):
+def test_a_warm_start_goes_on_from_the_weights_on_the_disk(task, tiny_llama, rows, tmp_path):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), **FAST))
     learner.fit(rows[:40], seed=3)
     before = learner.logits(texts(rows[:10]))
     learner.save(tmp_path / "first")
