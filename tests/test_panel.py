@@ -561,6 +561,10 @@ def test_no_colour_depends_on_a_variable_that_only_some_front_ends_have():
     assert own <= set(re.findall(r"(--ambo-[\w-]+)\s*:", SHEET))
 
 
+def test_no_height_depends_on_a_page_that_grows_with_the_panel():
+    assert not re.findall(r"[\d.]+[sld]?v(?:h|w|min|max)\b", SHEET)  # a share of the page would chase itself
+
+
 def light(colour: tuple[float, ...]) -> float:
     """Relative luminance as WCAG defines it."""
     parts = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
