@@ -618,6 +618,16 @@ def test_without_anywidget_the_panel_is_complete(tmp_path):
     assert labels.replay(tmp_path) == {"1": "a"}
 
 
+def test_colab_is_asked_for_third_party_widgets_only_where_there_are_keys(tmp_path, monkeypatch):
+    pytest.importorskip("anywidget")
+    asked = []
+    colab = SimpleNamespace(output=SimpleNamespace(enable_custom_widget_manager=lambda: asked.append(True)))
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna", keys=False)
+    assert not asked
+    assert Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna").layer and asked
+
+
 def test_progress_pace_and_plurals():
     line = panel_html.progress(1, 2, 0, {"yes": 1}, 4.0)
     assert "1 of 2 texts" in line and "4 a minute" in line and "about 1 minute left" in line
