@@ -547,6 +547,44 @@ def test_an_error_of_the_learner_is_shown_and_next_tries_again(make):
     assert panel.now.record["id"] == "r2" and calls[1] == {"r0": "yes", "r1": "no"}
 
 
+# --- looks, in front ends of any theme -------------------------------------------------------------------------------
+
+SHEET = (ROOT / "src" / "helpers" / "panel.css").read_text(encoding="utf-8")
+
+
+def test_no_colour_depends_on_a_variable_that_only_some_front_ends_have():
+    used = re.findall(r"var\(\s*(--[\w-]+)\s*([,)])", SHEET)
+    assert used
+    foreign = [name for name, then in used if then == ")" and not name.startswith("--ambo-")]
+    assert not foreign, f"without a fallback: {foreign}"
+    own = {name for name, _ in used if name.startswith("--ambo-")}
+    assert own <= set(re.findall(r"(--ambo-[\w-]+)\s*:", SHEET))
+
+
+def test_no_height_depends_on_a_page_that_grows_with_the_panel():
+    assert not re.findall(r"[\d.]+[sld]?v(?:h|w|min|max)\b", SHEET)  # a share of the page would chase itself
+
+
+def light(colour: tuple[float, ...]) -> float:
+    """Relative luminance as WCAG defines it."""
+    parts = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+# page and text of JupyterLab, VS Code and Colab, light and dark
+THEMES = [(255, 33), (255, 59), (17, 222), (31, 204), (30, 213), (30, 224), (0, 255)]
+
+
+@pytest.mark.parametrize(("page", "text"), THEMES)
+def test_marked_text_can_be_read_in_every_theme(page, text):
+    marks = re.findall(r"mark\.ambo-(\w+) \{ background: rgba\((\d+), (\d+), (\d+), ([\d.]+)\)", SHEET)
+    assert {name for name, *_ in marks} == {"evidence", "removed", "added"}
+    for name, *colour, share in marks:
+        behind = tuple(int(c) * float(share) + page * (1 - float(share)) for c in colour)
+        dark, bright = sorted((light(behind), light((text,) * 3)))
+        assert (bright + 0.05) / (dark + 0.05) >= 4.5, name
+
+
 # --- keys ------------------------------------------------------------------------------------------------------------
 
 
@@ -578,6 +616,16 @@ def test_without_anywidget_the_panel_is_complete(tmp_path):
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
     assert labels.replay(tmp_path) == {"1": "a"}
+
+
+def test_colab_is_asked_for_third_party_widgets_only_where_there_are_keys(tmp_path, monkeypatch):
+    pytest.importorskip("anywidget")
+    asked = []
+    colab = SimpleNamespace(output=SimpleNamespace(enable_custom_widget_manager=lambda: asked.append(True)))
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna", keys=False)
+    assert not asked
+    assert Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna").layer and asked
 
 
 def test_progress_pace_and_plurals():

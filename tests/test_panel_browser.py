@@ -149,9 +149,11 @@ def test_keys_reach_neither_jupyter_nor_a_text_that_was_not_seen(lab, page, app)
     assert page.evaluate("() => window.jupyterapp.name") == {"lab": "JupyterLab", "notebook": "Jupyter Notebook"}[app]
     box = panel(page)
     box.locator(".ambo-text").click()
+    page.evaluate("() => addEventListener('keydown', (e) => (window.heard = [...(window.heard ?? []), e.key]))")
     for key in ["a", "b", "d", "d", "m", "y", "x", "z", "0", "?"]:  # Jupyter would add, delete and turn cells
         page.keyboard.press(key)
     page.wait_for_selector(".jp-OutputArea .ambo-plain:visible")  # the help
+    assert page.evaluate("() => window.heard ?? []") == []  # VS Code listens at the window
     assert page.locator(".jp-CodeCell").count() == 2 and not page.locator(".jp-MarkdownCell").count()
     shows(page, 1)
     box.locator(".ambo-answer button").first.dblclick()

@@ -127,8 +127,10 @@ export default {
       } else {
         const known = { Enter: "next", Backspace: "undo", s: "skip", f: "flag" }[event.key];
         if (event.key === "?") help();
-        else if (!known) return;
-        else if (!event.repeat && (known === "undo" || !tooSoon())) send({ do: known });
+        else if (!known) {
+          if (event.key.length === 1) event.stopPropagation(); // a letter that is no key of ours is none of the front end's either
+          return;
+        } else if (!event.repeat && (known === "undo" || !tooSoon())) send({ do: known });
       }
       event.preventDefault();
       event.stopPropagation();
