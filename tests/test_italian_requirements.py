@@ -94,3 +94,8 @@ def test_a_sentence_that_asks_for_nothing_else_goes_whole_and_never_half(text, l
 )
 def test_what_is_joined_to_a_quality_of_a_person_agrees_and_what_is_said_of_things_stays(text, double):
     assert italian.neutralise(text) == double
+
+
+def test_a_gap_to_fill_in_has_no_form():
+    said = italian_requirements.inclusive("Sono richiesti ____ e età massima 30 anni.")
+    assert said == "È richiesto ____."

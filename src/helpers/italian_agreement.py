@@ -64,6 +64,8 @@ def _items(text: str, start: int) -> list[tuple[int, int]]:
 def _form(item: str) -> tuple[bool, bool]:
     """Whether an item is feminine and whether it is plural, by its first word: an article, an adjective or the noun."""
     words = re.findall(r"\d+|[^\W\d_]+", re.sub(r"\bl['’]|\b(?:almeno|anche|inoltre) ", " ", item.lower()))
+    if not words:  # "È richiesta ____ e l'età massima di 30 anni"
+        return False, False
     number = words[0].isdigit() and words[0] != "1"
     word = words[1] if words[0].isdigit() and len(words) > 1 else words[0]
     several = bool(FEMININE_PLURAL.fullmatch(word))
