@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from conftest import ambo_run, assert_quiet, finish, new_project
 
-from helpers import data, labels, run
+from helpers import assignment, data, labels, run
 from helpers.panel import Panel
 
 CLASSES = ["good", "bad"]
@@ -76,16 +76,19 @@ def test_the_run_waits_for_people_and_goes_on_where_it_stopped(project, tiny_lla
     assert len(history) == 1 and len(history[0]["picks"]) == 8
     asked = run.read_json(folder / "03_active_learning/waiting.json")
     assert sum(map(len, asked.values())) == 10  # two of the eight go to both people
-    label(project, "03_active_learning", "labels/human", rows, records(asked))
+    logs = folder / "03_active_learning/labels/human"
+    label(project, "03_active_learning", "labels/human", rows, records({"anna": asked["anna"]}))
+    assert assignment.pending(logs, asked) == {"anna": [], "bruno": asked["bruno"]}
+    label(project, "03_active_learning", "labels/human", rows, records({"bruno": asked["bruno"]}))
 
     assert "QLoRA detector" in ambo(project, tiny_llama)
     again = run.read_jsonl(folder / "03_active_learning/rounds.jsonl")
     assert again[0] == history[0] and len(again) == 2 and again[1]["labels"] == 20
     assert len(run.read_jsonl(folder / "03_active_learning/labelled.jsonl")) == 20
     assert run.read_manifest(folder / "03_active_learning")["quantization"] == "nf4"
-    before = labels.events(folder / "03_active_learning/labels/human")
+    before = labels.events(logs)
     assert ambo(project, tiny_llama).count("unchanged, skipped") == 3
-    assert labels.events(folder / "03_active_learning/labels/human") == before
+    assert labels.events(logs) == before
     assert "qlora" in again[1] and "qlora" not in again[0]  # trained once, at the end
     shown = (folder / "03_active_learning/03_active_learning.ipynb").read_text()
     assert "that gain most from one more label" in shown and "anna: " in shown
