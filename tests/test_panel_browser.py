@@ -191,6 +191,8 @@ def test_keys_reach_neither_jupyter_nor_a_text_that_was_not_seen(lab, page, app)
 
 
 def test_without_the_module_of_the_keys_the_buttons_do_everything(lab, page):
+    from playwright.sync_api import expect
+
     page.route("**/anywidget/static/**", lambda route: route.abort())
     lab.notebook("no_keys.ipynb", PANEL.replace('"labels"', '"labels_no_keys"'))
     lab.open(page, "no_keys.ipynb")
@@ -198,7 +200,8 @@ def test_without_the_module_of_the_keys_the_buttons_do_everything(lab, page):
     missing = box.locator(".jupyter-widgets-error-widget")
     missing.wait_for()
     assert "buttons do everything" in missing.evaluate("e => getComputedStyle(e, '::before').content")
-    assert missing.inner_text() == "" and missing.evaluate("e => getComputedStyle(e).borderTopStyle") == "none"
+    expect(missing).to_have_text("", use_inner_text=True)
+    expect(missing).to_have_css("border-top-style", "none")
     for i in range(2):
         box.locator(".ambo-answer button").nth(i).click()
         shows(page, i + 2)
@@ -217,6 +220,8 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (2_000_000, resource.RLIM_INFINITY))
 
 
 def test_a_full_disk_shows_a_red_banner_and_the_panel_stays(lab, page):
+    from playwright.sync_api import expect
+
     room = "resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))"
     lab.notebook(
         "full.ipynb",
@@ -231,8 +236,8 @@ def test_a_full_disk_shows_a_red_banner_and_the_panel_stays(lab, page):
         page.keyboard.press("1")
     banner = page.locator(".jp-OutputArea .ambo-error[role=alert]").first
     banner.wait_for()
-    assert "NOT saved" in banner.inner_text()
-    assert banner.evaluate("e => getComputedStyle(e).backgroundColor") == "rgb(179, 38, 30)"
+    expect(banner).to_contain_text("NOT saved")
+    expect(banner).to_have_css("background-color", "rgb(179, 38, 30)")  # waits: a later refusal draws it anew
     shows(page, 2)
     assert labels.replay(lab.folder / "labels_full") == {"r0": "inclusive"}
     page.locator(".jp-CodeCell .jp-InputArea-editor").last.click()
