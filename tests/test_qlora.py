@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import heads
+from helpers import base, heads, training
 from helpers.base import check_nf4, load_base
 from helpers.env import UserError
 from helpers.qlora import QLoRA, zero_shot
@@ -95,6 +95,40 @@ def test_scoring_adds_the_adapters_to_the_weights_without_a_loss(task, tiny_llam
     assert abs(learner.embed(["a cruel answer"]) - fresh).max() > 0.01  # the adapters were not left out
     with learner.model.disable_adapter():
         np.testing.assert_allclose(learner.embed(["a cruel answer"]), fresh, atol=1e-5)
+
+
+@pytest.mark.parametrize("small", [True, False])
+def test_training_with_folded_adapters_has_the_gradients_of_three_products(task, tiny_llama, rows, small, monkeypatch):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), **FAST))
+    learner.module = learner._new_head(np.array([0, 1]))
+    disturb_adapters(learner)
+    batch = learner._collate([learner._example(r["text"], i % 2) for i, r in enumerate(rows[:5])])
+    monkeypatch.setattr(base, "SMALL", 2**27 if small else 0)
+
+    def gradients():
+        learner.module.zero_grad()
+        learner.module(**batch)["loss"].backward()
+        return {n: p.grad.clone() for n, p in learner.module.named_parameters() if p.requires_grad}
+
+    plain = gradients()
+    with base.folded(learner.module):
+        inside = gradients()
+        learner.logits(texts(rows[:3]))  # scoring in the middle of training
+        again = gradients()
+    assert sum("lora_" in n for n in plain) == 28 and all(g.abs().max() > 0 for g in plain.values())
+    for name, gradient in plain.items():
+        scale = gradient.abs().max()
+        torch.testing.assert_close(inside[name], gradient, atol=1e-4 * scale, rtol=1e-3)
+        assert torch.equal(inside[name], again[name])
+
+
+def test_batches_of_like_length_pad_little_and_leave_no_row_out():
+    lengths = np.random.default_rng(0).integers(20, 330, 170).tolist()
+    order = list(training.ByLength(lengths, 16))
+    batches = [order[k : k + 16] for k in range(0, 170, 16)]
+    assert sorted(order) == list(range(170)) and order != list(training.ByLength(lengths, 16))
+    assert sum(max(lengths[i] for i in b) * len(b) for b in batches) < 1.25 * sum(lengths)
+    assert sorted(training.ByLength(lengths[:5], 16)) == list(range(5))
 
 
 def test_label_words_are_scored_exactly_with_the_prefix_computed_once(task, tiny_llama):
@@ -210,6 +244,13 @@ def test_token_batches_hold_the_budget_and_every_text_once():
     batches = list(heads.token_batches(lengths, 100))
     assert sorted(i for b in batches for i in b) == list(range(6))
     assert all(len(b) == 1 or max(lengths[i] for i in b) * len(b) <= 100 for b in batches)
+    assert [len(b) for b in heads.token_batches([10] * 30 + [40] * 20, 2000)] == [
+        30,
+        20,
+    ]  # the long would pad the short
+    assert [len(b) for b in heads.token_batches([10] * 5 + [40] * 5, 2000)] == [
+        10
+    ]  # too few to be a batch of their own
 
 
 def test_temperature_mends_overconfidence():

@@ -41,6 +41,8 @@ def load_base(recipe: Recipe, head: str | None = None):
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
     from transformers.utils import logging as transformers_logging
 
+    if env.device() == "cpu":
+        env.keep_freed_memory()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     where = {"revision": recipe.revision or None, "trust_remote_code": False}
@@ -123,39 +125,84 @@ def attach(model, recipe: Recipe):
     return model
 
 
+SMALL = 2**27  # parameters: what they take in float32, 512 MiB, can be held for the time of a pass
+
+
 @contextmanager
 def folded(model, keep: bool = False):
     """Inside, an adapter is added to the weight under it as that is dequantised: one product of matrices, not three.
 
-    `keep` holds the sums, 4 bytes a parameter, for the many short passes of decoding. For scoring and writing on a CPU: in float32
-    the sum loses nothing, in half precision it would lose part of the adapter. Not while dropout draws (`QLoRA.draws`), which
-    changes what the adapter reads.
+    For training, scoring and writing on a CPU: in float32 the sum loses nothing, in half precision it would lose part of the
+    adapter. A model of at most `SMALL` parameters is dequantised once. `keep` holds the sums, 4 bytes a parameter, for the many
+    short passes of decoding. A layer with dropout is left as it is while that draws, for it changes what the adapter reads.
     """
     from peft.tuners.lora import LoraLayer
     from peft.utils.integrations import dequantize_module_weight
 
-    sums: dict[nn.Module, torch.Tensor] = {}
-
-    def one_product(layer, states):
-        weight = sums.get(layer)
-        if weight is None:
-            weight = dequantize_module_weight(layer.base_layer)
-            if not layer.disable_adapters:
-                weight = weight + layer.get_delta_weight("default")
-        if keep:
-            sums[layer] = weight
-        return nn.functional.linear(states, weight, layer.base_layer.bias)
-
     layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
     layers = layers if env.compute_dtype() == torch.float32 else []
-    layers = [m for m in layers if not any(d.training for d in m.lora_dropout.values())]  # `draws` wants the dropout
+    layers = [m for m in layers if not any(d.training and getattr(d, "p", 0) for d in m.lora_dropout.values())]
+    small = sum(m.in_features * m.out_features for m in layers) <= SMALL
+    known: dict[nn.Module, torch.Tensor] = {}
+    sums: dict[nn.Module, torch.Tensor] = {}
+
+    def dequantised(layer):
+        weight = known.get(layer)
+        if weight is None:
+            weight = dequantize_module_weight(layer.base_layer)
+        if small:
+            known[layer] = weight
+        return weight
+
+    def added(layer):
+        weight = sums.get(layer)
+        if weight is None:
+            weight = dequantised(layer)
+            weight = weight if layer.disable_adapters else weight + layer.get_delta_weight("default")
+        if keep:
+            sums[layer] = weight
+        return weight
+
+    def one_product(layer, states):
+        bias = layer.base_layer.bias
+        if not torch.is_grad_enabled() or layer.disable_adapters:
+            return nn.functional.linear(states, added(layer), bias)
+        down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        return FoldedLoRA.apply(states, down, up, layer.scaling["default"], partial(added, layer), bias)
+
+    before = [layer.__dict__.get("forward") for layer in layers]  # scoring in the middle of training comes back to it
     for layer in layers:
         layer.forward = partial(one_product, layer)
     try:
         yield
     finally:
-        for layer in layers:
-            del layer.forward
+        for layer, forward in zip(layers, before, strict=True):
+            if forward:
+                layer.forward = forward
+            else:
+                del layer.forward
+
+
+class FoldedLoRA(torch.autograd.Function):
+    """A LoRA layer as one product, with gradients for what it reads and for the adapter.
+
+    `weight` makes the sum, for the product and once more for the gradient: kept, the sums would be the model in full precision.
+    """
+
+    @staticmethod
+    def forward(ctx, states, down, up, scaling, weight, bias):
+        ctx.save_for_backward(states, down, up)
+        ctx.scaling, ctx.weight = scaling, weight
+        return nn.functional.linear(states, weight(), bias)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        states, down, up = ctx.saved_tensors
+        rows, out = states.flatten(0, -2), gradient.flatten(0, -2)
+        inner = out @ (up * ctx.scaling)
+        above = (out.T @ (rows @ down.T)) * ctx.scaling
+        below = (out @ ctx.weight()).view_as(states) if ctx.needs_input_grad[0] else None
+        return below, inner.T @ rows, above, None, None, None
 
 
 def reset_adapters(model) -> None:

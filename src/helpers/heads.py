@@ -191,14 +191,18 @@ def pad(sequences: Sequence[Sequence[int]], value: int, left: bool = False, mult
 def token_batches(lengths: Sequence[int], budget: int, shared: int = 0) -> Iterator[list[int]]:
     """Indices in order of length, cut so that a padded batch holds at most `budget` tokens (one text at least).
 
-    `shared` tokens (a cached prefix) take memory in every row as well.
+    `shared` tokens (a cached prefix) take memory in every row as well. A batch also ends where more than an eighth of it would be
+    padding, once it is large enough to keep the processor busy (an eighth of the budget).
     """
-    batch: list[int] = []
+    batch, real = [], 0
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        if batch and (lengths[i] + shared) * (len(batch) + 1) > budget:
+        padded = (lengths[i] + shared) * (len(batch) + 1)
+        wasted = padded - real - lengths[i] - shared
+        if batch and (padded > budget or (8 * real > budget and 8 * wasted > padded)):
             yield batch
-            batch = []
+            batch, real = [], 0
         batch.append(i)
+        real += lengths[i] + shared
     if batch:
         yield batch
 

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.data import Sampler
 
 from helpers import env
+from helpers.base import folded
 from helpers.env import UserError
 from helpers.recipe import Recipe
 
@@ -62,7 +63,8 @@ def train(
         module.train()
         trainer = ByLengthTrainer(module, arguments, data_collator=collate, train_dataset=rows, callbacks=[watch])
         trainer.remove_callback(PrinterCallback)
-        trainer.train()
+        with folded(module):
+            trainer.train()
     module.eval()
     return watch.report()
 
