@@ -19,6 +19,7 @@ from torch import nn
 
 from helpers import env
 from helpers.env import UserError
+from helpers.heads import replaced
 from helpers.recipe import EMBEDDED, Recipe
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -129,12 +130,13 @@ SMALL = 2**27  # parameters: what they take in float32, 512 MiB, can be held for
 
 
 @contextmanager
-def folded(model, keep: bool = False):
+def folded(model, keep: bool | None = None):
     """Inside, an adapter is added to the weight under it as that is dequantised: one product of matrices, not three.
 
     For training, scoring and writing on a CPU: in float32 the sum loses nothing, in half precision it would lose part of the
-    adapter. A model of at most `SMALL` parameters is dequantised once. `keep` holds the sums, 4 bytes a parameter, for the many
-    short passes of decoding. A layer with dropout is left as it is while that draws, for it changes what the adapter reads.
+    adapter. A model of at most `SMALL` parameters is dequantised once. `keep` holds the sums, 4 bytes a parameter: for the many
+    short passes of decoding, never while the adapters change; unless told, where the model is small. A layer with dropout is left
+    as it is while that draws, for it changes what the adapter reads.
     """
     from peft.tuners.lora import LoraLayer
     from peft.utils.integrations import dequantize_module_weight
@@ -143,6 +145,7 @@ def folded(model, keep: bool = False):
     layers = layers if env.compute_dtype() == torch.float32 else []
     layers = [m for m in layers if not any(d.training and getattr(d, "p", 0) for d in m.lora_dropout.values())]
     small = sum(m.in_features * m.out_features for m in layers) <= SMALL
+    keep = small if keep is None else keep
     known: dict[nn.Module, torch.Tensor] = {}
     sums: dict[nn.Module, torch.Tensor] = {}
 
@@ -150,7 +153,7 @@ def folded(model, keep: bool = False):
         weight = known.get(layer)
         if weight is None:
             weight = dequantize_module_weight(layer.base_layer)
-        if small:
+        if small and not keep:
             known[layer] = weight
         return weight
 
@@ -170,17 +173,8 @@ def folded(model, keep: bool = False):
         down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
         return FoldedLoRA.apply(states, down, up, layer.scaling["default"], partial(added, layer), bias)
 
-    before = [layer.__dict__.get("forward") for layer in layers]  # scoring in the middle of training comes back to it
-    for layer in layers:
-        layer.forward = partial(one_product, layer)
-    try:
+    with replaced({layer: partial(one_product, layer) for layer in layers}):
         yield
-    finally:
-        for layer, forward in zip(layers, before, strict=True):
-            if forward:
-                layer.forward = forward
-            else:
-                del layer.forward
 
 
 class FoldedLoRA(torch.autograd.Function):

@@ -333,22 +333,35 @@ def word_scores(model, ids: list[list[int]], words: list[list[int]], prefix, pad
 
 @contextmanager
 def _last_only(model, count: int):
-    """Inside, the last layer's feed-forward part works at the last `count` positions only: nothing reads the others."""
-    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList)]
-    mlps = [s[-1].mlp for s in stacks if hasattr(getattr(s[-1], "mlp", None), "down_proj")]
-    if not mlps:  # no decoder of the usual build
+    """Inside, the last layer asks and feeds forward at the last `count` positions only: nothing reads the others."""
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and hasattr(m[-1], "self_attn")]
+    if not stacks or not hasattr(getattr(stacks[0][-1], "mlp", None), "down_proj"):  # no decoder of the usual build
         yield
         return
-    whole = mlps[0].forward
+    layer = stacks[0][-1]
+    attention = [getattr(layer.self_attn, name) for name in ("q_proj", "o_proj") if hasattr(layer.self_attn, name)]
 
-    def at_the_end(states):
+    def at_the_end(whole, states):
         return nn.functional.pad(whole(states[:, -count:]), (0, 0, states.shape[1] - count, 0))
 
-    mlps[0].forward = at_the_end
+    with replaced({part: partial(at_the_end, part.forward) for part in [layer.mlp, *attention]}):
+        yield
+
+
+@contextmanager
+def replaced(forwards: dict[nn.Module, Callable]):
+    """Inside, these modules work by these functions; afterwards by what they had before."""
+    before = {module: module.__dict__.get("forward") for module in forwards}
+    for module, forward in forwards.items():
+        module.forward = forward
     try:
         yield
     finally:
-        mlps[0].forward = whole
+        for module, forward in before.items():
+            if forward:
+                module.forward = forward
+            else:
+                del module.forward
 
 
 def _branches(real: torch.Tensor, shared: int, tails: list[int], dtype: torch.dtype) -> torch.Tensor:

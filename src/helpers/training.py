@@ -63,7 +63,7 @@ def train(
         module.train()
         trainer = ByLengthTrainer(module, arguments, data_collator=collate, train_dataset=rows, callbacks=[watch])
         trainer.remove_callback(PrinterCallback)
-        with folded(module):
+        with folded(module, keep=False):
             trainer.train()
     module.eval()
     return watch.report()
