@@ -1,6 +1,8 @@
 """The 4-bit core on a real (tiny) checkpoint: true NF4, both heads, exact scores, only the adapter saved."""
 
 import shutil
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -95,6 +97,61 @@ def test_scoring_adds_the_adapters_to_the_weights_without_a_loss(task, tiny_llam
     assert abs(learner.embed(["a cruel answer"]) - fresh).max() > 0.01  # the adapters were not left out
     with learner.model.disable_adapter():
         np.testing.assert_allclose(learner.embed(["a cruel answer"]), fresh, atol=1e-5)
+
+
+FAMILIES = {
+    "GPT2LMHeadModel": {"n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 256},
+    "Qwen3ForCausalLM": {"num_key_value_heads": 2, "head_dim": 16},
+    "Gemma3ForCausalLM": {"num_key_value_heads": 2, "head_dim": 16},
+    "BloomForCausalLM": {"n_head": 4},
+    "ModernBertModel": {"pad_token_id": 0},
+}
+
+
+def of_family(name: str, tokenizer: Path, folder: Path) -> str:
+    """Folder with a tiny model of that family, random weights."""
+    import transformers
+
+    shape = {"hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 128}
+    kind = getattr(transformers, name)
+    kind(kind.config_class(vocab_size=320, **(shape | FAMILIES[name]))).save_pretrained(folder)
+    transformers.AutoTokenizer.from_pretrained(tokenizer).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_models_of_other_families_score_what_they_read(task, tiny_llama, rows, tmp_path, family, quantization):
+    folder = of_family(family, tiny_llama, tmp_path)
+    learner = QLoRA(task, Recipe(model=folder, quantization=quantization, **FAST | {"epochs": 1}))
+    learner.fit(rows[:16])
+    disturb_adapters(learner)
+    batch = learner._collate([learner._example(r["text"], 0) for r in rows[:5]])
+    with torch.no_grad():
+        plain = learner.module(batch["input_ids"], batch["attention_mask"])["logits"].numpy()
+    np.testing.assert_allclose(learner.logits(texts(rows[:5])), plain, atol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["GPT2LMHeadModel", "Qwen3ForCausalLM", "Gemma3ForCausalLM"])
+def test_label_words_of_other_families_are_scored_exactly(task, tiny_llama, rows, tmp_path, family):
+    learner = QLoRA(task, Recipe(model=of_family(family, tiny_llama, tmp_path), head="lm", lora_dropout=0.0))
+    learner.model.eval()
+    disturb_adapters(learner)
+    scores = learner.logits(texts(rows[:3]))
+    for i, text in enumerate(texts(rows[:3])):
+        for k, word in enumerate(learner.label_tokens()):
+            ids = learner.prefix_ids() + learner.encode([text])[0]
+            with torch.no_grad():
+                logp = learner.model(torch.tensor([ids + word])).logits.float().log_softmax(-1)
+            expected = sum(logp[0, len(ids) + j - 1, token].item() for j, token in enumerate(word))
+            assert scores[i, k] == pytest.approx(expected, abs=2e-3)
+
+
+def test_positions_by_alibi_are_refused_for_label_words(task, tiny_llama, tmp_path):
+    bloom = Recipe(model=of_family("BloomForCausalLM", tiny_llama, tmp_path), head="lm")
+    with pytest.raises(UserError, match=r"ALiBi.*set head: classifier"):
+        QLoRA(task, bloom)
+    assert zero_shot(task, replace(bloom, head="classifier"), ["one", "two"]).shape == (2, 2)
 
 
 @pytest.mark.parametrize("small", [True, False])

@@ -24,6 +24,7 @@ from helpers.recipe import EMBEDDED, Recipe
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks the old name
+warnings.filterwarnings("ignore", message=".*fan_in_fan_out is set to False.*")  # and sets it right by itself
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports a missing optional CPU kernel at each start
 
 
@@ -141,7 +142,8 @@ def folded(model, keep: bool | None = None):
     from peft.tuners.lora import LoraLayer
     from peft.utils.integrations import dequantize_module_weight
 
-    layers = [m for m in model.modules() if isinstance(m, LoraLayer)]
+    # Conv1D of GPT-2 and its kin, which keeps its weight the other way round, stays as it is.
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer) and not getattr(m, "fan_in_fan_out", False)]
     layers = layers if env.compute_dtype() == torch.float32 else []
     layers = [m for m in layers if not any(d.training and getattr(d, "p", 0) for d in m.lora_dropout.values())]
     small = sum(m.in_features * m.out_features for m in layers) <= SMALL

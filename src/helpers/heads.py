@@ -334,7 +334,7 @@ def word_scores(model, ids: list[list[int]], words: list[list[int]], prefix, pad
 @contextmanager
 def _last_only(model, count: int):
     """Inside, the last layer asks and feeds forward at the last `count` positions only: nothing reads the others."""
-    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and hasattr(m[-1], "self_attn")]
+    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) and hasattr(m[-1], "self_attn")]
     if not stacks or not hasattr(getattr(stacks[0][-1], "mlp", None), "down_proj"):  # no decoder of the usual build
         yield
         return

@@ -48,6 +48,11 @@ class QLoRA:
     def __init__(self, task: Task, recipe: Recipe, seed: int = 0):
         self.task, self.recipe, self.seed, self.temperature = task, recipe, seed, 1.0
         model, self.tokenizer = load_base(recipe)
+        if recipe.head == "lm" and _has_alibi(model.config):
+            raise UserError(
+                f"model {recipe.model!r} counts positions by ALiBi, which has no place for label words side by side: "
+                "set head: classifier."
+            )
         self.model = attach(model, recipe)
         self.tokens_read = 0  # by every pass so far, padding included
         self.model.get_input_embeddings().register_forward_hook(self._count)
@@ -419,12 +424,16 @@ def zero_shot(task: Task, recipe: Recipe, texts: Sequence[str]) -> np.ndarray:
     from transformers import AutoConfig
 
     path = model_path(recipe.model)
-    names = AutoConfig.from_pretrained(path, revision=recipe.revision or None).architectures or [""]
-    if "CausalLM" in names[0]:
+    config = AutoConfig.from_pretrained(path, revision=recipe.revision or None)
+    if "CausalLM" in (config.architectures or [""])[0] and not _has_alibi(config):
         return QLoRA(task, replace(recipe, head="lm", bidirectional=False)).predict_proba(texts)
     learner = QLoRA(task, replace(recipe, head="classifier"))
     rows, words = (_unit(learner.embed(t)) for t in (texts, [w.strip() for w in task.label_words]))
     return softmax(20.0 * rows @ words.T)
+
+
+def _has_alibi(config) -> bool:
+    return config.model_type in ("bloom", "mpt") or bool(getattr(config, "alibi", False))
 
 
 def _unit(rows: np.ndarray) -> np.ndarray:
