@@ -150,7 +150,7 @@ def test_label_words_of_other_families_are_scored_exactly(task, tiny_llama, rows
 def test_positions_by_alibi_are_refused_for_label_words(task, tiny_llama, tmp_path):
     bloom = Recipe(model=of_family("BloomForCausalLM", tiny_llama, tmp_path), head="lm")
     with pytest.raises(UserError, match=r"ALiBi.*set head: classifier"):
-        QLoRA(task, bloom)
+        QLoRA(task, bloom).predict_proba(["one"])
     assert zero_shot(task, replace(bloom, head="classifier"), ["one", "two"]).shape == (2, 2)
 
 

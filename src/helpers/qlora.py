@@ -48,11 +48,6 @@ class QLoRA:
     def __init__(self, task: Task, recipe: Recipe, seed: int = 0):
         self.task, self.recipe, self.seed, self.temperature = task, recipe, seed, 1.0
         model, self.tokenizer = load_base(recipe)
-        if recipe.head == "lm" and _has_alibi(model.config):
-            raise UserError(
-                f"model {recipe.model!r} counts positions by ALiBi, which has no place for label words side by side: "
-                "set head: classifier."
-            )
         self.model = attach(model, recipe)
         self.tokens_read = 0  # by every pass so far, padding included
         self.model.get_input_embeddings().register_forward_hook(self._count)
@@ -182,6 +177,11 @@ class QLoRA:
         return self._start() + self.tokenizer(self.task.prefix, add_special_tokens=False)["input_ids"]
 
     def label_tokens(self) -> list[list[int]]:
+        if _has_alibi(self.model.config):
+            raise UserError(
+                f"model {self.recipe.model!r} counts positions by ALiBi, which has no place for label words side by "
+                "side: set head: classifier."
+            )
         words = [self.tokenizer(w, add_special_tokens=False)["input_ids"] for w in self.task.label_words]
         if len({tuple(w) for w in words}) < len(words):
             raise UserError("Two label_words give the same tokens in this model: choose words that differ.")
