@@ -148,25 +148,19 @@ def folded(model, keep: bool | None = None):
     layers = [m for m in layers if not any(d.training and getattr(d, "p", 0) for d in m.lora_dropout.values())]
     small = sum(m.in_features * m.out_features for m in layers) <= SMALL
     keep = small if keep is None else keep
-    known: dict[nn.Module, torch.Tensor] = {}
-    sums: dict[nn.Module, torch.Tensor] = {}
+    held: dict[nn.Module, torch.Tensor] = {}  # the sums, or while the adapters change what they are added to
 
-    def dequantised(layer):
-        weight = known.get(layer)
-        if weight is None:
-            weight = dequantize_module_weight(layer.base_layer)
-        if small and not keep:
-            known[layer] = weight
-        return weight
+    def plus_adapter(layer, weight):
+        return weight if layer.disable_adapters else weight + layer.get_delta_weight("default")
 
     def added(layer):
-        weight = sums.get(layer)
+        weight = held.get(layer)
         if weight is None:
-            weight = dequantised(layer)
-            weight = weight if layer.disable_adapters else weight + layer.get_delta_weight("default")
-        if keep:
-            sums[layer] = weight
-        return weight
+            weight = dequantize_module_weight(layer.base_layer)
+            weight = plus_adapter(layer, weight) if keep else weight
+            if keep or small:
+                held[layer] = weight
+        return weight if keep else plus_adapter(layer, weight)
 
     def one_product(layer, states):
         bias = layer.base_layer.bias

@@ -196,13 +196,14 @@ def token_batches(lengths: Sequence[int], budget: int, shared: int = 0) -> Itera
     """
     batch, real = [], 0
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        padded = (lengths[i] + shared) * (len(batch) + 1)
-        wasted = padded - real - lengths[i] - shared
+        length = lengths[i] + shared
+        padded = length * (len(batch) + 1)
+        wasted = padded - real - length
         if batch and (padded > budget or (8 * real > budget and 8 * wasted > padded)):
             yield batch
             batch, real = [], 0
         batch.append(i)
-        real += lengths[i] + shared
+        real += length
     if batch:
         yield batch
 

@@ -88,19 +88,18 @@ class QLoRA:
         rows = [self._example(records[i]["text"], int(classes[i])) for i in range(len(records))]
         if recipe.head_first:
             self._fit_head([rows[i] for i in fitted])
-        texts, answers = [r["text"] for r in self.held], {}
+        texts, temperatures = [r["text"] for r in self.held], {}
 
         def held_loss() -> float:  # at its best temperature: it is calibrated afterwards anyway
             logits = self.logits(texts)
-            loss = nll(logits / fit_temperature(logits, classes[held]), classes[held])
-            answers[loss] = logits
+            temperature = fit_temperature(logits, classes[held])
+            loss = nll(logits / temperature, classes[held])
+            temperatures[loss] = temperature
             return loss
 
         kept = held_loss if len(held) else None
         report = train(self.module, [rows[i] for i in fitted], self._collate, recipe, seed, kept)
-        if len(held):  # the weights that were kept have answered before
-            logits = answers.get(report["held_out_loss"])
-            self.temperature = fit_temperature(self.logits(texts) if logits is None else logits, classes[held])
+        self.temperature = temperatures.get(report["held_out_loss"], 1.0)  # of the weights that were kept
         return report | {"temperature": self.temperature, "train_rows": len(fitted), "held_out_rows": len(held)}
 
     def _class_weights(self, classes: np.ndarray) -> torch.Tensor:
