@@ -145,6 +145,9 @@ def test_label_words_of_other_families_are_scored_exactly(task, tiny_llama, rows
                 logp = learner.model(torch.tensor([ids + word])).logits.float().log_softmax(-1)
             expected = sum(logp[0, len(ids) + j - 1, token].item() for j, token in enumerate(word))
             assert scores[i, k] == pytest.approx(expected, abs=2e-3)
+    probabilities, embeddings = learner.score(texts(rows[:3]))
+    np.testing.assert_allclose(probabilities, learner.predict_proba(texts(rows[:3])), atol=1e-4)
+    assert embeddings.shape == (3, 64) and np.isfinite(embeddings).all() and embeddings.std(0).min() > 0
 
 
 def test_positions_by_alibi_are_refused_for_label_words(task, tiny_llama, tmp_path):
@@ -239,6 +242,28 @@ def test_what_active_learning_asks_of_the_model(task, tiny_llama, rows, head):
     np.testing.assert_array_equal(learner.predict_proba(texts(rows[:6])), before)
     x, p, y = learner.checked()
     assert len(x) == len(p) == len(y) == 6 and p.shape == (6, 2) and set(y) == {0, 1}
+
+
+@pytest.mark.parametrize("head", ["classifier", "lm"])
+def test_one_pass_gives_scores_and_embeddings(task, tiny_llama, rows, head):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), head=head, **FAST))
+    learner.module = learner._new_head(np.array([0, 1]))
+    disturb_adapters(learner)
+    before = learner.tokens_read
+    expected = learner.predict_proba(texts(rows[:6]))
+    alone = learner.tokens_read - before
+    probabilities, embeddings = learner.score(texts(rows[:6]))
+    assert learner.tokens_read == before + 2 * alone
+    np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+    if head == "classifier":
+        np.testing.assert_allclose(embeddings, learner.embed(texts(rows[:6])), atol=1e-5)
+        return
+    with torch.no_grad():  # behind the prompt, as the words are scored: the whole row at once, without padding
+        for row, text in zip(embeddings, texts(rows[:6]), strict=True):
+            prefix, own = learner.prefix_ids(), learner.encode([text])[0]
+            body = learner.model.get_base_model().model
+            states = body(input_ids=torch.tensor([prefix + own])).last_hidden_state[0, len(prefix) :]
+            np.testing.assert_allclose(row, states.mean(0), atol=1e-4)
 
 
 def test_tokens_are_counted_and_a_model_is_known_by_its_files(task, tiny_llama, rows, tmp_path):

@@ -299,11 +299,14 @@ def _join(keys: torch.Tensor, values: torch.Tensor, new_keys: torch.Tensor, new_
     return tuple(torch.cat([old.expand(len(new), -1, -1, -1), new], 2) for old, new in both)
 
 
-def word_scores(model, ids: list[list[int]], words: list[list[int]], prefix, pad_id: int) -> np.ndarray:
-    """Log-probability (texts, words) of every label word, of one or more tokens, after each text, in one forward pass.
+def word_scores(
+    model, ids: list[list[int]], words: list[list[int]], prefix, pad_id: int, embedded: bool = False
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """(log-probabilities (texts, words) of every label word, of one or more tokens, after each text, embeddings) in one pass.
 
-    `prefix` is the key-value cache of what stands before every text, made by `keep_prefix`, or None. Behind the text
-    stand the words without their last token, side by side: each sees the text and itself, not the other words.
+    `prefix` is the key-value cache of what stands before every text, made by `keep_prefix`, or None. Behind the text stand the
+    words without their last token, side by side: each sees the text and itself, not the other words. The embeddings, where
+    `embedded`, are the mean of the text's last hidden states behind the prefix, (texts, hidden); else None.
     """
     shared = prefix.get_seq_length() if prefix is not None else 0
     tails = [word[:-1] for word in words]
@@ -313,7 +316,7 @@ def word_scores(model, ids: list[list[int]], words: list[list[int]], prefix, pad
     where = [positions(real) + shared, *(last + 1 + torch.arange(len(t), device=last.device) for t in tails)]
     tokens = pad(ids, pad_id, left=True)
     flat = torch.tensor([t for tail in tails for t in tail], dtype=torch.long, device=tokens.device)
-    with _last_only(model, len(flat) + 1):
+    with _states(model) if embedded else _last_only(model, len(flat) + 1) as states:
         logits = model(
             input_ids=torch.cat([tokens, flat.expand(len(ids), -1)], 1),
             attention_mask=_branches(real, shared, [len(t) for t in tails], model.dtype),
@@ -329,7 +332,19 @@ def word_scores(model, ids: list[list[int]], words: list[list[int]], prefix, pad
             score = score + logits[:, at + step, token]
         scores.append(score)
         at += len(tail)
-    return torch.stack(scores, 1).cpu().numpy()
+    return torch.stack(scores, 1), pool(states[0][:, : real.shape[1]].float(), real, "mean") if embedded else None
+
+
+@contextmanager
+def _states(model):
+    """Inside, a list that takes the last hidden states of every pass, (rows, tokens, hidden)."""
+    inner, found = model.get_base_model(), []
+    body = getattr(inner, inner.base_model_prefix)
+    hook = body.register_forward_hook(lambda _module, _inputs, output: found.append(output.last_hidden_state))
+    try:
+        yield found
+    finally:
+        hook.remove()
 
 
 @contextmanager

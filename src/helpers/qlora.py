@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -196,17 +195,26 @@ class QLoRA:
         if not len(texts):
             return np.zeros((0, len(self.task.labels)), np.float32)
         self.model.eval()
-        if self.recipe.head == "lm":
-            return self._label_word_scores(texts)
-        if self.module is None:
+        if self.module is None and self.recipe.head == "classifier":
             return np.zeros((len(texts), len(self.task.labels)), np.float32)
-        self.module.eval()
+        if self.module is not None:
+            self.module.eval()
+        return self._scores(texts)
+
+    def _scores(self, texts: Sequence[str]) -> np.ndarray:
+        """`logits` in whatever mode the model is."""
+        if self.recipe.head == "lm":
+            return self._label_word_scores(texts)[0]
         return self._over_batches(texts, lambda ids, mask: self.module(ids, mask)["logits"])
 
     @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(probabilities, embeddings) of the texts; one pass gives both for the classifier head."""
-        if self.recipe.head == "lm" or self.module is None:
+        """(probabilities, embeddings) of the texts in one pass; with the lm head the embeddings are of texts behind the prompt."""
+        self.model.eval()
+        if self.recipe.head == "lm":
+            logits, embeddings = self._label_word_scores(texts, embedded=True)
+            return softmax(logits / self.temperature), embeddings
+        if self.module is None:
             return self.predict_proba(texts), self.embed(texts)
         self.module.eval()
         classes = len(self.task.labels)
@@ -228,18 +236,22 @@ class QLoRA:
                     rows[i] = row
         return np.stack(rows)
 
-    def _label_word_scores(self, texts: Sequence[str]) -> np.ndarray:
-        """Log-probability of every label word after the prompt; the shared prefix runs through the model once."""
+    def _label_word_scores(self, texts: Sequence[str], embedded: bool = False) -> tuple[np.ndarray, np.ndarray]:
+        """(`word_scores` after the prompt, embeddings if `embedded`); the shared prefix runs through the model once."""
         ids, words, prefix = self.encode(texts), self.label_tokens(), self.prefix_ids()
         scores, cache = np.zeros((len(ids), len(words)), np.float32), None
+        states = np.zeros((len(ids), self.model.config.hidden_size if embedded else 0), np.float32)
         padding, budget = self.tokenizer.pad_token_id, self.recipe.token_budget
         with folded(self.model):
             if prefix:
                 whole = self.model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1)
                 cache = keep_prefix(whole.past_key_values)
             for batch in token_batches([len(i) for i in ids], budget, len(prefix)):
-                scores[batch] = word_scores(self.model, [ids[i] for i in batch], words, cache, padding)
-        return scores
+                score, means = word_scores(self.model, [ids[i] for i in batch], words, cache, padding, embedded)
+                scores[batch] = score.cpu().numpy()
+                if embedded:
+                    states[batch] = means.cpu().numpy()
+        return scores, states
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> np.ndarray:
@@ -274,6 +286,7 @@ class QLoRA:
     def draws(self, texts: Sequence[str], count: int = 10, seed: int = 0) -> np.ndarray:
         """Probabilities (count, texts, labels) under draws of the adapters' dropout (MC dropout, Gal & Ghahramani 2016).
 
+        Adapters sit in every layer, from the first on: no activation is common to two draws, so each is a pass of its own.
         Raises UserError where the recipe has no dropout: the draws would be the same.
         """
         if self.module is None or not self.recipe.lora_dropout:
@@ -281,14 +294,11 @@ class QLoRA:
                 "Draws of dropout need a trained model with dropout: set lora_dropout above 0, such as 0.1."
             )
         torch.manual_seed(seed)
-        score = self._label_word_scores
-        if self.recipe.head == "classifier":
-            score = partial(self._over_batches, function=lambda ids, mask: self.module(ids, mask)["logits"])
         try:
             self.module.eval()
             for name, module in self.model.named_modules():
                 module.training = "lora_dropout" in name
-            return np.stack([softmax(score(texts) / self.temperature) for _ in range(count)])
+            return np.stack([softmax(self._scores(texts) / self.temperature) for _ in range(count)])
         finally:
             self.module.eval()
 
