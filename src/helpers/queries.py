@@ -13,7 +13,6 @@ from helpers.bias import calibration
 from helpers.env import UserError
 from helpers.quotas import trust
 
-DEFAULT = {"probe": "bait", "qlora": "cluster_margin"}  # strategy by learner; tests/benchmarks/results says why
 RULES = ("budget", "kappa", "change", "uncertainty", "plateau")
 
 

@@ -3,7 +3,7 @@
     python -m tests.benchmarks.active_learning_qlora jobs [--only random bait] [--seeds 0 1 ...] [--upto 300 1050] [--report]
 
 Sets, first 50 labels and batches are those of `active_learning`; each round trains fresh adapters on all labels so far and scores
-a fresh draw of `pool_limit` rows, as the profile says; `--only full` trains once on the whole pool. A line a round goes to
+a fresh draw of `pool_limit` rows, as the profile says; `full` trains once on the whole pool, for two seeds. A line a round goes to
 WORK/SET.jsonl, its weights to WORK/weights for `warm_start`: a run that was cut off goes on. All strategies of a seed advance
 together and every seed reaches the first of `--upto` before any goes to the next, so that what is there is always comparable.
 `--report` writes `active_learning_qlora_SET.csv`, `..._curves.csv`, `..._along.csv` and `.json`.
@@ -28,7 +28,7 @@ from helpers.recipe import EMBEDDED, Recipe
 from helpers.task import Task
 from tests.benchmarks.active_learning import BATCH, RESULTS, ROOT, SETS, START, along, minilm_folder, summarise
 
-STRATEGIES = ["random", "bait", "cluster_margin"]
+STRATEGIES = ["random", "bait", "full"]
 
 
 class Arena:
@@ -92,7 +92,7 @@ def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Pat
 def report(table: pd.DataFrame, of: str, params: dict) -> None:
     """Compare the seeds and the numbers of labels that every strategy has; print and write the summary.
 
-    100 % is the mean of what was trained on the whole pool (`--only full`), without it the best mean score.
+    100 % is the mean of what was trained on the whole pool (`full`), without it the best mean score.
     """
     table, whole = table[table.strategy != "full"], table[table.strategy == "full"].macro_f1
     reached = table.groupby(["strategy", "seed"]).labels.max().unstack(0)
@@ -135,17 +135,23 @@ def main() -> None:
     arena = Arena(args.set)
     if args.report:
         return report(pd.DataFrame(lines), args.set, arena.params)
-    for upto in args.upto:
-        for seed in args.seeds:
-            for size in range(START, upto + 1, BATCH):
-                for name in args.only:
-                    done = [r for r in lines if r["strategy"] == name and r["seed"] == seed]
-                    weights = args.work / "weights" / f"{args.set}-{name}-{seed}"
-                    if len(done) == (size - START) // BATCH and not (name == "full" and done):
-                        lines.append({"strategy": name, "seed": seed, **one_round(arena, name, seed, done, weights)})
-                        with file.open("a", encoding="utf-8") as stream:
-                            stream.write(json.dumps(lines[-1]) + "\n")
-                        print({k: v for k, v in lines[-1].items() if k != "picks"}, flush=True)
+    strategies = [name for name in args.only if name != "full"]
+    turns = [
+        (name, seed, (size - START) // BATCH)
+        for upto in args.upto
+        for seed in args.seeds
+        for size in range(START, upto + 1, BATCH)
+        for name in strategies
+    ]
+    turns += [("full", seed, 0) for seed in args.seeds[:2] if "full" in args.only]
+    for name, seed, number in turns:
+        done = [r for r in lines if r["strategy"] == name and r["seed"] == seed]
+        if len(done) == number:
+            weights = args.work / "weights" / f"{args.set}-{name}-{seed}"
+            lines.append({"strategy": name, "seed": seed, **one_round(arena, name, seed, done, weights)})
+            with file.open("a", encoding="utf-8") as stream:
+                stream.write(json.dumps(lines[-1]) + "\n")
+            print({k: v for k, v in lines[-1].items() if k != "picks"}, flush=True)
 
 
 if __name__ == "__main__":
