@@ -50,8 +50,11 @@ lint: $(STAMP)
 base-model: $(STAMP)  ## rebuild the embedded base model (about two hours on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python src/helpers/italian_jobs/build_base_model.py
 
-gallery: demo  ## the figures that the README shows, from the demo's run
-	cp outputs/italian_jobs/demo/03_active_learning/learning_curve.png outputs/italian_jobs/demo/04_bias_evaluation/models.png outputs/gallery/
+CURVES := tests/benchmarks/results/active_learning_qlora_jobs
+gallery: demo  ## the figures that the README shows, from the benchmark's curves and the demo's run
+	$(BIN)/papermill notebooks/05_compare_runs.ipynb - -p run_id gallery -p curves_csv $(CURVES)_curves.csv -p full_json $(CURVES).json >/dev/null
+	cp outputs/italian_jobs/gallery/05_compare_runs/curves.png outputs/gallery/learning_curve.png
+	cp outputs/italian_jobs/demo/04_bias_evaluation/models.png outputs/gallery/
 
 clean:
 	rm -rf .venv build src/*.egg-info

@@ -112,8 +112,8 @@ def report(table: pd.DataFrame, of: str, params: dict) -> None:
         "batch": BATCH,
         "upto": upto,
         "seeds": seeds.tolist(),
-        "level": level,
-        "full": whole.tolist(),
+        "full": {of: level},
+        "full_seeds": whole.tolist(),
     }
     packages = {p: run.version(p) for p in [*run.PACKAGES, "numpy", "scipy"]}
     model = params | {"model": Path(params["model"]).name}
