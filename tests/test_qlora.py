@@ -60,6 +60,34 @@ def test_the_same_labels_and_seed_give_the_same_model_whatever_came_before(learn
     np.testing.assert_array_equal(learner.logits(texts(rows[:10])), first)
 
 
+@pytest.mark.parametrize("pooling", ["mean", "evidence"])
+def test_what_the_frozen_base_says_is_worked_out_once(task, tiny_llama, rows, pooling):
+    recipe = Recipe(model=str(tiny_llama), pooling=pooling, head_first=True, **FAST | {"epochs": 1})
+    known, new = QLoRA(task, recipe), QLoRA(task, recipe)
+    known.fit(rows[:40], seed=1)
+    read = []
+    for learner in (known, new):
+        before = learner.tokens_read
+        learner.fit(rows[:60], seed=2)
+        read.append(learner.tokens_read - before)
+    assert read[1] - read[0] == sum(map(len, new.encode(texts(rows[:40]))))
+    np.testing.assert_array_equal(known.logits(texts(rows)), new.logits(texts(rows)))
+    known.fit(rows[60:90], seed=3)
+    assert set(known.frozen) == set(texts(rows[60:90]))  # no more than the last labels take
+
+
+@pytest.mark.parametrize("pooling", ["mean", "evidence"])
+def test_the_head_alone_answers_first_on_the_frozen_base(task, tiny_llama, rows, pooling):
+    recipe = Recipe(model=str(tiny_llama), pooling=pooling, head_first=True, **FAST)
+    learner = QLoRA(task, recipe)
+    classes = np.array(task.index([r["label"] for r in rows]))
+    learner.module = learner._new_head(classes)
+    fitted, held = np.arange(80), np.arange(80, len(rows))
+    [answers] = learner._fit_head(texts(rows), classes, fitted, held)
+    np.testing.assert_allclose(answers, learner.logits(texts(rows[80:])), atol=1e-4)
+    assert (answers.argmax(1) == classes[held]).mean() > 0.8
+
+
 def test_the_base_embeds_as_before_whatever_was_trained(learner, rows):
     before = learner.embed(texts(rows[:10]))
     learner.fit(rows[:40])

@@ -211,23 +211,18 @@ def token_batches(lengths: Sequence[int], budget: int, shared: int = 0) -> Itera
 # --- parts of training -----------------------------------------------------------------------------------------------
 
 
-def fit_head(module: Classifier, batches: list[dict[str, torch.Tensor]], passes: int = 20) -> None:
-    """Train the head alone on what the frozen encoder says, which is worked out once.
+def fit_head(module: Classifier, batches: list[tuple[torch.Tensor, ...]], passes: int = 20) -> None:
+    """Train the head alone on what the frozen encoder says: batches of (states, mask, classes).
 
     Fine-tuning that starts from such a head distorts the encoder less (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
     """
-    module.encoder.eval()
-    with torch.no_grad():
-        known = [
-            (module.states(b["input_ids"], b["attention_mask"]), b["attention_mask"], b["labels"]) for b in batches
-        ]
     weights = [*module.norm.parameters(), *module.out.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=1e-2, weight_decay=0.0)
     for step in range(passes):
         for group in optimizer.param_groups:
             group["lr"] = 1e-2 * (1 - step / passes)
-        for states, mask, labels in known:
-            loss = cross_entropy(module.answer(states, mask), labels, weight=module.weights)
+        for states, mask, classes in batches:
+            loss = cross_entropy(module.answer(states, mask), classes, weight=module.weights)
             loss = loss + 0.01 * module.out.weight.square().sum()  # few labels, many features
             optimizer.zero_grad()
             loss.backward()

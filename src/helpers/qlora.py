@@ -51,6 +51,7 @@ class QLoRA:
         self.tokens_read = 0  # by every pass so far, padding included
         self.model.get_input_embeddings().register_forward_hook(self._count)
         self.module: nn.Module | None = None  # the trained head over self.model
+        self.frozen: dict[str, torch.Tensor] = {}  # what the base alone says of the texts of the last training
 
     @property
     def is_embedded(self) -> bool:
@@ -85,12 +86,11 @@ class QLoRA:
             self.module = self._new_head(classes[fitted])
         self.held = [records[i] for i in held]
         rows = [self._example(records[i]["text"], int(classes[i])) for i in range(len(records))]
-        if recipe.head_first:
-            self._fit_head([rows[i] for i in fitted])
         texts, temperatures = [r["text"] for r in self.held], {}
+        start = self._fit_head([r["text"] for r in records], classes, fitted, held) if recipe.head_first else []
 
         def held_loss() -> float:  # at its best temperature: it is calibrated afterwards anyway
-            logits = self.logits(texts)
+            logits = start.pop() if start else self.logits(texts)
             temperature = fit_temperature(logits, classes[held])
             loss = nll(logits / temperature, classes[held])
             temperatures[loss] = temperature
@@ -118,16 +118,39 @@ class QLoRA:
         absent = next(i for i, label in enumerate(self.task.labels) if label != self.task.positive)
         return Classifier(self.model, len(self.task.labels), self.recipe.pooling, weights, absent)
 
-    def _fit_head(self, rows: list[dict]) -> None:
+    def _fit_head(
+        self, texts: list[str], classes: np.ndarray, fitted: np.ndarray, held: np.ndarray
+    ) -> list[np.ndarray]:
+        """Train the head on what the frozen base says of the rows `fitted`; what it then answers to the rows `held`, in a list."""
         if self.recipe.head != "classifier":
             raise UserError("Parameter head_first needs head: classifier; label words have no head of their own.")
-        rows = sorted(rows, key=lambda r: r["length"])
-        batches = [
-            self._collate(rows[k : k + self.recipe.batch_size]) for k in range(0, len(rows), self.recipe.batch_size)
-        ]
-        order = np.random.default_rng(self.seed).permutation(len(batches))
+        states, size = self._frozen_states(texts), self.recipe.batch_size
+
+        def batch(rows) -> tuple[torch.Tensor, torch.Tensor]:
+            padded = nn.utils.rnn.pad_sequence([states[i] for i in rows], batch_first=True)
+            return padded.to(env.device()), pad([[1] * len(states[i]) for i in rows], 0)
+
+        fitted = sorted(fitted, key=lambda i: len(states[i]))
+        parts = [fitted[k : k + size] for k in range(0, len(fitted), size)]
+        order = np.random.default_rng(self.seed).permutation(len(parts))
+        known = [(*batch(parts[i]), torch.tensor(classes[parts[i]], device=env.device())) for i in order]
+        fit_head(self.module, known)
+        with torch.no_grad():
+            return [np.concatenate([self.module.answer(*batch([i])).cpu().numpy() for i in held])] if len(held) else []
+
+    @torch.no_grad()
+    def _frozen_states(self, texts: list[str]) -> list[torch.Tensor]:
+        """What the base says of every token of every text, float32 (tokens, hidden); what it said last time is kept.
+
+        Each text is read alone, so that what is kept does not depend, in the last digit, on what else was new with it.
+        """
+        self.module.eval()
         with folded(self.model):
-            fit_head(self.module, [batches[i] for i in order])
+            for text in dict.fromkeys(t for t in texts if t not in self.frozen):
+                ids = pad(self.encode([text]), 0)
+                self.frozen[text] = self.module.states(ids, torch.ones_like(ids))[0].cpu()
+        self.frozen = {text: self.frozen[text] for text in texts}
+        return [self.frozen[text] for text in texts]
 
     def _example(self, text: str, label: int) -> dict[str, Any]:
         ids = self.encode([text])[0]
