@@ -25,14 +25,13 @@ from helpers.heads import (
     fit_temperature,
     head_state,
     holdout,
-    keep_prefix,
     nll,
     pad,
     pool,
     softmax,
     token_batches,
-    word_scores,
 )
+from helpers.label_words import keep_prefix, word_scores
 from helpers.recipe import EMBEDDED, Recipe
 from helpers.run import digest, replacing, sha256, write_json
 from helpers.task import Task
