@@ -116,6 +116,8 @@ def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_ll
     costs = ("seconds", "tokens")  # a new process reads the labelled texts anew
     strip = lambda rows: [{k: v for k, v in r.items() if k not in costs} for r in rows]  # noqa: E731
     assert strip(again) == strip(history) and len(again) == 6
+    more = [b["tokens"] - a["tokens"] for a, b in zip(history, again, strict=True)]
+    assert not any(more[:done]) and min(more) >= 0 and sum(map(bool, more)) <= 1
     for name in ("adapter_model.safetensors", "head.safetensors", "learner.json"):
         assert run.sha256(folder / "adapter" / name) == run.sha256(undisturbed[0] / run.STAGES["03"] / "adapter" / name)
 
