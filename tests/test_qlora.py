@@ -1,5 +1,6 @@
 """The 4-bit core on a real (tiny) checkpoint: true NF4, both heads, exact scores, only the adapter saved."""
 
+import itertools
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -58,6 +59,42 @@ def test_the_same_labels_and_seed_give_the_same_model_whatever_came_before(learn
     learner.fit(rows[40:90], seed=4)
     learner.fit(rows[:40], seed=3)
     np.testing.assert_array_equal(learner.logits(texts(rows[:10])), first)
+
+
+@pytest.mark.parametrize(("patience", "asked", "kept"), [(3, 3, 0), (1, 2, 0), (0, 1, -1)])
+def test_the_best_epoch_is_kept_or_without_patience_the_last(task, tiny_llama, rows, patience, asked, kept):
+    recipe = Recipe(model=str(tiny_llama), **FAST | {"epochs": 3, "patience": patience})
+    learner, seen = QLoRA(task, recipe), []
+    learner.module = learner._new_head(np.array([0, 1]))
+
+    def worse_every_time() -> float:
+        seen.append(learner.module.out.weight.detach().clone())
+        return float(len(seen))
+
+    examples = [learner._example(r["text"], i % 2) for i, r in enumerate(rows[:16])]
+    report = training.train(learner.module, examples, learner._collate, recipe, 0, worse_every_time)
+    assert len(seen) == asked and report["epochs"] == max(asked, 3 if not patience else 0)
+    assert torch.equal(learner.module.out.weight, seen[kept])
+    assert not any(torch.equal(a, b) for a, b in itertools.pairwise(seen))  # it did learn in between
+
+
+def test_few_labels_get_more_epochs(task, tiny_llama, rows):
+    recipe = Recipe(model=str(tiny_llama), holdout=0.0, **FAST | {"epochs": 2, "min_steps": 10})
+    learner = QLoRA(task, recipe)
+    assert learner.fit(rows[:20])["epochs"] == 4  # three steps an epoch
+    assert learner.fit(rows[:60])["epochs"] == 2  # eight
+    learner.recipe = replace(recipe, accumulation=2)
+    assert learner.fit(rows[:20])["epochs"] == 5  # two
+
+
+def test_the_base_draws_no_dropout_of_its_own(task, tiny_llama, rows, tmp_path):
+    learner = QLoRA(task, Recipe(model=of_family("GPT2LMHeadModel", tiny_llama, tmp_path), **FAST))
+    assert learner.model.config.resid_pdrop > 0
+    learner.module = learner._new_head(np.array([0, 1])).train()
+    batch = learner._collate([learner._example(r["text"], 0) for r in rows[:4]])
+    with torch.no_grad():
+        first, second = (learner.module(**batch)["logits"] for _ in range(2))
+    assert torch.equal(first, second)
 
 
 @pytest.mark.parametrize("pooling", ["mean", "evidence"])

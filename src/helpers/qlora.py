@@ -87,6 +87,7 @@ class QLoRA:
         rows = [self._example(records[i]["text"], int(classes[i])) for i in range(len(records))]
         texts, temperatures = [r["text"] for r in self.held], {}
         start = self._fit_head([r["text"] for r in records], classes, fitted, held) if recipe.head_first else []
+        start = start if recipe.patience else []  # only where the head alone may turn out to be the best
 
         def held_loss() -> float:  # at its best temperature: it is calibrated afterwards anyway
             logits = start.pop() if start else self.logits(texts)

@@ -29,7 +29,8 @@ class Recipe:
     weight_decay: float = 0.0
     warmup: float = 0.1  # share of the steps
     epochs: int = 4
-    patience: int = 3  # epochs without improvement on held-out labels; 0 never stops early
+    min_steps: int = 0  # weight updates at least: few labels get more epochs (Mosbach et al. 2021, arXiv 2006.04884)
+    patience: int = 3  # epochs without improvement on held-out labels, the best is kept; 0 keeps the last epoch
     holdout: float = 0.15  # share of the labels kept for early stopping and calibration
     batch_size: int = 16
     accumulation: int = 1  # gradient accumulation steps

@@ -1,11 +1,12 @@
 """Fewer labels for the tuned model: QLoRA's learning curves by query strategy, through the same functions as notebook 03.
 
-    python -m tests.benchmarks.active_learning_qlora jobs [--only random bait] [--seeds 0 1 ...] [--upto 300 1050] [--report]
+    python -m tests.benchmarks.active_learning_qlora jobs [--only bait] [--seeds 0 1 ...] [--upto 300 1050] [--bf16] [--report]
 
 Sets, first 50 labels and batches are those of `active_learning`; each round trains fresh adapters on all labels so far and scores
 a fresh draw of `pool_limit` rows, as the profile says; `full` trains once on the whole pool, for two seeds. A line a round goes to
 WORK/SET.jsonl, its weights to WORK/weights for `warm_start`: a run that was cut off goes on. All strategies of a seed advance
 together and every seed reaches the first of `--upto` before any goes to the next, so that what is there is always comparable.
+`--bf16` multiplies with bfloat16 factors and float32 sums, faster on a processor with AMX; each line says how it was done.
 `--report` writes `active_learning_qlora_SET.csv`, `..._curves.csv`, `..._along.csv` and `.json`.
 """
 
@@ -19,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import torch
 import yaml
 from sklearn.metrics import f1_score
 
@@ -85,6 +87,7 @@ def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Pat
     started = time.perf_counter()
     row["picks"] = [] if name == "full" else arena.choose(name, have, number)
     row["seconds"] = round(time.perf_counter() - started, 1)
+    row["products"] = torch.get_float32_matmul_precision()
     row["positives"] = sum(arena.pool[i]["label"] == "present" for i in have)
     return row
 
@@ -108,6 +111,7 @@ def report(table: pd.DataFrame, of: str, params: dict) -> None:
     wide = kept.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1")
     run.write_csv(RESULTS / f"active_learning_qlora_{of}_curves.csv", wide.reset_index())
     facts = {
+        "products": sorted(table.products.unique()),
         "start": START,
         "batch": BATCH,
         "upto": upto,
@@ -127,8 +131,12 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=list(range(5)))
     parser.add_argument("--upto", nargs="+", type=int, default=[300, 500, 1050])
     parser.add_argument("--work", type=Path, default=ROOT / "outputs" / ".cache" / "bench-al-qlora")
+    parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--report", action="store_true")
     args = parser.parse_args()
+    if args.bf16:
+        torch.set_float32_matmul_precision("medium")
+        torch.backends.cuda.enable_flash_sdp(False)  # attention's own kernel for CPUs is slow with such factors
     file = args.work / f"{args.set}.jsonl"
     args.work.mkdir(parents=True, exist_ok=True)
     lines = run.read_jsonl(file) if file.exists() else []
