@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import base, heads, training
+from helpers import base, baselines, heads, training
 from helpers.base import check_nf4, load_base
 from helpers.env import UserError
 from helpers.qlora import QLoRA, zero_shot
 from helpers.recipe import Recipe
+from helpers.task import Task
 
 FAST = {"epochs": 12, "learning_rate": 3e-3, "batch_size": 8, "lora_dropout": 0.0, "patience": 0}
 
@@ -61,9 +62,14 @@ def test_the_same_labels_and_seed_give_the_same_model_whatever_came_before(learn
     np.testing.assert_array_equal(learner.logits(texts(rows[:10])), first)
 
 
-@pytest.mark.parametrize(("patience", "asked", "kept"), [(3, 3, 0), (1, 2, 0), (0, 1, -1)])
-def test_the_best_epoch_is_kept_or_without_patience_the_last(task, tiny_llama, rows, patience, asked, kept):
-    recipe = Recipe(model=str(tiny_llama), **FAST | {"epochs": 3, "patience": patience})
+@pytest.mark.parametrize(
+    ("patience", "first", "epochs", "asked", "kept"),
+    [(3, False, 3, 3, 0), (1, False, 2, 2, 0), (0, False, 3, 1, -1), (0, True, 3, 2, 0)],
+)
+def test_the_best_epoch_is_kept_or_without_patience_the_last(
+    task, tiny_llama, rows, patience, first, epochs, asked, kept
+):
+    recipe = Recipe(model=str(tiny_llama), head_first=first, **FAST | {"epochs": 3, "patience": patience})
     learner, seen = QLoRA(task, recipe), []
     learner.module = learner._new_head(np.array([0, 1]))
 
@@ -73,18 +79,39 @@ def test_the_best_epoch_is_kept_or_without_patience_the_last(task, tiny_llama, r
 
     examples = [learner._example(r["text"], i % 2) for i, r in enumerate(rows[:16])]
     report = training.train(learner.module, examples, learner._collate, recipe, 0, worse_every_time)
-    assert len(seen) == asked and report["epochs"] == max(asked, 3 if not patience else 0)
+    assert len(seen) == asked and report["epochs"] == epochs
     assert torch.equal(learner.module.out.weight, seen[kept])
     assert not any(torch.equal(a, b) for a, b in itertools.pairwise(seen))  # it did learn in between
 
 
-def test_few_labels_get_more_epochs(task, tiny_llama, rows):
-    recipe = Recipe(model=str(tiny_llama), holdout=0.0, **FAST | {"epochs": 2, "min_steps": 10})
-    learner = QLoRA(task, recipe)
-    assert learner.fit(rows[:20])["epochs"] == 4  # three steps an epoch
-    assert learner.fit(rows[:60])["epochs"] == 2  # eight
-    learner.recipe = replace(recipe, accumulation=2)
-    assert learner.fit(rows[:20])["epochs"] == 5  # two
+def test_a_pooled_head_starts_as_the_probe(task, tiny_llama, rows):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), head_first=True, **FAST))
+    rare = [r for r in rows if r["label"] == task.positive][:12] + [r for r in rows if r["label"] != task.positive]
+    classes, every = np.array(task.index([r["label"] for r in rare])), np.arange(len(rare))
+    learner.module = learner._new_head(classes)
+    learner._fit_head(texts(rare), classes, every, every[:0])
+    x = torch.nn.functional.layer_norm(torch.tensor(learner.embed_base(texts(rare))), (64,)).numpy() / 8
+    expected = baselines.probe_head().fit(x, classes).predict_proba(x)
+    np.testing.assert_allclose(learner.predict_proba(texts(rare)), expected, atol=1e-3)
+
+
+def test_a_class_without_rows_stays_behind_the_others(tiny_llama, rows):
+    task = Task("t", ("one", "none", "two"), "two", (" a", " b", " c"), "{text}")
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), head_first=True, **FAST))
+    classes = np.arange(20) % 2 * 2
+    learner.module = learner._new_head(classes)
+    learner._fit_head(texts(rows[:20]), classes, np.arange(20), np.arange(0))
+    assert (learner.logits(texts(rows)).argmin(1) == 1).all()
+
+
+def test_classes_weigh_the_same_in_what_is_trained_and_what_is_kept(task, tiny_llama):
+    learner, classes = QLoRA(task, Recipe(model=str(tiny_llama))), np.array([0, 0, 0, 1])
+    weights = learner._class_weights(classes).numpy()
+    np.testing.assert_allclose(weights, [2 / 3, 2.0], rtol=1e-6)
+    logits = np.array([[2.0, 0.0], [1.0, 0.0], [0.0, 0.0], [3.0, 0.0]])
+    each = np.array([heads.nll(logits[i : i + 1], classes[i : i + 1]) for i in range(4)])
+    assert heads.nll(logits, classes) == pytest.approx(each.mean())
+    assert heads.nll(logits, classes, weights) == pytest.approx((each[:3].mean() + each[3]) / 2)
 
 
 def test_the_base_draws_no_dropout_of_its_own(task, tiny_llama, rows, tmp_path):

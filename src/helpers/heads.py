@@ -229,8 +229,11 @@ def token_batches(lengths: Sequence[int], budget: int, shared: int = 0) -> Itera
 def fit_head(module: Classifier, batches: list[tuple[torch.Tensor, ...]], passes: int = 20) -> None:
     """Train the head alone on what the frozen encoder says: batches of (states, mask, classes).
 
-    Fine-tuning that starts from such a head distorts the encoder less (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
+    Fine-tuning that starts from such a head distorts the encoder less (LP-FT, Kumar et al. 2022, arXiv 2202.10054). Over pooled
+    states it is the logistic regression of `baselines.Probe`, which needs no steps.
     """
+    if module.pooling != "evidence":
+        return _fit_probe(module, batches)
     weights = [*module.norm.parameters(), *module.out.parameters()]
     optimizer = torch.optim.AdamW(weights, lr=1e-2, weight_decay=0.0)
     for step in range(passes):
@@ -242,6 +245,25 @@ def fit_head(module: Classifier, batches: list[tuple[torch.Tensor, ...]], passes
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+
+
+@torch.no_grad()
+def _fit_probe(module: Classifier, batches: list[tuple[torch.Tensor, ...]]) -> None:
+    """Give the head the weights of a probe; the classes that no row has stay far behind."""
+    from helpers.baselines import probe_head
+
+    rows = torch.cat([module.norm(pool(states, mask, module.pooling)) for states, mask, _ in batches])
+    classes = torch.cat([c for *_, c in batches])
+    length = rows.shape[1] ** 0.5  # of every row behind the norm; a probe reads rows of length 1
+    probe = probe_head().set_params(class_weight=None)
+    probe.fit((rows / length).cpu().numpy(), classes.cpu().numpy(), module.weights[classes].cpu().numpy())
+    weights, biases = torch.tensor(probe.coef_ / length), torch.tensor(probe.intercept_)
+    if len(weights) == 1:  # two classes share one row, with opposite signs
+        weights, biases = torch.cat([-weights, weights]) / 2, torch.cat([-biases, biases]) / 2
+    module.out.weight.zero_()
+    module.out.bias.fill_(float(biases.min()) - 4)
+    module.out.weight[probe.classes_] = weights.to(module.out.weight)
+    module.out.bias[probe.classes_] = biases.to(module.out.bias)
 
 
 def head_state(module: nn.Module) -> dict[str, torch.Tensor]:
@@ -278,10 +300,11 @@ def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=np.log([0.25, 10]), method="bounded").x))
 
 
-def nll(logits: np.ndarray, classes: np.ndarray) -> float:
-    """Mean negative log-likelihood of `classes` under `logits`."""
+def nll(logits: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None) -> float:
+    """Mean negative log-likelihood of `classes` under `logits`, of every class with its own of `weights` (classes,)."""
     shifted = logits - logits.max(1, keepdims=True)
-    return float((np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(classes)), classes]).mean())
+    each = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(classes)), classes]
+    return float(np.average(each, weights=None if weights is None else weights[classes]))
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:

@@ -87,12 +87,11 @@ class QLoRA:
         rows = [self._example(records[i]["text"], int(classes[i])) for i in range(len(records))]
         texts, temperatures = [r["text"] for r in self.held], {}
         start = self._fit_head([r["text"] for r in records], classes, fitted, held) if recipe.head_first else []
-        start = start if recipe.patience else []  # only where the head alone may turn out to be the best
 
         def held_loss() -> float:  # at its best temperature: it is calibrated afterwards anyway
             logits = start.pop() if start else self.logits(texts)
             temperature = fit_temperature(logits, classes[held])
-            loss = nll(logits / temperature, classes[held])
+            loss = nll(logits / temperature, classes[held], self.module.weights.cpu().numpy())
             temperatures[loss] = temperature
             return loss
 
@@ -103,12 +102,7 @@ class QLoRA:
 
     def _class_weights(self, classes: np.ndarray) -> torch.Tensor:
         counts = np.bincount(classes, minlength=len(self.task.labels))
-        # Square root of the inverse frequency: the full inverse overshoots on a few dozen labels.
-        weights = (
-            np.sqrt(len(classes) / (len(counts) * np.maximum(counts, 1)))
-            if self.recipe.class_weights
-            else counts * 0 + 1
-        )
+        weights = len(classes) / (len(counts) * np.maximum(counts, 1)) if self.recipe.class_weights else counts * 0 + 1
         return torch.tensor(weights, dtype=torch.float32, device=self.model.device)
 
     def _new_head(self, classes: np.ndarray) -> nn.Module:

@@ -20,7 +20,7 @@ class Recipe:
     quantization: str = "nf4"  # nf4 or none
     head: str = "classifier"  # classifier, or lm: label words scored at the last position
     pooling: str = "mean"  # mean, max, last or evidence, for the classifier
-    head_first: bool = False  # train the head on the frozen base before all of it, for the classifier
+    head_first: bool = False  # the head is trained on the frozen base first, and kept so where the rest does no better
     bidirectional: bool = False  # a decoder reads both ways; only for a base trained so
     lora_r: int = 16
     lora_alpha: int = 32
@@ -29,8 +29,7 @@ class Recipe:
     weight_decay: float = 0.0
     warmup: float = 0.1  # share of the steps
     epochs: int = 4
-    min_steps: int = 0  # weight updates at least: few labels get more epochs (Mosbach et al. 2021, arXiv 2006.04884)
-    patience: int = 3  # epochs without improvement on held-out labels, the best is kept; 0 keeps the last epoch
+    patience: int = 3  # epochs without improvement on held-out labels, the best is kept; 0 trains to the end
     holdout: float = 0.15  # share of the labels kept for early stopping and calibration
     batch_size: int = 16
     accumulation: int = 1  # gradient accumulation steps

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable
 from typing import Any
@@ -27,9 +26,9 @@ def train(
 ) -> dict[str, Any]:
     """Train what `module` leaves trainable; returns the epochs run and the best held-out loss.
 
-    `rows` have a `length`, by which batches are grouped; `held_loss` is asked after every epoch, and the weights that did
-    best are kept; without `recipe.patience` the last are kept, and it is asked of them alone. Raises UserError when gradients
-    stay infinite.
+    `rows` have a `length`, by which batches are grouped; `held_loss` is asked after every epoch, without `recipe.patience` after
+    the last alone, with `recipe.head_first` also before the first, and the weights that did best are kept. Raises UserError when
+    gradients stay infinite.
     """
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
@@ -38,12 +37,10 @@ def train(
             return ByLength([r["length"] for r in rows], recipe.batch_size)
 
     dtype = env.compute_dtype()
-    steps = math.ceil(math.ceil(len(rows) / recipe.batch_size) / recipe.accumulation)  # of an epoch
-    epochs = max(recipe.epochs, math.ceil(recipe.min_steps / max(steps, 1)))
     with tempfile.TemporaryDirectory() as folder:
         arguments = TrainingArguments(
             output_dir=folder,
-            num_train_epochs=epochs,
+            num_train_epochs=recipe.epochs,
             per_device_train_batch_size=recipe.batch_size,
             gradient_accumulation_steps=recipe.accumulation,
             learning_rate=recipe.learning_rate,
@@ -63,7 +60,7 @@ def train(
             disable_tqdm=True,
             seed=seed,
         )
-        watch = _watch(module, recipe, epochs, held_loss)
+        watch = _watch(module, recipe, held_loss)
         module.train()
         trainer = ByLengthTrainer(module, arguments, data_collator=collate, train_dataset=rows, callbacks=[watch])
         trainer.remove_callback(PrinterCallback)
@@ -96,8 +93,8 @@ class ByLength(Sampler):
         return iter([i for k in torch.randperm(len(whole)).tolist() for i in whole[k]] + rest)
 
 
-def _watch(module: nn.Module, recipe: Recipe, epochs: int, held_loss: Callable[[], float] | None):
-    """Trainer callback: keeps the weights that did best on held-out rows, or the last, and stops on lost or NaN gradients."""
+def _watch(module: nn.Module, recipe: Recipe, held_loss: Callable[[], float] | None):
+    """Trainer callback: keeps the weights that did best on held-out rows, and stops on lost or NaN gradients."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):
@@ -105,12 +102,12 @@ def _watch(module: nn.Module, recipe: Recipe, epochs: int, held_loss: Callable[[
             self.best, self.weights, self.waited, self.epochs, self.bad = float("inf"), None, 0, 0, 0
 
         def on_train_begin(self, args, state, control, **_):
-            if recipe.head_first and recipe.patience:
+            if recipe.head_first:
                 self.compare(control)
 
         def on_epoch_end(self, args, state, control, **_):
             self.epochs += 1
-            if recipe.patience or self.epochs == epochs:
+            if recipe.patience or self.epochs == recipe.epochs:
                 self.compare(control)
 
         def compare(self, control):
