@@ -213,9 +213,14 @@ def long_table(lines: list[dict]) -> pd.DataFrame:
 BESIDE = ("worst_group", "positive_share")  # measured along the curve beside macro-F1
 
 
+def with_share(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with the biased share of the labels bought."""
+    return table.assign(positive_share=table.positives / table.labels)
+
+
 def summarise(table: pd.DataFrame, of: str, full: float, upto: int) -> pd.DataFrame:
     """`curves.compare` of macro-F1; of the worst group and of the biased share of the labels bought, area, gain and p."""
-    table = table.assign(positive_share=table.positives / table.labels)
+    table = with_share(table)
     out = curves.compare(table.rename(columns={"macro_f1": "score"}), of, full, upto=upto)
     for measure in BESIDE:
         other = curves.compare(table.rename(columns={measure: "score"}), of, 1.0, upto=upto).set_index("strategy")
@@ -226,8 +231,7 @@ def summarise(table: pd.DataFrame, of: str, full: float, upto: int) -> pd.DataFr
 
 def along(table: pd.DataFrame) -> pd.DataFrame:
     """What is measured beside macro-F1, mean over seeds: a row a set, strategy and measure, a column a number of labels."""
-    table = table.assign(positive_share=table.positives / table.labels)
-    long = table.melt(["set", "strategy", "labels"], BESIDE, "measure")
+    long = with_share(table).melt(["set", "strategy", "labels"], BESIDE, "measure")
     return long.pivot_table("value", ["set", "strategy", "measure"], "labels").round(4).reset_index()
 
 
