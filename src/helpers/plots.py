@@ -36,7 +36,9 @@ def coverage(points: pd.DataFrame) -> Figure:
     axis.scatter(rest.x, rest.y, s=6, alpha=0.25, color="0.55", linewidths=0, label=f"pool ({len(rest):,})")
     axis.scatter(seed.x, seed.y, s=24, color=sns.color_palette()[1], label=f"seed ({len(seed):,})")
     axis.set(xlabel="first principal component", ylabel="second principal component", title="Pool and seed")
-    axis.legend(loc="best", frameon=True)
+    # Beside the points, which fill the field, and in points that can be seen alone.
+    for handle in axis.legend(loc="upper left", bbox_to_anchor=(1, 1)).legend_handles:
+        handle.set(alpha=1, sizes=[24])
     return figure
 
 
