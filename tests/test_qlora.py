@@ -84,6 +84,13 @@ def test_the_best_epoch_is_kept_or_without_patience_the_last(
     assert not any(torch.equal(a, b) for a, b in itertools.pairwise(seen))  # it did learn in between
 
 
+def test_training_stops_where_gradients_stay_infinite(task, tiny_llama, rows, monkeypatch):
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), **FAST))
+    monkeypatch.setattr(learner, "_class_weights", lambda classes: torch.full((2,), float("inf")))
+    with pytest.raises(UserError, match="Ten gradients in a row are not finite under float32: lower learning_rate"):
+        learner.fit(rows[:40])
+
+
 def test_a_pooled_head_starts_as_the_probe(task, tiny_llama, rows):
     learner = QLoRA(task, Recipe(model=str(tiny_llama), head_first=True, **FAST))
     rare = [r for r in rows if r["label"] == task.positive][:12] + [r for r in rows if r["label"] != task.positive]
@@ -196,6 +203,8 @@ FAMILIES = {
     "Qwen3ForCausalLM": {"num_key_value_heads": 2, "head_dim": 16},
     "Gemma3ForCausalLM": {"num_key_value_heads": 2, "head_dim": 16},
     "BloomForCausalLM": {"n_head": 4},
+    "CohereForCausalLM": {"num_key_value_heads": 2},
+    "GPTNeoXForCausalLM": {},
     "ModernBertModel": {"pad_token_id": 0},
 }
 
@@ -224,7 +233,7 @@ def test_models_of_other_families_score_what_they_read(task, tiny_llama, rows, t
     np.testing.assert_allclose(learner.logits(texts(rows[:5])), plain, atol=1e-3)
 
 
-@pytest.mark.parametrize("family", ["GPT2LMHeadModel", "Qwen3ForCausalLM", "Gemma3ForCausalLM"])
+@pytest.mark.parametrize("family", ["GPT2LMHeadModel", "Qwen3ForCausalLM", "Gemma3ForCausalLM", "CohereForCausalLM"])
 def test_label_words_of_other_families_are_scored_exactly(task, tiny_llama, rows, tmp_path, family):
     learner = QLoRA(task, Recipe(model=of_family(family, tiny_llama, tmp_path), head="lm", lora_dropout=0.0))
     learner.model.eval()
@@ -296,6 +305,40 @@ def test_label_words_are_scored_exactly_with_the_prefix_computed_once(task, tiny
                 logp = learner.model(torch.tensor([ids + word])).logits.float().log_softmax(-1)
             expected = sum(logp[0, len(ids) + j - 1, token].item() for j, token in enumerate(word))
             assert learner.logits([text, "other"])[0, k] == pytest.approx(expected, abs=1e-3)
+
+
+def test_the_last_layer_asks_only_where_the_label_words_are_scored(task, tiny_llama, monkeypatch):
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as ATTENTION
+
+    learner, asked, attend = QLoRA(task, Recipe(model=str(tiny_llama), head="lm")), [], ATTENTION["sdpa"]
+
+    def noted(module, query, *rest, **options):
+        asked.append((module.layer_idx, query.shape[2]))
+        return attend(module, query, *rest, **options)
+
+    monkeypatch.setitem(type(ATTENTION)._global_mapping, "sdpa", noted)
+    learner.logits(["a much longer and rather cruel answer was sent by mail"])
+    tails = sum(len(word) - 1 for word in learner.label_tokens())
+    text = len(learner.encode(["a much longer and rather cruel answer was sent by mail"])[0])
+    prefix = len(learner.prefix_ids())
+    assert asked == [(0, prefix), (1, prefix), (0, text + tails), (1, 1 + tails)]
+    assert ATTENTION["sdpa"] is noted  # handed back
+
+
+def test_rotary_embeddings_in_place_are_those_of_the_model(tiny_llama, task):
+    from transformers.models.cohere import modeling_cohere
+    from transformers.models.llama import modeling_llama
+
+    learner, own = QLoRA(task, Recipe(model=str(tiny_llama))), modeling_llama.apply_rotary_pos_emb
+    query, key = torch.randn(2, 2, 4, 5, 6, requires_grad=True)
+    angles = torch.randn(2, 2, 5, 6)
+    with base.folded(learner.model):
+        assert torch.equal(modeling_llama.apply_rotary_pos_emb(query, key, *angles)[0], own(query, key, *angles)[0])
+        with torch.no_grad():
+            turned = modeling_llama.apply_rotary_pos_emb(query, key, *angles)
+    torch.testing.assert_close(turned, own(query, key, *angles))
+    assert modeling_llama.apply_rotary_pos_emb is own  # handed back
+    assert base._is_rotated(own) and not base._is_rotated(modeling_cohere.apply_rotary_pos_emb)  # neighbours are pairs
 
 
 def test_training_after_scoring_has_true_gradients(task, tiny_llama, rows):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 import warnings
 from contextlib import contextmanager
 from dataclasses import replace
@@ -153,7 +154,10 @@ def folded(model, keep: bool | None = None):
     held: dict[nn.Module, torch.Tensor] = {}  # the sums, or while the adapters change what they are added to
 
     def plus_adapter(layer, weight):
-        return weight if layer.disable_adapters else weight + layer.get_delta_weight("default")
+        if layer.disable_adapters:
+            return weight
+        down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
+        return torch.addmm(weight, up, down, alpha=layer.scaling["default"])
 
     def added(layer):
         weight = held.get(layer)
@@ -171,8 +175,51 @@ def folded(model, keep: bool | None = None):
         down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
         return FoldedLoRA.apply(states, down, up, layer.scaling["default"], partial(added, layer), bias)
 
-    with replaced({layer: partial(one_product, layer) for layer in layers}):
+    with replaced({layer: partial(one_product, layer) for layer in layers}), _rotated_in_place(model):
         yield
+
+
+@contextmanager
+def _rotated_in_place(model):
+    """Inside, on a CPU without gradients, rotary embeddings pass over queries and keys three times, not six.
+
+    The functions of transformers are replaced where `_rotated` gives the same: most models have that one, each its own copy.
+    """
+    name, homes = "apply_rotary_pos_emb", {sys.modules[type(m).__module__] for m in model.modules()}
+    before = {home: own for home in homes if (own := getattr(home, name, None)) and env.device() == "cpu"}
+    before = {home: own for home, own in before.items() if _is_rotated(own)}
+
+    def either(own, query, key, cos, sin, *rest, **options):
+        if torch.is_grad_enabled() or rest or options or cos.shape[-1] != query.shape[-1]:
+            return own(query, key, cos, sin, *rest, **options)
+        return _rotated(query, cos, sin), _rotated(key, cos, sin)
+
+    for home, own in before.items():
+        setattr(home, name, partial(either, own))
+    try:
+        yield
+    finally:
+        for home, own in before.items():
+            setattr(home, name, own)
+
+
+def _rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
+    """`states` (rows, heads, tokens, size) turned by the angles (rows, tokens, size); Su et al. 2021, arXiv 2104.09864."""
+    cos, sin, half = cos.unsqueeze(1), sin.unsqueeze(1), states.shape[-1] // 2
+    out = states * cos
+    out[..., :half].addcmul_(states[..., half:], sin[..., :half], value=-1)
+    out[..., half:].addcmul_(states[..., :half], sin[..., half:])
+    return out
+
+
+def _is_rotated(function) -> bool:
+    """Whether a function turns queries and keys as `_rotated` does."""
+    query, key, cos, sin = torch.linspace(-1, 1, 64).view(4, 1, 2, 2, 4)
+    try:
+        own = function(query, key, cos[:, 0], sin[:, 0])
+        return all(torch.allclose(a, _rotated(b, cos[:, 0], sin[:, 0])) for a, b in zip(own, (query, key), strict=True))
+    except (TypeError, ValueError, RuntimeError):  # it is asked in another way
+        return False
 
 
 class FoldedLoRA(torch.autograd.Function):
@@ -192,7 +239,7 @@ class FoldedLoRA(torch.autograd.Function):
         states, down, up = ctx.saved_tensors
         rows, out = states.flatten(0, -2), gradient.flatten(0, -2)
         inner = out @ (up * ctx.scaling)
-        above = (out.T @ (rows @ down.T)) * ctx.scaling
+        above = ((rows @ down.T).T @ out).T * ctx.scaling
         below = (out @ ctx.weight()).view_as(states) if ctx.needs_input_grad[0] else None
         return below, inner.T @ rows, above, None, None, None
 

@@ -197,7 +197,8 @@ def replaced(forwards: dict[nn.Module, Callable]):
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int, left: bool = False, multiple: int = 1) -> torch.Tensor:
-    """int64 (batch, longest), rounded up to `multiple`."""
+    """int64 (batch, longest); on a GPU, whose matrix units want it, rounded up to `multiple`."""
+    multiple = multiple if env.device() == "cuda" else 1
     width = -(-max(map(len, sequences)) // multiple) * multiple
     rows = [[value] * (width - len(s)) + list(s) if left else list(s) + [value] * (width - len(s)) for s in sequences]
     return torch.tensor(rows, device=env.device())

@@ -79,18 +79,34 @@ def _states(model):
 @contextmanager
 def _last_only(model, count: int):
     """Inside, the last layer asks and feeds forward at the last `count` positions only: nothing reads the others."""
-    stacks = [m for m in model.modules() if isinstance(m, nn.ModuleList) and len(m) and hasattr(m[-1], "self_attn")]
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as ATTENTION
+
+    inner = model.get_base_model()
+    body = getattr(inner, inner.base_model_prefix)
+    stacks = [m for m in body.children() if isinstance(m, nn.ModuleList) and len(m) and hasattr(m[-1], "self_attn")]
     if not stacks or not hasattr(getattr(stacks[0][-1], "mlp", None), "down_proj"):  # no decoder of the usual build
         yield
         return
-    layer = stacks[0][-1]
-    attention = [getattr(layer.self_attn, name) for name in ("q_proj", "o_proj") if hasattr(layer.self_attn, name)]
+    layer, attend = stacks[0][-1], ATTENTION["sdpa"]
+    parts = [layer.mlp, *(getattr(layer.self_attn, n) for n in ("q_proj", "o_proj") if hasattr(layer.self_attn, n))]
 
-    def at_the_end(whole, states):
-        return nn.functional.pad(whole(states[:, -count:]), (0, 0, states.shape[1] - count, 0))
+    def at_the_end(whole, states):  # contiguous, or the product would be taken row by row
+        return nn.functional.pad(whole(states[:, -count:].contiguous()), (0, 0, states.shape[1] - count, 0))
 
-    with replaced({part: partial(at_the_end, part.forward) for part in [layer.mlp, *attention]}):
-        yield
+    def asked_at_the_end(module, query, key, value, mask, *rest, **options):
+        if module is not layer.self_attn or mask is None:
+            return attend(module, query, key, value, mask, *rest, **options)
+        states, weights = attend(module, query[:, :, -count:], key, value, mask[:, :, -count:], *rest, **options)
+        return nn.functional.pad(states, (0, 0, 0, 0, query.shape[2] - count, 0)), weights
+
+    output = model.get_output_embeddings()
+    shorter = {part: partial(at_the_end, part.forward) for part in parts}
+    with replaced(shorter | {output: partial(lambda whole, states: whole(states.contiguous()), output.forward)}):
+        ATTENTION["sdpa"] = asked_at_the_end
+        try:
+            yield
+        finally:
+            del ATTENTION["sdpa"]
 
 
 def _branches(real: torch.Tensor, shared: int, tails: list[int], dtype: torch.dtype) -> torch.Tensor:

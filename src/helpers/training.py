@@ -48,7 +48,7 @@ def train(
             warmup_steps=recipe.warmup,
             lr_scheduler_type="cosine",
             max_grad_norm=1.0,
-            optim="paged_adamw_8bit" if env.device() == "cuda" else "adamw_torch",
+            optim="paged_adamw_8bit" if env.device() == "cuda" else "adamw_torch_fused",
             fp16=dtype == torch.float16,
             bf16=dtype == torch.bfloat16,
             use_cpu=env.device() == "cpu",
@@ -123,7 +123,7 @@ def _watch(module: nn.Module, recipe: Recipe, held_loss: Callable[[], float] | N
                 control.should_training_stop = self.waited >= recipe.patience
 
         def on_pre_optimizer_step(self, args, state, control, **_):
-            norm = sum(p.grad.float().abs().sum() for p in module.parameters() if p.grad is not None)
+            norm = nn.utils.get_total_norm(p.grad for p in module.parameters() if p.grad is not None)
             self.bad = 0 if torch.isfinite(norm) else self.bad + 1
             if self.bad >= 10:  # a gradient scaler skips a few steps by design
                 raise UserError(

@@ -89,7 +89,7 @@ def scoring(n: int = 256, batch: int = 32) -> None:
     # In turn, so that a noisy neighbour disturbs all three alike; the ratios are medians over the rounds.
     functions = (lambda: learner.logits(texts), bare, lambda: writer(prompts, **options))
     # Each is timed on its second call in a row: the first after another's pays for that one's memory.
-    times = [[(f(), once(f))[1] for f in functions] for _ in range(3)]
+    times = [[(f(), once(f))[1] for f in functions] for _ in range(7)]
     ours, forward, theirs = (statistics.median(column) for column in zip(*times, strict=True))
     report(
         "scoring",
