@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -79,15 +80,16 @@ def _states(model):
 @contextmanager
 def _last_only(model, count: int):
     """Inside, the last layer asks and feeds forward at the last `count` positions only: nothing reads the others."""
-    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS as ATTENTION
-
     inner = model.get_base_model()
     body = getattr(inner, inner.base_model_prefix)
     stacks = [m for m in body.children() if isinstance(m, nn.ModuleList) and len(m) and hasattr(m[-1], "self_attn")]
-    if not stacks or not hasattr(getattr(stacks[0][-1], "mlp", None), "down_proj"):  # no decoder of the usual build
+    layer = stacks[0][-1] if stacks else None
+    home = sys.modules[type(getattr(layer, "self_attn", None)).__module__]
+    functions = getattr(home, "ALL_ATTENTION_FUNCTIONS", None)  # by which transformers has its models attend
+    if functions is None or not hasattr(getattr(layer, "mlp", None), "down_proj"):  # no decoder of the usual build
         yield
         return
-    layer, attend = stacks[0][-1], ATTENTION["sdpa"]
+    attend = functions["sdpa"]
     parts = [layer.mlp, *(getattr(layer.self_attn, n) for n in ("q_proj", "o_proj") if hasattr(layer.self_attn, n))]
 
     def at_the_end(whole, states):  # contiguous, or the product would be taken row by row
@@ -102,11 +104,11 @@ def _last_only(model, count: int):
     output = model.get_output_embeddings()
     shorter = {part: partial(at_the_end, part.forward) for part in parts}
     with replaced(shorter | {output: partial(lambda whole, states: whole(states.contiguous()), output.forward)}):
-        ATTENTION["sdpa"] = asked_at_the_end
+        functions["sdpa"] = asked_at_the_end
         try:
             yield
         finally:
-            del ATTENTION["sdpa"]
+            del functions["sdpa"]
 
 
 def _branches(real: torch.Tensor, shared: int, tails: list[int], dtype: torch.dtype) -> torch.Tensor:
