@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -82,21 +82,20 @@ def _last_only(model, count: int):
     """Inside, the last layer asks and feeds forward at the last `count` positions only: nothing reads the others."""
     inner = model.get_base_model()
     body = getattr(inner, inner.base_model_prefix)
-    stacks = [m for m in body.children() if isinstance(m, nn.ModuleList) and len(m) and hasattr(m[-1], "self_attn")]
-    layer = stacks[0][-1] if stacks else None
-    home = sys.modules[type(getattr(layer, "self_attn", None)).__module__]
-    functions = getattr(home, "ALL_ATTENTION_FUNCTIONS", None)  # by which transformers has its models attend
-    if functions is None or not hasattr(getattr(layer, "mlp", None), "down_proj"):  # no decoder of the usual build
+    layer = next((m[-1] for m in body.children() if isinstance(m, nn.ModuleList) and len(m)), None)
+    attention, mlp = (getattr(layer, name, None) for name in ("self_attn", "mlp"))
+    functions = getattr(sys.modules[type(attention).__module__], "ALL_ATTENTION_FUNCTIONS", None)  # of transformers
+    if functions is None or not hasattr(mlp, "down_proj"):  # no decoder of the usual build
         yield
         return
     attend = functions["sdpa"]
-    parts = [layer.mlp, *(getattr(layer.self_attn, n) for n in ("q_proj", "o_proj") if hasattr(layer.self_attn, n))]
+    parts = [mlp, *(getattr(attention, name) for name in ("q_proj", "o_proj") if hasattr(attention, name))]
 
     def at_the_end(whole, states):  # contiguous, or the product would be taken row by row
         return nn.functional.pad(whole(states[:, -count:].contiguous()), (0, 0, states.shape[1] - count, 0))
 
     def asked_at_the_end(module, query, key, value, mask, *rest, **options):
-        if module is not layer.self_attn or mask is None:
+        if module is not attention or mask is None:
             return attend(module, query, key, value, mask, *rest, **options)
         states, weights = attend(module, query[:, :, -count:], key, value, mask[:, :, -count:], *rest, **options)
         return nn.functional.pad(states, (0, 0, 0, 0, query.shape[2] - count, 0)), weights
@@ -108,7 +107,8 @@ def _last_only(model, count: int):
         try:
             yield
         finally:
-            del functions["sdpa"]
+            with suppress(KeyError):  # another thread that scores may have taken it out
+                del functions["sdpa"]
 
 
 def _branches(real: torch.Tensor, shared: int, tails: list[int], dtype: torch.dtype) -> torch.Tensor:
