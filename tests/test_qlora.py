@@ -317,11 +317,10 @@ def test_the_last_layer_asks_only_where_the_label_words_are_scored(task, tiny_ll
         return attend(module, query, *rest, **options)
 
     monkeypatch.setitem(type(ATTENTION)._global_mapping, "sdpa", noted)
-    learner.logits(["a much longer and rather cruel answer was sent by mail"])
-    tails = sum(len(word) - 1 for word in learner.label_tokens())
-    text = len(learner.encode(["a much longer and rather cruel answer was sent by mail"])[0])
-    prefix = len(learner.prefix_ids())
-    assert asked == [(0, prefix), (1, prefix), (0, text + tails), (1, 1 + tails)]
+    text = ["a much longer and rather cruel answer was sent by mail"]
+    learner.logits(text)
+    tails, prefix = sum(len(word) - 1 for word in learner.label_tokens()), len(learner.prefix_ids())
+    assert asked == [(0, prefix), (1, prefix), (0, len(learner.encode(text)[0]) + tails), (1, 1 + tails)]
     assert ATTENTION["sdpa"] is noted  # handed back
 
 

@@ -153,11 +153,14 @@ def folded(model, keep: bool | None = None):
     keep = small if keep is None else keep
     held: dict[nn.Module, torch.Tensor] = {}  # the sums, or while the adapters change what they are added to
 
+    def adapter(layer):
+        return layer.lora_A["default"].weight, layer.lora_B["default"].weight, layer.scaling["default"]
+
     def plus_adapter(layer, weight):
         if layer.disable_adapters:
             return weight
-        down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-        return torch.addmm(weight, up, down, alpha=layer.scaling["default"])
+        down, up, scaling = adapter(layer)
+        return torch.addmm(weight, up, down, alpha=scaling)
 
     def added(layer):
         weight = held.get(layer)
@@ -172,8 +175,7 @@ def folded(model, keep: bool | None = None):
         bias = layer.base_layer.bias
         if not torch.is_grad_enabled() or layer.disable_adapters:
             return nn.functional.linear(states, added(layer), bias)
-        down, up = layer.lora_A["default"].weight, layer.lora_B["default"].weight
-        return FoldedLoRA.apply(states, down, up, layer.scaling["default"], partial(added, layer), bias)
+        return FoldedLoRA.apply(states, *adapter(layer), partial(added, layer), bias)
 
     with replaced({layer: partial(one_product, layer) for layer in layers}), _rotated_in_place(model):
         yield
@@ -185,9 +187,9 @@ def _rotated_in_place(model):
 
     The functions of transformers are replaced where `_rotated` gives the same: most models have that one, each its own copy.
     """
-    name, homes = "apply_rotary_pos_emb", {sys.modules[type(m).__module__] for m in model.modules()}
-    before = {home: own for home in homes if (own := getattr(home, name, None)) and env.device() == "cpu"}
-    before = {home: own for home, own in before.items() if _is_rotated(own)}
+    name = "apply_rotary_pos_emb"
+    homes = {sys.modules[type(m).__module__] for m in model.modules()} if env.device() == "cpu" else ()
+    before = {home: own for home in homes if (own := getattr(home, name, None)) and _is_rotated(own)}
 
     def either(own, query, key, cos, sin, *rest, **options):
         if torch.is_grad_enabled() or rest or options or cos.shape[-1] != query.shape[-1]:

@@ -94,10 +94,11 @@ def _last_only(model, count: int):
     def at_the_end(whole, states):  # contiguous, or the product would be taken row by row
         return nn.functional.pad(whole(states[:, -count:].contiguous()), (0, 0, states.shape[1] - count, 0))
 
-    def asked_at_the_end(module, query, key, value, mask, *rest, **options):
-        if module is not attention or mask is None:
-            return attend(module, query, key, value, mask, *rest, **options)
-        states, weights = attend(module, query[:, :, -count:], key, value, mask[:, :, -count:], *rest, **options)
+    def asked_at_the_end(module, query, key, value, attention_mask, *rest, **options):
+        if module is not attention:
+            return attend(module, query, key, value, attention_mask, *rest, **options)
+        asking, mask = query[:, :, -count:], attention_mask[:, :, -count:]
+        states, weights = attend(module, asking, key, value, mask, *rest, **options)
         return nn.functional.pad(states, (0, 0, 0, 0, query.shape[2] - count, 0)), weights
 
     output = model.get_output_embeddings()

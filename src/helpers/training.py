@@ -123,7 +123,8 @@ def _watch(module: nn.Module, recipe: Recipe, held_loss: Callable[[], float] | N
                 control.should_training_stop = self.waited >= recipe.patience
 
         def on_pre_optimizer_step(self, args, state, control, **_):
-            norm = nn.utils.get_total_norm(p.grad for p in module.parameters() if p.grad is not None)
+            # The sum of the absolute values: squares of finite gradients could overflow.
+            norm = nn.utils.get_total_norm((p.grad for p in module.parameters() if p.grad is not None), norm_type=1)
             self.bad = 0 if torch.isfinite(norm) else self.bad + 1
             if self.bad >= 10:  # a gradient scaler skips a few steps by design
                 raise UserError(
