@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test lab bench bench-al bench-qlora bench-gen bench-sft lint gallery base-model clean
+.PHONY: demo test test-gpu lab bench bench-al bench-qlora bench-gen bench-sft lint gallery base-model clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -15,6 +15,9 @@ demo: $(STAMP)  ## the whole pipeline on the embedded Italian job ads
 
 test: $(STAMP)  ## every test, notebooks executed for real
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+
+test-gpu: $(STAMP)  ## the 4-bit core on the GPU of this machine
+	AMBO_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
@@ -46,7 +49,7 @@ bench-sft: $(STAMP)  ## a training step against TRL's SFTTrainer
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
-base-model: $(STAMP)  ## rebuild the embedded base model (about two hours on one core)
+base-model: $(STAMP)  ## rebuild the embedded base model (a quarter of an hour with a GPU, about two hours on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python src/helpers/italian_jobs/build_base_model.py
 
 CURVES := tests/benchmarks/results/active_learning_qlora_jobs

@@ -525,3 +525,39 @@ def test_nll_is_the_mean_token_loss_of_each_text(task, tiny_llama):
 def test_a_model_that_reads_both_ways_has_no_perplexity(task, tiny_llama, settings):
     with pytest.raises(UserError, match="has no perplexity"):
         QLoRA(task, Recipe(model=str(tiny_llama), **settings)).nll(["text"])
+
+
+@pytest.mark.parametrize("shape", [(64, 224), (6, 172), (3, 10), (128, 64)])
+def test_a_weight_is_unpacked_in_the_blocks_it_was_packed_in(shape):
+    from bitsandbytes.functional import get_4bit_type, quantize_4bit
+
+    weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+    packed, state = quantize_4bit(weight, blocksize=64, quant_type="nf4")
+    steps, flat = get_4bit_type("nf4", device="cpu"), weight.flatten()
+    scaled = torch.cat([block / block.abs().max() for block in flat.split(64)])
+    nearest = steps[(scaled.unsqueeze(1) - steps).abs().argmin(1)]
+    largest = torch.cat([block.abs().max().expand(len(block)) for block in flat.split(64)])
+    torch.testing.assert_close(base.unpacked(packed, state), (nearest * largest).view(shape))
+
+
+def test_rows_of_any_length_are_read_in_4_bits(task, tiny_llama, rows, tmp_path):
+    """A block that goes over the end of a row: the 4-bit model answers like the one in full precision."""
+    from transformers import AutoTokenizer, LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    sizes = {"hidden_size": 96, "intermediate_size": 160, "num_hidden_layers": 2, "num_attention_heads": 4}
+    LlamaForCausalLM(LlamaConfig(vocab_size=320, initializer_range=0.1, **sizes)).save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_llama).save_pretrained(tmp_path)
+    whole, packed = (load_base(Recipe(model=str(tmp_path), quantization=q))[0] for q in ("none", "nf4"))
+    for name, layer in packed.named_modules():
+        if "bitsandbytes" in type(layer).__module__:
+            before = whole.get_submodule(name).weight
+            assert (base.dequantized(layer) - before).norm() < 0.12 * before.norm()
+            states = torch.randn(3, layer.in_features, requires_grad=True)
+            torch.testing.assert_close(layer(states), states @ base.dequantized(layer).T)
+            (gradient,) = torch.autograd.grad(layer(states).sum(), states)
+            torch.testing.assert_close(gradient[0], base.dequantized(layer).sum(0))
+    learner = QLoRA(task, Recipe(model=str(tmp_path), lora_dropout=0.1))
+    plain = QLoRA(task, Recipe(model=str(tmp_path), quantization="none", lora_dropout=0.1))
+    ours, theirs = (each.embed(texts(rows[:20])) for each in (learner, plain))
+    assert np.linalg.norm(ours - theirs) < 0.4 * np.linalg.norm(theirs)

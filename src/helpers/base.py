@@ -10,6 +10,7 @@ import os
 import sys
 import warnings
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,7 @@ from helpers.recipe import EMBEDDED, Recipe
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks the old name
 warnings.filterwarnings("ignore", message=".*fan_in_fan_out is set to False.*")  # and sets it right by itself
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable` is deprecated.*")  # 5.0 has no other name
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports a missing optional CPU kernel at each start
 
 
@@ -76,8 +78,45 @@ def load_base(recipe: Recipe, head: str | None = None):
         # later training would silently get wrong gradients through it (bitsandbytes 0.50), and it is no faster.
         if hasattr(module, "support_avx512bf16_for_cpu"):
             module.support_avx512bf16_for_cpu = False
+            if _has_cut_rows(module.weight):
+                module.forward = partial(_read_dequantized, module)
     model.requires_grad_(False)
     return model, tokenizer
+
+
+def unpacked(packed: torch.Tensor, state) -> torch.Tensor:
+    """The weight that bitsandbytes' `quantize_4bit` packed, with the blocks where it cut them.
+
+    On a CPU with AVX-512 its own function (0.50) takes every row to start a new block, though blocks are cut from the weight laid
+    flat: of rows that are no multiple of a block (64) a quarter to two thirds of the weight was lost, and on another machine the
+    same model was another one.
+    """
+    from bitsandbytes.functional import dequantize_4bit
+
+    flat, count = copy(state), state.shape.numel()
+    flat.shape = torch.Size((1, count) if count % state.blocksize else (count // state.blocksize, state.blocksize))
+    return dequantize_4bit(packed, flat).view(state.shape)
+
+
+def dequantized(layer) -> torch.Tensor:
+    """The weight of a linear layer of any kind, (out, in)."""
+    from peft.utils.integrations import dequantize_module_weight
+
+    weight = layer.weight
+    return unpacked(weight, weight.quant_state) if _has_cut_rows(weight) else dequantize_module_weight(layer)
+
+
+def _has_cut_rows(weight) -> bool:
+    """Whether a weight is in 4 bits on a CPU, in blocks that go over the ends of its rows."""
+    state = getattr(weight, "quant_state", None)
+    return state is not None and weight.device.type == "cpu" and state.shape[-1] % state.blocksize != 0
+
+
+def _read_dequantized(layer, states: torch.Tensor) -> torch.Tensor:
+    """The forward pass of a 4-bit layer by `dequantized`."""
+    weight = dequantized(layer)
+    bias = None if layer.bias is None else layer.bias.to(weight.dtype)
+    return nn.functional.linear(states.to(weight.dtype), weight, bias).to(states.dtype)
 
 
 def halved(recipe: Recipe, folder: Path) -> Path:
@@ -143,7 +182,6 @@ def folded(model, keep: bool | None = None):
     as it is while that draws, for it changes what the adapter reads.
     """
     from peft.tuners.lora import LoraLayer
-    from peft.utils.integrations import dequantize_module_weight
 
     # Conv1D of GPT-2 and its kin, which keeps its weight the other way round, stays as it is.
     layers = [m for m in model.modules() if isinstance(m, LoraLayer) and not getattr(m, "fan_in_fan_out", False)]
@@ -165,7 +203,7 @@ def folded(model, keep: bool | None = None):
     def added(layer):
         weight = held.get(layer)
         if weight is None:
-            weight = dequantize_module_weight(layer.base_layer)
+            weight = dequantized(layer.base_layer)
             weight = plus_adapter(layer, weight) if keep else weight
             if keep or small:
                 held[layer] = weight
@@ -178,6 +216,19 @@ def folded(model, keep: bool | None = None):
         return FoldedLoRA.apply(states, *adapter(layer), partial(added, layer), bias)
 
     with replaced({layer: partial(one_product, layer) for layer in layers}), _rotated_in_place(model):
+        yield
+
+
+@contextmanager
+def reading(model, keep: bool | None = None):
+    """Inside, the model is read from: adapters `folded`, on a GPU in the mixed precision it is trained in.
+
+    Norms, and so the states between the layers, are in float32, the output layer is in half precision: without autocast the one
+    could not read the other. Not for training, which has autocast of its own: around it this one would keep the half-precision
+    copies of the adapters from step to step.
+    """
+    dtype = env.compute_dtype()
+    with folded(model, keep), torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32):
         yield
 
 
@@ -256,13 +307,17 @@ def reset_adapters(model) -> None:
 
 
 def check_nf4() -> str:
-    """Whether a 4-bit layer runs forward and backward here, in one sentence."""
+    """Whether a 4-bit layer runs forward and backward here, and how much of a weight it loses, in one sentence."""
     try:
         from bitsandbytes.nn import Linear4bit
 
-        layer = Linear4bit(64, 64, bias=False, compute_dtype=env.compute_dtype(), quant_type="nf4").to(env.device())
-        rows = torch.ones(2, 64, device=env.device(), dtype=env.compute_dtype(), requires_grad=True)
+        layer = Linear4bit(192, 64, bias=False, compute_dtype=env.compute_dtype(), quant_type="nf4")
+        before = layer.weight.data.clone()
+        layer = layer.to(env.device())
+        rows = torch.ones(2, 192, device=env.device(), dtype=env.compute_dtype(), requires_grad=True)
         layer(rows).sum().backward()
-        return f"works ({type(layer.weight).__name__}, gradient {'finite' if rows.grad.isfinite().all() else 'NOT finite'})"
+        lost = float((unpacked(layer.weight, layer.weight.quant_state).cpu() - before).norm() / before.norm())
+        finite = "finite" if rows.grad.isfinite().all() else "NOT finite"
+        return f"works ({type(layer.weight).__name__}, gradient {finite}, {lost:.0%} of a weight lost in rounding)"
     except Exception as error:  # any failure is the answer
         return f"does not work here: {error}"

@@ -40,12 +40,13 @@ class Classifier(nn.Module):
         return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
 
     def answer(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, classes) from the states."""
-        if self.pooling != "evidence":
-            return self.out(self.norm(pool(states, mask, self.pooling)))
-        tokens = self.out(self.norm(states)).masked_fill(~mask.unsqueeze(-1).bool(), float("-inf"))
-        logits = tokens.logsumexp(1)
-        return logits * (torch.arange(logits.shape[1], device=logits.device) != self.absent)
+        """Logits (batch, classes) from the states, float32 wherever it is asked."""
+        with torch.autocast(states.device.type, enabled=False):
+            if self.pooling != "evidence":
+                return self.out(self.norm(pool(states, mask, self.pooling)))
+            tokens = self.out(self.norm(states)).masked_fill(~mask.unsqueeze(-1).bool(), float("-inf"))
+            logits = tokens.logsumexp(1)
+            return logits * (torch.arange(logits.shape[1], device=logits.device) != self.absent)
 
     def read(self, input_ids, attention_mask) -> tuple[torch.Tensor, torch.Tensor]:
         """(logits (batch, classes), embeddings (batch, hidden)), float32."""
@@ -106,7 +107,8 @@ class Completions(nn.Module):
             input_ids=input_ids, attention_mask=mask, position_ids=positions(attention_mask), use_cache=False
         ).last_hidden_state
         logits = inner.get_output_embeddings()(states[:, -int(completion.max()) - 1 : -1]).float()
-        return logits, None if self.tagger is None else self.tagger(states.float())
+        with torch.autocast(states.device.type, enabled=False):
+            return logits, None if self.tagger is None else self.tagger(states.float())
 
     def losses(self, input_ids, attention_mask, completion, learned, tags) -> tuple[torch.Tensor, torch.Tensor]:
         """(summed cross-entropy, tokens it was taken over), both (batch,): of the tokens to be written, and of the tags.

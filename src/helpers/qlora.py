@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from helpers import env
-from helpers.base import attach, folded, load_base, model_path, reset_adapters
+from helpers.base import attach, load_base, model_path, reading, reset_adapters
 from helpers.env import UserError
 from helpers.heads import (
     Classifier,
@@ -139,7 +139,7 @@ class QLoRA:
         Each text is read alone, so that what is kept does not depend, in the last digit, on what else was new with it.
         """
         self.module.eval()
-        with folded(self.model):
+        with reading(self.model):
             for text in dict.fromkeys(t for t in texts if t not in self.frozen):
                 ids = pad(self.encode([text]), 0)
                 self.frozen[text] = self.module.states(ids, torch.ones_like(ids))[0].cpu()
@@ -245,7 +245,7 @@ class QLoRA:
     def _over_batches(self, texts: Sequence[str], function) -> np.ndarray:
         ids = self.encode(texts)
         rows: list[np.ndarray | None] = [None] * len(ids)
-        with folded(self.model):
+        with reading(self.model):
             for batch in token_batches([len(i) for i in ids], self.recipe.token_budget):
                 tokens = pad([ids[i] for i in batch], self.tokenizer.pad_token_id)
                 mask = pad([[1] * len(ids[i]) for i in batch], 0)
@@ -259,7 +259,7 @@ class QLoRA:
         scores, cache = np.zeros((len(ids), len(words)), np.float32), None
         states = np.zeros((len(ids), self.model.config.hidden_size if embedded else 0), np.float32)
         padding, budget = self.tokenizer.pad_token_id, self.recipe.token_budget
-        with folded(self.model):
+        with reading(self.model):
             if prefix:
                 whole = self.model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1)
                 cache = keep_prefix(whole.past_key_values)
@@ -338,13 +338,14 @@ class QLoRA:
         for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, max_new_tokens):
             tokens = pad([ids[i] for i in batch], self.tokenizer.pad_token_id, left=True)
             mask = pad([[1] * len(ids[i]) for i in batch], 0, left=True)
-            out = self.model.generate(
-                input_ids=tokens,
-                attention_mask=mask,
-                max_new_tokens=max_new_tokens,
-                pad_token_id=self.tokenizer.pad_token_id,
-                **({"do_sample": False} | sampling),
-            )
+            with reading(self.model):
+                out = self.model.generate(
+                    input_ids=tokens,
+                    attention_mask=mask,
+                    max_new_tokens=max_new_tokens,
+                    pad_token_id=self.tokenizer.pad_token_id,
+                    **({"do_sample": False} | sampling),
+                )
             for i, row in zip(batch, out[:, tokens.shape[1] :], strict=True):
                 texts[i] = self.tokenizer.decode(row, skip_special_tokens=True)
         return texts
@@ -373,7 +374,7 @@ class QLoRA:
         room = self.recipe.max_length - len(start)
         ids = self.tokenizer(list(texts), add_special_tokens=False, truncation=True, max_length=room)["input_ids"]
         ids, out = [start + i for i in ids], np.full(len(ids), np.nan)
-        with folded(self.model):
+        with reading(self.model):
             # Logits over the whole vocabulary: 2,048 tokens of a 152,000-word model take 1.2 GB.
             for batch in token_batches([len(i) for i in ids], min(2048, self.recipe.token_budget)):
                 tokens = pad([ids[i] for i in batch], self.tokenizer.pad_token_id)

@@ -15,7 +15,7 @@ from markupsafe import Markup, escape
 from helpers.run import write_text
 
 TINY = (
-    "The demo model is tiny (4.4 million parameters, trained on text written for this project): its figures show that "
+    "The demo model is tiny (3.4 million parameters, trained on text written for this project): its figures show that "
     "the pipeline works, not what a large model can do."
 )
 CHANGED = """del { background: #f8c9c4; color: #5c120b } ins { background: #bfe6c8; color: #0d3b1a; text-decoration: none }

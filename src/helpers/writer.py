@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from helpers import edits, env, italian_requirements
-from helpers.base import folded, reset_adapters
+from helpers.base import reading, reset_adapters
 from helpers.env import UserError
 from helpers.heads import Completions, distillation, pad, positions, token_batches
 from helpers.qlora import QLoRA
@@ -186,7 +186,7 @@ class Writer:
         self.head.eval()
         texts = self.drafts(texts)
         prompts, out = self.encode(texts), [""] * len(texts)
-        with folded(self.model, keep=True):
+        with reading(self.model, keep=True):
             found = self.proposed(texts, prompts) if self.tags else [[] for _ in texts]
             given = [
                 [self._line(text[a:b], tag) for a, b, tag in places] for text, places in zip(texts, found, strict=True)
@@ -277,7 +277,7 @@ class Writer:
         self.model.eval()
         self.head.eval()
         rows, out = self._examples(texts, outputs), np.zeros(len(texts))
-        with folded(self.model):
+        with reading(self.model):
             for batch in token_batches([r["length"] for r in rows], min(2048, self.recipe.token_budget)):
                 loss, count = self.head.losses(**self._collate([rows[i] for i in batch]))
                 out[batch] = (loss / count.clamp(min=1)).double().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Rebuild the embedded base model: `make base-model` (about two hours on one core).
+"""Rebuild the embedded base model: `make base-model` (minutes on a GPU, about two hours on one core).
 
 A small Llama is trained on the unlabelled text of the written and the generated pool, never on gold rows, as causal and
 masked language model at once (GPT-BERT, Charpentier & Samuel 2024: the same weights, a third of the batches with a causal
@@ -31,7 +31,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
-from helpers import embedded, italian, job_ads
+from helpers import embedded, env, italian, job_ads
+from helpers.base import unpacked
 from helpers.run import sha256, write_text
 
 HERE = Path(__file__).parent
@@ -139,11 +140,11 @@ def batches(sequences: list[list[tuple[int, int]]], tokens: int, limit: int, rng
 def masked(ids: torch.Tensor, endings: torch.Tensor, mask_id: int, rate: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Inputs with tokens hidden, and labels at the hidden places only; final vowels are hidden twice as often."""
     chance = torch.where(endings[ids], 2 * rate, rate)
-    hide = (torch.rand(ids.shape) < chance) & (ids >= len(SPECIAL))
+    hide = (torch.rand_like(chance) < chance) & (ids >= len(SPECIAL))
     labels = torch.where(hide, ids, -100)
-    noise = torch.rand(ids.shape)
+    noise = torch.rand_like(chance)
     shown = torch.where(noise < 0.85, torch.full_like(ids, mask_id), ids)
-    wrong = torch.randint(len(SPECIAL), endings.numel(), ids.shape)
+    wrong = torch.randint_like(ids, len(SPECIAL), endings.numel())
     shown = torch.where(noise > 0.93, wrong, shown)
     return torch.where(hide, shown, ids), labels
 
@@ -160,7 +161,7 @@ class Nf4(torch.nn.Module):
     def forward(self, weight):
         with torch.no_grad():
             packed, state = bitsandbytes.quantize_4bit(weight, compress_statistics=True, quant_type="nf4")
-            rounded = bitsandbytes.dequantize_4bit(packed, state)
+            rounded = unpacked(packed, state)
         return weight + (rounded - weight).detach()
 
 
@@ -170,11 +171,12 @@ def loss_of(model, head, ids, tags, kind: str, endings: torch.Tensor) -> torch.T
     if kind == "masked":
         shown, labels = masked(ids, endings, 3, 0.18)
     set_direction(model, kind == "causal")
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=torch.cpu._is_avx512_bf16_supported()):
+    fast = env.device() == "cuda" or torch.cpu._is_avx512_bf16_supported()
+    with torch.autocast(env.device(), dtype=torch.bfloat16, enabled=fast):
         states = model.model(input_ids=shown, attention_mask=(ids != 0).long()).last_hidden_state
         if kind == "tags":
             there = tags != -100
-            weight = torch.tensor([1.0, 3.0, 3.0, 3.0])  # cues are rare
+            weight = torch.tensor([1.0, 3.0, 3.0, 3.0], device=ids.device)  # cues are rare
             return cross_entropy(head(states[there]).float(), tags[there], weight=weight)
         hidden, target = states[:, :-1], labels[:, 1:]
         keep = target != -100
@@ -187,10 +189,11 @@ def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, 
     The matrices inside the layers learn by Muon (Jordan et al. 2024), everything else by AdamW: after the same number of
     minutes its losses were lower than those of AdamW alone.
     """
-    head = torch.nn.Linear(args.hidden, 4)
+    head = torch.nn.Linear(args.hidden, 4).to(env.device())
     endings = torch.zeros(len(tokenizer), dtype=torch.bool)
     vowels = [i for t, i in tokenizer.get_vocab().items() if tokenizer.convert_tokens_to_string([t]) in set(ENDINGS)]
     endings[vowels] = True
+    endings = endings.to(env.device())
     matrices = [p for p in model.model.layers.parameters() if p.ndim == 2]
     inside = {id(p) for p in matrices}
     weights = [*model.parameters(), *head.parameters()]
@@ -207,7 +210,7 @@ def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, 
             if step == steps:
                 return losses | {"steps": steps, "tokens": seen, "minutes": round((time.time() - started) / 60, 1)}
             kind = cycle[step % len(cycle)]
-            loss = loss_of(model, head, ids, tags, kind, endings)
+            loss = loss_of(model, head, ids.to(env.device()), tags.to(env.device()), kind, endings)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(weights, 1.0)
             rate = lr * min(1.0, (step + 1) / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * step / steps)))
@@ -229,7 +232,7 @@ def main() -> None:
     parser.add_argument("--generated", type=int, default=50_000)
     parser.add_argument("--copies", type=int, default=20, help="how often each written row stands in the corpus")
     parser.add_argument("--vocabulary", type=int, default=4096)
-    parser.add_argument("--hidden", type=int, default=224)
+    parser.add_argument("--hidden", type=int, default=192)
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
     parser.add_argument("--limit", type=int, default=288, help="longest sequence in tokens")
@@ -243,7 +246,7 @@ def main() -> None:
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=args.hidden,
-        intermediate_size=args.hidden * 8 // 3 // 32 * 32,
+        intermediate_size=args.hidden * 8 // 3 // 64 * 64,
         num_hidden_layers=args.layers,
         num_attention_heads=args.hidden // 32,
         num_key_value_heads=args.hidden // 32,
@@ -253,7 +256,7 @@ def main() -> None:
         bos_token_id=1,
         eos_token_id=2,
     )
-    model = LlamaForCausalLM(config)
+    model = LlamaForCausalLM(config).to(env.device())
     model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass takes twice the time
     print(f"{len(texts)} texts, {model.num_parameters() / 1e6:.2f} M parameters", flush=True)
     sequences = tagged(tokenizer, texts)
