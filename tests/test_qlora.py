@@ -35,6 +35,7 @@ def test_the_base_is_nf4_with_double_quantisation_and_only_adapters_train(learne
     facts = learner.facts()
     assert (facts["quantization"], facts["double_quantization"]) == ("nf4", True)
     assert facts["four_bit_layers"] == 14  # seven linear layers in each of two blocks
+    assert facts["base_parameters"] == load_base(learner.recipe)[0].num_parameters()  # the adapters are none of them
     trained = {n.split(".")[-3] for n, p in learner.model.named_parameters() if p.requires_grad}
     assert trained == {"lora_A", "lora_B"}
     assert {p.dtype for p in learner.model.parameters() if p.requires_grad} == {torch.float32}

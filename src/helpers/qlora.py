@@ -386,6 +386,7 @@ class QLoRA:
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of the model: quantisation as it is, not as it was asked for."""
+        trained = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         four_bit = sum(type(m).__module__.startswith("bitsandbytes") for m in self.model.modules())
         config = self.model.config
         return {
@@ -395,8 +396,8 @@ class QLoRA:
             "double_quantization": bool(four_bit) and config.quantization_config.bnb_4bit_use_double_quant,
             "four_bit_layers": four_bit,
             "compute_dtype": str(env.compute_dtype()).removeprefix("torch."),
-            "trainable_parameters": sum(p.numel() for p in self.model.parameters() if p.requires_grad),
-            "base_parameters": self.model.get_base_model().num_parameters(exclude_embeddings=False),
+            "trainable_parameters": trained,
+            "base_parameters": self.model.get_base_model().num_parameters(exclude_embeddings=False) - trained,
         }
 
     # keeping ---------------------------------------------------------------------------------------------------------
