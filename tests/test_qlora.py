@@ -528,7 +528,7 @@ def test_a_model_that_reads_both_ways_has_no_perplexity(task, tiny_llama, settin
         QLoRA(task, Recipe(model=str(tiny_llama), **settings)).nll(["text"])
 
 
-@pytest.mark.parametrize("shape", [(64, 224), (6, 172), (3, 10), (128, 64)])
+@pytest.mark.parametrize("shape", [(64, 224), (6, 172), (5, 48), (3, 10), (128, 64)])
 def test_a_weight_is_unpacked_in_the_blocks_it_was_packed_in(shape):
     from bitsandbytes.functional import get_4bit_type, quantize_4bit
 

@@ -311,10 +311,10 @@ def check_nf4() -> str:
     try:
         from bitsandbytes.nn import Linear4bit
 
-        layer = Linear4bit(192, 64, bias=False, compute_dtype=env.compute_dtype(), quant_type="nf4")
+        layer = Linear4bit(96, 64, bias=False, compute_dtype=env.compute_dtype(), quant_type="nf4")
         before = layer.weight.data.clone()
         layer = layer.to(env.device())
-        rows = torch.ones(2, 192, device=env.device(), dtype=env.compute_dtype(), requires_grad=True)
+        rows = torch.ones(2, 96, device=env.device(), dtype=env.compute_dtype(), requires_grad=True)
         layer(rows).sum().backward()
         lost = float((unpacked(layer.weight, layer.weight.quant_state).cpu() - before).norm() / before.norm())
         finite = "finite" if rows.grad.isfinite().all() else "NOT finite"
