@@ -1,6 +1,7 @@
 """The 4-bit core on a real (tiny) checkpoint: true NF4, both heads, exact scores, only the adapter saved."""
 
 import itertools
+import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -562,3 +563,17 @@ def test_rows_of_any_length_are_read_in_4_bits(task, tiny_llama, rows, tmp_path)
     plain = QLoRA(task, Recipe(model=str(tmp_path), quantization="none", lora_dropout=0.1))
     ours, theirs = (each.embed(texts(rows[:20])) for each in (learner, plain))
     assert np.linalg.norm(ours - theirs) < 0.4 * np.linalg.norm(theirs)
+
+
+def test_an_adapter_of_another_embedded_base_is_refused(task, rows, tmp_path):
+    learner = QLoRA(task, Recipe(**FAST | {"epochs": 1}))
+    learner.fit(rows[:16])
+    learner.save(tmp_path / "adapter")
+    np.testing.assert_array_equal(
+        QLoRA.load(tmp_path / "adapter").logits(texts(rows[:4])), learner.logits(texts(rows[:4]))
+    )
+    facts = json.loads((tmp_path / "adapter" / "learner.json").read_text())
+    for other in (facts | {"base": "0" * 64}, {k: v for k, v in facts.items() if k != "base"}):
+        (tmp_path / "adapter" / "learner.json").write_text(json.dumps(other))
+        with pytest.raises(UserError, match="another version of the embedded base"):
+            QLoRA.load(tmp_path / "adapter")

@@ -413,6 +413,7 @@ class QLoRA:
             "seed": self.seed,
             "recipe": asdict(self.recipe),
             "task": asdict(self.task),
+            "base": self._base(),
         }
         with replacing(folder) as temporary:
             self.model.save_pretrained(temporary)
@@ -433,15 +434,28 @@ class QLoRA:
         return learner
 
     def restore(self, folder: Path) -> None:
-        """Take over the weights and the temperature that `save` wrote for the same task and recipe."""
+        """Take over the weights and the temperature that `save` wrote for the same task and recipe.
+
+        Raises UserError where they were trained on another version of the embedded base.
+        """
         from peft import load_peft_weights, set_peft_model_state_dict
         from safetensors.torch import load_file
 
+        facts = json.loads((folder / "learner.json").read_text(encoding="utf-8"))
+        if self.is_embedded and facts.get("base") != self._base():
+            raise UserError(
+                f"{folder} was trained on another version of the embedded base, and its adapter does not fit this one: "
+                "run 03_active_learning again under a new run_id."
+            )
         set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device=env.device()))
         self.module = self._new_head(np.arange(len(self.task.labels)))
         if self.recipe.head == "classifier":
             self.module.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
-        self.temperature = json.loads((folder / "learner.json").read_text(encoding="utf-8"))["temperature"]
+        self.temperature = facts["temperature"]
+
+    def _base(self) -> str | None:
+        """Digest of the embedded base, whose weights may change with the version of this package."""
+        return sha256(Path(model_path(EMBEDDED)) / "model.safetensors") if self.is_embedded else None
 
 
 # --- without training ------------------------------------------------------------------------------------------------
