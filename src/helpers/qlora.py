@@ -335,10 +335,10 @@ class QLoRA:
         self.model.eval()
         ids = self._asked(prompts)
         texts = [""] * len(ids)
-        for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, max_new_tokens):
-            tokens = pad([ids[i] for i in batch], self.tokenizer.pad_token_id, left=True)
-            mask = pad([[1] * len(ids[i]) for i in batch], 0, left=True)
-            with reading(self.model):
+        with reading(self.model):
+            for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, max_new_tokens):
+                tokens = pad([ids[i] for i in batch], self.tokenizer.pad_token_id, left=True)
+                mask = pad([[1] * len(ids[i]) for i in batch], 0, left=True)
                 out = self.model.generate(
                     input_ids=tokens,
                     attention_mask=mask,
@@ -346,8 +346,8 @@ class QLoRA:
                     pad_token_id=self.tokenizer.pad_token_id,
                     **({"do_sample": False} | sampling),
                 )
-            for i, row in zip(batch, out[:, tokens.shape[1] :], strict=True):
-                texts[i] = self.tokenizer.decode(row, skip_special_tokens=True)
+                for i, row in zip(batch, out[:, tokens.shape[1] :], strict=True):
+                    texts[i] = self.tokenizer.decode(row, skip_special_tokens=True)
         return texts
 
     def _asked(self, prompts: Sequence[str]) -> list[list[int]]:
