@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tests.benchmarks.active_learning import along, summarise
+from tests.benchmarks.active_learning import along, summarise, with_other_sets
 
 
 @pytest.fixture
@@ -39,3 +39,14 @@ def test_batch_by_batch(table):
     found = along(table).set_index(["set", "strategy", "measure"])
     assert found.loc[("s", "random", "worst_group")].tolist() == pytest.approx([0.325, 0.325])
     assert found.loc[("s", "careful", "positive_share")].tolist() == pytest.approx([0.2, 0.2])
+
+
+def test_a_report_of_one_set_leaves_the_rows_of_the_others(tmp_path):
+    file = tmp_path / "curves.csv"
+    had = pd.DataFrame({"set": ["a", "b"], "strategy": "random", "seed": 0, "50": [0.1, 0.2], "200": [0.3, None]})
+    had.to_csv(file, index=False)
+    new = pd.DataFrame({"set": ["b"], "strategy": ["random"], "seed": [0], 50: [0.7], 100: [0.8]})
+    found = with_other_sets(file, new)
+    assert list(found) == ["set", "strategy", "seed", "50", "100", "200"]
+    assert found.set_index("set")["50"].to_dict() == {"a": 0.1, "b": 0.7}
+    assert with_other_sets(tmp_path / "none.csv", new).equals(new.rename(columns=str))

@@ -86,6 +86,24 @@ def test_the_best_epoch_is_kept_or_without_patience_the_last(
     assert not any(torch.equal(a, b) for a, b in itertools.pairwise(seen))  # it did learn in between
 
 
+def test_of_two_gpus_one_is_used(task, tiny_llama, rows, monkeypatch):
+    from transformers import TrainingArguments
+
+    def trained():
+        learner = QLoRA(task, Recipe(model=str(tiny_llama), **FAST | {"epochs": 1}))
+        learner.fit(rows[:40])
+        return learner.logits(texts(rows))
+
+    one, prepared = trained(), TrainingArguments.__post_init__
+
+    def two(arguments):
+        prepared(arguments)
+        arguments._n_gpu = 2
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", two)
+    np.testing.assert_array_equal(trained(), one)  # with two the Trainer's batches would hold twice as many rows
+
+
 def test_training_stops_where_gradients_stay_infinite(task, tiny_llama, rows, monkeypatch):
     learner = QLoRA(task, Recipe(model=str(tiny_llama), **FAST))
     monkeypatch.setattr(learner, "_class_weights", lambda classes: torch.full((2,), float("inf")))

@@ -60,6 +60,8 @@ def train(
             disable_tqdm=True,
             seed=seed,
         )
+        # Of two GPUs (Kaggle) the base is on the first; the Trainer would copy the module to both, and double the batch.
+        arguments._n_gpu = min(arguments.n_gpu, 1)
         watch = _watch(module, recipe, held_loss)
         module.train()
         trainer = ByLengthTrainer(module, arguments, data_collator=collate, train_dataset=rows, callbacks=[watch])

