@@ -239,7 +239,7 @@ def with_other_sets(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     """The table behind the rows that the file has of other sets; columns of label counts in their order."""
     table = table.rename(columns=str)
     if path.exists():
-        before = pd.read_csv(path, float_precision="round_trip")
+        before = pd.read_csv(path)
         table = pd.concat([before[~before["set"].isin(table["set"])], table])
     counts = sorted((c for c in table if c.isdigit()), key=int)
     return table[[c for c in table if c not in counts] + counts]

@@ -6,6 +6,7 @@ Sets, first 50 labels and batches are those of `active_learning`; each round tra
 a fresh draw of `pool_limit` rows, as the profile says; `full` trains once on the whole pool, for two seeds. A line a round goes to
 WORK/SET.jsonl, its weights to WORK/weights for `warm_start`: a run that was cut off goes on. All strategies of a seed advance
 together and every seed reaches the first of `--upto` before any goes to the next, so that what is there is always comparable.
+A strategy named "…, warm" goes on from its last round's weights instead (`fit(..., warm=True)`), and chooses with them.
 `--bf16` multiplies with bfloat16 factors and float32 sums, faster on a processor with AMX; each line says how it was done.
 `--report` writes `active_learning_qlora_SET.csv`, `..._curves.csv`, `..._along.csv` and `.json`.
 """
@@ -31,6 +32,7 @@ from helpers.task import Task
 from tests.benchmarks.active_learning import BATCH, RESULTS, ROOT, SETS, START, along, minilm_folder, summarise
 
 STRATEGIES = ["random", "bait", "full"]
+WARM = ", warm"  # what a name ends with where a round goes on from the last one's weights
 
 
 class Arena:
@@ -49,11 +51,13 @@ class Arena:
         self.groups = table.group.astype(str).to_numpy()[test]
         self.learner, self.fitted = QLoRA(task, Recipe.from_params(self.params)), None
 
-    def fit(self, have: list[int], seed: int) -> dict:
-        """Scores of the learner trained on the pool's rows `have`."""
-        if self.fitted != (have, seed):
+    def fit(self, have: list[int], seed: int, before: Path | None = None) -> dict:
+        """Scores of the learner trained on the pool's rows `have`, from the weights saved in `before` where that is given."""
+        if self.fitted != (have, seed, before):
             started = time.perf_counter()
-            self.learner.fit([self.pool[i] for i in have], seed)
+            if before:
+                self.learner.restore(before)
+            self.learner.fit([self.pool[i] for i in have], seed, warm=before is not None)
             answers = self.learner.predict_proba([r["text"] for r in self.test]).argmax(1)
             truth = np.array(self.learner.task.index([r["label"] for r in self.test]))
             right = pd.Series(answers == truth).groupby(self.groups).agg(["mean", "size"])
@@ -62,7 +66,7 @@ class Arena:
                 "worst_group": round(float(right[right["size"] >= 10]["mean"].min()), 4),
                 "fit_seconds": round(time.perf_counter() - started, 1),
             }
-            self.fitted = (have, seed)
+            self.fitted = (have, seed, before)
         return self.scores
 
     def choose(self, name: str, have: list[int], seed: int) -> list[int]:
@@ -82,10 +86,11 @@ def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Pat
     have = np.random.default_rng([seed, 0]).permutation(len(arena.pool)).tolist()
     have = have if name == "full" else have[:START] + [i for r in done for i in r["picks"]]
     number = 1000 * seed + len(done)
-    row = {"labels": len(have), **arena.fit(have, number)}
+    before = weights / str(len(done) - 1) if name.endswith(WARM) and done else None
+    row = {"labels": len(have), **arena.fit(have, number, before)}
     arena.learner.save(weights / str(len(done)))
     started = time.perf_counter()
-    row["picks"] = [] if name == "full" else arena.choose(name, have, number)
+    row["picks"] = [] if name == "full" else arena.choose(name.removesuffix(WARM), have, number)
     row["seconds"] = round(time.perf_counter() - started, 1)
     row["products"] = torch.get_float32_matmul_precision()
     row["positives"] = sum(arena.pool[i]["label"] == "present" for i in have)
