@@ -55,9 +55,9 @@ class Arena:
         """Scores of the learner trained on the pool's rows `have`, from the weights saved in `before` where that is given."""
         if self.fitted != (have, seed, before):
             started = time.perf_counter()
-            if before:
+            if warm := before is not None:
                 self.learner.restore(before)
-            self.learner.fit([self.pool[i] for i in have], seed, warm=before is not None)
+            self.learner.fit([self.pool[i] for i in have], seed, warm=warm)
             answers = self.learner.predict_proba([r["text"] for r in self.test]).argmax(1)
             truth = np.array(self.learner.task.index([r["label"] for r in self.test]))
             right = pd.Series(answers == truth).groupby(self.groups).agg(["mean", "size"])

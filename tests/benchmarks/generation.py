@@ -32,7 +32,7 @@ from helpers import generation_metrics as metrics
 from helpers.edit_tagger import EditTagger
 from helpers.recipe import Recipe
 from helpers.task import make_task
-from tests.benchmarks.active_learning import embedder
+from tests.benchmarks.active_learning import embedder, with_other_sets
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
@@ -202,11 +202,11 @@ def against_random(table: pd.DataFrame, draws: int = 2000) -> pd.DataFrame:
 
 
 def report(lines: list[dict]) -> None:
-    """Write the summary, the curves and the configuration; print the summary."""
+    """Write the summary, the curves and the configuration, beside what is there of other sets; print the summary."""
     table = long_table(lines)
     summary = against_random(table).round(4)
-    run.write_csv(RESULTS / "generation.csv", summary)
-    run.write_csv(RESULTS / "generation_curves.csv", table)
+    for path, part in ((RESULTS / "generation.csv", summary), (RESULTS / "generation_curves.csv", table)):
+        run.write_csv(path, with_other_sets(path, part))
     facts = {
         "sets": {f.__name__: f.__doc__ for f in SETS.values()},
         "budgets": BUDGETS,
