@@ -17,7 +17,7 @@ test: $(STAMP)  ## every test, notebooks executed for real
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
 
 test-gpu: $(STAMP)  ## the 4-bit core on the GPU of this machine
-	AMBO_TEST_GPU=1 $(BIN)/python -m pytest tests/test_gpu.py
+	AMBO_TEST_GPU=1 $(BIN)/python -m pytest tests/core/test_gpu.py
 
 lab: $(STAMP)  ## JupyterLab on the notebooks
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
@@ -50,7 +50,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
 base-model: $(STAMP)  ## rebuild the embedded base model (a quarter of an hour with a GPU, about two hours on one core)
-	OMP_NUM_THREADS=1 $(BIN)/python src/helpers/italian_jobs/build_base_model.py
+	OMP_NUM_THREADS=1 $(BIN)/python src/helpers/data/italian_jobs/build_base_model.py
 
 CURVES := tests/benchmarks/results/active_learning_qlora_jobs
 gallery: demo  ## the figures that the README shows, from the benchmark's curves and the demo's run

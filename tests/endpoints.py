@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-MODEL = Path(__file__).resolve().parents[1] / "src" / "helpers" / "italian_jobs" / "base_model"
+MODEL = Path(__file__).resolve().parents[1] / "src" / "helpers" / "data" / "italian_jobs" / "base_model"
 TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}"  # the base model continues the prompt
 
 

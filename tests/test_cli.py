@@ -4,10 +4,14 @@ import sys
 
 import pytest
 import yaml
-from conftest import new_project
 
-from helpers import cli, data, embedded, labels, recipe, run
+from helpers import cli, files, run
+from helpers.core import recipe
+from helpers.data import embedded
+from helpers.data.records import record_id
 from helpers.env import UserError
+from helpers.labels import log
+from tests.project import new_project
 
 
 @pytest.fixture
@@ -87,9 +91,11 @@ def test_a_mistake_that_a_notebook_finds_is_one_sentence_too(project, monkeypatc
 
 def test_a_stage_whose_process_is_gone_was_cut_off(project):
     folder = project / "outputs/t/r/01_seed_curation"
-    path = run.write_json(folder / "manifest.json", {"stage": "01_seed_curation", "status": "running", "seconds": 0.1})
+    path = files.write_json(
+        folder / "manifest.json", {"stage": "01_seed_curation", "status": "running", "seconds": 0.1}
+    )
     assert "cut off" in cli.stage_line(path)
-    run.hold(folder)
+    run.hold_folder(folder)
     assert "running" in cli.stage_line(path)
 
 
@@ -111,7 +117,7 @@ def test_values_have_the_type_of_their_default():
 
 
 def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
-    recipe.check_model(data.EMBEDDED)
+    recipe.check_model(recipe.EMBEDDED)
     recipe.check_model(str(embedded.FOLDER / "base_model"))
     with pytest.raises(UserError, match=r"is a folder without config\.json"):
         recipe.check_model(str(tmp_path))
@@ -159,16 +165,16 @@ def labelled(project):
     """A run whose 01 is done, and its human logs: ann and bob differ on one of three ads."""
     first = project / "outputs/t/r/01_seed_curation"
     records = [{"id": f"r{i}", "text": f"Annuncio {i}", "form": "ab"[i % 2]} for i in range(4)]
-    run.write_jsonl(first / "pool.jsonl", records[:3])
-    run.write_jsonl(first / "seed.jsonl", records[3:])
-    run.write_jsonl(first / "oracle.jsonl", [{"id": "r0", "label": "x"}])
-    run.write_json(first / "task.json", {"labels": ["x", "y"], "positive_label": "y"})
-    run.write_json(first / "manifest.json", {"parameters": {"group_columns": ["form"]}})
+    files.write_jsonl(first / "pool.jsonl", records[:3])
+    files.write_jsonl(first / "seed.jsonl", records[3:])
+    files.write_jsonl(first / "oracle.jsonl", [{"id": "r0", "label": "x"}])
+    files.write_json(first / "task.json", {"labels": ["x", "y"], "positive_label": "y"})
+    files.write_json(first / "manifest.json", {"parameters": {"group_columns": ["form"]}})
     folder = project / "outputs/t/r/03_active_learning/labels/human"
     for annotator, given in {"ann": "xyx", "bob": "xyy"}.items():
         for i, label in enumerate(given):
-            labels.append(folder, annotator, "label", f"r{i}", label=label)
-    labels.append(folder, "bob", "note", "r2", text="incerto")
+            log.append(folder, annotator, "label", f"r{i}", label=label)
+    log.append(folder, "bob", "note", "r2", text="incerto")
     return folder
 
 
@@ -192,7 +198,7 @@ def test_labels_agreement_of_one_annotator_says_why_there_is_none(labelled, monk
 
 def test_labels_agreement_of_many_annotators_shows_pairs_not_a_wide_matrix(labelled, monkeypatch, capsys):
     for k in range(9):
-        labels.append(labelled, f"p{k}", "label", "r0", label="x")
+        log.append(labelled, f"p{k}", "label", "r0", label="x")
     out = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)[1]
     assert "the ten pairs with most records in common" in out and "0.400  3" in out
 
@@ -200,7 +206,7 @@ def test_labels_agreement_of_many_annotators_shows_pairs_not_a_wide_matrix(label
 def test_labels_adjudicate_lists_what_is_open(labelled, monkeypatch, capsys):
     code, out, _ = ambo(monkeypatch, capsys, "labels", "adjudicate", "--list", *RUN)
     assert code == 0 and "records to settle: 1" in out and "r2  ann: x, bob: y" in out and "bob notes: incerto" in out
-    labels.append(labelled, labels.ADJUDICATOR, "label", "r2", label="y")
+    log.append(labelled, log.ADJUDICATOR, "label", "r2", label="y")
     assert "records to settle: 0" in ambo(monkeypatch, capsys, "labels", "adjudicate", "--list", *RUN)[1]
 
 
@@ -222,29 +228,27 @@ def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
         "--rename",
         "1=y",
     ]
-    records = [{"id": data.record_id("t", f"Annuncio {i}"), "text": f"Annuncio {i}"} for i in range(4)]
-    run.write_jsonl(project / "outputs/t/r/01_seed_curation/pool.jsonl", records)
+    records = [{"id": record_id("t", f"Annuncio {i}"), "text": f"Annuncio {i}"} for i in range(4)]
+    files.write_jsonl(project / "outputs/t/r/01_seed_curation/pool.jsonl", records)
     code, out, _ = ambo(monkeypatch, capsys, "labels", "import", *words)
     assert code == 0 and "taken: 1 of 3 rows" in out and "('2' 1×): 1 (row 3)" in out and "id: 1 (row 4)" in out
-    assert labels.annotations(labelled)["cy"][records[3]["id"]]["label"] == "y"
+    assert log.annotations(labelled)["cy"][records[3]["id"]]["label"] == "y"
 
 
 def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):
     first = project / "outputs/w/r/01_seed_curation"
-    run.write_jsonl(first / "pool.jsonl", [{"id": "r0", "text": "Cercasi cuoco"}])
-    run.write_json(first / "task.json", {"kind": "generation", "labels": [], "positive_label": ""})
-    run.write_json(first / "manifest.json", {"parameters": {"group_columns": []}})
-    labels.append(
-        project / "outputs/w/r/03_active_generation/labels/human", "ann", "label", "r0", label="Cercasi cuoco/a"
-    )
+    files.write_jsonl(first / "pool.jsonl", [{"id": "r0", "text": "Cercasi cuoco"}])
+    files.write_json(first / "task.json", {"kind": "generation", "labels": [], "positive_label": ""})
+    files.write_json(first / "manifest.json", {"parameters": {"group_columns": []}})
+    log.append(project / "outputs/w/r/03_active_generation/labels/human", "ann", "label", "r0", label="Cercasi cuoco/a")
     code, _, err = ambo(monkeypatch, capsys, "labels", "export", "--task", "w", "--run-id", "r", "--to", "final.csv")
     assert code == 0 and not err and "Cercasi cuoco,Cercasi cuoco/a" in (project / "final.csv").read_text()
 
 
 def test_labels_that_do_not_fit_are_noted(labelled, monkeypatch, capsys):
-    with (labelled / "ann.jsonl").open("ab") as log:
-        log.write(b'{"time": 1, "ev')
-    labels.append(labelled, "ann", "label", "gone", label="z")
+    with (labelled / "ann.jsonl").open("ab") as stream:
+        stream.write(b'{"time": 1, "ev')
+    log.append(labelled, "ann", "label", "gone", label="z")
     code, out, err = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)
     assert code == 0 and "alpha" in out
     assert "ann.jsonl, line 4: not a readable event" in err
@@ -268,6 +272,6 @@ def test_labels_that_do_not_fit_are_noted(labelled, monkeypatch, capsys):
     ],
 )
 def test_mistakes_with_labels(labelled, project, monkeypatch, capsys, words, sentence):
-    labels.append(project / "other", "ann", "label", "q", label="x")
+    log.append(project / "other", "ann", "label", "q", label="x")
     code, out, err = ambo(monkeypatch, capsys, "labels", *words)
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out and "Traceback" not in err

@@ -1,18 +1,16 @@
-"""What installs must agree: pyproject, environment.yml, constraints; the import rule; the notebooks' anatomy."""
+"""What installs must agree: pyproject, environment.yml, constraints; the notebooks' anatomy."""
 
-import ast
 import json
 import re
-import statistics
 import tomllib
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import ROOT
 from packaging.requirements import Requirement
 
 from helpers import run
+from tests.project import ROOT
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -49,19 +47,6 @@ def test_constraints_satisfy_the_ranges():
         assert pins[name] in requirement.specifier, name
 
 
-def test_only_the_core_imports_the_model_libraries():
-    heavy = {"transformers", "peft", "bitsandbytes"}
-    for file in (ROOT / "src" / "helpers").glob("*.py"):
-        tree = ast.parse(file.read_text())
-        modules = {a.name.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.Import) for a in n.names}
-        modules |= {n.module.split(".")[0] for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module}
-        assert file.name in ("base.py", "qlora.py", "training.py") or not modules & heavy, file.name
-        helpers = {
-            a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and n.module == "helpers" for a in n.names
-        }
-        assert not {"base", "qlora"} & helpers or file.name == "cli.py", file.name
-
-
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 def test_notebook_anatomy(path: Path):
     cells = json.loads(path.read_text())["cells"]
@@ -69,10 +54,7 @@ def test_notebook_anatomy(path: Path):
     tags = [t for c in cells for t in c["metadata"].get("tags", [])]
     assert tags.count("parameters") == 1 and tags.count("colab") == 1 and tags.count("checks") == 1
     assert "parameters" in cells[2]["metadata"]["tags"]
-    assert 20 <= len(cells) <= 35
-    assert statistics.median(sum(bool(x.strip()) for x in "".join(c["source"]).split("\n")) for c in code) <= 6
     assert all(not c["outputs"] and c["execution_count"] is None for c in code)
-    assert all("".join(c["source"]).count("\n") < 25 for c in code if "parameters" not in c["metadata"].get("tags", []))
     for cell in cells:
         assert not re.search(r"</?script", "".join(cell["source"]))
 

@@ -3,11 +3,11 @@
 import json
 
 import pytest
-from conftest import ROOT, notebook
 from safetensors import SafetensorError
 
-from helpers import run
+from helpers import files, run
 from helpers.env import UserError
+from tests.project import ROOT, notebook
 
 CELL = (
     "task = 'demo'  # name\nrun_id = 'r'  # run\nseed = 1  # seed\nrate = 0.1  # a rate = a share\nuse = True  # yes\n"
@@ -58,7 +58,7 @@ def test_a_finished_stage_is_unchanged_until_an_input_output_or_the_code_changes
     here = stage(project)
     assert json.loads(here.path("manifest.json").read_text())["status"] == "running"
     here.reads("in.txt")
-    here.wrote(run.write_text(here.path("out.txt"), "b"))
+    here.wrote(files.write_text(here.path("out.txt"), "b"))
     here.close()
     assert run.unchanged(here.folder, here.params)
     assert not run.unchanged(here.folder, here.params | {"seed": 2})
@@ -73,7 +73,7 @@ def test_a_finished_stage_is_unchanged_until_an_input_output_or_the_code_changes
 
 def test_a_folder_with_other_parameters_is_refused_unharmed(project):
     here = stage(project)
-    here.wrote(run.write_text(here.path("out.txt"), "b"))
+    here.wrote(files.write_text(here.path("out.txt"), "b"))
     here.close()
     before = {f: f.read_bytes() for f in here.folder.iterdir()}
     with pytest.raises(UserError, match="seed=1, not 2: choose another run_id"):
@@ -92,20 +92,20 @@ def test_missing_inputs_and_bad_run_names(project):
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
-    path = run.write_text(tmp_path / "a.txt", "old")
+    path = files.write_text(tmp_path / "a.txt", "old")
 
     def full(*_):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("os.replace", full)
     with pytest.raises(UserError, match="No space left on device"):
-        run.write_text(path, "new")
+        files.write_text(path, "new")
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
     def save(text, fail=False):
-        with run.replacing(tmp_path / "adapter") as folder:
+        with files.replacing(tmp_path / "adapter") as folder:
             folder.mkdir()
             (folder / f"{text}.txt").write_text(text)
             if fail:
@@ -121,7 +121,7 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
 
 def test_jsonl_keeps_line_separators_inside_strings(tmp_path):
     rows = [{"text": "a\u2028b\u0085c"}]
-    assert run.read_jsonl(run.write_jsonl(tmp_path / "a.jsonl", rows)) == rows
+    assert files.read_jsonl(files.write_jsonl(tmp_path / "a.jsonl", rows)) == rows
 
 
 def test_the_manifest_says_what_ran(project):
@@ -142,7 +142,7 @@ def test_a_broken_manifest_is_named(project):
 
 
 def test_a_limit_may_be_raised_when_a_run_goes_on(project):
-    run.write_json(project / "manifest.json", {"parameters": {"seed": 1, "teacher_tokens": 100}})
+    files.write_json(project / "manifest.json", {"parameters": {"seed": 1, "teacher_tokens": 100}})
     run.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
     with pytest.raises(UserError, match="seed=1, not 2"):
         run.refuse_other_parameters(project, {"seed": 2, "teacher_tokens": 900})
@@ -150,7 +150,7 @@ def test_a_limit_may_be_raised_when_a_run_goes_on(project):
 
 def test_a_generation_stage_finds_what_earlier_notebooks_of_its_kind_wrote(project):
     folder = project / "outputs/t/r"
-    run.write_text(folder / "03_active_generation/a.txt", "a")
+    files.write_text(folder / "03_active_generation/a.txt", "a")
     here = run.Run("04_generation_evaluation", {"run_id": "r"}, folder / "04_generation_evaluation")
     assert here.earlier("03", "a.txt").read_text() == "a"
     with pytest.raises(UserError, match="run 03_active_learning with run_id='r' first"):

@@ -15,12 +15,16 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from helpers import cli_labels, data, env, recipe, run, tables
+from helpers import env, files, run
+from helpers.core import recipe
+from helpers.data import tables
+from helpers.data.records import split_by_answer
 from helpers.env import UserError
+from helpers.labels import cli
 from helpers.task import make_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-app.add_typer(cli_labels.app, name="labels")
+app.add_typer(cli.app, name="labels")
 AWAITING = 3  # exit code: the run waits for labels
 
 
@@ -47,7 +51,7 @@ def run_command(
     """Run the phases in order, each notebook through papermill; unchanged stages are skipped, a cut-off run goes on."""
     overrides = pairs(p or [], context.args)
     params = gather(task, profile, overrides)
-    params["run_id"] = run_id or params.get("run_id") or f"{profile}-{run.digest(params)[:8]}"
+    params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
     notebooks = chosen(stages, run.notebooks(params.get("kind", "classification")))
     per_stage = {notebook: stage_parameters(notebook, params) for notebook in notebooks}
     for notebook, values in per_stage.items():  # every stage is checked before the first kernel starts
@@ -58,7 +62,7 @@ def run_command(
         check_data(params | due[run.STAGES["01"]])
     for model, revision in {(v["model"], v["revision"]) for v in due.values() if "model" in v}:
         recipe.check_model(model, revision)
-    run.hold(folder, patience=0)  # two `ambo run` of one run id would write into the same files
+    run.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for notebook, values in per_stage.items():
         execute(notebook, values, folder / notebook)
     show_results(folder)
@@ -69,7 +73,7 @@ def check_data(params: dict[str, Any]) -> None:
     if not params["data_path"].startswith(("embedded:", "hf:")):
         records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
         make_task(params, list({r["label"] for r in records if "label" in r}))
-        data.with_answer(records, "target" if params["kind"] == "generation" else "label", params["labeller"])
+        split_by_answer(records, "target" if params["kind"] == "generation" else "label", params["labeller"])
 
 
 def chosen(stages: str, notebooks: dict[str, str]) -> list[str]:
@@ -198,7 +202,7 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder:
     except papermill.PapermillExecutionError as error:
         manifest = run.read_manifest(folder)
         if manifest:
-            run.write_json(
+            files.write_json(
                 folder / "manifest.json", manifest | {"status": "failed", "error": f"{error.ename}: {error.evalue}"}
             )
         if error.ename == "UserError":
@@ -275,7 +279,7 @@ def stage_line(path: Path) -> str:
     """Name, status, duration and day of the stage whose manifest lies at `path`, and what went wrong where something did."""
     manifest, ended = run.read_manifest(path.parent), time.localtime(path.stat().st_mtime)
     state = manifest["status"]
-    if state == "running" and not run.held(path.parent):
+    if state == "running" and not run.is_held(path.parent):
         state = "cut off"
     minutes, seconds = divmod(round(manifest["seconds"]), 60)
     took = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"
@@ -301,7 +305,7 @@ def doctor() -> None:
     print(f"{'project':12} {env.root()}, {shutil.disk_usage(env.root()).free / 2**30:.1f} GiB free")
     for package in run.PACKAGES:
         print(f"{package:12} {run.version(package)}")
-    from helpers import base
+    from helpers.core import base
 
     print(f"{'nf4':12} {base.check_nf4()}")
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import platform
 import random
-import resource
 import sys
 from pathlib import Path
 
@@ -73,34 +71,38 @@ def compute_dtype():
     return torch.bfloat16 if torch.cuda.get_device_capability() >= (8, 0) else torch.float16
 
 
-def keep_freed_memory() -> None:
-    """Let glibc keep what is freed: every step asks for large tensors again, and new pages for them cost a fifth of its time."""
-    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
-    if hasattr(libc, "mallopt"):  # glibc alone has it
-        libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: give nothing back
-        libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: 32 MiB, the most it takes
-
-
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and torch."""
-    import torch
-
+    """Seed Python, NumPy and, where it is loaded, torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    if "torch" in sys.modules:  # a stage that trains nothing does not load it
+        sys.modules["torch"].manual_seed(seed)
 
 
 def peak_memory_gib() -> dict[str, float]:
     """Peak resident memory of this process and, with a GPU, its peak allocation, in GiB."""
-    scale = 2**30 if sys.platform == "darwin" else 2**20  # ru_maxrss is in bytes on macOS, in KiB on Linux
-    peak = {"ram": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / scale, 2)}
+    peak = {"ram": round(_peak_resident_bytes() / 2**30, 2)}
     if "torch" in sys.modules and device() == "cuda":
         peak["gpu"] = round(sys.modules["torch"].cuda.max_memory_allocated() / 2**30, 2)
     return peak
 
 
+def _peak_resident_bytes() -> int:
+    import psutil
+
+    memory = psutil.Process().memory_info()
+    if hasattr(memory, "peak_wset"):  # Windows
+        return memory.peak_wset
+    try:
+        import resource
+    except ImportError:
+        return memory.rss
+    # ru_maxrss is in bytes on macOS, in KiB on Linux
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
 def machine() -> dict:
-    """What machine this is: Python, cores, memory in GiB, GPU name and memory, compute dtype."""
+    """What machine this is: Python, cores, memory in GiB, and where torch is loaded, GPU name and memory, and compute dtype."""
     import psutil
 
     facts = {
@@ -108,12 +110,11 @@ def machine() -> dict:
         "platform": platform.platform(terse=True),
         "cores": os.cpu_count(),
         "ram_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "device": device(),
-        "dtype": str(compute_dtype()).removeprefix("torch."),
     }
+    if "torch" not in sys.modules:
+        return facts | {"device": "not used", "dtype": "not used"}
+    facts |= {"device": device(), "dtype": str(compute_dtype()).removeprefix("torch.")}
     if facts["device"] == "cuda":
-        import torch
-
-        properties = torch.cuda.get_device_properties(0)
+        properties = sys.modules["torch"].cuda.get_device_properties(0)
         facts |= {"gpu": properties.name, "gpu_gib": round(properties.total_memory / 2**30, 1)}
     return facts

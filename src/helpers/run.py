@@ -7,25 +7,20 @@ written to a temporary name and renamed, so a reader never sees half of one.
 from __future__ import annotations
 
 import ast
-import contextlib
-import fcntl
 import hashlib
 import importlib.metadata
 import json
-import os
-import re
-import shutil
 import subprocess
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-from safetensors import SafetensorError
+from filelock import FileLock, Timeout
 
 from helpers import env
 from helpers.env import UserError
+from helpers.files import read_jsonl, sha256, write_json
 
 STAGES = {
     "01": "01_seed_curation",
@@ -40,74 +35,6 @@ PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit
 
 
 # --- files -----------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def replacing(path: Path):
-    """A temporary path beside `path` that takes its place when the block ends without an error; a file, or a folder of files."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        if temporary.is_dir() and path.is_dir():
-            shutil.rmtree(path)  # a folder cannot be replaced at once
-        os.replace(temporary, path)
-    except (OSError, SafetensorError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UserError(f"{path} could not be written ({reason}): free space or permission is missing.") from error
-    finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(NotADirectoryError, IsADirectoryError):
-            temporary.unlink(missing_ok=True)
-
-
-def file_name(text: str) -> str:
-    """`text`, such as the name of a column, as part of a file name."""
-    return re.sub(r"[^\w.-]+", "_", text)
-
-
-def write_text(path: Path, text: str) -> Path:
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-    return path
-
-
-def write_json(path: Path, value: Any) -> Path:
-    return write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
-
-
-def write_jsonl(path: Path, rows: list[dict]) -> Path:
-    return write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
-
-
-def read_jsonl(path: Path) -> list[dict]:
-    """Rows of a file this suite wrote; for a user's file see `tables.read_table`."""
-    if not path.exists():
-        raise UserError(f"{path} is missing: run the notebook that writes it first (see its Reads / Writes table).")
-    # Not splitlines(): U+2028 and other Unicode line breaks may stand unescaped inside a JSON string.
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
-
-
-def write_csv(path: Path, table: pd.DataFrame) -> Path:
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
-    return path
-
-
-def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
-
-
-def sha256(path: Path) -> str:
-    """sha256 of a file; of a folder, over the relative names and digests of its files."""
-    if path.is_file():
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    files = sorted(f for f in path.rglob("*") if f.is_file())
-    return hashlib.sha256(
-        "".join(f"{f.relative_to(path).as_posix()} {sha256(f)}\n" for f in files).encode()
-    ).hexdigest()
 
 
 # --- parameters ------------------------------------------------------------------------------------------------------
@@ -223,13 +150,13 @@ class Run:
         """Write the final manifest and let the folder go; `status` is `success` or `awaiting_labels`."""
         self.save_manifest(status)
         if lock := _locks.pop(self.folder, None):
-            lock.close()
+            lock.release()
 
 
-_locks: dict[Path, Any] = {}
+_locks: dict[Path, FileLock] = {}
 
 
-def hold(folder: Path, patience: float = 10.0) -> None:
+def hold_folder(folder: Path, patience: float = 10.0) -> None:
     """Keep other processes out of `folder` until this one ends or closes the run; raises UserError when it is taken.
 
     The kernel of a killed run lives on for a moment, hence the patience (seconds).
@@ -237,30 +164,27 @@ def hold(folder: Path, patience: float = 10.0) -> None:
     if folder in _locks:
         return
     folder.mkdir(parents=True, exist_ok=True)
-    lock, until = (folder / ".lock").open("w"), time.time() + patience
-    while True:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
-        except OSError:
-            if time.time() > until:
-                raise UserError(
-                    f"{folder} is in use by another process: wait for it, shut its kernel down, or choose another run_id."
-                ) from None
-            time.sleep(0.2)
+    lock = FileLock(
+        folder / ".lock", thread_local=False
+    )  # the panel's batch thread lets go of what the main thread took
+    try:
+        lock.acquire(timeout=patience, poll_interval=0.2)
+    except Timeout:
+        raise UserError(
+            f"{folder} is in use by another process: wait for it, shut its kernel down, or choose another run_id."
+        ) from None
     _locks[folder] = lock
 
 
-def held(folder: Path) -> bool:
+def is_held(folder: Path) -> bool:
     """Whether a process, this one or another, holds `folder`."""
-    try:
-        with (folder / ".lock").open() as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
+    if not (folder / ".lock").exists():
         return False
-    except OSError:
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
         return True
-    return False
 
 
 def open_run(stage: str, values: dict[str, Any]) -> Run:
@@ -274,7 +198,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     params = {name: check_type(name, values.get(name, default), default) for name, default in defaults.items()}
     folder = run_folder(params["task"], params["run_id"]) / stage
     refuse_other_parameters(folder, params)
-    hold(folder)
+    hold_folder(folder)
     env.seed_everything(params["seed"])
     run = Run(stage, params, folder)
     run.save_manifest("running")
@@ -346,20 +270,17 @@ def unchanged(folder: Path, params: dict[str, Any]) -> bool:
 
 
 def code_sha(stage: str) -> str:
-    """sha256 over the code cells of the stage's notebook and the source of the helper package."""
+    """sha256 over the code cells of the stage's notebook and over the helper package: its code, tables, and embedded data."""
     digest = hashlib.sha256()
     notebook = env.root() / "notebooks" / f"{stage}.ipynb"
     if notebook.exists():  # outputs and execution counts do not count as a change
         cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
         digest.update("\0".join("".join(c["source"]) for c in cells if c["cell_type"] == "code").encode())
-    for file in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(file.read_bytes())
+    package = Path(__file__).parent
+    for file in sorted(f for f in package.rglob("*") if f.is_file()):
+        if file.suffix != ".pyc" and file.name not in ("README.md", "LICENSE"):  # these change no result
+            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
     return digest.hexdigest()
-
-
-def digest(value: Any) -> str:
-    """sha256 of a JSON value, keys in order."""
-    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()
 
 
 def _name(path: Path) -> str:

@@ -17,12 +17,13 @@ from pathlib import Path
 
 import torch
 
-from helpers import acquire, embedded, queries
-from helpers.heads import pad, token_batches
-from helpers.qlora import QLoRA
-from helpers.recipe import Recipe
+from helpers.core.heads import pad, token_batches
+from helpers.core.qlora import QLoRA
+from helpers.core.recipe import Recipe
+from helpers.core.writer import Writer
+from helpers.data import embedded
+from helpers.query import rounds, strategies
 from helpers.task import Task
-from helpers.writer import Writer
 
 INSTRUCTION = (
     "Compito: leggere il testo di un annuncio di lavoro e dire se il linguaggio è inclusivo oppure no. Un testo non è "
@@ -49,7 +50,7 @@ def once(function) -> float:
 def decoding(n: int = 24) -> None:
     """Greedy writing in length-sorted batches against one text at a time, by the same code, in tokens per second."""
     learner = Writer(Task("decoding", (), "", (), "Annuncio: {text}\nRisposta:"), Recipe(max_new_tokens=32))
-    texts = [r["text"] for r in embedded.written() if len(r["text"]) < 400][:n]
+    texts = [r["text"] for r in embedded.pool_texts() if len(r["text"]) < 400][:n]
     outputs = learner.write(texts)
     alone = [learner.write([text])[0] for text in texts]
     tokens = sum(len(learner.tokenizer(o)["input_ids"]) for o in outputs)
@@ -73,7 +74,7 @@ def scoring(n: int = 256, batch: int = 32) -> None:
 
     learner = QLoRA(TASK, Recipe(head="lm", max_length=512, token_budget=batch * 320))
     learner.model.eval()
-    texts = [r["text"] for r in embedded.written() if len(r["text"]) < 400][:n]
+    texts = [r["text"] for r in embedded.pool_texts() if len(r["text"]) < 400][:n]
     prompts = [TASK.prompt.replace("{text}", t) for t in texts]
     plain = learner.model.get_base_model()
     writer = pipeline("text-generation", model=plain, tokenizer=learner.tokenizer)
@@ -119,7 +120,9 @@ def training(n: int = 500, batch: int = 150, pool: int = 1200) -> None:
         learner.scored = learner.score([r["text"] for r in free])
 
     def choose():
-        acquire.select("bait", *learner.scored, batch, 0, **queries.told("bait", learner, None, known, free))
+        strategies.select(
+            "bait", *learner.scored, batch, 0, **rounds.strategy_inputs("bait", learner, None, known, free)
+        )
 
     parts = {
         "first": lambda: learner.fit(known[:-batch]),

@@ -30,9 +30,13 @@ import yaml
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import normalize
 
-from helpers import acquire, baselines, curves, embedded, queries, run
-from helpers.embedding_cache import cached
-from helpers.recipe import EMBEDDED, Recipe
+from helpers import files, run
+from helpers.core import probe
+from helpers.core.cache import cached
+from helpers.core.recipe import EMBEDDED, Recipe
+from helpers.data import embedded
+from helpers.evaluation import curves
+from helpers.query import rounds, strategies
 from helpers.task import Task
 from tests.benchmarks import peers
 
@@ -120,14 +124,14 @@ def embedder(profile: str, work: Path):
     if params["model"] != EMBEDDED:
         params["model"] = minilm_folder(params["model"])
     recipe = Recipe.from_params(params)
-    from helpers.base import model_path
+    from helpers.core.base import model_path
 
     def embed(texts):
-        from helpers.qlora import QLoRA
+        from helpers.core.qlora import QLoRA
 
         return QLoRA(Task("b", ("a", "b"), "b", (" a", " b"), "{text}"), recipe).embed(texts)
 
-    facts = {"model": run.sha256(Path(model_path(recipe.model))), "max_length": recipe.max_length}
+    facts = {"model": files.sha256(Path(model_path(recipe.model))), "max_length": recipe.max_length}
     return cached(embed, facts | {"bidirectional": recipe.bidirectional}, work / "embeddings")
 
 
@@ -147,7 +151,7 @@ def draw(data: Data, name: str, seed: int, first_labels: int = START, batch: int
     size = next(n for n in range(first_labels, len(order)) if len(set(data.y[order[:n]])) == 2)
     have, rows = order[:size], []
     while True:
-        head = baselines.probe_head().fit(data.x[have], data.y[have])
+        head = probe.probe_head().fit(data.x[have], data.y[have])
         rows.append({"labels": len(have), **scores(data, head), "positives": int(data.y[have].sum())})
         k = batch if len(have) < last else int(len(have) * (BEYOND - 1))
         if (len(have) >= last and whole != "random") or len(have) == len(data.x):
@@ -169,7 +173,7 @@ def first(data: Data, seed: int, start: str = "", size: int = START) -> np.ndarr
     if not start:
         return order
     half = order[: len(order) // 2]
-    picks = half[acquire.select(start, np.full((len(half), 2), 0.5), data.x[half], size, seed)]
+    picks = half[strategies.select(start, np.full((len(half), 2), 0.5), data.x[half], size, seed)]
     return np.concatenate([picks, order[~np.isin(order, picks)]])
 
 
@@ -193,15 +197,15 @@ def choose(data: Data, name: str, have: np.ndarray, head, k: int, seed: int) -> 
         "labelled_probabilities": head.predict_proba(data.x[have]),
     }
     if name in ("dcalm", "scheduled"):
-        known |= queries.skill(*baselines.cross_checked(data.x[have], data.y[have]), data.y[have], 2)
-    return free[acquire.select(name, head.predict_proba(data.x[free]), data.x[free], k, seed, **known)]
+        known |= rounds.skill(*probe.cross_checked(data.x[have], data.y[have]), data.y[have], 2)
+    return free[strategies.select(name, head.predict_proba(data.x[free]), data.x[free], k, seed, **known)]
 
 
 # --- all of them ------------------------------------------------------------------------------------------------------
 
 
 def full_score(data: Data) -> float:
-    return scores(data, baselines.probe_head().fit(data.x, data.y))["macro_f1"]
+    return scores(data, probe.probe_head().fit(data.x, data.y))["macro_f1"]
 
 
 def long_table(lines: list[dict]) -> pd.DataFrame:
@@ -255,11 +259,11 @@ def report(lines: list[dict], full: dict[str, float], first_labels: int, batch: 
     tables = {"": summary, "_along": along(table[table.labels <= last]), "_curves": wide}
     for name, part in tables.items():
         path = RESULTS / f"active_learning{tag}{name}.csv"
-        run.write_csv(path, with_other_sets(path, part))
+        files.write_csv(path, with_other_sets(path, part))
     facts = RESULTS / f"active_learning{tag}.json"
-    before = run.read_json(facts)["full"] if facts.exists() else {}
+    before = files.read_json(facts)["full"] if facts.exists() else {}
     packages = [*run.PACKAGES, "numpy", "scipy", "small-text", "scikit-activeml"]
-    run.write_json(
+    files.write_json(
         facts,
         {
             "full": before | full,
@@ -267,7 +271,7 @@ def report(lines: list[dict], full: dict[str, float], first_labels: int, batch: 
             "batch": batch,
             "last": last,
             "head": {
-                k: v for k, v in baselines.probe_head().get_params().items() if k in ("C", "class_weight", "max_iter")
+                k: v for k, v in probe.probe_head().get_params().items() if k in ("C", "class_weight", "max_iter")
             },
             "packages": {p: run.version(p) for p in packages},
         },
@@ -302,7 +306,7 @@ def main() -> None:
     tag = "" if args.protocol == [START, BATCH, LAST] else "_{}_{}".format(*args.protocol)
     file, args.sets = args.work / f"curves{tag}.jsonl", args.sets or here
     args.work.mkdir(parents=True, exist_ok=True)
-    lines = run.read_jsonl(file) if file.exists() else []
+    lines = files.read_jsonl(file) if file.exists() else []
     done = {(r["set"], r["strategy"], r["seed"]) for r in lines}
     full = {}
     for of in args.sets:

@@ -25,9 +25,11 @@ import torch
 import yaml
 from sklearn.metrics import f1_score
 
-from helpers import acquire, queries, run
-from helpers.qlora import QLoRA
-from helpers.recipe import EMBEDDED, Recipe
+from helpers import files, run
+from helpers.core.qlora import QLoRA
+from helpers.core.recipe import EMBEDDED, Recipe
+from helpers.query import rounds
+from helpers.query.strategies import select
 from helpers.task import Task
 from tests.benchmarks.active_learning import BATCH, RESULTS, ROOT, SETS, START, along, minilm_folder, summarise
 
@@ -77,8 +79,8 @@ class Arena:
         free = np.sort(rng.permutation(free)[: self.params["pool_limit"]])
         rows, known = [self.pool[i] for i in free], [self.pool[i] for i in have]
         probabilities, embeddings = self.learner.score([r["text"] for r in rows])
-        more = queries.told(name, self.learner, None, known, rows, seed)
-        return free[acquire.select(name, probabilities, embeddings, BATCH, seed, **more)].tolist()
+        more = rounds.strategy_inputs(name, self.learner, None, known, rows, seed)
+        return free[select(name, probabilities, embeddings, BATCH, seed, **more)].tolist()
 
 
 def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Path) -> dict:
@@ -111,10 +113,10 @@ def report(table: pd.DataFrame, of: str, params: dict) -> None:
     summary = summarise(kept, of, level, upto)
     print(f"{of}: {len(seeds)} seeds up to {upto} labels; 100 % is {level:.4f}, full data on {len(whole)} seeds")
     print(summary[["strategy", "seeds", "area", "gain", "gain_low", "gain_high", "p", "worst_group_area"]].to_string())
-    run.write_csv(RESULTS / f"active_learning_qlora_{of}.csv", summary)
-    run.write_csv(RESULTS / f"active_learning_qlora_{of}_along.csv", along(kept))
+    files.write_csv(RESULTS / f"active_learning_qlora_{of}.csv", summary)
+    files.write_csv(RESULTS / f"active_learning_qlora_{of}_along.csv", along(kept))
     wide = kept.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1")
-    run.write_csv(RESULTS / f"active_learning_qlora_{of}_curves.csv", wide.reset_index())
+    files.write_csv(RESULTS / f"active_learning_qlora_{of}_curves.csv", wide.reset_index())
     facts = {
         "products": sorted(table.products.unique()),
         "start": START,
@@ -126,7 +128,7 @@ def report(table: pd.DataFrame, of: str, params: dict) -> None:
     }
     packages = {p: run.version(p) for p in [*run.PACKAGES, "numpy", "scipy"]}
     model = params | {"model": Path(params["model"]).name}
-    run.write_json(RESULTS / f"active_learning_qlora_{of}.json", facts | {"profile": model, "packages": packages})
+    files.write_json(RESULTS / f"active_learning_qlora_{of}.json", facts | {"profile": model, "packages": packages})
 
 
 def main() -> None:
@@ -144,7 +146,7 @@ def main() -> None:
         torch.backends.cuda.enable_flash_sdp(False)  # attention's own kernel for CPUs is slow with such factors
     file = args.work / f"{args.set}.jsonl"
     args.work.mkdir(parents=True, exist_ok=True)
-    lines = run.read_jsonl(file) if file.exists() else []
+    lines = files.read_jsonl(file) if file.exists() else []
     arena = Arena(args.set)
     if args.report:
         return report(pd.DataFrame(lines), args.set, arena.params)

@@ -26,11 +26,16 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from helpers import acquire_generation as acquire
-from helpers import arrays, attributes, curves, data, embedded, run, tables, textstats
-from helpers import generation_metrics as metrics
-from helpers.edit_tagger import EditTagger
-from helpers.recipe import Recipe
+from helpers import files, run
+from helpers.core.recipe import Recipe
+from helpers.data import embedded, records, tables
+from helpers.evaluation import curves, textstats
+from helpers.evaluation import generation as metrics
+from helpers.evaluation.edit_tagger import EditTagger
+from helpers.italian import requirements
+from helpers.query import arrays
+from helpers.query import strategies_generation as acquire
+from helpers.synthesis.scorer import Scorer, lexicon_score, pair_sides, remembering, tfidf_scorer
 from helpers.task import make_task
 from tests.benchmarks.active_learning import embedder, with_other_sets
 
@@ -53,8 +58,8 @@ class Data:
     pool: list[dict]
     test: list[dict]
     x: np.ndarray  # embeddings of the pool
-    scorer: attributes.Scorer  # R, of the interim outputs
-    judge: attributes.Scorer  # of the test outputs
+    scorer: Scorer  # R, of the interim outputs
+    judge: Scorer  # of the test outputs
     groups: list[str]  # of the test rows
     start: int
     batch: int
@@ -68,10 +73,10 @@ class Data:
 
 def rewriting(work: Path) -> Data:
     """The embedded pairs: 729 to choose from, validation and test rows (190) to test on; R is the cue lexicon."""
-    rows = tables.to_records(embedded.read(data.REWRITES), task("inclusive_rewriting_it"))
+    rows = tables.to_records(embedded.read_embedded(embedded.REWRITES), task("inclusive_rewriting_it"))
     pool, test = ([r for r in rows if (r["split"] == "pool") == inside] for inside in (True, False))
     x = embedder("demo", work)([r["text"] for r in pool])
-    judge = attributes.once(attributes.lexicon)
+    judge = remembering(lexicon_score)
     groups = [r["gender_form"] for r in test]
     return Data(pool, test, x, judge, judge, groups, check="italian", **BUDGETS["rewriting"])
 
@@ -80,11 +85,11 @@ def paradetox(work: Path) -> Data:
     """ParaDetox: R is trained on 1,000 pairs, the judge of the test outputs on 4,000 others; 500 test rows."""
     settings = task("detoxification")
     path = str(Path(os.environ["AMBO_BENCH_DATA"]) / "paradetox" / "paradetox.tsv")
-    rows = data.drop_exact_duplicates(tables.to_records(tables.read_table(path, "toxic"), settings))
+    rows = records.drop_exact_duplicates(tables.to_records(tables.read_table(path, "toxic"), settings))
     rows = [r for r in rows if "references" in r]
     rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
     ours, theirs, test, pool = rows[:1000], rows[1000:5000], rows[5000:5500], rows[5500:]
-    scorer, judge = (attributes.once(attributes.tfidf(attributes.sides(part))) for part in (ours, theirs))
+    scorer, judge = (remembering(tfidf_scorer(pair_sides(part))) for part in (ours, theirs))
     embed = embedder("minilm", work)
     groups = [f"{k}" for k in arrays.kmeans(embed([r["text"] for r in test]), 10, seed=0)]
     return Data(pool, test, embed([r["text"] for r in pool]), scorer, judge, groups, **BUDGETS["paradetox"])
@@ -138,7 +143,9 @@ def carried_over(here: Data, have: np.ndarray, seed: int) -> dict[str, float]:
 
 def measures(here: Data, learner) -> dict[str, float]:
     outputs = learner.write([r["text"] for r in here.test])
-    table = metrics.judged(here.test, outputs, here.judge, checks=metrics.checks(here.check, here.test, outputs))
+    table = metrics.judge_outputs(
+        here.test, outputs, here.judge, checks=metrics.run_checks(here.check, here.test, outputs)
+    )
     found = metrics.figures(table, diversity=False) | {"distinct-2": textstats.distinct_n(outputs, 2)}
     groups = table.compliance.groupby(np.array(here.groups)).agg(["mean", "size"])
     large = groups[groups["size"] >= 10]["mean"]
@@ -152,11 +159,12 @@ def measures(here: Data, learner) -> dict[str, float]:
 
 def writer() -> Callable[[int], object]:
     """The 4-bit learner of the demo, loaded once: `fit` starts from fresh adapters every time."""
-    from helpers.writer import Writer
+    from helpers.core.writer import Writer
 
     profile = yaml.safe_load((ROOT / "params" / "profiles" / "demo_generation.yaml").read_text())
     settings = {"patience": 0, "holdout": 0.0} | profile
-    learner = Writer(make_task(task("inclusive_rewriting_it")), Recipe.from_params(settings))
+    what = make_task(task("inclusive_rewriting_it"))
+    learner = Writer(what, Recipe.from_params(settings), drafters={"italian": requirements.inclusive})
     return lambda seed: learner
 
 
@@ -206,7 +214,7 @@ def report(lines: list[dict]) -> None:
     table = long_table(lines)
     summary = against_random(table).round(4)
     for path, part in ((RESULTS / "generation.csv", summary), (RESULTS / "generation_curves.csv", table)):
-        run.write_csv(path, with_other_sets(path, part))
+        files.write_csv(path, with_other_sets(path, part))
     facts = {
         "sets": {f.__name__: f.__doc__ for f in SETS.values()},
         "budgets": BUDGETS,
@@ -215,7 +223,7 @@ def report(lines: list[dict]) -> None:
         "strategies": STRATEGIES,
     }
     packages = [*run.PACKAGES, "numpy", "sacrebleu"]
-    run.write_json(RESULTS / "generation.json", facts | {"packages": {p: run.version(p) for p in packages}})
+    files.write_json(RESULTS / "generation.json", facts | {"packages": {p: run.version(p) for p in packages}})
     for measure in MEASURES:
         shown = summary[summary.measure == measure].drop(columns="measure").sort_values(["set", "learner", "mean"])
         print(f"\n{measure}\n{shown.to_string(index=False)}")
@@ -232,7 +240,7 @@ def main() -> None:
     args = parser.parse_args()
     file, sets = args.work / "curves.jsonl", args.sets or [*SETS][: 1 + ("AMBO_BENCH_DATA" in os.environ)]
     args.work.mkdir(parents=True, exist_ok=True)
-    lines = run.read_jsonl(file) if file.exists() else []
+    lines = files.read_jsonl(file) if file.exists() else []
     done = {(r["set"], r["learner"], r["strategy"], r["seed"]) for r in lines}
     for of in sets:
         here, make = SETS[of](args.work), LEARNERS[args.learner]()

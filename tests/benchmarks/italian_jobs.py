@@ -16,9 +16,12 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from helpers import baselines, bias, embedded, italian, run
-from helpers.qlora import QLoRA
-from helpers.recipe import Recipe
+from helpers import files, run
+from helpers.core.qlora import QLoRA
+from helpers.core.recipe import Recipe
+from helpers.data import embedded
+from helpers.evaluation import baselines, detection
+from helpers.italian import gender
 from helpers.task import make_task
 
 ROOT = Path(__file__).parents[2]
@@ -43,14 +46,14 @@ def main() -> None:
             models = {
                 "QLoRA": learner,
                 "TF-IDF + LR": baselines.tfidf(task),
-                "cue lexicon": baselines.Lexicon(task, italian.cues),
+                "cue lexicon": baselines.Lexicon(task, gender.cues),
             }
             for name, model in models.items():
                 model.fit(train, seed) if name == "QLoRA" else model.fit(train)
                 for split, test in sets.items():
                     truth = np.array(task.index([r["label"] for r in test]))
                     answers = model.predict_proba([r["text"] for r in test]).argmax(1)
-                    score = bias.macro_f1(truth, answers)
+                    score = detection.macro_f1(truth, answers)
                     rows.append({"labels": n, "seed": seed, "set": split, "model": name, "macro_f1": round(score, 4)})
                     print(json.dumps(rows[-1]), flush=True)
     table = pd.DataFrame(rows)
@@ -62,7 +65,7 @@ def main() -> None:
         "base": learner.facts(),
         "rows": rows,
     }
-    run.write_json(Path(__file__).parent / "results" / "italian_jobs.json", facts)
+    files.write_json(Path(__file__).parent / "results" / "italian_jobs.json", facts)
 
 
 if __name__ == "__main__":

@@ -9,13 +9,13 @@ import tempfile
 import time
 from pathlib import Path
 
-from helpers import labels
+from helpers.labels import log
 
 
 def write_store(folder: Path, n: int, annotators: int = 4) -> None:
     """n events as the panel writes them, over n / 2 records: mostly labels, some skips, flags, notes and undos."""
     rng = random.Random(0)
-    kinds = rng.choices(labels.EVENTS, (90, 4, 2, 2, 2), k=n)
+    kinds = rng.choices(log.EVENTS, (90, 4, 2, 2, 2), k=n)
     for a in range(annotators):
         rows = []
         for i in range(a, n, annotators):
@@ -29,7 +29,7 @@ def write_store(folder: Path, n: int, annotators: int = 4) -> None:
                 }
                 row |= facts | {"shown": [], "seconds": 2.4}
             rows.append(row | ({"text": "però"} if kinds[i] == "note" else {}))
-        labels.append_all(folder, f"ann{a}", rows)
+        log.append_all(folder, f"ann{a}", rows)
 
 
 def replay(n: int = 1_000_000, repeats: int = 3) -> None:
@@ -39,7 +39,7 @@ def replay(n: int = 1_000_000, repeats: int = 3) -> None:
         write_store(folder, n)
         size = sum(f.stat().st_size for f in folder.glob("*.jsonl"))
         figures = {}
-        for what in (labels.events, labels.replay, labels.annotations):
+        for what in (log.events, log.replay, log.annotations):
             times = []
             for _ in range(repeats):
                 start = time.perf_counter()

@@ -8,24 +8,23 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # browser.py lies beside the tests
-import browser
 import numpy as np
 
-from helpers import acquire, labels, queries
-from helpers.baselines import Probe
-from helpers.embedding_cache import cached
-from helpers.panel import Panel
+from helpers.core.cache import cached
+from helpers.core.probe import Probe
+from helpers.labels import log
+from helpers.labels.panel.panel import Panel
+from helpers.query import rounds, strategies
 from helpers.task import Task
+from tests import browser
 
 EVENTS, ITEMS, STEPS = 50_000, 100_000, 60
 CELL = f"""
-from helpers.panel import Panel
+from helpers.labels.panel import Panel
 text = "Cercasi giovane segretaria di bella presenza per studio legale a Milano, contratto a tempo indeterminato. "
 records = [{{"id": f"r{{i}}", "text": f"{{i}} " + text * 3}} for i in range({ITEMS})]
 Panel(records, ["inclusive", "not_inclusive"], folder="labels", annotator="anna")
@@ -77,8 +76,8 @@ def probe_round(texts: int = 20_000, known: int = 500, dimensions: int = 384, re
             probe = Probe(task, embed)
             probe.fit(rows[:known])
             probabilities, embeddings = probe.score([row["text"] for row in rows[known:]])
-            more = queries.told("bait", probe, None, rows[:known], rows[known:])
-            acquire.select("bait", probabilities, embeddings, 50, **more)
+            more = rounds.strategy_inputs("bait", probe, None, rows[:known], rows[known:])
+            strategies.select("bait", probabilities, embeddings, 50, **more)
             seconds.append(time.perf_counter() - started)
     took = {"seconds": round(statistics.median(seconds), 2), "slowest": round(max(seconds), 2)}
     report("probe_round", texts=texts, labels=known, **took, limit=1)
@@ -122,7 +121,7 @@ def write_log(folder: Path, events: int) -> None:
     """Labels of the first `events` texts."""
     rows = [{"event": "label", "id": f"r{i}", "annotator": "anna", "label": "inclusive"} for i in range(events)]
     rows = [row | {"time": 1.7e9 + i, "spans": [], "shown": [], "seconds": 2.0} for i, row in enumerate(rows)]
-    labels.append_all(folder, "anna", rows)
+    log.append_all(folder, "anna", rows)
 
 
 if __name__ == "__main__":

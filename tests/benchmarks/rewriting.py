@@ -13,10 +13,11 @@ import json
 import sys
 import time
 
-from helpers import embedded, italian_requirements, rewriting, rewriting_pairs
-from helpers.recipe import Recipe
+from helpers.core.recipe import Recipe
+from helpers.core.writer import Writer
+from helpers.data import embedded
+from helpers.italian import check, requirements, silver
 from helpers.task import Task
-from helpers.writer import Writer
 
 RECIPE = Recipe(bidirectional=True, lora_dropout=0.0, learning_rate=1e-3, epochs=1, patience=0, holdout=0.0)
 WAYS = {  # silver pairs, copies of the written pairs, draft
@@ -31,7 +32,7 @@ def report(name: str, rows: list[dict], outputs: list[str], **more) -> None:
     """One line of figures."""
     changed = [(r, o) for r, o in zip(rows, outputs, strict=True) if r["text"] != r["target"]]
     kept = [r["text"] == o for r, o in zip(rows, outputs, strict=True) if r["text"] == r["target"]]
-    checks = [rewriting.check(r["text"], o, r["target"]) for r, o in changed]
+    checks = [check.check(r["text"], o, r["target"]) for r, o in changed]
     figures = {
         "compliant": sum(c["compliant"] for c in checks),
         "inclusive_and_untouched": sum(c["inclusive"] and c["untouched"] for c in checks),
@@ -48,11 +49,16 @@ def main(split: str = "test", seeds: int = 3, only: str = "") -> None:
     rows = embedded.rewrites()
     known, rows = [r for r in rows if r["split"] == "train"], [r for r in rows if r["split"] == split]
     texts = [r["text"] for r in rows]
-    report("rules", rows, [italian_requirements.inclusive(t) for t in texts])
+    report("rules", rows, [requirements.inclusive(t) for t in texts])
     for seed in range(seeds):
         for name, (count, copies, draft) in [*WAYS.items()][-1 if only else 0 :]:
-            made = rewriting_pairs.silver((r["text"] for r in embedded.written()), known, count, seed) if count else []
-            learner = Writer(Task("rewriting", (), "", (), "{text}\n", (), "edits", draft), RECIPE, seed)
+            made = silver.silver((r["text"] for r in embedded.pool_texts()), known, count, seed) if count else []
+            learner = Writer(
+                Task("rewriting", (), "", (), "{text}\n", (), "edits", draft),
+                RECIPE,
+                seed,
+                drafters={"italian": requirements.inclusive},
+            )
             start = time.process_time()
             learner.fit(made + known * copies)
             report(name, rows, learner.write(texts), seed=seed, training_seconds=round(time.process_time() - start))

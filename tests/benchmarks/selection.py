@@ -21,11 +21,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from helpers import acquire, coverage, env, run, uncertainty
+from helpers import env, files
+from helpers.query import coverage, strategies, uncertainty
 
 WIDTH, PICKS, LABELLED, IDENTITY = 384, 100, 500, 20_000
 # the other power, softmax and softrank names cost the same as these
-NAMES = [n for n in acquire.STRATEGIES if "_" not in n or not n.startswith(uncertainty.DRAWS)]
+NAMES = [n for n in strategies.STRATEGIES if "_" not in n or not n.startswith(uncertainty.DRAWS)]
 NAMES += [f"{how}_margin" for how in uncertainty.DRAWS]
 
 
@@ -62,7 +63,7 @@ def measure(file: Path, name: str) -> None:
         "trusted": 0.5,
     }
     start, processor = time.perf_counter(), time.process_time()
-    picks = acquire.select(name, probabilities, pool, PICKS, 0, **known)
+    picks = strategies.select(name, probabilities, pool, PICKS, 0, **known)
     took, processor = time.perf_counter() - start, time.process_time() - processor
     assert len(set(picks.tolist())) == PICKS
     report(
@@ -124,7 +125,7 @@ def main() -> None:
                 print(lines[-1], end="", flush=True)
             file.unlink()
     if options.csv:
-        run.write_csv(options.csv, table([json.loads(line) for line in lines]))
+        files.write_csv(options.csv, table([json.loads(line) for line in lines]))
 
 
 if __name__ == "__main__":

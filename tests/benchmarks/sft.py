@@ -20,12 +20,13 @@ import numpy as np
 import torch
 from datasets import Dataset
 
-from helpers import embedded, run
-from helpers.base import reset_adapters
+from helpers import run
+from helpers.core.base import reset_adapters
+from helpers.core.qlora import QLoRA
+from helpers.core.recipe import Recipe
+from helpers.core.training import train
+from helpers.data import embedded
 from helpers.env import seed_everything
-from helpers.qlora import QLoRA
-from helpers.recipe import Recipe
-from helpers.training import train
 from tests.benchmarks.__main__ import TASK
 
 RECIPE = Recipe(head="lm", max_length=512, epochs=1, holdout=0.0, class_weights=False)

@@ -17,10 +17,15 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from helpers import baselines, cells, data, embedded, expand, filters, italian, run, tables, teacher, worth
-from helpers.embedding_cache import cached
-from helpers.qlora import QLoRA
-from helpers.recipe import Recipe
+from helpers import files, run
+from helpers.core import probe
+from helpers.core.cache import cached
+from helpers.core.qlora import QLoRA
+from helpers.core.recipe import Recipe
+from helpers.data import embedded, tables
+from helpers.evaluation import baselines
+from helpers.italian import gender
+from helpers.synthesis import brief, embedded_writer, endpoint, filters, methods, worth
 from helpers.task import Task, make_task
 
 ROOT = Path(__file__).parents[2]
@@ -30,22 +35,22 @@ def synthetic_rows(
     seed_rows: list[dict], pool: list[dict], evaluation: list[dict], task: Task, seed: int
 ) -> list[dict]:
     """The accepted rows of one seed set, by every rule and by the embedded generator."""
-    told = cells.read_brief(data.EMBEDDED, task)
-    thin = cells.thin_cells(seed_rows, "sector", task.labels, pool)
-    wanted = cells.plan(thin, told, [r["text"] for r in [*seed_rows, *pool]], 100, seed)
-    writer = teacher.Local(partial(embedded.write, seed=seed))
-    made = expand.counterfactuals(seed_rows, task, "it")
-    made += expand.few_shot(writer, wanted, seed_rows, task, told, "it", seed)[0]
+    told = brief.read_brief("embedded:italian_jobs/brief.yaml", task)
+    thin = brief.thin_cells(seed_rows, "sector", task.labels, pool)
+    wanted = brief.plan_requests(thin, told, [r["text"] for r in [*seed_rows, *pool]], 100, seed)
+    writer = endpoint.Local(partial(embedded_writer.write, seed=seed))
+    made = methods.counterfactuals(seed_rows, task, "it")
+    made += methods.few_shot(writer, wanted, seed_rows, task, told, "it", seed)[0]
     judges = {
-        "rules": filters.cross_fitted(lambda: baselines.tfidf(task), seed_rows, seed=seed),
-        "teacher": filters.by_text(baselines.Lexicon(task, italian.cues).predict_proba),
+        "rules": filters.cross_fitted_judge(lambda: baselines.tfidf(task), seed_rows, seed=seed),
+        "teacher": filters.learner_judge(baselines.Lexicon(task, gender.cues).predict_proba),
     }
     steps = {
         "not seen": filters.not_exact_duplicates(seed_rows),
         "no near-duplicate": filters.not_near_duplicates(seed_rows, 0.8),
         "no leak": filters.no_leaks(evaluation),
         "judge agrees": filters.label_agrees(judges, task),
-        "per parent": filters.at_most(4),
+        "per parent": filters.at_most_per_parent(4),
     }
     return filters.apply_filters(made, steps)[0]
 
@@ -61,12 +66,12 @@ def main() -> None:
     }
     settings, recipe = params["tasks/italian_jobs.yaml"], Recipe.from_params(params["profiles/demo.yaml"])
     task = make_task(settings)
-    records = tables.to_records(embedded.table(1500, 13), settings | {"id_column": ""})
+    records = tables.to_records(embedded.job_ads_table(1500, 13), settings | {"id_column": ""})
     pool, evaluation = ([r for r in records if (r["split"] == "pool") == inside] for inside in (True, False))
     test = [r for r in evaluation if r["split"] == "test"]
     base = QLoRA(task, recipe)
     embed = cached(base.embed_base, base.embedding_facts())
-    learners = {"TF-IDF": lambda: baselines.tfidf(task), "probe": lambda: baselines.Probe(task, embed)}
+    learners = {"TF-IDF": lambda: baselines.tfidf(task), "probe": lambda: probe.Probe(task, embed)}
     if args.qlora:
         learners["QLoRA"] = lambda: QLoRA(task, recipe)
     gains = []
@@ -88,7 +93,7 @@ def main() -> None:
     )
     facts = {"params": params, "packages": {p: run.version(p) for p in run.PACKAGES}, "base": base.facts()}
     rows = json.loads(table.round(4).to_json(orient="records"))
-    run.write_json(
+    files.write_json(
         Path(__file__).parent / "results" / "synthetic.json", facts | {"arguments": vars(args), "rows": rows}
     )
 

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 import yaml
 
-from helpers import embedded
-from helpers.base import model_path
-from helpers.qlora import QLoRA
-from helpers.recipe import EMBEDDED, Recipe
+from helpers.core.base import model_path
+from helpers.core.qlora import QLoRA
+from helpers.core.recipe import EMBEDDED, Recipe
+from helpers.data import embedded
 from tests.benchmarks.__main__ import TASK
 
 SIZES = {

@@ -23,7 +23,7 @@ import numpy as np
 import torch
 from sklearn.metrics import f1_score, log_loss
 
-from helpers import run
+from helpers import files
 from tests.benchmarks.active_learning import ROOT, START
 from tests.benchmarks.active_learning_qlora import STRATEGIES, Arena
 
@@ -62,7 +62,7 @@ def main() -> None:
     arena, file = Arena("jobs"), args.work / "warm_start.jsonl"
     learner, texts = arena.learner, [r["text"] for r in arena.test]
     truth = np.array(learner.task.index([r["label"] for r in arena.test]))
-    curves = run.read_jsonl(args.work / "jobs.jsonl")
+    curves = files.read_jsonl(args.work / "jobs.jsonl")
     for seed, name, way in [(s, n, w) for s in args.seeds for n in args.only for w in args.ways]:
         have = np.random.default_rng([seed, 0]).permutation(len(arena.pool))[:START].tolist()
         curve = [r for r in curves if (r["strategy"], r["seed"]) == (name, seed)]

@@ -1,0 +1,157 @@
+"""The quantised base under the learner: load it in 4 bits, attach adapters, add them up for scoring.
+
+With `qlora` the only helper module that imports transformers, peft and bitsandbytes.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from helpers import env
+from helpers.core.cpu import _has_cut_rows, _read_dequantized, keep_freed_memory, unpacked
+from helpers.core.recipe import EMBEDDED, Recipe
+from helpers.env import UserError
+
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks the old name
+warnings.filterwarnings("ignore", message=".*fan_in_fan_out is set to False.*")  # and sets it right by itself
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable` is deprecated.*")  # 5.0 has no other name
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports a missing optional CPU kernel at each start
+
+
+def model_path(model: str) -> str:
+    """Folder of a local or the embedded model; a hub id is returned as it is."""
+    if model == EMBEDDED:
+        return str(Path(__file__).parents[1] / "data" / model.removeprefix("embedded:"))
+    return str(env.resolve(model)) if env.resolve(model).is_dir() else model
+
+
+def load_base(recipe: Recipe, head: str | None = None):
+    """(model, tokenizer) in 4 bits or full precision, frozen; `head` `lm` keeps the output layer.
+
+    No remote code and no pickles are loaded. Raises UserError when the model is neither a folder nor reachable.
+    """
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers.utils import logging as transformers_logging
+
+    if env.device() == "cpu":
+        keep_freed_memory()
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    where = {"revision": recipe.revision or None, "trust_remote_code": False}
+    options: dict[str, Any] = {"dtype": env.compute_dtype(), "use_safetensors": True, "device_map": {"": env.device()}}
+    if recipe.quantization == "nf4":
+        options["quantization_config"] = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=env.compute_dtype(),
+            # A new head has no quantisation state: its first forward would fail in bitsandbytes.
+            llm_int8_skip_modules=["lm_head", "score", "classifier", "pooler"],
+        )
+    kind = AutoModelForCausalLM if (head or recipe.head) == "lm" else AutoModel
+    path = model_path(recipe.model)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(path, **where)
+        model = kind.from_pretrained(path, **where, **options)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model {recipe.model!r} could not be loaded: it is neither a folder with config.json, tokenizer and "
+            f"safetensors, nor a hub id that can be reached ({str(error).splitlines()[0][:160]})."
+        ) from error
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    for module in model.modules():
+        # On a CPU with AVX512-BF16 the first scoring pass would repack the weights for a kernel that has no gradient:
+        # later training would silently get wrong gradients through it (bitsandbytes 0.50), and it is no faster.
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+            if _has_cut_rows(module.weight):
+                module.forward = partial(_read_dequantized, module)
+    model.requires_grad_(False)
+    return model, tokenizer
+
+
+def save_halved_base(recipe: Recipe, folder: Path) -> Path:
+    """Save a copy of the base with every other layer to `folder`: a smaller model with the weights of the larger one.
+
+    How DistilBERT starts (Sanh et al. 2019), here without further pretraining: what it lost, the adapters must make good.
+    """
+    from torch.nn import ModuleList
+
+    model, tokenizer = load_base(replace(recipe, quantization="none"), "lm")
+    body, config = model.get_decoder(), model.config
+    body.layers = ModuleList(body.layers[::2])
+    config.num_hidden_layers = len(body.layers)
+    if getattr(config, "layer_types", None):
+        config.layer_types = config.layer_types[::2]
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def attach(model, recipe: Recipe):
+    """`model` with fresh float32 LoRA adapters on all linear layers.
+
+    Done by hand rather than with `prepare_model_for_kbit_training`, which copies embeddings and output layer to
+    float32 too: 2.5 GB for a vocabulary of 152,000.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    if recipe.bidirectional:
+        model.config.is_causal = False
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0  # the base learns nothing; its masks cost a fifth of a step on a CPU and bring nothing
+        if recipe.bidirectional and hasattr(module, "is_causal"):
+            module.is_causal = False
+        if "norm" in name.lower().rpartition(".")[2]:
+            module.float()
+    if env.device() == "cuda":
+        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.enable_input_require_grads()
+    config = LoraConfig(
+        r=recipe.lora_r,
+        lora_alpha=recipe.lora_alpha,
+        lora_dropout=recipe.lora_dropout,
+        target_modules="all-linear",
+        exclude_modules=[n for n, _ in model.named_modules() if "pooler" in n] or None,
+        task_type="CAUSAL_LM" if recipe.head == "lm" else "FEATURE_EXTRACTION",
+    )
+    model = get_peft_model(model, config, autocast_adapter_dtype=True)
+    return model
+
+
+def reset_adapters(model) -> None:
+    """Draw the LoRA weights anew: A at random, B zero, as at the start."""
+    from peft.tuners.lora import LoraLayer
+
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.reset_lora_parameters("default", True)
+
+
+def check_nf4() -> str:
+    """Whether a 4-bit layer runs forward and backward here, and how much of a weight it loses, in one sentence."""
+    try:
+        from bitsandbytes.nn import Linear4bit
+
+        layer = Linear4bit(96, 64, bias=False, compute_dtype=env.compute_dtype(), quant_type="nf4")
+        before = layer.weight.data.clone()
+        layer = layer.to(env.device())
+        rows = torch.ones(2, 96, device=env.device(), dtype=env.compute_dtype(), requires_grad=True)
+        layer(rows).sum().backward()
+        lost = float((unpacked(layer.weight, layer.weight.quant_state).cpu() - before).norm() / before.norm())
+        finite = "finite" if rows.grad.isfinite().all() else "NOT finite"
+        return f"works ({type(layer.weight).__name__}, gradient {finite}, {lost:.0%} of a weight lost in rounding)"
+    except Exception as error:  # any failure is the answer
+        return f"does not work here: {error}"

@@ -1,0 +1,99 @@
+"""The embedded data: Italian job ads to classify and to rewrite, and counter-narratives in English.
+
+Files in `italian_jobs/`: `pool.jsonl` (unlabelled), `pool_labels.jsonl` (for the simulated annotator only), `gold.jsonl`
+(validation and test; whole occupations stand in test alone), `whole_ads.jsonl` (a second test set, by another hand),
+`rewrites.jsonl` (sentences with their inclusive wording). File in `counter_narratives/`: `pairs.csv`.
+"""
+
+from __future__ import annotations
+
+import csv
+from itertools import islice
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import env
+from helpers.env import UserError
+from helpers.files import read_jsonl
+from helpers.italian import ads
+
+DATA = Path(__file__).parent
+FOLDER = DATA / "italian_jobs"
+PAIRS = DATA / "counter_narratives" / "pairs.csv"
+JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
+COLUMNS = [
+    "text",
+    "label",
+    "category",
+    "gender_form",
+    "occupation",
+    "sector",
+    "occupation_seen",
+    "spans",
+    "source",
+    "split",
+]
+
+
+def pool_texts() -> list[dict]:
+    """Rows of the written pool without labels: id, text, occupation, sector."""
+    return read_jsonl(FOLDER / "pool.jsonl")
+
+
+def pool_labels() -> list[dict]:
+    """Label, category, gender form and spans of the written pool, by id: for a simulated annotator only."""
+    return read_jsonl(FOLDER / "pool_labels.jsonl")
+
+
+def labelled_pool() -> list[dict]:
+    """Rows of the written pool with what `pool_labels` says of them."""
+    labels = {r["id"]: r for r in pool_labels()}
+    return [r | labels[r["id"]] for r in pool_texts()]
+
+
+def gold() -> list[dict]:
+    """Hand-written evaluation rows with label, category, severity, spans, hard_case, rationale and split."""
+    return read_jsonl(FOLDER / "gold.jsonl") + read_jsonl(FOLDER / "whole_ads.jsonl")
+
+
+def rewrites() -> list[dict]:
+    """Sentences of job ads with their inclusive wording in `target`, the text itself where nothing is to change."""
+    return read_jsonl(FOLDER / "rewrites.jsonl")
+
+
+def counter_narratives() -> list[dict]:
+    """Prejudiced statements with an answer: HATE_SPEECH, COUNTER_NARRATIVE, TARGET (Fanton et al. 2021), and split."""
+    with PAIRS.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def job_ads_table(generated: int, seed: int = 0) -> pd.DataFrame:
+    """Every row of the embedded task, with `generated` generated rows in the pool; see COLUMNS."""
+    rows = [r | {"source": "written", "split": "pool"} for r in labelled_pool()]
+    rows += [r | {"source": "generated", "split": "pool"} for r in islice(ads.generate(generated, seed), generated)]
+    rows += [r | {"source": "gold"} for r in gold()]
+    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+
+
+def read_embedded(path: str, generated: int = 0, seed: int = 0) -> pd.DataFrame:
+    """Rows of the embedded set that `data_path` names; raises UserError on an unknown one."""
+    sets = {JOB_ADS: lambda: job_ads_table(generated, seed), REWRITES: rewrites, COUNTER_NARRATIVES: counter_narratives}
+    if path not in sets:
+        raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join(sets)}.")
+    return pd.DataFrame(sets[path]())
+
+
+def embedded_file(path: str) -> Path:
+    """The file or folder of the package behind a parameter such as `embedded:italian_jobs/GUIDELINE.md`, else the path itself."""
+    return DATA / path.removeprefix("embedded:") if path.startswith("embedded:") else env.resolve(path)
+
+
+def read_guideline(path: str) -> str:
+    """The text of an annotation guideline: a file, one of the package (`embedded:italian_jobs/GUIDELINE.md`), '' for ''."""
+    if not path:
+        return ""
+    try:
+        return embedded_file(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"Parameter guideline={path!r} is not a text file that can be read: mend the path.") from error

@@ -1,0 +1,90 @@
+"""Files of this suite: written whole or not at all, read back, hashed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from safetensors import SafetensorError
+
+from helpers.env import UserError
+
+
+@contextlib.contextmanager
+def replacing(path: Path):
+    """A temporary path beside `path` that takes its place when the block ends without an error; a file, or a folder of files."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        if temporary.is_dir() and path.is_dir():
+            shutil.rmtree(path)  # a folder cannot be replaced at once
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise UserError(f"{path} could not be written ({reason}): free space or permission is missing.") from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        with contextlib.suppress(NotADirectoryError, IsADirectoryError):
+            temporary.unlink(missing_ok=True)
+
+
+def file_name(text: str) -> str:
+    """`text`, such as the name of a column, as part of a file name."""
+    return re.sub(r"[^\w.-]+", "_", text)
+
+
+def write_text(path: Path, text: str) -> Path:
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def write_json(path: Path, value: Any) -> Path:
+    return write_text(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_jsonl(path: Path, rows: list[dict]) -> Path:
+    return write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
+
+
+def read_jsonl(path: Path) -> list[dict]:
+    """Rows of a file this suite wrote; for a user's file see `tables.read_table`."""
+    if not path.exists():
+        raise UserError(f"{path} is missing: run the notebook that writes it first (see its Reads / Writes table).")
+    # Not splitlines(): U+2028 and other Unicode line breaks may stand unescaped inside a JSON string.
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> Path:
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
+    return path
+
+
+def read_json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def sha256(path: Path) -> str:
+    """sha256 of a file; of a folder, over the relative names and digests of its files."""
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    files = sorted(f for f in path.rglob("*") if f.is_file())
+    return hashlib.sha256(
+        "".join(f"{f.relative_to(path).as_posix()} {sha256(f)}\n" for f in files).encode()
+    ).hexdigest()
+
+
+def digest(value: Any) -> str:
+    """sha256 of a JSON value, keys in order."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

@@ -1,0 +1,5 @@
+"""The labelling panel: ipywidgets over a labelling session, with an optional layer for keys and the mouse."""
+
+from helpers.labels.panel.panel import Panel, adjudication_panel, desk
+
+__all__ = ["Panel", "adjudication_panel", "desk"]

@@ -1,0 +1,130 @@
+"""Records: their ids, duplicates, and splits without leaks."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from helpers.data import embedded
+from helpers.data.records import (
+    drop_exact_duplicates,
+    evaluation_sizes,
+    group_shares,
+    leaked_records,
+    link_parents,
+    named_sets,
+    near_duplicate_groups,
+    record_id,
+    split_by_answer,
+    split_by_group,
+)
+from helpers.env import UserError
+from helpers.text import clean
+
+
+def test_a_lone_surrogate_can_be_saved():
+    clean("a\ud800b").encode()
+
+
+def test_one_text_many_labels_keeps_the_commonest_and_an_evaluation_row_before_a_pool_row():
+    rows = [
+        {"id": "1", "text": "A b", "label": label, "split": s}
+        for label, s in (("x", "pool"), ("y", "pool"), ("y", "test"))
+    ]
+    assert drop_exact_duplicates(rows) == [{"id": "1", "text": "A b", "label": "y", "split": "test"}]
+    unlabelled = {"id": "1", "text": "A b", "split": "pool"}
+    assert drop_exact_duplicates([unlabelled, unlabelled, rows[0]]) == [rows[0]]
+
+
+def test_ids_ignore_case_and_punctuation_but_not_the_task():
+    assert record_id("t", "Cercasi  BARISTA!") == record_id("t", "cercasi barista")
+    assert record_id("t", "cercasi barista") != record_id("u", "cercasi barista")
+    assert record_id("t", "!!!") != record_id("t", "???")
+
+
+LONG = "cerchiamo una persona con esperienza nella vendita di scarpe e borse per il negozio di Parma centro"
+
+
+def test_near_duplicates_share_a_group():
+    groups = near_duplicate_groups([LONG, LONG + " storico", "tutt'altra frase sul forno a legna del paese", "x"])
+    assert groups[0] == groups[1] and len(set(groups)) == 3
+
+
+def test_splits_keep_groups_and_parents_whole():
+    rows = [{"id": str(i), "text": f"{LONG} {i % 3 * 'abc '}", "split": ""} for i in range(4)]
+    rows += [{"id": f"u{i}", "text": " ".join(f"w{i}x{k}" for k in range(12)), "split": ""} for i in range(40)]
+    rows.append({"id": "child", "text": "una riga sintetica qualunque", "split": "", "parent_id": "u0"})
+    groups = link_parents(rows, near_duplicate_groups([r["text"] for r in rows], 0.6))
+    split = split_by_group(rows, groups, {"test": 10, "validation": 8}, seed=1)
+    where = {r["id"]: r["split"] for r in split}
+    assert len({where[str(i)] for i in range(4)}) == 1
+    assert where["child"] == where["u0"]
+    assert sum(v == "test" for v in where.values()) == 10 and sum(v == "validation" for v in where.values()) == 8
+
+
+def test_a_pool_row_that_resembles_a_test_row_leaves():
+    rows = [
+        {"id": "t", "text": LONG, "split": "test"},
+        {"id": "p", "text": LONG + " storico", "split": "pool"},
+        {"id": "q", "text": "niente a che vedere con il resto della raccolta", "split": "pool"},
+    ]
+    split = split_by_group(rows, near_duplicate_groups([r["text"] for r in rows]), {"test": 0, "validation": 0})
+    assert [r["id"] for r in split] == ["t", "q"]
+    assert [r["id"] for r in leaked_records(rows[1:], rows[:1])] == ["p"]
+
+
+def test_evaluation_sets_that_leave_no_pool_are_refused():
+    rows = [{"id": str(i), "text": f"testo numero {i}", "split": ""} for i in range(5)]
+    with pytest.raises(UserError, match=r"evaluation sets .test_size=9, validation_size=2. take every text .5.: lower"):
+        split_by_group(rows, np.arange(5), {"test": 9, "validation": 2})
+
+
+@given(st.lists(st.text(min_size=1, max_size=30), min_size=5, max_size=12), st.integers(0, 5))
+def test_split_never_loses_or_doubles_a_row_without_evaluation_overlap(texts, seed):
+    rows = [{"id": str(i), "text": t, "split": ""} for i, t in enumerate(texts)]
+    groups = near_duplicate_groups(texts)
+    split = split_by_group(rows, groups, {"test": 2, "validation": 1}, seed)
+    assert [r["id"] for r in split] == [r["id"] for r in rows]
+    sides = {}
+    for row, group in zip(split, groups, strict=True):
+        assert sides.setdefault(group, row["split"]) == row["split"]
+
+
+def test_a_guideline_is_a_file_the_embedded_one_or_none(tmp_path):
+    assert embedded.read_guideline("") == "" and "inclusive" in embedded.read_guideline(
+        "embedded:italian_jobs/GUIDELINE.md"
+    )
+    with pytest.raises(UserError, match="guideline="):
+        embedded.read_guideline(str(tmp_path / "none.md"))
+
+
+@pytest.mark.parametrize("answer", ["label", "target"])
+def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
+    records = [{"id": "a", answer: "b", "split": "test"}, {"id": "c", "split": "test"}]
+    known, bare = split_by_answer(records, answer, "oracle")
+    assert [r["id"] for r in known] == ["a"] and bare == [{"id": "c", "split": "pool"}]
+    assert split_by_answer(records, answer, "human") == (records, [])
+    with pytest.raises(UserError, match=f"None of the 1 texts has a {answer}: name the column in"):
+        split_by_answer(bare, answer, "teacher")
+    with pytest.raises(UserError, match="labeller='umano' must be one of oracle, teacher, human"):
+        split_by_answer(records, answer, "umano")
+
+
+def test_evaluation_sets_that_nobody_sized_take_a_share():
+    assert evaluation_sizes(120) == {"test": 24, "validation": 12}
+    assert evaluation_sizes(120, validation=30) == {"test": 24, "validation": 30}
+    assert evaluation_sizes(1_000_000) == {"test": 1000, "validation": 500}
+
+
+def test_rows_for_the_scorer_are_set_aside_like_an_evaluation_set():
+    records = [{"id": str(i), "text": f"text number {i}", "split": ""} for i in range(20)]
+    split = split_by_group(records, np.arange(20), {"test": 4, "validation": 3, "scorer": 5})
+    rows = dict(named_sets([], [], [r for r in split if r["split"] != "pool"]))
+    assert {name: len(r) for name, r in rows.items() if r} == {"validation": 3, "test": 4, "scorer": 5}
+    assert leaked_records([{"id": "x", "text": rows["scorer"][0]["text"]}], rows["scorer"])
+
+
+def test_shares_of_a_group_in_several_sets():
+    rows = [{"g": g} for g in "aab"]
+    table = group_shares({"pool": rows, "picks": rows[:1]}, "g")
+    assert table.index.tolist() == ["a", "b"] and table.loc["b"].tolist() == [pytest.approx(1 / 3), 0.0]

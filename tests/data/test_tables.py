@@ -1,0 +1,197 @@
+"""A user's table: what comes in unharmed, and what is refused in one sentence that names the file, the row and the remedy."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from helpers.data import embedded, tables
+from helpers.data.records import drop_exact_duplicates, with_given_answers, without_answer
+from helpers.env import UserError
+
+PARAMS = {
+    "task": "t",
+    "data_path": "a.csv",
+    "text_column": "text",
+    "label_column": "label",
+    "labels": [],
+    "group_columns": [],
+    "id_column": "",
+    "split_column": "",
+    "test_split": "test",
+    "validation_split": "",
+}
+
+
+def write(path, content):
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", 'text,label\n"one, ""two""\nlines",x\n\nthree; 3,y\n'),
+        (
+            "a.csv",
+            '\ufeff text ; label \r\n"one, ""two""\nlines";x\r\n;\r\n"three; 3";y\r\n',
+        ),  # as Italian Excel writes it
+        ("a.csv", 'text\tlabel\n"one, ""two""\nlines"\tx\nthree; 3\ty\n'),
+        ("a.jsonl", '{"text": "one, \\"two\\"\\nlines", "label": "x"}\n\n{"text": "three; 3", "label": "y"}\n'),
+    ],
+    ids=["commas", "semicolons", "tabs", "json"],
+)
+def test_the_same_rows_from_every_format(tmp_path, name, content):
+    table = tables.read_table(write(tmp_path / name, content), "text")
+    assert table.to_dict("list") == {"text": ['one, "two"\nlines', "three; 3"], "label": ["x", "y"]}
+
+
+def test_a_tab_separated_corpus_has_bare_quotes(tmp_path):
+    path = write(tmp_path / "a.tsv", 'text\tlabel\n"one, two\tx\nthree "3"\ty\n')
+    assert tables.read_table(path, "text").text.tolist() == ['"one, two', 'three "3"']
+    short = tables.read_table(write(tmp_path / "b.tsv", "text\tone\ttwo\na\tb\tc\nd\te\n"), "text")
+    assert short.two.tolist() == ["c", ""]
+
+
+def test_parquet_and_folder(tmp_path):
+    pd.DataFrame({"text": ["a b"], "label": ["x"]}).to_parquet(tmp_path / "a.parquet")
+    assert tables.read_table(str(tmp_path / "a.parquet"), "text").text.tolist() == ["a b"]
+    (tmp_path / "texts").mkdir()
+    write(tmp_path / "texts" / "1.txt", "first\ntext")
+    assert tables.read_table(str(tmp_path / "texts"), "text").text.tolist() == ["first\ntext"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", b"text,label\nfine,x\ncaf\xe9,y\n", "line 3: not UTF-8"),
+        ("a.csv", "text,label\nfine,x\n".encode("utf-16"), "line 1: not UTF-8"),
+        ("a.csv", "text,label\nfine,x\n".encode("utf-16-le"), "line 1: not UTF-8"),
+        ("a.jsonl", '{"text": "a"}\n{"text": \n', "line 2: not valid JSON"),
+        ("a.jsonl", '["text"]\n', "line 1: a JSON object is expected"),
+        ("a.csv", "", "is empty"),
+        ("a.csv", "\n\n", "is empty"),
+        ("a.csv", "text,label\n", "has no rows"),
+        ("a.csv", "body,label\na,b\n", "no column 'text': set text_column to one of body, label"),
+        ("a.csv", "text,label,text\na,b,c\n", "row 1: two columns are called 'text'"),
+        ("a.csv", "text,label\na,x\nb, c,y\n", "row 3: the number of cells is 3, but in the header 2; put quotes"),
+        ("a.csv", "text,label\na, b,x\nb, c,y\n", "row 2: the number of cells is 3"),
+        ("a.csv", "text,label\na line\nbroken,x\n", "row 2: the number of cells is 1"),
+        ("a.tsv", "text\tlabel\na\tb\tc\n", "row 2: the number of cells is 3, but in the header 2; take the tab out"),
+        ("a.csv", 'text,label\na,x\n"open,x\nb,y\n', "line 3: a quotation mark is not closed"),
+        ("a.parquet", b"PAR1xxxx", "is not a Parquet file"),
+        ("a.xlsx", "x", "ends in '.xlsx'"),
+    ],
+)
+def test_bad_files_are_named_with_the_row(tmp_path, name, content, words):
+    with pytest.raises(UserError, match=words) as caught:
+        tables.read_table(write(tmp_path / name, content), "text")
+    assert str(tmp_path / name) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_file_and_empty_folder(tmp_path):
+    with pytest.raises(UserError, match="not a file or folder"):
+        tables.read_table(str(tmp_path / "none.csv"), "text")
+    with pytest.raises(UserError, match=r"no \.txt files"):
+        tables.read_table(str(tmp_path), "text")
+    with pytest.raises(UserError, match="data_path is empty"):
+        tables.read_table("", "text")
+
+
+@pytest.mark.parametrize(
+    ("rows", "change", "words"),
+    [
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "x"}], {}, "holds only the class 'x'"),
+        ([{"text": "a", "label": ""}], {}, "holds no label at all"),
+        ([{"text": "a", "label": "x"}, {"text": "b", "label": "z"}], {"labels": ["x", "y"]}, "row 2: label 'z'"),
+        ([{"text": "a", "label": "x"}], {"label_column": "gold"}, r"'gold' is missing \(parameter label_column\)"),
+        ([{"text": "a", "label": "x"}], {"group_columns": ["sex"]}, r"'sex' is missing \(parameter group_columns\)"),
+        ([{"text": "a", "label": "x"}], {"group_columns": ["label"]}, "'label' is the name of a field"),
+        ([{"text": "a", "label": "x"}], {"label_column": "text"}, "'text' is both the text and the answer"),
+        ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),
+        ([{"text": ["a"], "label": "x"}], {}, "row 1: the text is a list"),
+        (
+            [{"text": "a", "label": "x", "k": 1}, {"text": "b", "k": 1}],
+            {"id_column": "k"},
+            "row 2: id '1' already stands in row 1",
+        ),
+    ],
+)
+def test_bad_tables(tmp_path, rows, change, words):
+    path = write(tmp_path / "a.jsonl", "".join(json.dumps(r) + "\n" for r in rows))
+    with pytest.raises(UserError, match=words):
+        tables.to_records(tables.read_table(path, "text"), PARAMS | change)
+
+
+def test_repeated_ids_are_named_with_both_rows(tmp_path):
+    table = tables.read_table(write(tmp_path / "a.csv", "text,label,key\na,x,k1\n\nb,y,k2\nc,x,k1\n"), "text")
+    with pytest.raises(UserError, match=r"a.csv, row 5: id 'k1' already stands in row 2"):
+        tables.to_records(table, PARAMS | {"id_column": "key"})
+    assert len(tables.to_records(table, PARAMS)) == 3
+
+
+ODD = ["x" * 200_000, "🧑🏽‍🍳 pane", "שלום עולם", "a\u0007b\u200fc\u2028d\0e", "<b>sì</b>", '"quoted", cell', "a\nb"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_odd_texts_pass_through_unharmed(tmp_path, suffix):
+    table = pd.DataFrame({"text": ODD, "label": ["x", "y"] * 3 + ["x"]})
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".csv":
+        table.to_csv(path, index=False)
+    elif suffix == ".parquet":
+        table.to_parquet(path)
+    else:
+        path.write_text("".join(json.dumps(r, ensure_ascii=False) + "\n" for r in table.to_dict("records")))
+    records = tables.to_records(tables.read_table(str(path), "text"), PARAMS)
+    assert [r["text"] for r in records] == ODD
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_numbers_and_truth_values_are_labels_and_groups_and_gaps_are_gaps(tmp_path, suffix):
+    table = pd.DataFrame({"text": ["a", "b", "c"], "label": [0, 1, None], "g": [True, False, True]})
+    path = tmp_path / f"a{suffix}"
+    table.to_parquet(path) if suffix == ".parquet" else table.to_json(path, orient="records", lines=True)
+    records = tables.to_records(tables.read_table(str(path), "text"), PARAMS | {"group_columns": ["g"]})
+    assert [(r.get("label"), r["g"]) for r in records] == [("0", "true"), ("1", "false"), (None, "true")]
+
+
+def test_the_datas_own_split_is_kept():
+    table = pd.DataFrame(
+        {"text": ["a", "b", "c", "d"], "label": ["x", "y", "x", "y"], "part": ["train", "dev", "test_far", ""]}
+    )
+    records = tables.to_records(table, PARAMS | {"split_column": "part", "test_split": "dev"})
+    assert [r["split"] for r in records] == ["pool", "test", "test_far", "pool"]
+    with pytest.raises(UserError, match="'part' names no test row: set test_split to one of 'train', 'dev', ''"):
+        tables.to_records(table[table.part != "test_far"], PARAMS | {"split_column": "part", "test_split": "tst"})
+
+
+def test_empty_labels_are_missing_labels(tmp_path):
+    path = write(tmp_path / "t.csv", "text,label\nuno,a\ndue,b\ntre,\n")
+    rows = tables.to_records(tables.read_table(path, "text"), PARAMS | {"labels": ["a", "b"]})
+    assert [r.get("label") for r in rows] == ["a", "b", None]
+
+
+def test_references_come_from_columns_and_from_rows_of_the_same_text():
+    table = pd.DataFrame(
+        [("Rude text", "a kind one", ""), ("rude text!", "b", "a kind one"), ("left alone", "", "")],
+        columns=["text", "one", "two"],
+    )
+    pairs = PARAMS | {"label_column": "", "target_columns": ["one", "two"]}
+    records = drop_exact_duplicates(tables.to_records(table, pairs))
+    assert [(r["text"], r.get("target"), r.get("references")) for r in records] == [
+        ("Rude text", "a kind one", ["a kind one", "b"]),
+        ("left alone", None, None),
+    ]
+    assert without_answer(records[0]).keys() == {"id", "text", "split", "source"}
+    given = with_given_answers(records, {records[1]["id"]: "mended"}, "target")
+    assert [r["references"] for r in given] == [["a kind one", "b"], ["mended"]]
+    with pytest.raises(UserError, match="'two' is missing"):
+        tables.to_records(table.drop(columns="two"), pairs)
+
+
+def test_embedded_sets_are_read_by_name():
+    assert {"text", "target", "split"} <= set(tables.read_table(embedded.REWRITES, "text").columns)
+    assert len(tables.read_table(embedded.COUNTER_NARRATIVES, "HATE_SPEECH")) == 104
+    with pytest.raises(UserError, match="not embedded: choose one of embedded:italian_jobs, embedded:rewrites"):
+        tables.read_table("embedded:rewritings", "text")

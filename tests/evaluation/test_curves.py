@@ -1,0 +1,191 @@
+"""Learning curves compared: areas, labels to a level, intervals, paired tests, and what 03 and the benchmark leave behind."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from helpers import files
+from helpers.env import UserError
+from helpers.evaluation import curves
+
+LABELS = [50, 100, 150, 200]
+
+
+def table(seeds=10, lift=0.02, noise=0.01):
+    """Random and a strategy that is better by `lift`; half of the noise is shared by both."""
+    rows = []
+    for seed in range(seeds):
+        rng = np.random.default_rng(seed)
+        luck = rng.normal(0, noise)
+        for name, gain in (("random", 0), ("clever", lift)):
+            for n, score in zip(LABELS, (0.5, 0.6, 0.65, 0.68), strict=True):
+                value = score + luck + gain * (n > 50) + rng.normal(0, noise / 4)
+                rows.append({"set": "s", "strategy": name, "seed": seed, "labels": n, "score": value})
+    return pd.DataFrame(rows)
+
+
+def test_area_is_the_mean_height():
+    assert curves.area([0, 10], np.array([[0.2, 0.4], [0.5, 0.5]])) == pytest.approx([0.3, 0.5])
+    assert curves.area([0, 10, 40], np.array([0.0, 1.0, 1.0])) == pytest.approx(35 / 40)
+
+
+def test_labels_to_a_level_are_interpolated():
+    scores = np.array([[0.5, 0.6, 0.7], [0.8, 0.7, 0.9], [0.1, 0.1, 0.1], [0.5, 0.4, 0.6]])
+    assert curves.labels_to([100, 200, 300], scores, 0.65).tolist() == pytest.approx([250, 100, np.inf, np.inf])
+    assert curves.labels_to([100, 200, 300], scores[3], 0.5) == 100  # the first time counts
+
+
+def test_sign_flips_are_exact_for_few_seeds():
+    assert curves.paired_p(np.full(10, 0.1)) == pytest.approx(2 / 1024)
+    assert curves.paired_p(np.array([1.0, -1.0])) == 1
+    rng = np.random.default_rng(0)
+    assert curves.paired_p(rng.normal(1, 0.1, 40)) < 0.001
+    false_alarms = np.mean([curves.paired_p(rng.normal(0, 1, 10)) < 0.05 for _ in range(400)])
+    assert false_alarms < 0.09
+
+
+def test_compare_finds_what_is_there():
+    found = curves.compare(table(), "s", full=0.68).set_index("strategy")
+    assert list(found.index) == ["clever", "random"]
+    clever, random = found.loc["clever"], found.loc["random"]
+    assert clever.gain == pytest.approx(0.02 * 125 / 150, abs=0.003) and clever.p < 0.01
+    assert 0 < clever.gain_low < clever.gain < clever.gain_high
+    assert random.gain == random.gain_low == 0 and random.p == 1 and random.ratio_95 == 1
+    assert clever.to_95 < random.to_95 and clever.ratio_95 == pytest.approx(clever.to_95 / random.to_95)
+    assert clever.to_95_low <= clever.to_95 <= clever.to_95_high
+    none = curves.compare(table(lift=0.0), "s", full=0.68).set_index("strategy").loc["clever"]
+    assert none.p > 0.05 and none.gain_low < 0 < none.gain_high
+
+
+def test_the_baseline_may_go_on_for_longer():
+    more = [{"set": "s", "strategy": "random", "seed": s, "labels": 400, "score": 0.9} for s in range(10)]
+    long = pd.concat([table(noise=1e-9), pd.DataFrame(more)])
+    found = curves.compare(long, "s", full=0.72).set_index("strategy")
+    assert found.loc["random"].area == pytest.approx(
+        curves.compare(table(noise=1e-9), "s", 0.72, upto=200).area.min(), abs=1e-6
+    )
+    assert found.loc["clever"].gain == pytest.approx(0.02 * 125 / 150, abs=1e-6)  # up to the labels that both have
+    assert found.loc["random"].to_95 > 200 and found.loc["clever"].ratio_95 < 1
+
+
+def test_a_level_never_reached_is_infinite():
+    found = curves.compare(table(), "s", full=0.9).set_index("strategy").loc["clever"]
+    assert np.isinf(found.to_98) and np.isinf(found.to_98_low) and "ratio_98" not in found
+
+
+def test_mean_curve_has_the_interval_of_its_seeds():
+    mean = curves.mean_curve(table()).set_index(["strategy", "labels"]).loc["clever", 200]
+    own = table().query("strategy == 'clever' and labels == 200").score
+    assert mean.score == pytest.approx(own.mean()) and mean.seeds == 10
+    assert own.min() < mean.low < own.mean() < mean.high < own.max()
+
+
+def test_mistakes_are_told_in_a_sentence():
+    with pytest.raises(UserError, match="no curve of entropy"):
+        curves.compare(table(), "s", 0.7, baseline="entropy")
+    with pytest.raises(UserError, match="no column seed"):
+        curves.mean_curve(table().drop(columns="seed"))
+    apart = table()
+    apart.loc[apart.strategy == "clever", "seed"] += 100
+    with pytest.raises(UserError, match="share no seed"):
+        curves.compare(apart, "s", 0.7)
+    with pytest.raises(UserError, match="need two rounds"):
+        curves.compare(table(), "s", 0.7, upto=50)
+
+
+def test_a_sentence_says_whether_it_is_luck():
+    rows = curves.compare(table(), "s", 0.68)
+    assert curves.describe_gain(rows.iloc[0]).endswith("against random on 10 seeds, p = 0.002: more than luck.")
+    assert "one seed" in curves.describe_gain(curves.compare(table(1), "s", 0.68).iloc[0])
+    assert curves.describe_gain(
+        curves.compare(table(lift=0.0), "s", 0.68).query("strategy == 'clever'").iloc[0]
+    ).endswith("luck.")
+
+
+def stage(folder, seed, scores, strategy="margin", learner="probe"):
+    rounds = [
+        {"strategy": name, "round": i, "labels": n, "macro_f1": s, "picks": ["x"], "seconds": 1.0, "tokens": 9}
+        for name in (strategy, "random")
+        for i, (n, s) in enumerate(zip((10, 20), scores if name == strategy else (scores[0], seed / 100), strict=True))
+    ]
+    files.write_jsonl(folder / "03_active_learning" / "rounds.jsonl", rounds)
+    chosen = {"task": "t", "learner": learner, "model": "some/model", "seed": seed}
+    (folder / "03_active_learning" / "manifest.json").write_text(json.dumps({"parameters": chosen}))
+    return folder
+
+
+def test_runs_are_read_and_grouped_by_what_they_share(tmp_path):
+    folders = [stage(tmp_path / "a", 1, (0.5, 0.6)), stage(tmp_path / "b", 2, (0.5, 0.7))]
+    folders += [
+        stage(tmp_path / "c", 1, (0.5, 0.65), strategy="badge"),
+        stage(tmp_path / "d", 1, (0.4, 0.5), learner="qlora"),
+    ]
+    found = curves.from_runs(folders)
+    assert set(found["set"]) == {"t, probe, model", "t, qlora, model"} and found.tokens.eq(9).all()
+    counts = found[found["set"] == "t, probe, model"].groupby("strategy").seed.nunique()
+    assert counts.to_dict() == {"badge": 1, "margin": 2, "random": 2}  # random beside margin and badge is the same run
+    with pytest.raises(UserError, match="Run e has the seed and the strategy of another one"):
+        curves.from_runs([*folders, stage(tmp_path / "e", 1, (0.5, 0.9))])
+    with pytest.raises(UserError, match="has no finished rounds"):
+        curves.from_runs([tmp_path / "nothing"])
+
+
+def writing(folder, seed, better):
+    """A run of generation as 03 and 04 leave it: with `better` the strategy gains so much compliance in its second round."""
+    rounds = [
+        {"strategy": name, "round": i, "targets": 30 + 60 * i, "picks": ["x"], "seconds": 2.0, "tokens": 9}
+        | {"compliance": 0.5 + gain * i, "compliance_low": 0.4, "compliance_high": 0.9}
+        | {"chrF": 70.0 + i, "chrF_low": 60.0, "chrF_high": 80.0}
+        for name, gain in (("hassan", better), ("random", 0.1))
+        for i in range(2)
+    ]
+    files.write_jsonl(folder / "03_active_generation" / "rounds.jsonl", rounds)
+    files.write_json(
+        folder / "03_active_generation" / "manifest.json", {"parameters": {"task": "w", "model": "a/b", "seed": seed}}
+    )
+    ends = pd.DataFrame({"system": ["writer", "copy of the source"], "compliance": [0.8, 0.2], "chrF": [75.0, 80.0]})
+    files.write_csv(folder / "04_generation_evaluation" / "headline.csv", ends)
+    return folder
+
+
+def test_runs_of_generation_have_a_set_for_each_score(tmp_path):
+    folders = [writing(tmp_path / "a", 1, 0.2), writing(tmp_path / "b", 2, 0.3)]
+    found = curves.from_runs(folders)
+    assert list(found["set"].unique()) == ["w, b: chrF", "w, b: compliance"]
+    assert found.groupby("set").labels.max().tolist() == [90, 90]
+    gain = curves.compare(found, "w, b: compliance", 0.8).set_index("strategy").loc["hassan"]
+    assert (
+        gain.gain == pytest.approx((0.1 + 0.2) / 2 / 2) and gain.seeds == 2
+    )  # half of what the last round is above random
+    assert curves.compare(found, "w, b: chrF", 71).gain.tolist() == [0, 0]
+    mean = curves.mean_curve(found[found.seed == 1]).set_index(["set", "strategy", "labels"])
+    assert mean.loc[("w, b: compliance", "hassan", 90), ["low", "high"]].tolist() == [0.4, 0.9]  # one seed: over rows
+    ends = curves.final_scores([*folders, tmp_path])
+    assert ends.loc["writer", ("compliance", "b")] == 0.8 and ends.shape == (2, 4)
+    assert curves.final_scores([tmp_path]).empty
+
+
+def test_the_curves_of_the_generation_benchmark_are_read(tmp_path):
+    rows = [("s", "random", 0, "tagger", 30, 0.5, 70.0), ("s", "random", 0, "tagger", 60, 0.6, np.nan)]
+    names = ["set", "strategy", "seed", "learner", "labels", "compliance", "chrF"]
+    pd.DataFrame(rows, columns=names).to_csv(tmp_path / "g.csv", index=False)
+    back = curves.from_csv(tmp_path / "g.csv")
+    assert back.groupby("set").score.apply(list).to_dict() == {
+        "s, tagger: chrF": [70],
+        "s, tagger: compliance": [0.5, 0.6],
+    }
+
+
+def test_the_csv_of_the_benchmark_is_read_back(tmp_path):
+    long = table(3)
+    wide = long.pivot(index=["set", "strategy", "seed"], columns="labels", values="score").reset_index()
+    wide.loc[wide.strategy == "clever", 200] = np.nan
+    wide.to_csv(tmp_path / "c.csv", index=False)
+    back = curves.from_csv(tmp_path / "c.csv")
+    assert len(back) == len(long) - 3 and back.labels.dtype == int
+    assert curves.compare(back, "s", 0.7).area.notna().all()
+    (tmp_path / "d.csv").write_text("set,seed\n")
+    with pytest.raises(UserError, match="no column strategy"):
+        curves.from_csv(tmp_path / "d.csv")

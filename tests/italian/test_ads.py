@@ -1,0 +1,156 @@
+import random
+import re
+from collections import Counter
+
+import pytest
+
+from helpers.italian import ad_frames, ads
+
+# stems of the occupations kept for the held-out test; "ottico" only as a trade
+HELD_OUT = (
+    r"\b(apicolt|bibliotecari|croupier|dietist|enolog|fabbr[oiae]\b|fiorai|fisioterapist|geometr[aie]\b"
+    r"|gruist|guid[ae] turistic|interpret[ei]\b|istruttor\w+ di nuoto|liutai|ottic[oihe]+\b"
+    r"|ostetric|pasticcier|podolog|restaurat|sommelier|stilist|tappezzier|traduttor|traduttric|veterinari)"
+)
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return list(ads.generate(8000, seed=7))
+
+
+def test_rows_depend_on_the_seed_alone():
+    assert list(ads.generate(50, seed=3)) == list(ads.generate(50, seed=3))
+    assert list(ads.generate(50, seed=3)) != list(ads.generate(50, seed=4))
+
+
+def test_a_shorter_generation_is_a_prefix_of_a_longer_one():
+    assert list(ads.generate(300, seed=1))[:100] == list(ads.generate(100, seed=1))
+
+
+def test_texts_are_distinct_and_of_the_promised_lengths(rows):
+    lengths = [len(row["text"]) for row in rows]
+    assert len({row["text"] for row in rows}) == len(rows)
+    assert min(lengths) >= 30 and max(lengths) <= 1200
+
+
+def test_label_category_and_spans_agree(rows):
+    for row in rows:
+        inclusive = row["category"] in ("inclusive", "lawful_exception")
+        assert (row["label"] == "inclusive") == inclusive == (not row["spans"])
+        for start, end in row["spans"]:
+            assert row["text"][start:end].strip()
+        assert row["spans"] == sorted(row["spans"])
+
+
+def test_no_slot_or_mark_is_left_in_a_text(rows):
+    for row in rows:
+        assert not re.search(r"[{}|]{1}[a-z_]+[{}|]|\[\[|\]\]|[\ue000-\ue003]", row["text"]), row["text"]
+
+
+def test_both_labels_and_every_category_occur(rows):
+    labels = Counter(row["label"] for row in rows)
+    assert 0.4 < labels["inclusive"] / len(rows) < 0.6
+    assert len({row["category"] for row in rows}) == 11
+    assert {row["gender_form"] for row in rows} == {
+        "masculine",
+        "feminine",
+        "double",
+        "neutral",
+        "symbol",
+        "none",
+    }
+
+
+def test_every_occupation_but_the_held_out_is_reached(rows):
+    lemmas = {job["lemma"] for job in ad_frames.library()["jobs"]}
+    assert {row["occupation"] for row in rows} == lemmas | {""}
+    for row in rows:
+        assert not re.search(HELD_OUT, row["text"], re.IGNORECASE), row["text"]
+
+
+@pytest.mark.parametrize(
+    ("noun", "article", "gender", "expected"),
+    [
+        ("stagista", "il", "masculine", "lo stagista"),
+        ("stagista", "il", "feminine", "la stagista"),
+        ("operatore", "il", "masculine", "l'operatore"),
+        ("addetta", "un", "feminine", "un'addetta"),
+        ("addetto", "un", "masculine", "un addetto"),
+        ("psicologo", "un", "masculine", "uno psicologo"),
+        ("segretaria", "un", "feminine", "una segretaria"),
+        ("sales manager", "un", "masculine", "un sales manager"),
+        ("specialisti", "i", "masculine", "gli specialisti"),
+        ("operatrici", "dei", "feminine", "delle operatrici"),
+        ("operatori", "ai", "masculine", "agli operatori"),
+        ("chef", "del", "masculine", "dello chef"),
+        ("cuoco", "del", "masculine", "del cuoco"),
+        ("infermiera", "al", "feminine", "all'infermiera"),
+        ("infermiere", "i", "feminine", "le infermiere"),
+        ("cuochi", "dei", "masculine", "dei cuochi"),
+        ("HR manager", "il", "masculine", "l'HR manager"),
+    ],
+)
+def test_articles(noun, article, gender, expected):
+    assert ad_frames.articled(noun, article, gender) == expected
+
+
+def test_an_unknown_article_is_refused():
+    with pytest.raises(KeyError):
+        ad_frames.articled("cuoco", "presso", "masculine")
+
+
+def test_pairs_say_the_common_words_once():
+    assert (
+        ad_frames.paired("operatrici di macchina", "operatori di macchina", "e") == "operatrici e operatori di macchina"
+    )
+    assert ad_frames.paired("una cuoca", "un cuoco", "o") == "una cuoca o un cuoco"
+
+
+def test_agreement_of_participles():
+    assert ad_frames.agreeing("inserito")["double"] == "inserito/a"
+    assert ad_frames.agreeing("idonei")["feminine"] == "idonee"
+    assert len(set(ad_frames.agreeing("residenti").values())) == 1
+
+
+def test_an_epicene_occupation_carries_gender_in_the_article_only():
+    job = next(job for job in ad_frames.library()["jobs"] if job["lemma"] == "autista")
+    assert not ad_frames.gendered(ad_frames.occupation(job, "", False, True))
+    assert not ad_frames.gendered(ad_frames.occupation(job, "il", False, True))  # l'autista
+    assert ad_frames.gendered(ad_frames.occupation(job, "un", False, True))  # un autista, un'autista
+
+
+def test_a_slip_is_one_place_in_an_otherwise_inclusive_text():
+    job = next(job for job in ad_frames.library()["jobs"] if job["lemma"] == "magazziniere")
+    frame = "{Il occ} sarà {=inserito} nel team e {=seguito} {da_un_tutor}."
+    total = ad_frames.gendered_slots(frame, job)
+    assert total == 4
+    for slip in (1, 2, 3):
+        rng = random.Random(slip)
+        plan = ad_frames.Plan("slip", "double", job, {}, rng, slip=slip)
+        _, spans = ad_frames.unmarked(ad_frames.realised(frame, plan))
+        assert len(spans) == 1
+
+
+def test_noise_leaves_marked_wording_alone():
+    marked = f"Per la nostra sede cerchiamo {ad_frames.OPEN}il candidato{ad_frames.CLOSE} ideale, per nuove sfide."
+    for seed in range(300):
+        text, spans = ad_frames.unmarked(ads.noisy(marked, "shop", random.Random(seed)))
+        assert [text[a:b].lower() for a, b in spans] == ["il candidato"]
+
+
+def test_every_frame_can_be_realised_for_every_kind_of_occupation():
+    kinds = [
+        job for job in ad_frames.library()["jobs"] if job["lemma"] in ("cuoco", "autista", "chef", "direttore lavori")
+    ]
+    assert len(kinds) == 4
+    fills = [*ad_frames.library()["fills"], "duties", "duty_list", *ad_frames.library()["sectors"]["legale"]]
+    fill = re.compile(r"\{(" + "|".join(fills) + r")\}")
+    count = 0
+    for sections in ad_frames.library()["frames"].values():
+        for frames in sections.values():
+            for frame in frames:
+                count += 1
+                for job in kinds:
+                    assert ad_frames.gendered_slots(fill.sub("x", frame), job) >= 0
+    assert count >= 500

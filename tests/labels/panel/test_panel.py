@@ -1,0 +1,676 @@
+"""The labelling panel driven without a browser: what is clicked is what the log says."""
+
+import html
+import os
+import re
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.env import UserError
+from helpers.italian import gender
+from helpers.labels import seats
+from helpers.labels.log import annotations, events, guideline_version, replay
+from helpers.labels.panel.html import differences, markdown, marked, progress, segments
+from helpers.labels.panel.kinds import KINDS
+from helpers.labels.panel.panel import Panel, adjudication_panel, desk
+from helpers.labels.session import Session, find, merge, trim
+from tests.project import ROOT
+
+YES_NO = ["yes", "no"]
+HOSTILE = '<script>window.ran=1</script><img src=x onerror="window.ran=1"> & "q"'
+
+
+def texts(n: int) -> list[dict]:
+    return [{"id": f"r{i}", "text": f"Text number {i} about a nurse."} for i in range(n)]
+
+
+def log(folder, annotator="anna") -> list[dict]:
+    return [row for row in events(folder) if row["annotator"] == annotator]
+
+
+def short(folder) -> list[tuple]:
+    return [(row["event"], row["id"], row.get("label")) for row in log(folder)]
+
+
+def page_text(panel) -> str:
+    """What the current text's picture shows, tags removed."""
+    return html.unescape(re.sub(r"<[^>]+>", "", panel.now.text.value))
+
+
+def message(panel) -> str:
+    return html.unescape(re.sub(r"<[^>]+>", "", panel.controls.message.value))
+
+
+def until(condition, seconds: float = 10.0) -> None:
+    end = time.time() + seconds
+    while not condition():
+        assert time.time() < end, "timed out"
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=[True, False], ids=["keys", "plain"])
+def make(request, tmp_path):
+    """A panel with and without the key layer."""
+
+    def panel(records, names=YES_NO, **options):
+        return Panel(records, names, **({"folder": tmp_path, "annotator": "anna", "keys": request.param} | options))
+
+    return panel
+
+
+# --- kinds -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_click_labels_and_shows_the_next_text(make, tmp_path):
+    panel = make(texts(3), guideline="Look twice.")
+    assert "Text 1 of 3" in page_text(panel)
+    panel.buttons["yes"].click()
+    assert "Text 2 of 3" in page_text(panel)
+    panel.buttons["no"].click()
+    panel.controls.skip.click()
+    assert "All texts are done" in page_text(panel)
+    assert short(tmp_path) == [("label", "r0", "yes"), ("label", "r1", "no"), ("skip", "r2", None)]
+    first = log(tmp_path)[0]
+    assert first["guideline"] == guideline_version("Look twice.") and first["shown"] == [] and first["spans"] == []
+    assert first["seconds"] >= 0 and "repeat" not in first
+    assert "3 of 3 texts" in panel.controls.progress.value and "1 yes" in panel.controls.progress.value
+    assert "1 skipped" in panel.controls.progress.value
+
+
+def test_several_choices_and_none(make, tmp_path):
+    panel = make(texts(2), ["a", "b", "c"], kind="choices")
+    panel.buttons["c"].click()
+    panel.buttons["a"].click()
+    panel.buttons["b"].click()
+    panel.buttons["b"].click()
+    assert panel.buttons["a"].description.startswith("✓") and not panel.buttons["b"].description.startswith("✓")
+    panel.controls.save.click()
+    assert not panel.buttons["a"].description.startswith("✓")
+    panel.controls.save.click()
+    assert short(tmp_path) == [("label", "r0", ["a", "c"]), ("label", "r1", [])]
+    assert "1 none" in panel.controls.progress.value
+
+
+def test_a_rewrite_is_accepted_mended_or_rejected(make, tmp_path):
+    records = [r | {"text": "Cerchiamo un cuoco.", "proposal": "Cerchiamo un cuoco o una cuoca."} for r in texts(3)]
+    panel = make(records, kind="edit", **{"names": ()})
+    assert 'class="ambo-added"' in panel.now.text.value
+    panel.buttons["accept"].click()
+    panel.now.answer.area.value = "Cerchiamo personale di cucina."
+    assert 'class="ambo-removed"' in panel.now.text.value
+    panel.controls.save.click()
+    panel.buttons["reject"].click()
+    said = [row["label"] for row in log(tmp_path)]
+    assert said == ["Cerchiamo un cuoco o una cuoca.", "Cerchiamo personale di cucina.", ""]
+    panel.controls.undo.click()
+    panel.now.answer.area.value = "Cerchiamo chi cucini."
+    panel.buttons["accept"].click()  # what stands in the field, not the proposal
+    assert log(tmp_path)[-1]["label"] == "Cerchiamo chi cucini."
+    panel.controls.undo.click()
+    panel.controls.undo.click()
+    assert panel.now.answer.area.value == "Cerchiamo personale di cucina."  # undone, but what was typed is kept
+    with pytest.raises(UserError, match="'r0' has no `proposal`"):
+        make(texts(1), kind="edit", annotator="bea")
+
+
+def test_several_fields(make, tmp_path):
+    fields = {"offensive": ["yes", "maybe", "no"], "biased": ["yes", "no"], "group": []}
+    panel = make(texts(2), fields, kind="fields")
+    panel.buttons["offensive", "maybe"].click()
+    panel.controls.save.click()
+    assert "'biased' has no answer yet" in message(panel) and not log(tmp_path)
+    panel.buttons["biased", "yes"].click()
+    panel.now.answer.texts["group"].value = "women"
+    panel.controls.save.click()
+    assert log(tmp_path)[0]["label"] == {"offensive": "maybe", "biased": "yes", "group": "women"}
+    assert panel.now.answer.texts["group"].value == "" and panel.now.place == 1
+    panel.controls.undo.click()
+    assert panel.now.answer.texts["group"].value == "women"
+    panel.now.answer.press(4)  # the fifth option of all fields
+    panel.controls.save.click()
+    assert log(tmp_path)[-1]["label"]["biased"] == "no"
+
+
+def test_a_page_of_ten(make, tmp_path):
+    panel = make(texts(12), page=10)
+    assert [row.place for row in panel.rows] == list(range(10))
+    panel.rows[4].answer.buttons["no"].click()
+    assert panel.now is panel.rows[5]
+    assert [panel.controls.message in row.box.children for row in panel.rows].index(True) == 5  # banners stand there
+    for i in (0, 1, 2, 3, 5, 6, 7, 8, 9):
+        panel.rows[i].answer.buttons["yes"].click()
+    assert [row.place for row in panel.rows[:3]] == [10, 11, None]
+    panel.controls.undo.click()  # back to the page before
+    assert panel.now.place == 9 and [row.place for row in panel.rows[:3]] == [9, 10, 11]
+    assert short(tmp_path)[0] == ("label", "r4", "no") and short(tmp_path)[-1][0] == "undo"
+
+
+# --- undo, resume, repeats -------------------------------------------------------------------------------------------
+
+
+def test_undo_of_any_depth_also_over_a_restart(make, tmp_path):
+    panel = make(texts(5))
+    for label in ("yes", "no", "yes"):
+        panel.buttons[label].click()
+    panel.controls.flag.click()
+    panel.controls.note.value = "unclear"
+    panel = make(texts(5))
+    assert panel.now.place == 3 and panel.controls.note.value == "unclear"
+    assert panel.controls.flag.description == "⚑ Unflag"
+    said = []
+    for _ in range(5):
+        panel.controls.undo.click()
+        said.append(message(panel))
+    assert said == [f"Taken back: {what}." for what in ("note", "flag", "label yes", "label no", "label yes")]
+    assert panel.now.place == 0 and panel.session.done == 0 and not panel.session.counts.total()
+    panel.controls.undo.click()
+    assert "nothing to undo" in message(panel)
+    assert annotations(tmp_path) == {}
+
+
+def test_a_new_label_on_a_done_text_and_its_undo(make, tmp_path):
+    panel = make(texts(3))
+    panel.buttons["yes"].click()
+    panel.go_to(0)
+    assert panel.buttons["yes"].description.startswith("✓") and "now: yes" in page_text(panel)
+    panel.buttons["no"].click()
+    assert panel.now.place == 1 and replay(tmp_path) == {"r0": "no"}
+    panel.controls.undo.click()
+    assert panel.now.place == 0 and replay(tmp_path) == {"r0": "yes"}
+    before = len(log(tmp_path))
+    panel.controls.save.click()  # Next on a text that is done changes nothing
+    assert len(log(tmp_path)) == before and panel.now.place == 1
+
+
+def test_next_passes_over_a_text_that_comes_again_at_the_end(make, tmp_path):
+    panel = make(texts(2))
+    panel.controls.save.click()
+    panel.buttons["yes"].click()
+    assert panel.now.place == 0 and not panel.session.answer(0)
+
+
+def test_search_and_jump_back(make):
+    panel = make(texts(30))
+    panel.buttons["yes"].click()
+    panel.search.query.value = "NUMBER 2"
+    panel.search.button.click()
+    assert [place for _, place in panel.search.found.options] == [2, *range(20, 30)]
+    panel.search.found.value = 22
+    assert panel.now.place == 22
+    panel.search.query.value = ""
+    panel.search.button.click()
+    assert [text for text, _ in panel.search.found.options] == ["1 · yes · Text number 0 about a nurse."]
+    panel.search.query.value = "zebra"
+    panel.search.button.click()
+    assert message(panel) == "No text contains “zebra”."
+
+
+def test_a_record_given_twice_is_a_blind_repeat(make, tmp_path):
+    records = texts(2)
+    panel = make([*records, records[0]])
+    panel.buttons["yes"].click()
+    panel.buttons["yes"].click()
+    assert "second time" in page_text(panel) and "now:" not in page_text(panel)
+    panel.buttons["no"].click()
+    assert log(tmp_path)[-1]["repeat"] is True
+    assert annotations(tmp_path)["anna"]["r0"]["repeats"] == ["no"]
+    panel = make([*records, records[0]])
+    assert panel.session.open == 0 and panel.session.answer(0)["label"] == "yes"
+    panel.controls.undo.click()
+    assert panel.now.place == 2 and panel.session.answer(0)["label"] == "yes"
+    with pytest.raises(UserError, match="a third time"):
+        make([records[0]] * 3)
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=st.lists(st.sampled_from(["yes", "no", "skip", "flag", "undo", "next", "jump"]), max_size=25))
+def test_any_session_replays_to_what_the_panel_shows(tmp_path_factory, steps):
+    folder = tmp_path_factory.mktemp("labels")
+    session = Session(texts(4), folder, "anna")
+    place = 0
+    for step in steps:
+        if step == "undo":
+            session.undo()
+        elif step in YES_NO:
+            session.write("label", place, label=step)
+        elif step in ("skip", "flag"):
+            session.write(step, place)
+        place = (place + 1) % 4
+    again = Session(texts(4), folder, "anna")
+    assert (again.done, +again.counts, again.skipped) == (session.done, +session.counts, session.skipped)
+    state = annotations(folder).get("anna", {})
+    for i in range(4):
+        assert again.answer(i) == session.answer(i) and again.flagged(i) == session.flagged(i)
+        said = state.get(f"r{i}", {"label": None, "skipped": False, "flagged": False})
+        answer = again.answer(i) or {"event": None}
+        assert said["label"] == answer.get("label") and said["flagged"] == again.flagged(i)
+        assert said["skipped"] == (answer["event"] == "skip")
+
+
+# --- evidence and suggestions ----------------------------------------------------------------------------------------
+
+
+def test_evidence_typed_accepted_and_removed(make, tmp_path):
+    text = "👩‍🍳 Cercasi 👨‍💼 giovane segretaria di bella presenza, segretaria."
+    panel = make([{"id": "a", "text": text}, {"id": "b", "text": "x"}], cues=gender.cues)
+    panel.evidence.phrase.value = "SEGRETARIA"
+    panel.evidence.add.click()
+    panel.evidence.phrase.value = "segretaria"
+    panel.evidence.add.click()
+    panel.evidence.phrase.value = "segretaria"
+    panel.evidence.add.click()
+    assert "marked already" in message(panel)
+    assert [text[s:e] for s, e in panel.now.spans] == ["segretaria", "segretaria"]
+    panel.evidence.phrase.value = ""
+    panel.evidence.remove.click()
+    assert [text[s:e] for s, e in panel.now.spans] == ["segretaria"]
+    panel.evidence.cues.click()
+    cues = {(cue.start, cue.end) for cue in gender.cues(text)}
+    assert cues and all(any(s <= a and b <= e for s, e in panel.now.spans) for a, b in cues)
+    kept = panel.now.spans
+    panel.buttons["yes"].click()
+    assert log(tmp_path)[0]["spans"] == kept and log(tmp_path)[0]["shown"] == ["cues"]
+    panel.controls.undo.click()
+    assert panel.now.spans == kept  # undone, but what was marked is kept
+    panel.buttons["no"].click()
+    panel.go_to(0)
+    panel.evidence.mark(0, 3)
+    assert annotations(tmp_path)["anna"]["a"]["spans"][0] == [0, 3]  # on a done text it is saved at once
+
+
+def test_suggestions_are_hidden_until_asked_for_and_recorded(make, tmp_path):
+    hints = {f"r{i}": {"label": "yes", "spans": [[0, 4]]} for i in range(3)}
+    panel = make(texts(3), suggestions=hints)
+    assert "Suggestion" not in page_text(panel) and "ambo-model" not in panel.now.text.value
+    panel.buttons["no"].click()
+    panel.controls.reveal.click()
+    assert "Suggestion of the model: yes" in page_text(panel) and "ambo-model" in panel.now.text.value
+    panel.controls.reveal.click()
+    panel.buttons["no"].click()  # hidden again, but it was seen
+    panel.buttons["no"].click()
+    assert [row["shown"] for row in log(tmp_path)] == [[], ["model:yes"], []]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    text=st.text(st.sampled_from("ab <>&\"'\r\n\0é👩‍🍳"), max_size=20),
+    spans=st.lists(st.tuples(st.integers(0, 20), st.integers(0, 20)), max_size=4),
+)
+def test_marked_html_shows_exactly_the_text(text, spans):
+    marks = [(min(s), max(s), kind) for s, kind in zip(spans, ["evidence", "cue", "model", "added"], strict=False)]
+    shown = re.sub(r"<mark [^>]*>|</mark>", "", marked(text, marks))
+    assert "<" not in shown and html.unescape(shown.replace("&#13;", "\r")) == text.replace("\0", "\ufffd")
+    for start, piece, _ in segments(text, marks):
+        assert text[start : start + len(piece)] == piece
+    merged = merge([list(span) for span in [(min(s), max(s)) for s in spans]])
+    assert all(a[1] < b[0] for a, b in pairwise(merged))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    old=st.lists(st.sampled_from(["a", "b", "c", ",", "d"])), new=st.lists(st.sampled_from(["a", "b", "c", ",", "d"]))
+)
+def test_word_differences_leave_the_same_words_on_both_sides(old, new):
+    texts = " ".join(old), " ".join(new)
+    left = [
+        "".join(p for _, p, kinds in segments(text, marks) if not kinds).split()
+        for text, marks in zip(texts, differences(*texts), strict=True)
+    ]
+    assert left[0] == left[1]
+
+
+def test_evidence_is_one_stop_of_the_tab_key_however_cues_cut_it():
+    shown = marked("Operaio <esperto> cercasi", [(0, 17, "evidence"), (3, 7, "cue")])
+    assert shown.count("ambo-evidence") == 3
+    assert shown.count("tabindex") == 1 == shown.count('aria-label="Remove evidence Operaio &lt;esperto&gt;"')
+
+
+def test_spans_of_a_text():
+    assert trim(" ab ", 0, 4) == [1, 3] and trim("   ", 0, 3) is None and trim("ab", -5, 99) == [0, 2]
+    assert find("Straße STRASSE x", "strasse", []) == 7 and find("aa", "a", [[0, 1]]) == 1 and find("b", "a", []) == -1
+
+
+def test_everything_is_escaped(make):
+    panel = make([{"id": HOSTILE, "text": HOSTILE}], [HOSTILE, "b"], guideline=HOSTILE, context={HOSTILE: [HOSTILE]})
+    panel.evidence.phrase.value = HOSTILE
+    panel.evidence.add.click()
+    panel.evidence.phrase.value = f"{HOSTILE}?"
+    panel.evidence.add.click()
+    guideline = panel.controls.folds[0].value
+    shown = [panel.now.text.value, panel.controls.message.value, guideline]
+    panel.buttons[HOSTILE].click()
+    shown += [panel.controls.progress.value]
+    for piece in shown:
+        assert "&lt;script&gt;" in piece and "<script" not in piece and "<img" not in piece
+
+
+def test_a_guideline_is_read_as_markdown_without_its_links_and_markup():
+    shown = markdown("# A\n\n| w | l |\n| --- | --- |\n| *x* | b |\n\n![p](q.png) [l](javascript:a) <b>t</b>")
+    assert "<h1>A</h1>" in shown and "<td><em>x</em></td>" in shown
+    assert "<img" not in shown and "<a" not in shown and "&lt;b&gt;t" in shown
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_refusing_disk_shows_it_and_stays_on_the_text(make, tmp_path):
+    folder = tmp_path / "labels"
+    panel = make(texts(2), folder=folder)
+    panel.buttons["yes"].click()
+    (folder / "anna.jsonl").unlink()
+    folder.rmdir()
+    folder.write_text("a file where the folder should be")
+    for act in (panel.buttons["yes"], panel.controls.skip, panel.controls.flag):
+        act.click()
+        assert "NOT saved" in message(panel) and 'role="alert"' in panel.controls.message.value
+        assert panel.now.place == 1 and not panel.buttons["yes"].description.startswith("✓")
+    folder.unlink()
+    panel.buttons["no"].click()
+    assert message(panel) == "" and [row["label"] for row in log(folder)] == ["no"]
+
+
+def test_the_same_text_in_two_windows(make, tmp_path):
+    one, two = make(texts(3)), make(texts(3))
+    one.buttons["yes"].click()
+    two.buttons["no"].click()
+    assert "answered in another window too (yes)" in message(two)
+    assert replay(tmp_path) == {"r0": "no"} and +two.session.counts == {"no": 1}
+    two.controls.undo.click()
+    assert replay(tmp_path) == {"r0": "yes"}
+    one.buttons["no"].click()
+    assert +one.session.counts == {"yes": 1, "no": 1}
+
+
+def test_a_class_that_was_removed(make, tmp_path):
+    make(texts(2), ["yes", "maybe"]).buttons["maybe"].click()
+    panel = make(texts(2), YES_NO)
+    assert "1 label in the log fits no class" in message(panel) and panel.now.place == 0 and panel.session.done == 0
+    panel.buttons["yes"].click()
+    assert panel.session.done == 1 and panel.session.misfits == 0
+
+
+def test_texts_that_left_the_list_and_labels_of_another_task(make, tmp_path):
+    panel = make(texts(3))
+    for _ in range(2):
+        panel.buttons["yes"].click()
+    panel.controls.flag.click()  # a flag is no label
+    panel = make(texts(1))  # r1 vanished from the pool
+    assert message(panel).startswith("In the log of anna but not in this list: 1 text (") and panel.session.done == 1
+    other = make([{"id": "q", "text": "of another task"}])
+    assert "not in this list: 2 texts (another batch" in message(other) and other.session.done == 0
+    other.buttons["no"].click()
+    assert message(other) == "" and replay(tmp_path) == {"r0": "yes", "r1": "yes", "q": "no"}
+    assert message(make([*texts(3), {"id": "q", "text": "again"}])) == ""
+
+
+def test_a_read_only_folder_shows_it_at_the_first_click(make, tmp_path):
+    tmp_path.chmod(0o500)
+    panel = make(texts(2), folder=tmp_path if os.geteuid() else "/proc")  # root may write anywhere but there
+    panel.buttons["yes"].click()
+    assert "NOT saved" in message(panel) and 'role="alert"' in panel.controls.message.value
+    assert panel.now.place == 0 and panel.session.done == 0
+
+
+def test_a_clock_that_jumps_back_changes_neither_order_nor_pace(make, tmp_path, monkeypatch):
+    panel = make(texts(3))
+    panel.buttons["yes"].click()
+    monkeypatch.setattr(time, "time", lambda: 1.0)  # 1970
+    panel.go_to(0)
+    panel.buttons["no"].click()
+    panel.buttons["yes"].click()
+    assert log(tmp_path)[1]["time"] == 1.0 and all(row["seconds"] >= 0 for row in log(tmp_path))
+    again = make(texts(3))
+    assert replay(tmp_path) == {"r0": "no", "r1": "yes"} and again.now.place == 2
+    again.controls.undo.click()
+    again.controls.undo.click()
+    assert replay(tmp_path) == {"r0": "yes"}
+
+
+def test_wrong_parameters_say_what_to_do(tmp_path):
+    def panel(records=(), names=YES_NO, **options):
+        return Panel(records, names, **({"folder": tmp_path, "annotator": "anna"} | options))
+
+    for options, words in [
+        ({"kind": "stars"}, "kind='stars' is unknown"),
+        ({"page": 0}, "page=0"),
+        ({"names": ["a", "a"]}, "all different"),
+        ({"names": []}, "one or more"),
+        ({"names": ["a"], "kind": "fields"}, "needs a dict"),
+        ({"records": [{"id": 1, "text": "x"}]}, "Row 1 of records has no id"),
+        ({"records": [{"id": "1", "text": None}]}, "Row 1 of records has no text"),
+        ({"records": ["x"]}, "Row 1 of records is a str"),
+        ({"annotator": "../anna"}, "Annotator"),
+    ]:
+        with pytest.raises(UserError, match=words):
+            panel(**options)
+    assert "All texts are done" in page_text(panel())
+
+
+# --- adjudication ----------------------------------------------------------------------------------------------------
+
+
+def test_adjudication_needs_a_reason(tmp_path):
+    rows = [
+        {
+            "id": f"r{i}",
+            "text": "Cercasi segretaria.",
+            "labels": {"anna": "yes", "bruno": "no"},
+            "notes": {"anna": "the <b>noun</b>"},
+            "spans": {"anna": [[8, 18]]},
+        }
+        for i in range(2)
+    ]
+    panel = adjudication_panel(rows, YES_NO, folder=tmp_path)
+    assert "anna: yes · evidence “segretaria” · note: the <b>noun</b>" in page_text(panel)
+    assert "bruno: no" in page_text(panel)
+    panel.buttons["yes"].click()
+    assert "needs a reason" in message(panel) and not log(tmp_path, "adjudicator")
+    panel.controls.reason.value = "feminine only"
+    panel.controls.save.click()
+    decided = log(tmp_path, "adjudicator")[0]
+    assert decided["label"] == "yes" and decided["reason"] == "feminine only" and panel.controls.reason.value == ""
+    assert replay(tmp_path) == {"r0": "yes"}
+    assert message(adjudication_panel(rows[1:], YES_NO, folder=tmp_path)) == ""  # what is settled has left the list
+
+
+# --- continuous labelling --------------------------------------------------------------------------------------------
+
+
+def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
+    """Its speed is measured by `python -m tests.benchmarks.panel`."""
+    from sklearn.linear_model import LogisticRegression
+
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 5000)
+    embeddings = rng.normal(size=(5000, 64)) + truth[:, None]
+    pool = texts(5000)
+    known: dict[int, int] = {0: int(truth[0]), 1: 1 - int(truth[0])}
+    rounds = []
+
+    def next_batch(new: dict[str, str]) -> list[dict]:
+        rounds.append(new)
+        known.update({int(record[1:]): YES_NO.index(label) for record, label in new.items()})
+        model = LogisticRegression().fit(embeddings[list(known)], list(known.values()))
+        doubt = np.abs(model.predict_proba(embeddings)[:, 1] - 0.5)
+        doubt[list(known)] = 1
+        return [pool[i] for i in np.argsort(doubt)[:10]]
+
+    panel = make([], next_batch=next_batch)
+    for _ in range(40):
+        until(lambda: panel.now.place is not None)
+        panel.buttons[YES_NO[truth[int(panel.now.record["id"][1:])]]].click()
+    until(lambda: not panel.feeder.busy)
+    events = log(tmp_path)
+    assert len(events) == 40 and len({row["id"] for row in events}) == 40
+    assert len(rounds) >= 4 and {i for new in rounds for i in new} <= {row["id"] for row in events}
+
+
+def test_the_last_labels_reach_the_learner_and_the_panel_ends(make):
+    given = []
+
+    def next_batch(new):
+        given.append(new)
+        return texts(12)[10:] if len(given) == 1 else []
+
+    panel = make(texts(10), next_batch=next_batch)
+    while panel.now.place is not None or panel.feeder.busy:
+        if panel.now.place is not None:
+            panel.buttons["yes"].click()
+    assert panel.session.done == 12 and "All texts are done" in page_text(panel)
+    assert sorted(k for new in given for k in new) == sorted(r["id"] for r in texts(12))
+
+
+def test_an_error_of_the_learner_is_shown_and_next_tries_again(make):
+    calls = []
+
+    def next_batch(new):
+        calls.append(new)
+        if len(calls) == 1:
+            raise RuntimeError("out of <memory>")
+        return texts(3)[2:]
+
+    panel = make(texts(2), next_batch=next_batch)
+    panel.buttons["yes"].click()
+    panel.buttons["no"].click()
+    until(lambda: not panel.feeder.busy and "asks for more" in page_text(panel))
+    assert "RuntimeError: out of <memory>" in message(panel) and "<memory>" not in panel.controls.message.value
+    panel.controls.save.click()
+    until(lambda: panel.now.place is not None)
+    assert panel.now.record["id"] == "r2" and calls[1] == {"r0": "yes", "r1": "no"}
+
+
+# --- looks, in front ends of any theme -------------------------------------------------------------------------------
+
+SHEET = (ROOT / "src" / "helpers" / "labels" / "panel" / "panel.css").read_text(encoding="utf-8")
+
+
+def test_no_colour_depends_on_a_variable_that_only_some_front_ends_have():
+    used = re.findall(r"var\(\s*(--[\w-]+)\s*([,)])", SHEET)
+    assert used
+    foreign = [name for name, then in used if then == ")" and not name.startswith("--ambo-")]
+    assert not foreign, f"without a fallback: {foreign}"
+    own = {name for name, _ in used if name.startswith("--ambo-")}
+    assert own <= set(re.findall(r"(--ambo-[\w-]+)\s*:", SHEET))
+
+
+def test_no_height_depends_on_a_page_that_grows_with_the_panel():
+    assert not re.findall(r"[\d.]+[sld]?v(?:h|w|min|max)\b", SHEET)  # a share of the page would chase itself
+
+
+def light(colour: tuple[float, ...]) -> float:
+    """Relative luminance as WCAG defines it."""
+    parts = [c / 255 / 12.92 if c / 255 <= 0.04045 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
+    return 0.2126 * parts[0] + 0.7152 * parts[1] + 0.0722 * parts[2]
+
+
+# page and text of JupyterLab, VS Code and Colab, light and dark
+THEMES = [(255, 33), (255, 59), (17, 222), (31, 204), (30, 213), (30, 224), (0, 255)]
+
+
+@pytest.mark.parametrize(("page", "text"), THEMES)
+def test_marked_text_can_be_read_in_every_theme(page, text):
+    marks = re.findall(r"mark\.ambo-(\w+) \{ background: rgba\((\d+), (\d+), (\d+), ([\d.]+)\)", SHEET)
+    assert {name for name, *_ in marks} == {"evidence", "removed", "added"}
+    for name, *colour, share in marks:
+        behind = tuple(int(c) * float(share) + page * (1 - float(share)) for c in colour)
+        dark, bright = sorted((light(behind), light((text,) * 3)))
+        assert (bright + 0.05) / (dark + 0.05) >= 4.5, name
+
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_key_meant_for_a_text_that_has_gone_does_nothing(tmp_path):
+    panel = Panel(texts(3), YES_NO, folder=tmp_path, annotator="anna")
+    if panel.layer is None:
+        pytest.skip("anywidget is not installed")
+    serial = panel.layer.serial
+    send = SimpleNamespace(digit=lambda n, s: panel._from_browser(None, {"do": "digit", "start": n, "serial": s}, None))
+    send.digit(1, serial)
+    send.digit(1, serial)
+    send.digit(7, panel.layer.serial)
+    assert short(tmp_path) == [("label", "r0", "no")]
+    panel._from_browser(None, {"do": "mark", "start": 0, "end": "4", "serial": panel.layer.serial}, None)
+    panel._from_browser(None, {"do": "mark", "start": 0, "end": 4, "row": 9, "serial": panel.layer.serial}, None)
+    assert panel.now.spans == [[0, 4]]
+    panel._from_browser(None, {"do": "no such thing", "serial": panel.layer.serial}, None)
+    panel._from_browser(None, {"do": "undo", "serial": serial}, None)
+    assert replay(tmp_path) == {}
+
+
+def test_without_anywidget_the_panel_is_complete(tmp_path):
+    code = (
+        "import sys; sys.modules['anywidget'] = None\n"
+        "from helpers.labels.panel import Panel\n"
+        f"p = Panel([{{'id': '1', 'text': 'x'}}], ['a'], folder={str(tmp_path)!r}, annotator='anna')\n"
+        "assert p.layer is None and p.buttons['a'].description == 'a'\n"
+        "p.buttons['a'].click()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    assert replay(tmp_path) == {"1": "a"}
+
+
+def test_colab_is_asked_for_third_party_widgets_only_where_there_are_keys(tmp_path, monkeypatch):
+    pytest.importorskip("anywidget")
+    asked = []
+    colab = SimpleNamespace(output=SimpleNamespace(enable_custom_widget_manager=lambda: asked.append(True)))
+    monkeypatch.setitem(sys.modules, "google.colab", colab)
+    Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna", keys=False)
+    assert not asked
+    assert Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna").layer and asked
+
+
+def test_progress_pace_and_plurals():
+    line = progress(1, 2, 0, {"yes": 1}, 4.0)
+    assert "1 of 2 texts" in line and "4 a minute" in line and "about 1 minute left" in line
+    assert "1 of 1 text<" in progress(1, 1, 0, {}, 0)
+    assert "about 3 hours left" in progress(0, 180, 0, {}, 1.0) and "60 seconds a text" in progress(0, 2, 0, {}, 1.0)
+
+
+def test_every_kind_has_what_the_panel_asks_for():
+    for name, kind in KINDS.items():
+        made = kind({"a": ["x", "y"]} if name == "fields" else ["x", "y"], lambda complete: None, True)
+        made.show({"id": "1", "text": "t", "proposal": "p"}, None)
+        assert all(
+            hasattr(made, part)
+            for part in ("widget", "buttons", "saves", "read", "press", "picture", "fits", "classes")
+        )
+
+
+def test_a_person_may_say_something_about_herself(tmp_path):
+    rows = {r["id"]: r for r in texts(2)}
+    alone = desk({"anna": list(rows)}, rows, YES_NO, folder=tmp_path)
+    assert isinstance(alone, Panel)  # nobody to compare with: nothing is asked
+    name, place = desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path).children
+    assert not place.children
+    name.value = "bea"
+    panel, about = place.children
+    (opener,), inside = about.children[0].children, about.children[1]
+    said, lines, (save,) = (*inside.children[:2], inside.children[2].children)
+    assert panel.session.annotator == "bea" and inside.layout.display == "none"
+    opener.click()
+    assert inside.layout.display is None
+
+    lines.value = f"mother tongue: Italian\n\nnote: {HOSTILE}"
+    save.click()
+    assert seats.attributes(tmp_path) == {"bea": {"mother tongue": "Italian", "note": HOSTILE}}
+    lines.value = "<b>age"
+    save.click()
+    assert "has no value" in said.value and "<b>" not in said.value
+    assert seats.attributes(tmp_path)["bea"]["mother tongue"] == "Italian"  # a mistake costs nothing kept
+    name.value = "anna"
+    assert not place.children[1].children[1].children[1].value  # what one person gave is not shown to another
+    name.value = "bea"
+    said, lines, (save,) = (*(inside := place.children[1].children[1]).children[:2], inside.children[2].children)
+    assert lines.value.startswith("mother tongue: Italian")
+    lines.value = ""
+    save.click()
+    assert seats.attributes(tmp_path) == {}

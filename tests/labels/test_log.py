@@ -1,0 +1,531 @@
+"""The label store: what was acknowledged survives, whatever happens to the process, the disk or the file."""
+
+import errno
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from helpers.env import UserError
+from helpers.labels import exchange, log, seats
+from helpers.labels.log import (
+    ADJUDICATOR,
+    annotations,
+    append,
+    append_all,
+    events,
+    guideline_version,
+    outside,
+    replay,
+    unmatched,
+)
+
+RECORDS = [{"id": f"r{i}", "text": f"Annuncio numero {i}, però"} for i in range(4)]
+
+
+def write(folder, *events):
+    """Append (annotator, event, record, facts) in turn."""
+    for annotator, event, record, *facts in events:
+        append(folder, annotator, event, record, **(facts[0] if facts else {}))
+
+
+def readable(folder):
+    """Events, where a warning would be an error."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return events(folder)
+
+
+# --- what the events mean --------------------------------------------------------------------------------------------
+
+
+def test_last_label_counts_and_undo_takes_it_back(tmp_path):
+    a, b = {"label": "a"}, {"label": "b"}
+    write(tmp_path, ("ann", "label", "1", a), ("ann", "label", "1", b), ("ann", "label", "2", a))
+    write(tmp_path, ("ann", "undo", "1"), ("ann", "undo", "2"), ("ann", "undo", "2"))
+    assert replay(tmp_path) == {"1": "a"}
+    assert annotations(tmp_path)["ann"].keys() == {"1"}
+
+
+def test_undo_takes_back_the_latest_event_of_any_kind_of_that_annotator_alone(tmp_path):
+    write(tmp_path, ("ann", "label", "1", {"label": "a"}), ("ann", "flag", "1"), ("bob", "label", "1", {"label": "b"}))
+    write(tmp_path, ("ann", "undo", "1"))
+    write(tmp_path, ("ann", "label", "2", {"label": "a"}), ("ann", "note", "2", {"text": "x"}), ("ann", "undo", "2"))
+    state = annotations(tmp_path)
+    assert replay(tmp_path) == {"1": "b", "2": "a"} and not state["ann"]["2"]["note"]
+    assert state["ann"]["1"]["label"] == "a" and not state["ann"]["1"]["flagged"]
+    assert state["bob"]["1"]["label"] == "b"
+
+
+def test_state_of_a_record(tmp_path):
+    facts = {"label": "a", "spans": [[0, 3]], "guideline": "0a", "shown": ["model"], "seconds": 2.5}
+    write(
+        tmp_path,
+        ("ann", "skip", "1"),
+        ("ann", "label", "1", facts),
+        ("ann", "label", "1", {"label": "b", "repeat": True}),
+    )
+    write(tmp_path, ("ann", "flag", "1"), ("ann", "flag", "1"), ("ann", "flag", "1"))
+    write(tmp_path, ("ann", "note", "1", {"text": "x"}), ("ann", "note", "1", {"text": "y"}))
+    state = annotations(tmp_path)["ann"]["1"]
+    assert state | facts == state and state["repeats"] == ["b"]
+    assert not state["skipped"] and state["flagged"] and state["note"] == "y"
+    write(tmp_path, ("ann", "flag", "1"))
+    assert not annotations(tmp_path)["ann"]["1"]["flagged"]
+
+
+def test_a_skip_withdraws_the_label_until_it_is_undone(tmp_path):
+    write(tmp_path, ("ann", "label", "1", {"label": "a"}), ("bob", "label", "1", {"label": "b"}), ("bob", "skip", "1"))
+    assert replay(tmp_path) == {"1": "a"}
+    assert annotations(tmp_path)["bob"]["1"]["skipped"]
+    write(tmp_path, ("bob", "undo", "1"))
+    assert replay(tmp_path) == {"1": "b"}
+
+
+def test_the_adjudicator_goes_before_later_labels(tmp_path):
+    write(tmp_path, (ADJUDICATOR, "label", "1", {"label": "a", "reason": "§ 2"}))
+    write(tmp_path, ("ann", "label", "1", {"label": "b"}), ("ann", "label", "2", {"label": "b"}))
+    assert replay(tmp_path) == {"1": "a", "2": "b"}
+    write(tmp_path, (ADJUDICATOR, "undo", "1"))
+    assert replay(tmp_path)["1"] == "b"
+
+
+def test_a_clock_that_jumps_back_does_not_reorder_a_log(tmp_path):
+    rows = [
+        {"time": t, "event": "label", "id": "1", "annotator": "ann", "label": x} for t, x in ((100, "a"), (50, "b"))
+    ]
+    append_all(tmp_path, "ann", rows)
+    append_all(tmp_path, "bob", [rows[0] | {"annotator": "bob", "time": t} for t in (60, 70)])
+    assert replay(tmp_path) == {"1": "b"}
+    assert [row["time"] for row in events(tmp_path)] == [60, 70, 100, 50]
+
+
+KINDS = st.sampled_from(["label", "label", "undo", "skip", "flag", "note"])
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["ann", "bob", "adjudicator"]), KINDS, st.sampled_from("12"), st.booleans()),
+    min_size=5,
+    max_size=40,
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(steps=STEPS, cut=st.none() | st.integers(0, 9000))
+def test_replay_agrees_with_a_plain_model_after_a_cut_at_any_byte(tmp_path_factory, steps, cut):
+    folder = tmp_path_factory.mktemp("store")
+    for i, (annotator, kind, record, repeat) in enumerate(steps):
+        row = {"time": float(i), "event": kind, "id": record, "annotator": annotator}
+        row |= {"label": f"però{i}", "repeat": repeat} if kind == "label" else {}
+        append_all(folder, annotator, [row])
+    logs = sorted(folder.glob("*.jsonl"))
+    whole = {}
+    for path in logs:  # each log is cut at another byte
+        if cut is not None:
+            path.write_bytes(path.read_bytes()[: (cut * 7 + len(path.name) * 31) % (path.stat().st_size + 1)])
+        whole[path.stem] = [json.loads(x) for x in path.read_bytes().split(b"\n") if x.endswith(b"}")]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found, state = replay(folder), annotations(folder)
+    stacks: dict = {}
+    for row in sorted((r for rows in whole.values() for r in rows), key=lambda r: r["time"]):
+        stack = stacks.setdefault((row["annotator"], row["id"]), [])
+        stack.append(row) if row["event"] != "undo" else stack and stack.pop()
+    current = {}
+    for key, stack in stacks.items():
+        answers = [r for r in stack if r["event"] in ("label", "skip") and not r.get("repeat")]
+        if answers and answers[-1]["event"] == "label":
+            current[key] = answers[-1]
+        assert (key[1] in state.get(key[0], {})) == bool(stack)
+        if stack:
+            own = state[key[0]][key[1]]
+            assert own["label"] == (current[key]["label"] if key in current else None)
+            assert own["skipped"] == bool(answers and answers[-1]["event"] == "skip")
+            assert own["flagged"] == (sum(r["event"] == "flag" for r in stack) % 2 == 1)
+            assert own["repeats"] == [r["label"] for r in stack if r.get("repeat")]
+    for record in "12":
+        mine = [r for (_, rid), r in current.items() if rid == record]
+        best = max(mine, key=lambda r: (r["annotator"] == "adjudicator", r["time"]), default=None)
+        assert found.get(record) == (best and best["label"])
+
+
+# --- faults ----------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=40, deadline=None)
+@given(cut=st.integers(0, 700))
+def test_a_log_cut_at_any_byte_keeps_every_whole_line_and_takes_the_next(tmp_path_factory, cut):
+    folder = tmp_path_factory.mktemp("store")
+    for i in range(5):
+        append(folder, "ann", "label", str(i), label="però")
+    path = folder / "ann.jsonl"
+    path.write_bytes(path.read_bytes()[:cut])
+    whole = path.read_bytes().count(b"\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        before = len(replay(folder))
+        assert before in (whole, whole + 1)  # a cut just before the line end leaves the event readable
+        append(folder, "ann", "label", "later", label="x")
+        after = replay(folder)
+    assert after["later"] == "x" and len(after) == before + 1
+
+
+def test_unreadable_lines_give_one_warning_that_names_file_and_line(tmp_path):
+    write(tmp_path, ("ann", "label", "1", {"label": "a"}))
+    with (tmp_path / "ann.jsonl").open("ab") as log:
+        log.write(b'{"time": 1, "event": "label", "id": "2"}\n\xff\xfe non UTF-8\n[1]\n\n{"time": 2, "event": "la')
+    with pytest.warns(UserWarning, match=r"ann\.jsonl, line 2 \(and 3 more\): not a readable event") as told:
+        assert len(events(tmp_path)) == 1
+    assert len(told) == 1
+    write(tmp_path, ("ann", "label", "3", {"label": "b"}))
+    with pytest.warns(UserWarning):
+        assert replay(tmp_path) == {"1": "a", "3": "b"}
+
+
+def test_every_reader_takes_and_leaves_the_same_odd_lines(tmp_path):
+    start = b'{"event": "label", "label": "a", "time": '
+    taken = {
+        "mark": b"\xef\xbb\xbf" + start + b'1, "id": "mark"}',
+        "nan": start + b'2, "id": "nan", "seconds": NaN, "more": Infinity}',
+        "half": start + b'3, "id": "half", "text": "\\ud83d"}',
+        "big": start + b'4, "id": "big", "more": 1e999, "event_id": 7}\r',
+    }
+    left = [
+        start + b'5, "id": "byte", "more": "\xff"}',
+        start + b'6, "id": "deep", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}",
+        start + b'"7", "id": "clock"}',
+        start + b'8, "id": 8}',
+        start + b'9, "id": "torn", "more": [1,',
+    ]
+    (tmp_path / "ann.jsonl").write_bytes(b"\n".join([*taken.values(), *left]))
+    told = pytest.warns(UserWarning, match=r"ann\.jsonl, line 5 \(and 4 more\)")
+    with told:
+        rows = events(tmp_path)
+    with told:
+        assert replay(tmp_path) == dict.fromkeys(taken, "a") == replay(rows)
+    with told:
+        assert annotations(tmp_path)["ann"].keys() == taken.keys()
+    assert [row["id"] for row in rows] == list(taken) and {row["annotator"] for row in rows} == {"ann"}
+
+
+def test_what_cannot_be_an_event_is_refused(tmp_path):
+    with pytest.raises(UserError, match="Event 'erase' is unknown"):
+        append(tmp_path, "ann", "erase", "1")
+    with pytest.raises(UserError, match="needs a record id that is text and a label"):
+        append(tmp_path, "ann", "label", "1")
+    for name in ("", "../ann", "a/b", "a\\b", ".ann", "ann.", "a" * 65, "a\nb", "a:b"):
+        with pytest.raises(UserError, match="names a file"):
+            append(tmp_path, name, "flag", "1")
+    assert not list(tmp_path.iterdir())
+    append(tmp_path, "Zoë d-Angelo_2@x", "note", "1", text="lone surrogate \ud83d")
+    assert len(readable(tmp_path)) == 1
+
+
+def test_a_path_that_is_a_file_is_told(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="NOT saved"):
+        append(tmp_path / "file", "ann", "label", "1", label="a")
+
+
+def test_a_read_only_folder_is_told(tmp_path):
+    tmp_path.chmod(0o500)
+    folder = tmp_path if os.geteuid() else Path("/proc")  # root may write to any folder but that of the kernel
+    with pytest.raises(UserError, match="NOT saved"):
+        append(folder, "ann", "label", "1", label="a")
+    with pytest.raises(UserError, match="could not be written"):
+        seats.set_attributes(folder, "ann", born="x")
+
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from helpers.labels import log
+from helpers.env import UserError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
+done = 0
+try:
+    while True:
+        log.append(Path(sys.argv[1]), "ann", "label", f"r{done}", label="a")
+        done += 1
+except UserError as error:
+    print(done, error)
+"""
+
+
+def test_a_disk_that_fills_refuses_the_label_and_leaves_no_part_of_it(tmp_path):
+    """A file size limit stands in for the full disk: the kernel writes a part of the line, then refuses."""
+    told = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, check=True).stdout
+    done = int(told.split()[0])
+    assert "NOT saved" in told and done > 10
+    assert len(readable(tmp_path)) == done  # no torn line
+    write(tmp_path, ("ann", "label", "later", {"label": "b"}))
+    assert len(readable(tmp_path)) == done + 1
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 64 KiB, and a function that mounts it again with other options."""
+
+    def mount(options):
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(tmp_path)]
+        return subprocess.run(words, capture_output=True, check=False).returncode
+
+    if not Path("/proc/mounts").exists() or mount("size=64k"):
+        pytest.skip("no file system can be mounted here")
+    yield tmp_path, lambda options: mount(f"remount,{options}")
+    subprocess.run(["umount", str(tmp_path)], check=True)
+
+
+def test_a_full_and_a_read_only_disk_keep_what_was_acknowledged(small_disk):
+    folder, remount = small_disk
+    done = 0
+    with pytest.raises(UserError, match=r"NOT saved \(No space left on device\): make room"):
+        while True:
+            write(folder, ("ann", "label", f"r{done}", {"label": "a"}))
+            done += 1
+    assert done > 100 and len(readable(folder)) == done
+    assert remount("size=128k") == 0
+    write(folder, ("ann", "label", "later", {"label": "b"}))
+    assert remount("ro") == 0
+    with pytest.raises(UserError, match=r"NOT saved \(Read-only file system\)"):
+        write(folder, ("ann", "label", "never", {"label": "b"}))
+    assert len(readable(folder)) == done + 1
+
+
+WRITER = """
+import sys
+from pathlib import Path
+from helpers.labels import log
+for i in range(int(sys.argv[3])):
+    log.append(Path(sys.argv[1]), "ann", "label", f"{sys.argv[2]}-{i}", label="però " * 40)
+    print(i, flush=True)
+"""
+
+
+def writer(folder, prefix, n, **options):
+    return subprocess.Popen([sys.executable, "-c", WRITER, folder, prefix, str(n)], stdout=subprocess.PIPE, **options)
+
+
+def test_kill_9_loses_no_acknowledged_label(tmp_path):
+    acknowledged = 0
+    for round_ in range(2):
+        process = writer(tmp_path, f"p{round_}", 1_000_000)
+        for _ in range(60):  # some are acknowledged, then it dies at an arbitrary point
+            process.stdout.readline()
+        time.sleep(random.Random(round_).random() * 0.02)
+        os.kill(process.pid, signal.SIGKILL)
+        acknowledged += 60 + process.stdout.read().count(b"\n")
+        process.wait()
+    assert acknowledged <= len(replay(tmp_path)) <= acknowledged + 2
+    write(tmp_path, ("ann", "label", "after", {"label": "a"}))
+    assert replay(tmp_path)["after"] == "a"
+
+
+def test_two_processes_of_one_annotator_lose_and_tear_nothing(tmp_path):
+    running = [writer(tmp_path, f"p{k}", 150) for k in range(2)]
+    for process in running:
+        process.communicate(timeout=60)
+    assert {r["id"] for r in readable(tmp_path)} == {f"p{k}-{i}" for k in range(2) for i in range(150)}
+
+
+@pytest.mark.skipif(log.fcntl is None, reason="no locks to refuse on this system")
+def test_a_file_system_without_locks_still_takes_labels(tmp_path, monkeypatch):
+    """Mounted drives answer ENOLCK; none can be mounted here, so the system call is told to."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(log.fcntl, "flock", refuse)
+    write(tmp_path, ("ann", "label", "1", {"label": "a"}), ("ann", "label", "2", {"label": "a"}))
+    assert len(readable(tmp_path)) == 2
+
+
+def test_a_label_is_on_the_disk_before_append_returns(tmp_path, monkeypatch):
+    synced, sync = [], os.fsync
+
+    def fsync(handle):
+        synced.append(os.fstat(handle).st_size)
+        sync(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write(tmp_path, ("ann", "label", "1", {"label": "a"}))
+    assert (tmp_path / "ann.jsonl").stat().st_size in synced
+
+
+# --- merging, other projects -----------------------------------------------------------------------------------------
+
+
+def test_logs_merge_by_copying_and_an_event_counts_once(tmp_path):
+    write(tmp_path / "a", *[("ann", "label", str(i), {"label": "a"}) for i in range(3)])
+    copy = (tmp_path / "a" / "ann.jsonl").read_bytes()
+    write(tmp_path / "a", ("ann", "undo", "2"))
+    write(tmp_path / "b", ("bob", "label", "1", {"label": "b"}))
+    (tmp_path / "a" / "ann (copy).jsonl").write_bytes(copy)
+    (tmp_path / "a" / "bob.jsonl").write_bytes((tmp_path / "b" / "bob.jsonl").read_bytes())
+    assert len(readable(tmp_path / "a")) == 5
+    assert replay(tmp_path / "a") == {"0": "a", "1": "b"}
+    assert annotations(tmp_path / "a").keys() == {"ann", "bob"}
+
+
+def test_an_old_log_without_event_ids_counts_each_line_once(tmp_path):
+    line = json.dumps({"time": 1.5, "event": "label", "id": "1", "annotator": "ann", "label": "a"}) + "\n"
+    for name in ("ann", "copy"):
+        (tmp_path / f"{name}.jsonl").write_text(line)
+    assert len(readable(tmp_path)) == 1 and replay(tmp_path) == {"1": "a"}
+
+
+def test_a_log_of_another_project_and_labels_outside_the_task(tmp_path):
+    write(tmp_path, ("ann", "label", "1", {"label": "a"}), ("ann", "label", "2", {"label": ["a", "gone"]}))
+    state = annotations(tmp_path)
+    assert unmatched(state, ["1", "3"]) == ["2"]
+    with pytest.raises(UserError, match=r"None of the 2 labelled record ids .* another task or another run"):
+        unmatched(state, ["8", "9"])
+    assert outside(state, ["a", "b"]) == {"gone": 1}
+
+
+def test_an_empty_folder_is_an_empty_state(tmp_path):
+    assert events(tmp_path) == [] and replay(tmp_path / "none") == {} == annotations(tmp_path)
+
+
+def test_guideline_version_follows_the_wording_only():
+    assert guideline_version("a\r\nb \n") == guideline_version("\na\nb") != guideline_version("a\nc")
+
+
+# --- tables out and in -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def store(tmp_path):
+    folder = tmp_path / "logs"
+    write(folder, ("ann", "label", "r0", {"label": "a", "spans": [[0, 3]]}), ("bob", "label", "r0", {"label": "a"}))
+    write(folder, ("ann", "label", "r1", {"label": "a"}), ("bob", "label", "r1", {"label": "b"}))
+    write(folder, ("ann", "label", "r2", {"label": "a"}), ("bob", "label", "r2", {"label": "b"}), ("bob", "flag", "r2"))
+    write(folder, (ADJUDICATOR, "label", "r2", {"label": "b"}), ("bob", "note", "r0", {"text": "=1+1\nsì"}))
+    write(folder, ("ann", "label", "r3", {"label": "c"}), ("bob", "skip", "r3"))
+    return folder
+
+
+@pytest.mark.parametrize("suffix", exchange.FORMATS)
+def test_export_of_final_labels(store, tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    exchange.export(store, path, RECORDS)
+    readers = {".csv": pd.read_csv, ".jsonl": lambda p: pd.read_json(p, lines=True), ".parquet": pd.read_parquet}
+    rows = readers[suffix](path).set_index("id")
+    assert rows["decided"].to_dict() == {"r0": "majority", "r1": "tie", "r2": "adjudicator", "r3": "only one"}
+    assert rows["label"].fillna("").to_dict() == {"r0": "a", "r1": "", "r2": "b", "r3": "c"}
+    assert rows.loc["r0", "text"] == RECORDS[0]["text"] and rows["count"].tolist() == [2, 2, 2, 1]
+    assert "sì" in str(rows.loc["r0", "notes"]) and "bob" in str(rows.loc["r2", "flags"])
+    assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []  # nothing half-written is left
+
+
+def test_export_weighs_three_annotators_by_how_reliable_they_are(tmp_path):
+    """Ann and bob agree on everything, cy answers at random; on the last record ann and cy are alone and differ."""
+    rng = random.Random(0)
+    for i in range(40):
+        truth = "ab"[i % 2]
+        for name, label in (("ann", truth), ("bob", truth), ("cy", rng.choice("ab"))):
+            append(tmp_path, name, "label", f"r{i}", label=label)
+    for name, label in (("ann", "a"), ("cy", "b")):
+        append(tmp_path, name, "label", "r40", label=label)
+    table = exchange.export(tmp_path, tmp_path / "out.csv").set_index("id")
+    assert table.loc["r40", "decided"] == "tie" and table.loc["r40", "dawid_skene"] == "a"
+    assert all(table.loc[f"r{i}", "dawid_skene"] == "ab"[i % 2] for i in range(40))
+
+
+@pytest.mark.parametrize("suffix", exchange.FORMATS)
+def test_export_of_the_history(store, tmp_path, suffix):
+    table = exchange.export(store, tmp_path / f"out{suffix}", final=False)
+    assert len(table) == len(events(store)) and (tmp_path / f"out{suffix}").stat().st_size > 500
+
+
+def test_export_refuses_an_unknown_suffix_and_an_empty_folder(store, tmp_path):
+    with pytest.raises(UserError, match=r"ends in '\.xlsx'"):
+        exchange.export(store, tmp_path / "out.xlsx")
+    with pytest.raises(UserError, match="holds no labels"):
+        exchange.export(tmp_path / "none", tmp_path / "out.csv")
+
+
+def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
+    from helpers.data.records import record_id
+
+    records = [{"id": record_id("t", r["text"]), "text": r["text"]} for r in RECORDS]
+    rows = [
+        ("Annuncio numero 0, però", "1", "ann"),
+        ("ANNUNCIO numero 0 però!", "1", "ann"),  # the same text for a reader
+        ("Annuncio numero 0, però", "0", "ann"),
+        ("Annuncio numero 0, però", "0", "bob"),
+        ("Annuncio numero 1, però", "", "ann"),
+        ("Annuncio numero 2, però", "7", "ann"),
+        ("Altro", "1", "ann"),
+    ]
+    path = tmp_path / "old.csv"
+    pd.DataFrame(rows, columns=["text", "label", "who"]).to_csv(path, index=False)
+    options = {"task": "t", "annotator_column": "who", "task_labels": ["yes", "no"], "mapping": {"1": "yes", "0": "no"}}
+    report = exchange.import_labels(path, tmp_path / "logs", records, **options)
+    assert report == {
+        "rows": 7,
+        "taken": 2,
+        "empty": [6],
+        "unmatched": [8],
+        "not_in_task": [7],
+        "duplicates": [3],
+        "conflicts": [4],
+        "known": 0,
+        "unknown_labels": {"7": 1},
+        "annotators": 2,
+    }
+    state = annotations(tmp_path / "logs")
+    assert {name: own[records[0]["id"]]["label"] for name, own in state.items()} == {"ann": "yes", "bob": "no"}
+    size = (tmp_path / "logs/ann.jsonl").stat().st_size
+    again = exchange.import_labels(path, tmp_path / "logs", records, **options)
+    assert (tmp_path / "logs/ann.jsonl").stat().st_size == size
+    assert again["taken"] == 0 and again["known"] == 2 and len(events(tmp_path / "logs")) == 2
+    assert "left out, label not in the task ('7' 1×): 1 (row 7)" in exchange.describe(report)
+
+
+def test_an_import_by_id_reads_numbers_as_they_are_written(tmp_path):
+    pd.DataFrame({"key": ["r0", "r1"], "label": [1.0, 0.5], "who": [2**60 + 1, 7]}).to_parquet(tmp_path / "old.parquet")
+    options = {"task": "t", "id_column": "key", "annotator_column": "who"}
+    exchange.import_labels(tmp_path / "old.parquet", tmp_path / "logs", RECORDS, **options)
+    state = annotations(tmp_path / "logs")
+    assert state[str(2**60 + 1)]["r0"]["label"] == "1" and state["7"]["r1"]["label"] == "0.5"
+
+
+def test_imports_that_cannot_be_meant(tmp_path):
+    path = tmp_path / "old.csv"
+    path.write_text("text,label,who\nAltro,a,ann\n")
+    with pytest.raises(UserError, match="no column 'klass'"):
+        exchange.import_labels(path, tmp_path, RECORDS, "t", "klass")
+    with pytest.raises(UserError, match="none of its 1 rows matches one of the 4 records"):
+        exchange.import_labels(path, tmp_path, RECORDS, "t")
+    path.write_text("id,label,who\nr1,a,ann\nr2,a,../x\n")
+    with pytest.raises(UserError, match="names a file"):
+        exchange.import_labels(path, tmp_path / "logs", RECORDS, "t", id_column="id", annotator_column="who")
+    assert not (tmp_path / "logs").exists()  # checked before the first is written
+    path.write_bytes(b"id,label\nr1,\xff\n")
+    with pytest.raises(UserError, match="line 2: not UTF-8"):
+        exchange.import_labels(path, tmp_path, RECORDS, "t", id_column="id")
+
+
+def test_settled_takes_the_adjudicator_then_the_majority_and_no_tie(tmp_path):
+    from helpers.labels.exchange import settled_labels
+
+    for name, three in {"a": "xxy", "b": "xyy", "c": "xy-"}.items():
+        for record, label in zip("123", three, strict=True):
+            if label != "-":
+                append(tmp_path, name, "label", record, label=label)
+    append(tmp_path, "a", "label", "4", label="x")
+    append(tmp_path, "b", "label", "4", label="y")
+    append(tmp_path, "b", "label", "5", label="")
+    assert settled_labels(tmp_path) == {"1": "x", "2": "y", "3": "y", "5": ""}
+    append(tmp_path, ADJUDICATOR, "label", "4", label="y", reason="rule 3")
+    assert settled_labels(tmp_path)["4"] == "y"

@@ -1,0 +1,134 @@
+"""A table without labels, labelled by a person through the panels: the run stops at every turn of hers and goes on."""
+
+import pandas as pd
+import pytest
+
+from helpers import files, run, text
+from helpers.data.records import record_id
+from helpers.labels import log
+from helpers.labels.panel.panel import Panel
+from helpers.labels.seats import pending
+from tests.project import ambo_run, assert_quiet, finish, new_project
+
+CLASSES = ["good", "bad"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, rows):
+    folder = new_project(tmp_path_factory.mktemp("project"))
+    pd.DataFrame(rows)[["text"]].to_csv(folder / "raw.csv", index=False)
+    return folder
+
+
+def ambo(project, model, code=0):
+    """What the same command prints, every time, and that it ends with this exit code."""
+    settings = {
+        "data_path": "raw.csv",
+        "label_column": "''",
+        "labels": "[good, bad]",
+        "labeller": "human",
+        "annotators": "[anna, bruno]",
+        "overlap_k": "2",
+        "overlap_share": "0.25",
+        "learner": "probe",
+        "model": str(model),
+        "bidirectional": "false",
+        "epochs": "2",
+        "rounds": "1",
+        "batch_labels": "8",
+        "seed_size": "12",
+        "test_size": "20",
+        "validation_size": "12",
+        "bootstrap": "20",
+        "near_duplicate": "0.9",
+        "use_synthetic": "false",
+    }
+    return finish(project, ambo_run("hers", settings, "csv", "--stages", "01,03,04"), code)[0]
+
+
+def label(project, stage, folder, rows, seats):
+    """Each annotator clicks through a panel; returns how many labels were given."""
+    given = 0
+    texts = {r["text"]: r["label"] for r in rows}
+    for name, records in seats.items():
+        panel = Panel(records, CLASSES, folder=project / "outputs/csv/hers" / stage / folder, annotator=name)
+        for record in records:
+            panel.buttons[texts[record["text"]]].click()
+            given += 1
+    return given
+
+
+def test_the_run_waits_for_people_and_goes_on_where_it_stopped(project, tiny_llama, rows):
+    folder = project / "outputs/csv/hers"
+    out = ambo(project, tiny_llama, 3)
+    assert "01_seed_curation: waits for labels; open" in out
+    assert run.read_manifest(folder / "01_seed_curation")["status"] == "awaiting_labels"
+    assert (folder / "01_seed_curation/01_seed_curation.ipynb").exists()
+    asked = files.read_json(folder / "01_seed_curation/waiting.json")
+    assert sum(map(len, asked.values())) == 12 + 20 + 12
+    by_id = {record_id("csv", text.clean(r["text"])): r for r in rows}
+
+    def records(asked):
+        return {name: [by_id[i] | {"id": i} for i in ids] for name, ids in asked.items()}
+
+    assert label(project, "01_seed_curation", "labels", rows, records(asked)) == 44
+
+    out = ambo(project, tiny_llama, 3)
+    assert "03_active_learning: waits for labels; open" in out
+    history = files.read_jsonl(folder / "03_active_learning/rounds.jsonl")
+    assert len(history) == 1 and len(history[0]["picks"]) == 8
+    asked = files.read_json(folder / "03_active_learning/waiting.json")
+    assert sum(map(len, asked.values())) == 10  # two of the eight go to both people
+    logs = folder / "03_active_learning/labels/human"
+    label(project, "03_active_learning", "labels/human", rows, records({"anna": asked["anna"]}))
+    assert pending(logs, asked) == {"anna": [], "bruno": asked["bruno"]}
+    label(project, "03_active_learning", "labels/human", rows, records({"bruno": asked["bruno"]}))
+
+    assert "QLoRA detector" in ambo(project, tiny_llama)
+    again = files.read_jsonl(folder / "03_active_learning/rounds.jsonl")
+    assert again[0] == history[0] and len(again) == 2 and again[1]["labels"] == 20
+    assert len(files.read_jsonl(folder / "03_active_learning/labelled.jsonl")) == 20
+    assert run.read_manifest(folder / "03_active_learning")["quantization"] == "nf4"
+    before = log.events(logs)
+    assert ambo(project, tiny_llama).count("unchanged, skipped") == 3
+    assert log.events(logs) == before
+    assert "qlora" in again[1] and "qlora" not in again[0]  # trained once, at the end
+    shown = (folder / "03_active_learning/03_active_learning.ipynb").read_text()
+    assert "that gain most from one more label" in shown and "anna: " in shown
+    assert_quiet(folder)
+
+
+def test_without_labels_and_without_people_one_sentence_says_what_to_do(project, tiny_llama):
+    settings = {"data_path": "raw.csv", "label_column": "''", "labels": "[good, bad]"}
+    words = ambo_run("none", settings | {"seed_size": 12, "test_size": 20, "validation_size": 12})
+    assert "None of the 120 texts has a label: name the column in label_column" in finish(project, words, 2)[1]
+
+
+def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tiny_llama, rows):
+    some = pd.DataFrame([r | {"text": f"{r['text']} She gave it to him."} for r in rows])
+    some[["text", "label"]].to_csv(project / "labelled.csv", index=False)
+    settings = {
+        "data_path": "labelled.csv",
+        "language": "en",
+        "methods": "swap",
+        "review": "3",
+        "model": str(tiny_llama),
+    }
+    settings |= {"bidirectional": "false", "seed_size": "20", "near_duplicate": "0.95"}
+    words = ambo_run("look", settings, "csv", "--stages", "01,02")
+    finish(project, words, 3)
+    folder = project / "outputs/csv/look/02_synthetic_expansion"
+    rows = {r["id"]: r for r in files.read_jsonl(folder / "synthetic.jsonl")}
+    asked = files.read_json(folder / "waiting.json")["me"]
+    records = [{"id": i, "text": rows[i]["text"], "proposal": rows[i]["text"]} for i in asked]
+    panel = Panel(records, kind="edit", folder=folder / "labels", annotator="me")
+    panel.buttons["reject"].click()
+    panel.now.answer.area.value = mended = "Whoever signed the letter had read no word of it before."
+    panel.buttons["accept"].click()
+    seeds = {r["id"]: r["text"] for r in files.read_jsonl(folder.parent / "01_seed_curation/seed.jsonl")}
+    panel.now.answer.area.value = seeds[rows[asked[2]]["parent_id"]]  # back to the row it was made from: there already
+    panel.buttons["accept"].click()
+    finish(project, words)
+    left = {r["id"]: r["text"] for r in files.read_jsonl(folder / "synthetic.jsonl")}
+    assert left.keys() - rows.keys() == {record_id("csv", mended)} and mended in left.values()
+    assert rows.keys() - left.keys() == set(asked)

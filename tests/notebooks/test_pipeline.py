@@ -1,0 +1,164 @@
+"""The four notebooks through the real runner on a small table: a run, a second run, and a run killed half-way."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from helpers import run
+from helpers.files import read_jsonl, sha256
+from tests.project import ambo_run, assert_quiet, finish, new_project, start
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, rows):
+    folder = new_project(tmp_path_factory.mktemp("project"))
+    more = [{**r, "text": f"{r['text']} Reply {k}."} for k in ("one", "two") for r in rows]
+    pd.DataFrame(more)[["text", "label", "group"]].to_csv(folder / "answers.csv", index=False)
+    return folder
+
+
+def settings(model):
+    return {
+        "data_path": "answers.csv",
+        "group_columns": "[group]",
+        "model": str(model),
+        "bidirectional": "false",
+        "epochs": "2",
+        "rounds": "2",
+        "batch_labels": "8",
+        "seed_size": "20",
+        "test_size": "60",
+        "validation_size": "30",
+        "bootstrap": "50",
+        "near_duplicate": "0.9",
+        "language": "en",
+    }
+
+
+@pytest.fixture(scope="module")
+def undisturbed(project, tiny_llama):
+    out, err = finish(project, ambo_run("whole", settings(tiny_llama)))
+    return project / "outputs/csv/whole", out, err
+
+
+def test_a_run_leaves_manifests_that_chain_and_a_report(undisturbed):
+    folder, out, err = undisturbed
+    manifests = {s: run.read_manifest(folder / name) for s, name in run.STAGES.items()}
+    assert {m["status"] for m in manifests.values()} == {"success"}
+    assert manifests["03"]["quantization"] == "nf4" and manifests["03"]["four_bit_layers"] == 14
+    for later, earlier in (("02", "01"), ("03", "01"), ("04", "03")):
+        shared = manifests[later]["inputs"].keys() & manifests[earlier]["outputs"].keys()
+        assert shared and all(manifests[later]["inputs"][f] == manifests[earlier]["outputs"][f] for f in shared)
+    assert "QLoRA detector" in out and "report.html" in out and "Warning" not in err
+    page = (folder / "04_bias_evaluation/report.html").read_text()
+    assert "data:image/png;base64," in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_executed_notebooks_show_no_warning_and_no_error(undisturbed):
+    assert_quiet(undisturbed[0])
+
+
+def test_the_test_rows_were_seen_by_nothing(undisturbed):
+    folder = undisturbed[0]
+    read = lambda name: {r["id"] for r in read_jsonl(folder / name)}  # noqa: E731
+    test = read("01_seed_curation/test.jsonl")
+    assert len(test) == 60
+    for name in (
+        "01_seed_curation/seed.jsonl",
+        "01_seed_curation/pool.jsonl",
+        "02_synthetic_expansion/synthetic.jsonl",
+    ):
+        assert not test & read(name)
+    picks = {i for r in read_jsonl(folder / "03_active_learning/rounds.jsonl") for i in r["picks"]}
+    assert picks and not test & picks
+
+
+def test_a_second_run_skips_everything(project, tiny_llama, undisturbed):
+    before = {f: f.stat().st_mtime_ns for f in undisturbed[0].rglob("*") if f.is_file() and f.name != ".lock"}
+    out, _ = finish(project, ambo_run("whole", settings(tiny_llama)))
+    assert out.count("unchanged, skipped") == 4
+    assert {f: f.stat().st_mtime_ns for f in before} == before
+
+
+def test_other_parameters_under_the_same_run_id_are_refused(project, tiny_llama, undisturbed):
+    process = start(project, ambo_run("whole", settings(tiny_llama) | {"seed": 99}))
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2 and "belongs to a run with seed=13, not 99" in err
+
+
+def copied(undisturbed, run_id, *stages):
+    """The folder of 03 of a run of that id for which these stages are done."""
+    folder = undisturbed[0].parent / run_id
+    for stage in stages:
+        shutil.copytree(undisturbed[0] / stage, folder / stage)
+    return folder / run.STAGES["03"]
+
+
+def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_llama, undisturbed):
+    folder = copied(undisturbed, "killed", run.STAGES["01"], run.STAGES["02"])
+    words = ambo_run("killed", settings(tiny_llama), "csv", "--stages", "03")
+    process = start(project, words)
+    rounds, deadline = folder / "rounds.jsonl", time.time() + 400
+    while not (rounds.exists() and len(rounds.read_text().splitlines()) >= 2):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    done = len(rounds.read_text().splitlines())
+    finish(project, words)
+    assert done < 6
+    history, again = (read_jsonl(f / "rounds.jsonl") for f in (undisturbed[0] / run.STAGES["03"], folder))
+    costs = ("seconds", "tokens")  # a new process reads the labelled texts anew
+    strip = lambda rows: [{k: v for k, v in r.items() if k not in costs} for r in rows]  # noqa: E731
+    assert strip(again) == strip(history) and len(again) == 6
+    more = [b["tokens"] - a["tokens"] for a, b in zip(history, again, strict=True)]
+    assert not any(more[:done]) and min(more) >= 0 and sum(map(bool, more)) <= 1
+    for name in ("adapter_model.safetensors", "head.safetensors", "learner.json"):
+        assert sha256(folder / "adapter" / name) == sha256(undisturbed[0] / run.STAGES["03"] / "adapter" / name)
+
+
+def test_the_probe_takes_any_strategy_stops_early_and_embeds_nothing_twice(project, tiny_llama, undisturbed):
+    more = {
+        "learner": "probe",
+        "strategy": "scheduled",
+        "stop": "change",
+        "lora_dropout": 0.1,
+        "use_synthetic": "false",
+    }
+    folder = copied(undisturbed, "probe", run.STAGES["01"])
+    finish(project, ambo_run("probe", settings(tiny_llama) | more, "csv", "--stages", "03"))
+    rounds = read_jsonl(folder / "rounds.jsonl")
+    ours = [r for r in rounds if r["strategy"] == "scheduled"]
+    assert ours[-1]["stop"] and not ours[-1]["picks"] and all(r["picks"] and not r["stop"] for r in ours[:-1])
+    assert len(ours) == len(rounds) / 2 and all(len(r["answers"]) == len(ours[0]["answers"]) for r in ours)
+    assert sum(r["tokens"] for r in rounds) > 0
+    folder = copied(undisturbed, "again", run.STAGES["01"])
+    more |= {"strategy": "bait", "rounds": 1}
+    finish(project, ambo_run("again", settings(tiny_llama) | more, "csv", "--stages", "03"))
+    again = read_jsonl(folder / "rounds.jsonl")
+    assert {r["strategy"] for r in again} == {"bait", "random"}
+    assert sum(r["tokens"] for r in again if "qlora" not in r) == 0  # but for the training at the end
+
+
+def test_keywords_take_half_of_the_seed(project, tiny_llama):
+    more = {"keywords": "[kind, cru*]"}
+    finish(project, ambo_run("words", settings(tiny_llama) | more, "csv", "--stages", "01"))
+    seed = read_jsonl(project / "outputs/csv/words/01_seed_curation/seed.jsonl")
+    assert sum("kind" in r["text"] or " cru" in r["text"] for r in seed) >= 10
+
+
+def test_plain_papermill_gives_the_same_files(project, tiny_llama, undisturbed):
+    values = "{" + ", ".join(f"{k}: {v}" for k, v in settings(tiny_llama).items()) + ", run_id: plain}"
+    shutil.copytree(undisturbed[0] / run.STAGES["01"], project / "outputs/csv/plain/01_seed_curation")
+    stage = run.STAGES["02"]
+    files = ["-f", "params/tasks/csv.yaml", "-f", "params/profiles/demo.yaml", "-y", values, "--cwd", str(project)]
+    words = [sys.executable, "-m", "papermill", f"notebooks/{stage}.ipynb", f"{stage}.ipynb", *files]
+    subprocess.run(words, cwd=project, env={**os.environ, "AMBO_ROOT": str(project)}, check=True, capture_output=True)
+    for name in ("candidates.jsonl", "synthetic.jsonl"):
+        assert (project / "outputs/csv/plain" / stage / name).read_text() == (undisturbed[0] / stage / name).read_text()

@@ -1,0 +1,42 @@
+"""Notebook 02 with an endpoint that fails half-way: what it wrote is kept, and the same command goes on from there."""
+
+import pandas as pd
+
+from helpers import files, run
+from tests.endpoints import Proxy, completion
+from tests.project import ambo_run, finish, new_project
+
+
+def test_an_endpoint_fails_and_the_run_goes_on(tmp_path, rows, tiny_llama):
+    new_project(tmp_path)
+    more = [{**r, "text": f"{r['text']} She gave it to him, reply {k}."} for k in ("one", "two") for r in rows]
+    pd.DataFrame(more)[["text", "label", "group"]].to_csv(tmp_path / "answers.csv", index=False)
+    settings = {
+        "data_path": "answers.csv", "group_columns": "[group]", "language": "en", "balance_group": "group",
+        "model": str(tiny_llama), "bidirectional": "false", "seed_size": "20", "test_size": "60", "validation_size": "30",
+        "near_duplicate": "0.95", "teacher": "endpoint", "methods": "[swap, few_shot, paraphrase]", "perplexity_tail": "0.0",
+    }  # fmt: skip
+    words = ambo_run("e", settings, "csv", "--stages", "01,02")
+    down, written = [True], []
+
+    def plan(number, body):
+        if down[0] and number >= 5:
+            return 401, {}, {"error": {"message": "no"}}
+        written.append(body["messages"][-1]["content"])
+        text = f"A letter number {len(written)} came in the morning, and the whole office thought that it was very warm and kind."
+        return completion(f'{{"text": "{text}"}}' if "JSON" in written[-1] else text)
+
+    with Proxy(plan) as server:
+        endpoint = {"TEACHER_BASE_URL": server.url, "TEACHER_MODEL": "m", "TEACHER_API_KEY": "sk-of-this-test"}
+        said = finish(tmp_path, words, 2, **endpoint)[1]
+        assert "rejects the key" in said and "are answered and kept" in said
+        down[0] = False
+        finish(tmp_path, words, **endpoint)
+    assert len(set(written)) == len(written)  # nothing was asked twice
+    folder = tmp_path / "outputs/csv/e/02_synthetic_expansion"
+    accepted = files.read_jsonl(folder / "synthetic.jsonl")
+    assert {r["method"] for r in files.read_jsonl(folder / "candidates.jsonl")} == {"swap", "few_shot", "paraphrase"}
+    assert accepted and all(r["label"] in ("good", "bad") and r["writer"] in ("rules", "teacher") for r in accepted)
+    facts = run.read_manifest(folder)["teacher"]
+    assert facts["model"] == "m" and facts["requests"] + facts["from_store"] >= len(written)
+    assert "sk-of-this-test" not in "".join(f.read_text() for f in folder.glob("*.*") if f.suffix != ".png")

@@ -1,0 +1,74 @@
+"""What several test folders share: the project's root, a project of one's own, commands run in it, small notebooks."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = ROOT.parent / "shared" / "data"  # optional; tests that use it skip where it is absent
+
+
+def new_project(folder: Path) -> Path:
+    """`folder` as a project root of its own over the real notebooks and parameters, so that outputs/ is the test's."""
+    for name in ("notebooks", "params"):
+        (folder / name).symlink_to(ROOT / name)
+    return folder
+
+
+def start(project: Path, words: list[str], **environment: str) -> subprocess.Popen:
+    """A command in `project`, in a process group of its own, so that a test can kill it with its kernel."""
+    return subprocess.Popen(
+        words,
+        env=os.environ | {"AMBO_ROOT": str(project)} | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def finish(project: Path, words: list[str], code: int = 0, **environment: str) -> tuple[str, str]:
+    """(stdout, stderr) of a command in `project` that ends with this exit code, a mistake told without a traceback."""
+    process = start(project, words, **environment)
+    out, err = process.communicate(timeout=900)
+    assert process.returncode == code, (process.returncode, out, err)
+    # Where all went well it may be a kernel's heartbeat: two that start at once can draw the same port.
+    assert code == 0 or "Traceback" not in err, err
+    return out, err
+
+
+def ambo_run(run_id: str, settings: dict, task: str = "csv", *more: str, profile: str = "demo") -> list[str]:
+    """The words of an `ambo run` command."""
+    words = [sys.executable, "-m", "helpers.cli", "run", "--task", task, "--profile", profile, "--run-id", run_id]
+    return [*words, *(word for key, value in settings.items() for word in ("-p", key, str(value))), *more]
+
+
+def notebook(path: Path, *cells: tuple[str, list[str]]) -> Path:
+    """Write a notebook of (source, tags) code cells."""
+    body = [
+        {
+            "cell_type": "code",
+            "execution_count": None,
+            "id": f"c{i}",
+            "metadata": {"tags": t},
+            "outputs": [],
+            "source": s,
+        }
+        for i, (s, t) in enumerate(cells)
+    ]
+    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    path.write_text(json.dumps({"cells": body, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+    return path
+
+
+def assert_quiet(folder: Path) -> None:
+    """No notebook that was executed for the run in `folder` shows a warning or an error."""
+    for path in folder.glob("*/*.ipynb"):
+        for cell in json.loads(path.read_text())["cells"]:
+            for output in cell.get("outputs", []):
+                assert output.get("name") != "stderr", (path.name, output)
+                assert output["output_type"] != "error"
