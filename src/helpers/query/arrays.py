@@ -1,4 +1,4 @@
-"""What the query strategies share: checks of their inputs, distances, clusters, and orders with ties broken by the seed."""
+"""What the query strategies share: checks of their inputs, orders, distances and clusters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sklearn.cluster import KMeans, MiniBatchKMeans
 from helpers.env import UserError
 
 Array = np.ndarray
-PER_TEXT = ("probabilities", "embeddings", "groups", "compliance", "nll")  # inputs with one entry a text of the pool
+PER_TEXT = ("probabilities", "embeddings", "groups", "compliance", "nll")  # one entry a text
 
 
 # --- checks -----------------------------------------------------------------------------------------------------------
@@ -24,7 +24,8 @@ def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
     rows : int
         Number of texts in the pool: the length of every input in PER_TEXT.
     inputs : dict
-        Declared inputs by name. What describes labelled or held-out rows may be None: there may be none yet.
+        Declared inputs by name. What describes labelled or held-out rows may be None: there may be
+        none yet.
 
     Returns
     -------

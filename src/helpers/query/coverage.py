@@ -1,4 +1,4 @@
-"""Query strategies that spread over the pool, and the choice of the first texts of all, when no label exists yet."""
+"""Query strategies that spread over the pool, and the choice of the first texts of all."""
 
 from __future__ import annotations
 
@@ -28,10 +28,11 @@ def kmeans_centres(rows: int, k: int, seed: int, *, embeddings: Array) -> Array:
 
 
 def coreset(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array) -> Array:
-    """Select one by one the text farthest from all labelled and selected ones (Sener & Savarese 2018, arXiv 1708.00489).
+    """Select one by one the text farthest from all labelled and selected ones.
 
-    This is greedy k-centre. It starts from the `labelled` embeddings (m, d), or from a random text when there are none.
-    Of texts at the same distance the first is selected.
+    This is greedy k-centre (Sener & Savarese 2018, arXiv 1708.00489). It starts from the `labelled`
+    embeddings (m, d), or from a random text when there are none. Of texts at the same distance the
+    first is selected.
     """
     centre = embeddings.mean(0, dtype=np.float64)
     points = embeddings - centre  # float64; centred rows lose fewer digits in the distances below
@@ -50,10 +51,11 @@ def coreset(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array)
 
 
 def typiclust(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array) -> Array:
-    """Select the most typical text of each of the largest clusters without a label (Hacohen et al. 2022, arXiv 2202.02794).
+    """Select the most typical text of each of the largest clusters without a label.
 
-    There are as many clusters as labelled rows and picks, at most 500. The typical text has the closest 20 neighbours in its
-    cluster; of a cluster with more than 1,000 texts a random 1,000 are compared.
+    TypiClust (Hacohen et al. 2022, arXiv 2202.02794). There are as many clusters as labelled rows
+    and picks, at most 500. The typical text has the closest 20 neighbours in its cluster; of a
+    cluster with more than 1,000 texts a random 1,000 are compared.
     """
     rng = np.random.default_rng(seed)
     if rows <= k:
@@ -73,9 +75,10 @@ def typiclust(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Arra
 
 
 def probcover(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array, labelled: Array) -> Array:
-    """Select one by one the text with the most uncovered texts within a radius (Yehuda et al. 2022, arXiv 2205.11320).
+    """Select one by one the text with the most uncovered texts within a radius.
 
-    Texts within the radius of a labelled or selected one are covered. Above 10,000 texts a random 10,000 stand for the pool.
+    ProbCover (Yehuda et al. 2022, arXiv 2205.11320). Texts within the radius of a labelled or
+    selected one are covered. Above 10,000 texts a random 10,000 stand for the pool.
     """
     sample = np.random.default_rng(seed).permutation(rows)[:PROBCOVER_ROWS]
     x = embeddings[sample].astype(np.float32)
@@ -96,7 +99,10 @@ def probcover(rows: int, k: int, seed: int, *, probabilities: Array, embeddings:
 
 
 def _squared_radius(x: Array, classes: int, seed: int) -> float:
-    """Square of the largest radius at which 95 % of the balls around rows stay inside one of `classes` k-means clusters."""
+    """Square of the largest radius at which 95 % of the balls around rows stay inside one cluster.
+
+    The clusters are those of k-means, as many as there are classes.
+    """
     clusters = kmeans(x, classes, seed)
     to_other_cluster = [
         np.where(clusters[part][:, None] == clusters, np.inf, squared_distances(x[part], x)).min(1)
@@ -109,7 +115,7 @@ def _squared_radius(x: Array, classes: int, seed: int) -> float:
 
 
 def representatives(embeddings: Array, k: int, seed: int = 0) -> Array:
-    """Positions of the texts nearest to the centres of `k` k-means clusters: one for every region of the pool."""
+    """Positions of the texts nearest to the centres of `k` clusters: one for every region."""
     if len(embeddings) <= k or k <= 0:
         return np.arange(min(len(embeddings), max(k, 0)))
     picks = []
@@ -120,14 +126,16 @@ def representatives(embeddings: Array, k: int, seed: int = 0) -> Array:
 
 
 def keyword_seeds(embeddings: Array, hits: Array, k: int, seed: int = 0, share: float = 0.5) -> Array:
-    """Select the first texts when positives are rare: some with a keyword hit, the rest without, both representative.
+    """Select the first texts when positives are rare: a share with a keyword hit, the rest without.
+
+    Both parts are `representatives`.
 
     Parameters
     ----------
     embeddings : float array (texts, d)
     hits : bool or float array (texts,)
-        True, or a score above zero, where a keyword or lexicon entry occurs. Of scored hits, the ten times as many texts as
-        needed that score highest are clustered.
+        True, or a score above zero, where a keyword or lexicon entry occurs. Of scored hits, the
+        ten times as many texts as needed that score highest are clustered.
     k : int
         Number of texts to select.
     share : float

@@ -18,7 +18,10 @@ from helpers.query.uncertainty import bait, margins
 
 
 def apportion(weights: Array, sizes: Array, k: int) -> Array:
-    """Apportion `k` picks to parts in proportion to `weights` (parts,), at most `sizes` (parts,) to each (Sainte-Laguë)."""
+    """Apportion `k` picks to parts by their `weights` (parts,), at most `sizes` (parts,) to each.
+
+    By highest averages (Sainte-Laguë).
+    """
     weights, sizes = np.asarray(weights, dtype=float), np.asarray(sizes)
     quotas = np.zeros(len(sizes), dtype=int)
     for _ in range(min(k, sizes.sum())):
@@ -29,7 +32,10 @@ def apportion(weights: Array, sizes: Array, k: int) -> Array:
 def best_of_clusters(
     scores: Array, embeddings: Array, k: int, seed: int, proportional: bool = False, regions: int = 10
 ) -> Array:
-    """Positions of the highest scores (texts,) of every k-means cluster: equally many, or in proportion to its size."""
+    """Positions of the highest scores (texts,) of every k-means cluster.
+
+    Equally many of each, or in proportion to its size.
+    """
     members = members_of(kmeans(embeddings, regions, seed))
     sizes = [len(positions) for positions in members]
     quotas = apportion(sizes if proportional else np.ones(len(sizes)), sizes, k)
@@ -40,14 +46,17 @@ def best_of_clusters(
 
 
 def cluster_equal(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array, regions: int = 10) -> Array:
-    """Select the texts of smallest margin in every cluster, equally many (after Hassan et al. 2024, arXiv 2410.13641)."""
+    """Select the texts of smallest margin in every cluster, equally many.
+
+    After Hassan et al. 2024, arXiv 2410.13641.
+    """
     return best_of_clusters(-margins(probabilities), embeddings, k, seed, False, regions)
 
 
 def cluster_proportional(
     rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array, regions: int = 10
 ) -> Array:
-    """Select the texts of smallest margin in every cluster, in proportion to its size (after Hassan et al. 2024)."""
+    """Select the texts of smallest margin in every cluster, in proportion to its size."""
     return best_of_clusters(-margins(probabilities), embeddings, k, seed, True, regions)
 
 
@@ -62,16 +71,18 @@ def dcalm(
     errors: Array,
     regions: int = 10,
 ) -> Array:
-    """Select texts in proportion to the error of their region (D-CALM, Hassan & Alikhani 2023, arXiv 2305.17013).
+    """Select texts in proportion to the error of their region.
 
-    Every region is clustered again into as many parts as it gets picks, and the text of smallest margin in each part is selected.
+    D-CALM (Hassan & Alikhani 2023, arXiv 2305.17013). Every region is clustered again into as many
+    parts as it gets picks, and the text of smallest margin in each part is selected.
 
     Parameters
     ----------
     probabilities, embeddings : float arrays (texts, classes) and (texts, d)
     held_out, errors : float arrays (h, d) and (h,)
-        Rows that the learner was not trained on, and 1 where its answer to one is wrong; h may be 0. The error rate of a
-        region is shrunk, with the weight of two rows, towards 1 − max p, which a calibrated learner expects.
+        Rows that the learner was not trained on, and 1 where its answer to one is wrong; h may be
+        0. The error rate of a region is shrunk, with the weight of two rows, towards 1 − max p,
+        which a calibrated learner expects.
     regions : int
         Number of k-means clusters.
 
@@ -102,8 +113,8 @@ def dcalm(
 def group_minimum(rows: int, k: int, seed: int, *, groups: Array, **inputs: Array) -> Array:
     """Select by BAIT, but from every group at least half of an equal share, as far as the pool has it.
 
-    No label is used. A group that falls short gets BAIT's picks among its own texts; they replace the last picks of groups
-    that are above the minimum.
+    No label is used. A group that falls short gets BAIT's picks among its own texts; they replace
+    the last picks of groups that are above the minimum.
 
     Parameters
     ----------

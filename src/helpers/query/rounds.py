@@ -1,6 +1,7 @@
-"""A round of active learning beside fit and select: the inputs of a strategy, the stopping rules, and what more labels would bring.
+"""A round beside fit and select: a strategy's inputs, the stopping rules, and a projection.
 
-A stopping rule returns (whether it would stop, a sentence with its figures). Each rule looks at one thing and can be misled.
+A stopping rule returns (whether it would stop, a sentence with its figures). Each rule looks at one
+thing and can be misled.
 """
 
 from __future__ import annotations
@@ -30,8 +31,8 @@ def strategy_inputs(strategy: str, learner, labelled_rows: list[dict], open_rows
     Parameters
     ----------
     learner : object with `task`, `score(texts)` and `checked()`
-        It scores the open or the labelled rows only if the strategy declares one of the two arrays that come from that; both
-        arrays are then returned.
+        It scores the open or the labelled rows only if the strategy declares one of the two arrays
+        that come from that; both arrays are then returned.
     labelled_rows, open_rows : list of records
 
     Returns
@@ -80,8 +81,8 @@ def verdict(rule: str, finished_rounds: list[dict], limit: int, probabilities: n
     rule : str
         One of RULES. The budget ends labelling under every rule.
     finished_rounds : list of dict
-        `picks`, `macro_f1`, `low` and `high` of every round, and `answers` to the stop set for kappa and change. The last is
-        the present round, which has no picks yet.
+        `picks`, `macro_f1`, `low` and `high` of every round, and `answers` to the stop set for
+        kappa and change. The last is the present round, which has no picks yet.
     limit : int
         Labels that may be bought.
     probabilities : float array (texts, classes), optional
@@ -121,8 +122,8 @@ def budget(spent: int, limit: int) -> Verdict:
 def kappa_average(answers: Sequence[np.ndarray]) -> Verdict:
     """Stop when successive learners agree (Bloodgood & Vijay-Shanker 2009, arXiv 1409.5165).
 
-    `answers` has the class numbers (m,) of the stop set for every round. Cohen's kappa between neighbouring rounds is averaged
-    over the last WINDOW pairs.
+    `answers` has the class numbers (m,) of the stop set for every round. Cohen's kappa between
+    neighbouring rounds is averaged over the last WINDOW pairs.
     """
     if len(answers) <= WINDOW:
         return False, f"Kappa needs {WINDOW + 1} rounds, there are {len(answers)}."
@@ -152,9 +153,9 @@ def classification_change(answers: Sequence[np.ndarray]) -> Verdict:
 
 
 def overall_uncertainty(probabilities: np.ndarray) -> Verdict:
-    """Stop when the mean entropy of open texts is a small share of the largest possible (Zhu et al. 2008, COLING).
+    """Stop when the mean entropy of open texts is a small share of the largest possible.
 
-    An over-confident learner meets this at once: calibrate first.
+    Zhu et al. 2008, COLING. An over-confident learner meets this at once: calibrate first.
     """
     p = np.asarray(probabilities, dtype=float)
     if p.ndim != 2 or p.shape[1] < 2 or not np.isfinite(p).all():
@@ -171,8 +172,9 @@ def overall_uncertainty(probabilities: np.ndarray) -> Verdict:
 
 
 def plateau(scores: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Verdict:
-    """Stop when the last WINDOW rounds gained less than GAIN and stayed inside the interval of the best score before them.
+    """Stop when the last WINDOW rounds gained less than GAIN and stayed inside the best interval.
 
+    The interval is that of the best score before them.
     `scores`, `low` and `high` (rounds,) are the validation score and its interval.
     """
     if len(scores) <= WINDOW:
@@ -208,9 +210,10 @@ def projection(
 ) -> dict:
     """Project how much macro-F1 the next `more` labels would add.
 
-    Rising curves s = a − b·n^−c (Figueroa et al. 2012, BMC Medical Informatics and Decision Making 12:8) and
-    s = a − b·exp(−n / t), with a ≤ 1, are fitted. The interval is a bootstrap of the residuals in which every draw chooses its
-    own curve, widened for few points: on simulated curves of 6 to 20 rounds it held 90 to 97 times in 100.
+    Rising curves s = a − b·n^−c (Figueroa et al. 2012, BMC Medical Informatics and Decision Making
+    12:8) and s = a − b·exp(−n / t), with a ≤ 1, are fitted. The interval is a bootstrap of the
+    residuals in which every draw chooses its own curve, widened for few points: on simulated curves
+    of 6 to 20 rounds it held 90 to 97 times in 100.
 
     Parameters
     ----------
@@ -224,8 +227,9 @@ def projection(
     Returns
     -------
     dict
-        `labels` after the purchase; `gain` with its 95 % interval `low`, `high`; `conclusive`, whether the interval lies on one
-        side of `worth`; `reason`, a sentence. The numbers are None for fewer than five rounds.
+        `labels` after the purchase; `gain` with its 95 % interval `low`, `high`; `conclusive`,
+        whether the interval lies on one side of `worth`; `reason`, a sentence. The numbers are None
+        for fewer than five rounds.
 
     Raises
     ------

@@ -1,23 +1,21 @@
 """Which texts to label, or to have rewritten, next: the query strategies by name, for both kinds of task.
 
-A strategy is a pure function `function(rows, k, seed, **inputs)` from arrays to at most `k` distinct positions in a pool of
-`rows` texts, best first; the seed breaks ties. STRATEGIES declares which inputs each one is passed:
+A strategy is a pure function `function(rows, k, seed, **inputs)` from arrays to at most `k`
+distinct positions in a pool of `rows` texts, best first; the seed breaks ties. STRATEGIES declares
+which inputs each one is passed. Of the pool there are:
 
-====================== ============================ ============================================================
-input                  array                        meaning
-====================== ============================ ============================================================
-probabilities          (texts, classes)             the learner's answers to the pool
-embeddings             (texts, d)                   embeddings of the pool
-groups                 (texts,)                     group of every text
-compliance             (texts,)                     how well the present output complies, 0 to 1
-nll                    (texts,)                     mean loss per token of the present output
-labelled               (m, d)                       embeddings of the rows that have a label or a target
-labelled_probabilities (m, classes)                 the learner's answers to them
-held_out               (h, d)                       embeddings of rows with a label that were not trained on
-errors                 (h,)                         1 where the learner's answer to one is wrong
-====================== ============================ ============================================================
+- `probabilities` (texts, classes): the learner's answers
+- `embeddings` (texts, d)
+- `groups` (texts,)
+- `compliance` (texts,): how well the present output for each text complies, from 0 to 1
+- `nll` (texts,): mean loss per token of that output
 
-The last four may be missing (None): there may be no labelled row yet.
+The inputs about rows with a label or a target may be missing (None), as there may be no such row
+yet:
+
+- `labelled` (m, d), `labelled_probabilities` (m, classes): embeddings and the learner's answers
+- `held_out` (h, d): embeddings of rows that the learner was not trained on
+- `errors` (h,): 1 where its answer to one of them is wrong
 """
 
 from __future__ import annotations
@@ -112,7 +110,8 @@ def select(strategy: str, rows: int, k: int, seed: int = 0, **inputs) -> Array:
     rows, k : int
         Number of texts in the pool, and of texts to select.
     inputs : arrays
-        Inputs by name, as the module describes; those that the strategy does not declare are ignored.
+        Inputs by name, as the module describes; those that the strategy does not declare are
+        ignored.
 
     Returns
     -------
@@ -122,7 +121,8 @@ def select(strategy: str, rows: int, k: int, seed: int = 0, **inputs) -> Array:
     Raises
     ------
     UserError
-        The strategy or an input is unknown, or a declared input is missing, or has the wrong length or shape.
+        The strategy or an input is unknown, or a declared input is missing, or has the wrong length
+        or shape.
     """
     entry = _by_name(strategy)
     if k < 0:

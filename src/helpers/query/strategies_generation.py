@@ -10,13 +10,16 @@ from helpers.query.quotas import best_of_clusters
 
 
 def hassan(rows: int, k: int, seed: int, *, embeddings: Array, compliance: Array, regions: int = 10) -> Array:
-    """Select in every cluster, equally many, the inputs whose outputs comply least (Hassan et al. 2024, arXiv 2410.13641).
+    """Select in every cluster, equally many, the inputs whose outputs comply least.
+
+    Hassan et al. 2024, arXiv 2410.13641.
 
     Parameters
     ----------
     embeddings : float array (inputs, d)
     compliance : float array (inputs,)
-        How well the present output for each input keeps the regulated attribute, from 0 to 1; NaN where it has no score.
+        How well the present output for each input keeps the regulated attribute, from 0 to 1; NaN
+        where it has no score.
     regions : int
         Number of k-means clusters.
 
@@ -46,21 +49,23 @@ def cluster_random(rows: int, k: int, seed: int, *, embeddings: Array, regions: 
 
 
 def nll(rows: int, k: int, seed: int, *, nll: Array) -> Array:
-    """Select the inputs whose output is least likely to the learner, by its mean loss per token `nll` (inputs,).
+    """Select the inputs whose output is least likely to the learner.
 
-    This is normalised sequence probability (Ueffing & Ney 2007): without the mean over tokens, length alone would decide.
-    An empty output has no loss (NaN) and comes first.
+    `nll` (inputs,) is the mean loss per token. This is normalised sequence probability (Ueffing &
+    Ney 2007): without the mean over tokens, length alone would decide. An empty output has no loss
+    (NaN) and comes first.
     """
     loss = nll.astype(float)
     return largest(np.where(np.isnan(loss), np.inf, loss), k, seed)
 
 
 def idds(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array, weight: float = 0.67) -> Array:
-    """Select inputs like the pool and unlike those with a target (IDDS, Tsvigun et al. 2022, arXiv 2301.03252).
+    """Select inputs like the pool and unlike those with a target.
 
-    The score is `weight` · mean cosine similarity to the inputs without a target − (1 − `weight`) · the mean to those with
-    one (`labelled`, (m, d)). After every pick the scores are computed again as if it had its target, so that a batch does
-    not repeat itself.
+    IDDS (Tsvigun et al. 2022, arXiv 2301.03252). The score is `weight` · mean cosine similarity to
+    the inputs without a target − (1 − `weight`) · the mean to those with one (`labelled`, (m, d)).
+    After every pick the scores are computed again as if it had its target, so that a batch does not
+    repeat itself.
     """
     x = normalize(embeddings.astype(np.float64))
     x_labelled = normalize(labelled.astype(np.float64)) if len(labelled) else labelled
@@ -79,6 +84,6 @@ def idds(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array, we
 
 
 def _violation(compliance: Array) -> Array:
-    """1 − compliance; an output that the scorer cannot judge counts as compliant, so that it is not selected for that."""
+    """1 − compliance; 0 where the scorer cannot judge the output, so that it is not selected for that."""
     scores = compliance.astype(float)
     return 1 - np.where(np.isnan(scores), 1.0, scores)

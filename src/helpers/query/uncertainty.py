@@ -34,7 +34,10 @@ def least_confidence(rows: int, k: int, seed: int, *, probabilities: Array) -> A
 
 
 def power_margin(rows: int, k: int, seed: int, *, probabilities: Array) -> Array:
-    """Draw texts with probability proportional to one minus the margin (Kirsch et al. 2021, arXiv 2106.12059)."""
+    """Draw texts with probability proportional to one minus the margin.
+
+    Kirsch et al. 2021, arXiv 2106.12059.
+    """
     with np.errstate(divide="ignore"):
         logits = np.log(np.maximum(1 - margins(probabilities), 0))
     # The largest sums of logit and Gumbel noise are draws without replacement.
@@ -55,9 +58,10 @@ def cluster_margin(rows: int, k: int, seed: int, *, probabilities: Array, embedd
 
 
 def badge(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array) -> Array:
-    """Draw texts by k-means++ on the gradients of the last layer (BADGE, Ash et al. 2020, arXiv 1906.03671).
+    """Draw texts by k-means++ on the gradients of the last layer.
 
-    The gradient of a text is the outer product of p − onehot(argmax p) and its embedding: long where the learner is unsure.
+    BADGE (Ash et al. 2020, arXiv 1906.03671). The gradient of a text is the outer product of p −
+    onehot(argmax p) and its embedding: long where the learner is unsure.
     """
     residuals = probabilities.astype(embeddings.dtype)
     residuals[np.arange(rows), residuals.argmax(1)] -= 1
@@ -79,8 +83,9 @@ def bait(
 ) -> Array:
     """Select one by one the text whose label most lowers the expected variance of the answers to the pool.
 
-    BAIT, Ash et al. 2021, arXiv 2106.09675. The Fisher information is that of a logistic regression with a unit ridge
-    on centred rows of unit length; a text weighs (1 − Σ p²) / 2, which is p (1 − p) with two classes.
+    BAIT (Ash et al. 2021, arXiv 2106.09675). The Fisher information is that of a logistic
+    regression with a unit ridge on centred rows of unit length; a text weighs (1 − Σ p²) / 2, which
+    is p (1 − p) with two classes.
 
     Parameters
     ----------
@@ -91,9 +96,9 @@ def bait(
     Returns
     -------
     int array (at most k,)
-        Positions in the pool. Candidates are the texts of smallest margin: all of them at first, then a share k / m
-        of the pool, never fewer than 20 k. Above 20,000 rows candidates and pool are sampled; above 512 columns the
-        rows are projected at random.
+        Positions in the pool. Candidates are the texts of smallest margin: all of them at first,
+        then a share k / m of the pool, never fewer than 20 k. Above 20,000 rows candidates and pool
+        are sampled; above 512 columns the rows are projected at random.
     """
     rng = np.random.default_rng(seed)
     count = int(np.clip(rows * min(k, rows) / max(len(labelled), 1), 20 * min(k, rows), rows))
@@ -121,8 +126,9 @@ def bait(
 def _bait_picks(x: Array, weights: Array, inverse: Array, pool_information: Array, k: int) -> list[int]:
     """Greedy picks among the rows of `x`: each lowers tr(inverse · pool_information) most.
 
-    With A the information of the labelled rows and F that of the pool, a pick changes A by a matrix of rank one, so that
-    zᵀ A⁻¹ z (`variance`) and zᵀ A⁻¹ F A⁻¹ z (`gain`) of every row z follow from those before.
+    With A the information of the labelled rows and F that of the pool, a pick changes A by a matrix
+    of rank one, so that zᵀ A⁻¹ z (`variance`) and zᵀ A⁻¹ F A⁻¹ z (`gain`) of every row z follow
+    from those before.
     """
     variance = ((x @ inverse) * x).sum(1)
     gain = ((x @ (inverse @ pool_information @ inverse)) * x).sum(1)
