@@ -1,101 +1,142 @@
-"""What the query strategies share: checks of their arrays, distances in chunks, clusters, orders with ties broken by the seed."""
+"""What the query strategies share: checks of their inputs, orders, distances and clusters."""
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
 
 from helpers.env import UserError
 
-Array, Maybe = np.ndarray, np.ndarray | None
-Strategy = Callable[..., Array]
-PER_TEXT = ("base_probabilities", "informativeness", "groups")  # what is known of every text of the pool
+Array = np.ndarray
+PER_TEXT = ("probabilities", "embeddings", "groups", "compliance", "nll")  # one entry a text
 
 
-def apply(strategy: Strategy, probabilities: Array, embeddings: Array, k: int, seed: int, known: dict) -> Array:
-    """The picks of `strategy`, given the part of `known` that it takes."""
-    takes = inspect.signature(strategy).parameters
-    used = known if "known" in takes else {name: value for name, value in known.items() if name in takes}
-    return strategy(probabilities, embeddings, k, seed, **used)
+# --- checks -----------------------------------------------------------------------------------------------------------
 
 
-def checked_probabilities(probabilities: Array) -> Array:
-    if np.ndim(probabilities) < 2 or np.shape(probabilities)[-1] < 2:
-        raise UserError(f"Parameter probabilities has shape {np.shape(probabilities)}: it needs two classes or more.")
-    finite = np.isfinite(probabilities).all(-1)
-    bad = np.flatnonzero(~(finite.all(0) if finite.ndim == 2 else finite))
-    if len(bad):
+def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
+    """Check the inputs that `strategy` declares.
+
+    Parameters
+    ----------
+    rows : int
+        Number of texts in the pool: the length of every input in PER_TEXT.
+    inputs : dict
+        Declared inputs by name. What describes labelled or held-out rows may be None: there may be
+        none yet.
+
+    Returns
+    -------
+    dict
+        The same names with arrays, empty ones for None.
+
+    Raises
+    ------
+    UserError
+        An input is missing, has the wrong length or shape, or holds numbers that are not finite.
+    """
+    checked = {name: _with_length(value, rows, name, strategy) for name, value in inputs.items() if name in PER_TEXT}
+    if "probabilities" in inputs:
+        checked["probabilities"] = _probabilities(checked["probabilities"], "probabilities")
+    if "embeddings" in inputs:
+        checked["embeddings"] = vectors(checked["embeddings"])
+    for name in ("labelled", "held_out"):
+        if name in inputs:
+            checked[name] = _known_rows(inputs[name], name, checked["embeddings"])
+    if "labelled_probabilities" in inputs:
+        name, count, answers = "labelled_probabilities", len(checked["labelled"]), np.empty((0, 2))
+        if count:
+            answers = _probabilities(_with_length(inputs[name], count, name, strategy), name)
+        checked[name] = answers
+    if "errors" in inputs:
+        name, count, answers = "errors", len(checked["held_out"]), np.empty(0)
+        if count:
+            answers = _with_length(inputs[name], count, name, strategy).astype(float)
+        checked[name] = answers
+    return checked
+
+
+def vectors(embeddings: Array, name: str = "embeddings") -> Array:
+    """Return the rows as float32 or float64; raise UserError unless they form a finite matrix."""
+    x = np.asarray(embeddings)
+    if x.ndim != 2:
+        raise UserError(f"Parameter {name} has shape {x.shape}: it needs one row of numbers for each text.")
+    if x.dtype not in (np.float32, np.float64):
+        x = x.astype(np.float32)
+    sums = np.concatenate([np.empty(0), *(x[part].sum(1) for part in chunks(len(x)))])
+    bad_rows = np.flatnonzero(~np.isfinite(sums))
+    if len(bad_rows):
+        raise UserError(f"Parameter {name} has {len(bad_rows)} rows that are not finite (first: row {bad_rows[0]}).")
+    return x
+
+
+def _with_length(value, rows: int, name: str, strategy: str) -> Array:
+    if value is None:
+        raise UserError(f"Strategy {strategy} needs {name}, which is missing: pass it, or choose another strategy.")
+    if np.shape(value)[:1] != (rows,):
+        raise UserError(f"Parameter {name} has shape {np.shape(value)}: it needs one entry for each of {rows} rows.")
+    return np.asarray(value)
+
+
+def _probabilities(probabilities: Array, name: str) -> Array:
+    if probabilities.ndim != 2 or probabilities.shape[1] < 2:
         raise UserError(
-            f"Scores of {len(bad)} texts are not finite (first: row {bad[0]}): lower learning_rate and retrain."
+            f"Parameter {name} has shape {probabilities.shape}: it needs one row for each text and two classes or more."
+        )
+    bad_rows = np.flatnonzero(~np.isfinite(probabilities).all(1))
+    if len(bad_rows):
+        raise UserError(
+            f"Scores of {len(bad_rows)} texts are not finite (first: row {bad_rows[0]}): "
+            f"lower learning_rate and retrain."
         )
     return probabilities
 
 
-def vectors(embeddings: Array, name: str = "embeddings") -> Array:
-    x = np.asarray(embeddings)
-    if x.ndim != 2:
-        raise UserError(f"Parameter {name} has shape {x.shape}: it needs one row of numbers a text.")
-    x = x if x.dtype in (np.float32, np.float64) else x.astype(np.float32)
-    finite = np.isfinite(np.concatenate([x[part].sum(1) for part in chunks(len(x))])) if len(x) else np.ones(0, bool)
-    if not finite.all():
-        bad = np.flatnonzero(~finite)
-        raise UserError(f"Parameter {name} has {len(bad)} rows that are not finite (first: row {bad[0]}).")
-    return x
-
-
-def labelled_rows(rows: Maybe, name: str, embeddings: Array) -> Array:
-    """Checked rows (m, d) in the pool's precision; none for None."""
+def _known_rows(rows: Array | None, name: str, embeddings: Array) -> Array:
+    """Embeddings of labelled or held-out rows in the pool's precision; an empty array for None."""
     if rows is None or not len(rows):
         return embeddings[:0]
     if np.shape(rows)[1:] != embeddings.shape[1:]:
         raise UserError(
-            f"Parameter {name} has shape {np.shape(rows)}: its rows need the {embeddings.shape[1]} numbers of the pool's."
+            f"Parameter {name} has shape {np.shape(rows)}: its rows need {embeddings.shape[1]} numbers, "
+            f"as many as the pool's."
         )
     return vectors(rows, name).astype(embeddings.dtype, copy=False)
 
 
-def required(value, name: str, strategy: str, rows: Maybe = None):
-    """`value`, which must be there, with one entry for each of `rows`."""
-    if value is None or (np.ndim(value) and not len(value)):
-        raise UserError(
-            f"Strategy {strategy} needs {name}, which is missing or empty: give it, or take another strategy."
-        )
-    if rows is not None and len(value) != len(rows):
-        raise UserError(f"Parameter {name} has {len(value)} values for {len(rows)} rows: give one for each.")
-    return value
-
-
-def mean_of_draws(p: Array) -> Array:
-    """Probabilities (n, classes): the mean of draws where there are several."""
-    return p.mean(0) if p.ndim == 3 else p
-
-
-def entropy_of(p: Array) -> Array:
-    p = np.clip(p, 1e-12, 1.0)
-    return -(p * np.log(p)).sum(-1)
+# --- orders -----------------------------------------------------------------------------------------------------------
 
 
 def largest(scores: Array, k: int, seed: int) -> Array:
-    tie = np.random.default_rng(seed).random(len(scores))
-    return np.lexsort((tie, -scores))[:k]
+    """Positions of the `k` largest scores, best first; the seed breaks ties."""
+    tie_breaker = np.random.default_rng(seed).random(len(scores))
+    return np.lexsort((tie_breaker, -scores))[:k]
 
 
-def filled(picks, n: int, k: int, seed: int) -> Array:
-    """`picks`, and random others up to `k`."""
+def filled(picks, rows: int, k: int, seed: int) -> Array:
+    """The picks, followed by random other positions until there are `k`."""
     picks = np.asarray(picks, dtype=int)
-    if len(picks) >= min(k, n):
+    if len(picks) >= min(k, rows):
         return picks[:k]
-    rest = np.setdiff1d(np.arange(n), picks)
+    rest = np.setdiff1d(np.arange(rows), picks)
     return np.concatenate([picks, np.random.default_rng(seed).permutation(rest)[: k - len(picks)]])
 
 
 def round_robin(ranked: list[Array], k: int) -> list[int]:
-    """The first of each list, then the second of each, up to `k`."""
-    deepest = max(map(len, ranked), default=0)
-    return [int(rows[depth]) for depth in range(min(deepest, k)) for rows in ranked if depth < len(rows)][:k]
+    """The first position of every list, then the second of every list, until there are `k`."""
+    longest = max(map(len, ranked), default=0)
+    in_turn = [int(ranks[i]) for i in range(min(longest, k)) for ranks in ranked if i < len(ranks)]
+    return in_turn[:k]
+
+
+# --- distances and clusters -------------------------------------------------------------------------------------------
+
+
+def chunks(rows: int, size: int = 8192) -> Iterator[slice]:
+    """Slices that cover `rows` rows, `size` at a time: a full matrix of distances would not fit in memory."""
+    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 def squared_distances(a: Array, b: Array) -> Array:
@@ -105,35 +146,32 @@ def squared_distances(a: Array, b: Array) -> Array:
     return np.maximum(d, 0, out=d)
 
 
-def chunks(n: int, size: int = 8192) -> Iterator[slice]:
-    return (slice(i, min(i + size, n)) for i in range(0, n, size))
-
-
 def kmeans(embeddings: Array, k: int, seed: int = 0) -> Array:
-    """Cluster number of every row; mini-batches above 5,000 rows."""
+    """Cluster number of every row, by k-means (in mini-batches above 5,000 rows)."""
     return clustering(embeddings, k, seed).labels_
 
 
 def clustering(embeddings: Array, k: int, seed: int) -> KMeans | MiniBatchKMeans:
+    """Fit k-means with `k` clusters, or with as many as there are distinct rows."""
     x = vectors(embeddings)
     distinct: set[bytes] = set()
-    for row in x:  # no more clusters than distinct rows
-        distinct.add((row + 0.0).tobytes())
+    for row in x:
+        distinct.add((row + 0.0).tobytes())  # + 0.0 makes -0.0 and 0.0 equal
         if len(distinct) >= k:
             break
     k = min(k, len(distinct))
-    model = KMeans(k, n_init=1, random_state=seed) if len(x) <= 5000 else None
-    model = model or MiniBatchKMeans(k, n_init=1, batch_size=2048, random_state=seed)
-    return model.fit(x)
+    if len(x) <= 5000:
+        return KMeans(k, n_init=1, random_state=seed).fit(x)
+    return MiniBatchKMeans(k, n_init=1, batch_size=2048, random_state=seed).fit(x)
 
 
 def members_of(clusters: Array) -> list[Array]:
-    """Positions of each cluster's rows, in order."""
+    """Positions of the rows of every cluster that is not empty."""
     order = np.argsort(clusters, kind="stable")
     return np.split(order, np.flatnonzero(np.diff(clusters[order])) + 1)
 
 
-def weight_in_clusters(model: KMeans | MiniBatchKMeans, rows: Array, weights: Maybe = None) -> Array:
-    """How many rows, or how much weight, fall in each non-empty cluster."""
-    where = model.predict(rows) if len(rows) else np.empty(0, dtype=int)
-    return np.bincount(where, weights, minlength=len(model.cluster_centers_))[np.unique(model.labels_)]
+def weight_in_clusters(model: KMeans | MiniBatchKMeans, rows: Array, weights: Array | None = None) -> Array:
+    """Number of `rows`, or their total weight, in every cluster that is not empty."""
+    nearest = model.predict(rows) if len(rows) else np.empty(0, dtype=int)
+    return np.bincount(nearest, weights, minlength=len(model.cluster_centers_))[np.unique(model.labels_)]

@@ -1,76 +1,141 @@
-"""Which texts to label next: pure functions from arrays to indices.
+"""Which texts to label, or to have rewritten, next: the query strategies by name, for both kinds of task.
 
-Every strategy takes `probabilities` (n, classes), `embeddings` (n, d), the number of picks `k` and a `seed`, uses what it
-needs, and returns at most n distinct positions, best first. Ties are broken by the seed. STRATEGIES maps names to functions.
-What else is known travels as keywords:
+A strategy is a pure function `function(rows, k, seed, **inputs)` from arrays to at most `k`
+distinct positions in a pool of `rows` texts, best first; the seed breaks ties. STRATEGIES declares
+which inputs each one is passed. Of the pool there are:
 
-- of the pool: `base_probabilities` (n, classes), `informativeness` (n,), `groups` (n,)
-- of labelled rows: `labelled` (m, d) embeddings, `labelled_probabilities` (m, classes), `labels` (m,) class numbers
-- of rows with known answers that the learner did not train on: `held_out` (h, d) embeddings, `errors` (h,)
+- `probabilities` (texts, classes): the learner's answers
+- `embeddings` (texts, d)
+- `groups` (texts,)
+- `compliance` (texts,): how well the present output for each text complies, from 0 to 1
+- `nll` (texts,): mean loss per token of that output
 
-Time and memory beside the pool grow in proportion to n: distances are worked out in chunks, bounds are refined only where they
-decide, and what is quadratic happens in a sample whose size the function states.
+The inputs about rows with a label or a target may be missing (None), as there may be no such row
+yet:
+
+- `labelled` (m, d), `labelled_probabilities` (m, classes): embeddings and the learner's answers
+- `held_out` (h, d): embeddings of rows that the learner was not trained on
+- `errors` (h,): 1 where its answer to one of them is wrong
 """
 
 from __future__ import annotations
 
-import inspect
-from functools import partial
+from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from helpers.env import UserError
-from helpers.query.arrays import PER_TEXT, Array, Strategy, apply
-from helpers.query.coverage import contrastive, coreset, discriminative, kmeans_centres, probcover, typiclust
-from helpers.query.quotas import anchoral, cluster_informative, dcalm, group_minimum, scheduled, seals
-from helpers.query.uncertainty import DRAWS, MEASURES, badge, bait, cluster_margin, entropy, margin, uncertain
+from helpers.query import coverage, quotas, uncertainty
+from helpers.query import strategies_generation as generation
+from helpers.query.arrays import Array, checked_inputs
 
 
-def random(probabilities: Array, embeddings: Array, k: int, seed: int = 0) -> Array:
-    """Uniformly at random: the baseline every claim stands beside."""
-    n = len(probabilities)
-    return np.random.default_rng(seed).permutation(n)[:k]
+@dataclass(frozen=True)
+class Strategy:
+    """A query strategy: its function, the inputs it is passed, and the kinds of task it serves."""
+
+    function: Callable[..., Array]
+    inputs: tuple[str, ...]
+    kinds: tuple[str, ...]
 
 
-STRATEGIES = {
-    **{f.__name__: f for f in (random, margin, entropy, cluster_margin)},
-    **{m: partial(uncertain, measure=m) for m in ("least_confidence", "bald", "star")},
-    **{f"{how}_{m}": partial(uncertain, measure=m, how=how) for how in DRAWS for m in MEASURES},
-    **{"kmeans": kmeans_centres, "coreset": coreset, "typiclust": typiclust, "probcover": probcover},
-    **{"contrastive": contrastive, "discriminative": discriminative, "badge": badge, "bait": bait, "dcalm": dcalm},
-    "cluster_equal": partial(cluster_informative, quota="equal"),
-    "cluster_proportional": partial(cluster_informative, quota="proportional"),
-    **{"group_minimum": group_minimum, "seals": seals, "anchoral": anchoral, "scheduled": scheduled},
+def random(rows: int, k: int, seed: int) -> Array:
+    """Select uniformly at random: the baseline of every comparison."""
+    return np.random.default_rng(seed).permutation(rows)[:k]
+
+
+LABEL, TARGET = ("classification",), ("generation",)
+POOL = ("probabilities", "embeddings")
+BAIT = (*POOL, "labelled", "labelled_probabilities")
+STRATEGIES: dict[str, Strategy] = {
+    "random": Strategy(random, (), LABEL + TARGET),
+    # uncertainty
+    "margin": Strategy(uncertainty.margin, ("probabilities",), LABEL),
+    "entropy": Strategy(uncertainty.entropy, ("probabilities",), LABEL),
+    "least_confidence": Strategy(uncertainty.least_confidence, ("probabilities",), LABEL),
+    "power_margin": Strategy(uncertainty.power_margin, ("probabilities",), LABEL),
+    # coverage
+    "kmeans": Strategy(coverage.kmeans_centres, ("embeddings",), LABEL),
+    "coreset": Strategy(coverage.coreset, ("embeddings", "labelled"), LABEL),
+    "typiclust": Strategy(coverage.typiclust, ("embeddings", "labelled"), LABEL),
+    "probcover": Strategy(coverage.probcover, (*POOL, "labelled"), LABEL),
+    # both
+    "cluster_margin": Strategy(uncertainty.cluster_margin, POOL, LABEL),
+    "badge": Strategy(uncertainty.badge, POOL, LABEL),
+    "bait": Strategy(uncertainty.bait, BAIT, LABEL),
+    # quotas for regions or groups
+    "dcalm": Strategy(quotas.dcalm, (*POOL, "held_out", "errors"), LABEL),
+    "cluster_equal": Strategy(quotas.cluster_equal, POOL, LABEL),
+    "cluster_proportional": Strategy(quotas.cluster_proportional, POOL, LABEL),
+    "group_minimum": Strategy(quotas.group_minimum, ("groups", *BAIT), LABEL),
+    # generation
+    "hassan": Strategy(generation.hassan, ("embeddings", "compliance"), TARGET),
+    "hassan_proportional": Strategy(generation.hassan_proportional, ("embeddings", "compliance"), TARGET),
+    "top_n": Strategy(generation.top_n, ("compliance",), TARGET),
+    "cluster_random": Strategy(generation.cluster_random, ("embeddings",), TARGET),
+    "nll": Strategy(generation.nll, ("nll",), TARGET),
+    "idds": Strategy(generation.idds, ("embeddings", "labelled"), TARGET),
+    "core_set": Strategy(coverage.coreset, ("embeddings", "labelled"), TARGET),
 }
-INNER = ("inner", "coverage", "uncertain")  # parameters that name the strategy inside another
+INPUTS = {name for strategy in STRATEGIES.values() for name in strategy.inputs}
 
 
-def select(strategy: str, probabilities: Array, embeddings: Array, k: int, seed: int = 0, **known) -> Array:
-    """`k` distinct positions by the named strategy, all of them when fewer remain; raises UserError on a wrong name.
+def names(kind: str) -> list[str]:
+    """Names of the strategies for tasks of `kind`, classification or generation."""
+    return [name for name, strategy in STRATEGIES.items() if kind in strategy.kinds]
 
-    `known` is what else is known, as the module says; a strategy takes the part it uses.
+
+def inputs_of(strategy: str) -> tuple[str, ...]:
+    """Names of the inputs that a strategy is passed; raises UserError on an unknown strategy."""
+    return _by_name(strategy).inputs
+
+
+def check_strategy(strategy: str, kind: str) -> None:
+    """Raise UserError unless the strategy exists and serves tasks of `kind`."""
+    if kind not in _by_name(strategy).kinds:
+        raise UserError(
+            f"Parameter strategy={strategy!r} is not for tasks of kind {kind}: "
+            f"choose one of {', '.join(sorted(names(kind)))}."
+        )
+
+
+def select(strategy: str, rows: int, k: int, seed: int = 0, **inputs) -> Array:
+    """Select texts by the named strategy.
+
+    Parameters
+    ----------
+    strategy : str
+        A name of STRATEGIES.
+    rows, k : int
+        Number of texts in the pool, and of texts to select.
+    inputs : arrays
+        Inputs by name, as the module describes; those that the strategy does not declare are
+        ignored.
+
+    Returns
+    -------
+    int array (at most k,)
+        Distinct positions in the pool, best first; all of them when the pool has fewer than `k`.
+
+    Raises
+    ------
+    UserError
+        The strategy or an input is unknown, or a declared input is missing, or has the wrong length
+        or shape.
     """
-    chosen = by_name(strategy)
+    entry = _by_name(strategy)
     if k < 0:
-        raise UserError(f"Parameter k={k} is below zero: ask for 0 picks or more.")
-    if np.ndim(probabilities) < 2:
-        raise UserError(f"Parameter probabilities has shape {np.shape(probabilities)}: it needs (texts, classes).")
-    texts = np.shape(probabilities)[-2]
-    for name, rows in {"embeddings": embeddings, **{n: known[n] for n in PER_TEXT if known.get(n) is not None}}.items():
-        if len(rows) != texts:
-            raise UserError(
-                f"Parameter {name} has {len(rows)} rows, probabilities has {texts}: they are of the same texts."
-            )
-    if odd := known.keys() - {p for f in STRATEGIES.values() for p in inspect.signature(f).parameters}:
-        raise UserError(f"Parameter {min(odd)} is unknown: no strategy takes it.")
-    if not texts or not k:
+        raise UserError(f"Parameter k={k} is below zero: pass the number of texts to select.")
+    if unknown := inputs.keys() - INPUTS:
+        raise UserError(f"Parameter {min(unknown)} is unknown: no strategy takes it.")
+    if not rows or not k:
         return np.empty(0, dtype=int)
-    known |= {name: by_name(known[name], name) for name in INNER if name in known}
-    return apply(chosen, probabilities, embeddings, k, seed, known)
+    declared = {name: inputs.get(name) for name in entry.inputs}
+    return entry.function(rows, k, seed, **checked_inputs(strategy, rows, declared))
 
 
-def by_name(strategy: str, parameter: str = "strategy") -> Strategy:
-    """The strategy of that name; raises UserError on a wrong one."""
+def _by_name(strategy: str) -> Strategy:
     if strategy not in STRATEGIES:
-        raise UserError(f"Parameter {parameter}={strategy!r} is unknown: choose one of {', '.join(STRATEGIES)}.")
+        raise UserError(f"Parameter strategy={strategy!r} is unknown: choose one of {', '.join(sorted(STRATEGIES))}.")
     return STRATEGIES[strategy]
