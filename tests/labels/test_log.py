@@ -4,6 +4,7 @@ import errno
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -337,16 +339,59 @@ def test_two_processes_of_one_annotator_lose_and_tear_nothing(tmp_path):
     assert {r["id"] for r in readable(tmp_path)} == {f"p{k}-{i}" for k in range(2) for i in range(150)}
 
 
-@pytest.mark.skipif(log.fcntl is None, reason="no locks to refuse on this system")
-def test_a_file_system_without_locks_still_takes_labels(tmp_path, monkeypatch):
-    """Mounted drives answer ENOLCK; none can be mounted here, so the system call is told to."""
+@pytest.fixture(params=["ENOLCK", "ENOSYS", "EOPNOTSUPP"])
+def no_locks(request, monkeypatch):
+    """Mounted drives answer a request for a lock with one of these; none can be mounted here, so the call is replaced."""
+    fcntl = pytest.importorskip("fcntl")
 
     def refuse(*_):
-        raise OSError(errno.ENOLCK, "No locks available")
+        raise OSError(getattr(errno, request.param), "No locks here")
 
-    monkeypatch.setattr(log.fcntl, "flock", refuse)
-    write(tmp_path, ("ann", "label", "1", {"label": "a"}), ("ann", "label", "2", {"label": "a"}))
+    monkeypatch.setattr(fcntl, "flock", refuse)
+
+
+def refuse_to_sync(monkeypatch):
+    def fsync(_):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", fsync)
+
+
+def test_a_file_system_without_locks_still_takes_labels_and_truncates_nothing(tmp_path, no_locks, monkeypatch):
+    for i in range(2):
+        started = time.monotonic()
+        write(tmp_path, ("ann", "label", str(i), {"label": "a"}))
+        assert time.monotonic() - started < 5  # nobody waits for a lock that cannot be had
     assert len(readable(tmp_path)) == 2
+    refuse_to_sync(monkeypatch)
+    with pytest.raises(UserError, match="NOT saved"):
+        write(tmp_path, ("ann", "label", "2", {"label": "a"}))
+    assert len(readable(tmp_path)) == 3  # the end of the file could be another process's event
+
+
+def test_a_refused_label_is_removed_under_the_lock(tmp_path, monkeypatch):
+    write(tmp_path, ("ann", "label", "1", {"label": "a"}))
+    before = (tmp_path / "ann.jsonl").read_bytes()
+    with monkeypatch.context() as patch:
+        refuse_to_sync(patch)
+        with pytest.raises(UserError, match=r"NOT saved \(Input/output error\)"):
+            write(tmp_path, ("ann", "label", "2", {"label": "a"}))
+    assert (tmp_path / "ann.jsonl").read_bytes() == before
+    write(tmp_path, ("ann", "label", "3", {"label": "a"}))
+    assert replay(tmp_path).keys() == {"1", "3"}
+
+
+def test_the_lock_file_is_no_log_and_harmless_in_a_copied_folder(tmp_path, monkeypatch):
+    write(tmp_path / "a", ("ann", "label", "1", {"label": "a"}))
+    shutil.copytree(tmp_path / "a", tmp_path / "b")
+    with FileLock(tmp_path / "a" / ".ann.lock"):  # another process is writing, and stays
+        monkeypatch.setattr(log, "LOCK_SECONDS", 0.2)
+        write(tmp_path / "b", ("ann", "label", "2", {"label": "a"}))
+        write(tmp_path / "a", ("ann", "label", "3", {"label": "a"}))
+    assert {path.name for path in (tmp_path / "b").glob("*.jsonl")} == {"ann.jsonl"}
+    assert replay(tmp_path / "b").keys() == {"1", "2"} and replay(tmp_path / "a").keys() == {"1", "3"}
+    assert annotations(tmp_path / "b").keys() == {"ann"}
+    assert exchange.export(tmp_path / "b", tmp_path / "out.csv", final=False)["id"].tolist() == ["1", "2"]
 
 
 def test_a_label_is_on_the_disk_before_append_returns(tmp_path, monkeypatch):
