@@ -243,7 +243,7 @@ def test_a_read_only_folder_is_told(tmp_path):
     with pytest.raises(UserError, match="NOT saved"):
         append(folder, "ann", "label", "1", label="a")
     with pytest.raises(UserError, match="could not be written"):
-        seats.set_attributes(folder, "ann", born="x")
+        seats.set_attributes(folder, "ann", {"born": "x"})
 
 
 FULL = """
