@@ -36,7 +36,7 @@ def replay(n: int = 100_000, repeats: int = 5) -> None:
         folder = Path(name)
         write_store(folder, n)
         size = sum(path.stat().st_size for path in folder.glob("*.jsonl"))
-        for function in (log.events, log.replay, log.annotations):
+        for function in (log.events, log.annotations):
             seconds = []
             for _ in range(repeats):
                 start = time.perf_counter()

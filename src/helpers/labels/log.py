@@ -226,23 +226,6 @@ def annotations(source: Path | list[dict]) -> dict[str, dict[str, dict]]:
     return states
 
 
-def replay(source: Path | list[dict]) -> dict[str, Any]:
-    """Current label of every record id: the adjudicator's if there is one, else the latest that stands."""
-    latest: dict[str, Any] = {}
-    decisions: dict[str, Any] = {}
-    skipped: set[tuple[str, str]] = set()
-    for row in reversed(_standing_events(source)):
-        annotator, record_id = row["annotator"], row["id"]
-        if row.get("repeat"):
-            continue
-        if row["event"] == "skip":  # withdraws this annotator's earlier labels only
-            skipped.add((annotator, record_id))
-        elif row["event"] == "label" and (annotator, record_id) not in skipped:
-            labels = decisions if annotator == ADJUDICATOR else latest
-            labels.setdefault(record_id, row["label"])
-    return latest | decisions
-
-
 def _standing_events(source: Path | list[dict]) -> list[dict]:
     """The events that no undo takes back, in order."""
     rows = source if isinstance(source, list) else events(source)
