@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from helpers.env import UserError
 from helpers.labels import exchange
 from helpers.labels.log import append, events
-from helpers.labels.seats import assign, attributes, pending, set_attributes, simulate
+from helpers.labels.seats import assign, attributes, pending, seats_of_rounds, set_attributes, simulate
 
 
 @settings(max_examples=80, deadline=None)
@@ -47,6 +47,19 @@ def test_every_pair_of_annotators_meets_and_orders_differ():
             assign(["1"], ["x", "y"], **wrong)
 
 
+def test_a_later_round_leaves_the_seats_of_earlier_ones_as_they_are():
+    names, shares = ["a", "b", "c"], {"overlap_k": 2, "overlap_share": 0.5, "repeat_share": 0.2, "seed": 7}
+    rounds = [{"round": k, "picks": [f"r{k}-{i}" for i in range(20)]} for k in range(3)]
+    seats = seats_of_rounds(rounds, names, **shares)
+    first = seats_of_rounds(rounds[:2], names, **shares)
+    assert all(seats[name][: len(first[name])] == first[name] and len(first[name]) > 10 for name in names)
+    assert {i for ids in seats.values() for i in ids} == {i for row in rounds for i in row["picks"]}
+    alone = [{"round": k, "picks": ["x", "y", "z", "u", "v"]} for k in range(9)]
+    orders = seats_of_rounds(alone, ["a"])["a"]
+    assert len({tuple(orders[i : i + 5]) for i in range(0, 45, 5)}) > 1  # every round has a seed of its own
+    assert seats_of_rounds([], names) == {"a": [], "b": [], "c": []}
+
+
 def test_pending_is_what_a_person_neither_labelled_nor_skipped(tmp_path):
     append(tmp_path, "anna", "label", "a", label="x")
     append(tmp_path, "anna", "skip", "b")
@@ -60,12 +73,12 @@ def test_pending_is_what_a_person_neither_labelled_nor_skipped(tmp_path):
 
 def test_attributes_are_kept_on_request_and_never_exported(tmp_path):
     append(tmp_path, "ann", "label", "r1", label="a")
-    set_attributes(tmp_path, "ann", born="Timbuktu")
+    set_attributes(tmp_path, "ann", {"born": "Timbuktu"})
     assert attributes(tmp_path) == {"ann": {"born": "Timbuktu"}}
     for final in (True, False):
         exchange.export(tmp_path, tmp_path / "out.csv", final=final)
         assert "r1" in (text := (tmp_path / "out.csv").read_text()) and "Timbuktu" not in text
-    set_attributes(tmp_path, "ann")
+    set_attributes(tmp_path, "ann", {})
     assert attributes(tmp_path) == {}
 
 

@@ -1,7 +1,7 @@
 """How far annotators agree: Krippendorff's alpha, Cohen's kappa, self-consistency, and the report of them.
 
-Most functions take the table of labels that `table` gives: one row a record, one column an annotator, None where there is
-no label. A figure that is undefined is NaN with the reason beside it, never NaN alone.
+Most functions take the DataFrame that `table` returns: one row a record, one column an annotator, None where there is no
+label. An undefined figure is NaN and has its reason beside it.
 """
 
 from __future__ import annotations
@@ -21,33 +21,43 @@ COLUMNS = ["measure", "subset", "value", "low", "high", "n", "reason"]
 
 
 def table(annotations: dict[str, dict[str, dict]], field: str | None = None) -> pd.DataFrame:
-    """Labels as record id × annotator from `labels.annotations`, the adjudicator left out; None where there is none.
+    """Labels as a table of records and annotators, without the adjudicator.
 
-    `field` takes one field of labels with several; without it such a label counts as a whole. Labels of several choices
-    are joined in sorted order.
+    Parameters
+    ----------
+    annotations : dict of dicts of dicts
+        The state of `log.annotations`.
+    field : str, optional
+        Take this field of labels that have several; without it such a label is compared as a whole.
+
+    Returns
+    -------
+    DataFrame of str (records, annotators)
+        None where there is no label. Labels of several choices are joined in sorted order.
+
+    Raises
+    ------
+    UserError
+        When no label has the field.
     """
-    columns = {
-        name: {record: comparable(s["label"], field) for record, s in answers.items() if s["label"] is not None}
-        for name, answers in annotations.items()
-        if name != ADJUDICATOR
-    }
-    if field is not None:
-        columns = {
-            name: {r: label for r, label in given.items() if label is not None} for name, given in columns.items()
-        }
-        if not any(columns.values()):
-            raise UserError(f"No label has a field {field!r}: leave the field out, or check its name in the task.")
-    ids = list(dict.fromkeys(record for column in columns.values() for record in column))
-    place = {record: i for i, record in enumerate(ids)}
+    columns: dict[str, dict[str, str]] = {}
+    for name, answers in annotations.items():
+        if name != ADJUDICATOR:
+            labels = {record_id: comparable(state["label"], field) for record_id, state in answers.items()}
+            columns[name] = {record_id: label for record_id, label in labels.items() if label is not None}
+    if field is not None and not any(columns.values()):
+        raise UserError(f"No label has a field {field!r}: leave the field out, or check its name in the task.")
+    ids = list(dict.fromkeys(record_id for column in columns.values() for record_id in column))
+    rows = {record_id: i for i, record_id in enumerate(ids)}
     cells = np.full((len(ids), len(columns)), None, dtype=object)
     for j, column in enumerate(columns.values()):
-        for record, label in column.items():
-            cells[place[record], j] = label
+        for record_id, label in column.items():
+            cells[rows[record_id], j] = label
     return pd.DataFrame(cells, index=pd.Index(ids, name="id"), columns=list(columns), dtype=object)
 
 
 def comparable(label: Any, field: str | None = None) -> str | None:
-    """A label as one string, so that labels of every kind compare."""
+    """A label of any kind as one string to compare; None without a label or without the field."""
     if field is not None:
         label = label.get(field) if isinstance(label, dict) else None
     if label is None:
@@ -58,17 +68,17 @@ def comparable(label: Any, field: str | None = None) -> str | None:
 
 
 def counts(answers: pd.DataFrame, order: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
-    """(records × classes) numbers of labels, and the classes in `order` or sorted."""
+    """How often each record got each class, an int array (records, classes), and the classes in `order` or sorted."""
     codes, classes = pd.factorize(answers.to_numpy(dtype=object).ravel(), sort=order is None)
     classes = list(classes)
     if order is not None:
-        if missing := [c for c in classes if c not in order]:
+        if missing := [label for label in classes if label not in order]:
             raise UserError(f"Label {missing[0]!r} is not in the order given ({', '.join(order)}).")
-        codes = np.array([*(list(order).index(c) for c in classes), -1])[codes]
+        codes = np.array([*(list(order).index(label) for label in classes), -1])[codes]
         classes = list(order)
     rows = np.repeat(np.arange(len(answers)), answers.shape[1])
-    size, given = len(classes), codes >= 0
-    flat = np.bincount(rows[given] * size + codes[given], minlength=len(answers) * size)
+    size, labelled = len(classes), codes >= 0
+    flat = np.bincount(rows[labelled] * size + codes[labelled], minlength=len(answers) * size)
     return flat.reshape(len(answers), size), classes
 
 
@@ -76,9 +86,19 @@ def counts(answers: pd.DataFrame, order: Sequence[str] | None = None) -> tuple[n
 
 
 def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int = 500, seed: int = 0) -> dict:
-    """Krippendorff's α of the table: value, low, high (95 % bootstrap over records), n (records labelled twice), reason.
+    """Krippendorff's α (2011) of the table, with a 95 % bootstrap interval over records.
 
-    Nominal; ordinal where `order` gives the classes from lowest to highest.
+    Parameters
+    ----------
+    order : sequence of str, optional
+        The classes from lowest to highest, for ordinal α; without it α is nominal.
+    draws : int
+        Bootstrap samples.
+
+    Returns
+    -------
+    dict
+        `value`, `low`, `high`, `n` (records labelled at least twice), `reason` (why a figure is undefined).
     """
     numbers, classes = counts(answers, order)
     people = int((answers.notna().to_numpy().sum(0) > 0).sum())
@@ -88,7 +108,7 @@ def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int 
 def alpha_of_counts(
     numbers: np.ndarray, classes: Sequence[str], people: int = 2, ordinal: bool = False, draws: int = 500, seed: int = 0
 ) -> dict:
-    """As `alpha`, from (records × classes) numbers of labels; a record with fewer than two says nothing."""
+    """As `alpha`, from label counts (records, classes); records with fewer than two labels are passed over."""
     shared = numbers[numbers.sum(1) >= 2]
     result = {"value": np.nan, "low": np.nan, "high": np.nan, "n": len(shared), "reason": ""}
     if not numbers.sum():
@@ -102,27 +122,31 @@ def alpha_of_counts(
         return result | {
             "reason": f"every shared label is {classes[used[0]]!r}: agreement beyond chance has no meaning"
         }
-    # Records with the same numbers are alike: a draw of records is a draw of how often each pattern comes.
+    # Records with the same counts are alike, so a bootstrap sample is a multinomial draw over these patterns: all
+    # samples at once, where scipy.stats.bootstrap would resample the records and give NaN for any one-class sample.
     patterns, times = np.unique(shared, axis=0, return_counts=True)
     result["value"] = float(_alphas(patterns, times[None], ordinal)[0])
     if len(shared) == 1:
         return result | {"reason": "one shared record: no interval"}
-    drawn = _alphas(patterns, np.random.default_rng(seed).multinomial(len(shared), times / times.sum(), draws), ordinal)
-    drawn = drawn[~np.isnan(drawn)]  # a draw may hit one class only
-    low, high = np.quantile(drawn, [0.025, 0.975]) if len(drawn) else (np.nan, np.nan)
-    return result | {"low": float(low), "high": float(high), "reason": "" if len(drawn) else "too few for an interval"}
+    samples = np.random.default_rng(seed).multinomial(len(shared), times / times.sum(), draws)
+    values = _alphas(patterns, samples, ordinal)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return result | {"reason": "too few for an interval"}
+    low, high = np.quantile(values, [0.025, 0.975])
+    return result | {"low": float(low), "high": float(high)}
 
 
 def _alphas(patterns: np.ndarray, times: np.ndarray, ordinal: bool) -> np.ndarray:
-    """α for every row of `times` (draws × patterns), by the coincidence matrix; NaN where only one class comes."""
+    """α for every row of `times` (samples, patterns) by the coincidence matrix; NaN where only one class occurs."""
     size = patterns.shape[1]
     pairs = patterns[:, :, None] * patterns[:, None, :] - patterns[:, :, None] * np.eye(size)
     coincidences = pairs / (patterns.sum(1) - 1)[:, None, None]
     observed = (times @ coincidences.reshape(len(patterns), -1)).reshape(-1, size, size)
     margin = observed.sum(2)
     if ordinal:
-        below = np.cumsum(margin, 1) - margin / 2  # ranks: half of one's own class lies below
-        distance = (below[:, :, None] - below[:, None, :]) ** 2
+        ranks = np.cumsum(margin, 1) - margin / 2  # mean rank of a class among all labels
+        distance = (ranks[:, :, None] - ranks[:, None, :]) ** 2
     else:
         distance = 1 - np.eye(size)[None]
     disagreement = (observed * distance).sum((1, 2))
@@ -131,20 +155,20 @@ def _alphas(patterns: np.ndarray, times: np.ndarray, ordinal: bool) -> np.ndarra
         return np.where(by_chance > 0, 1 - disagreement / by_chance, np.nan)
 
 
-# --- pairs and oneself -----------------------------------------------------------------------------------------------
+# --- pairs, and annotators against themselves ------------------------------------------------------------------------
 
 
 def kappas(answers: pd.DataFrame) -> pd.DataFrame:
     """Cohen's κ of every two annotators: columns a, b, kappa, n (shared records), reason where κ is undefined."""
     cells = answers.to_numpy(dtype=object)
-    given = answers.notna().to_numpy().astype(float)
-    shared = given.T @ given
+    labelled = answers.notna().to_numpy().astype(float)
+    shared = labelled.T @ labelled
     equal, by_chance = np.zeros_like(shared), np.zeros_like(shared)
-    for name in pd.unique(cells[given > 0]):  # all pairs in one product: hundreds of annotators take no longer than two
-        chosen = (cells == name).astype(float)
-        equal += chosen.T @ chosen
-        said = chosen.T @ given  # how often the one said it where the other answered too
-        by_chance += said * said.T
+    for label in pd.unique(cells[labelled > 0]):  # all pairs in one product: hundreds of annotators take no longer
+        has_label = (cells == label).astype(float)
+        equal += has_label.T @ has_label
+        marginal = has_label.T @ labelled  # how often the one gave it where the other labelled too
+        by_chance += marginal * marginal.T
     rows = []
     for i, j in zip(*np.triu_indices(answers.shape[1], 1), strict=True):
         n, reason, kappa = int(shared[i, j]), "", np.nan
@@ -165,14 +189,14 @@ def matrix(pairs: pd.DataFrame, value: str = "kappa") -> pd.DataFrame:
 
 
 def self_consistency(annotations: dict[str, dict[str, dict]], field: str | None = None) -> pd.DataFrame:
-    """Annotators against themselves on repeated records: columns annotator, share (equal), kappa, n, reason."""
+    """Annotators against themselves on repeated records: columns annotator, share (of equal labels), kappa, n, reason."""
     rows = []
     for name, answers in annotations.items():
         pairs = [
-            (comparable(s["label"], field), comparable(again, field))
-            for s in answers.values()
-            for again in s["repeats"]
-            if s["label"] is not None
+            (comparable(state["label"], field), comparable(again, field))
+            for state in answers.values()
+            for again in state["repeats"]
+            if state["label"] is not None
         ]
         if pairs:
             both = pd.DataFrame(pairs, columns=["first", "again"], dtype=object)
@@ -192,17 +216,31 @@ def summary(
     field: str | None = None,
     order: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Tidy rows for people: columns measure, subset, value, low, high, n, reason.
+    """The agreement report: α, the share of records with different labels, κ per pair, self-consistency.
 
-    α over all, per class (one against the rest) and per value of each group column, where a group that annotators differ
-    on is itself a finding; the share of shared records with different labels likewise; κ per pair; self-consistency.
+    α is computed over all records, per class (one against the rest) and per value of each group column: a group on which
+    annotators differ is itself a finding.
+
+    Parameters
+    ----------
+    records : list of dicts, optional
+        Records with the group columns.
+    groups : sequence of str
+        Names of group columns.
+    field, order
+        As in `table` and `alpha`.
+
+    Returns
+    -------
+    DataFrame
+        Columns measure, subset, value, low, high, n, reason.
     """
     answers = table(annotations, field)
     numbers, classes = counts(answers, order)
     people = int((answers.notna().to_numpy().sum(0) > 0).sum())
     subsets = [("all", np.ones(len(answers), bool))]
     if people < 2 or not (numbers.sum(1) >= 2).any():
-        groups, classes = (), []  # the reason stands in the first row, not in every one
+        groups, classes = (), []  # the first row gives the reason once
     subsets += _group_masks(answers.index, records or [], groups)
     rows = [
         {"measure": "alpha", "subset": name} | alpha_of_counts(numbers[mask], classes, people) for name, mask in subsets
@@ -236,8 +274,8 @@ def _group_masks(ids: pd.Index, records: list[dict], groups: Sequence[str]) -> l
 
 
 def _differing(numbers: np.ndarray) -> dict:
-    """Share of the records with two labels or more that got different ones, with Wilson's 95 % interval."""
-    from scipy.stats import binomtest
+    """Share of the records with two labels or more whose labels differ, with Wilson's 95 % interval."""
+    from scipy.stats import binomtest  # slow to import
 
     shared = numbers[numbers.sum(1) >= 2]
     if not len(shared):

@@ -1,4 +1,4 @@
-"""`ambo labels`: agreement of the annotators, export, import, and what is left to settle."""
+"""`ambo labels`: agreement of the annotators, export, import, and what needs an adjudicator."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import sys
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import pandas as pd
 import typer
 
 from helpers import env, files, run
 from helpers.env import UserError
+from helpers.labels import agreement, decisions, exchange, log
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
 Task = Annotated[str, typer.Option(help="a file name in params/tasks")]
 RunId = Annotated[str, typer.Option(help="name of the run")]
-Folder = Annotated[str, typer.Option(help="the logs, where they are not those of the run's human annotators")]
+Folder = Annotated[str, typer.Option(help="folder with the logs; without it those of the run's human annotators")]
 Field = Annotated[str, typer.Option(help="one field of labels that have several")]
-WIDEST = 8  # annotators in a matrix that still fits a terminal
+WIDEST = 8  # annotators whose matrix still fits a terminal
 
 
 @dataclass
@@ -34,21 +36,25 @@ class Store:
     groups: list[str]
 
     def read(self) -> dict[str, dict[str, dict]]:
-        """The state of the logs; raises UserError when they are empty or another task's, and says what does not fit."""
-        from helpers.labels import log
+        """The state of the logs, with a note on stderr for whatever does not fit the run or the task.
 
-        with warnings.catch_warnings(record=True) as told:
+        Raises
+        ------
+        UserError
+            When the logs are empty or belong to another task.
+        """
+        with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             state = log.annotations(self.folder)
-        for warning in told:
+        for warning in caught:
             _note(str(warning.message))
         if not state:
             raise UserError(f"{self.folder} holds no labels: label first, or name another folder with --folder.")
-        if missing := log.unmatched(state, [r["id"] for r in self.records]):
+        if missing := log.unmatched(state, [row["id"] for row in self.records]):
             _note(f"labelled records that are not among the run's: {len(missing)} (first: {missing[0]}).")
-        if self.labels and (unknown := log.outside(state, self.labels)):  # a generation task has none
-            listed = ", ".join(f"{label!r} {count}×" for label, count in list(unknown.items())[:5])
-            _note(f"the logs have labels that the task does not have: {listed}.")
+        if self.labels and (unknown := log.outside(state, self.labels)):  # a generation task has no labels
+            counts = ", ".join(f"{label!r} {count}×" for label, count in list(unknown.items())[:5])
+            _note(f"the logs have labels that the task does not have: {counts}.")
         return state
 
 
@@ -57,7 +63,7 @@ def _note(sentence: str) -> None:
 
 
 def open_store(task: str, run_id: str, folder: str = "") -> Store:
-    """The labels of a run, its records (of 01 and 02), and its task; raises UserError when 01 has not run."""
+    """The logs of a run, its records (of 01 and 02) and its task; raises UserError when 01 has not run."""
     home = run.run_folder(task, run_id)
     first = home / run.STAGES["01"]
     manifest = run.read_manifest(first)
@@ -65,19 +71,19 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
         raise UserError(
             f"{first} is missing: run `ambo run --task {task} --run-id {run_id} …` first, or check the names."
         )
-    found = json.loads((first / "task.json").read_text(encoding="utf-8"))
+    facts = json.loads((first / "task.json").read_text(encoding="utf-8"))
     records: dict[str, dict] = {}
     for path in [*sorted(first.glob("*.jsonl")), home / run.STAGES["02"] / "synthetic.jsonl"]:
         if path.exists():
             records |= {row["id"]: row for row in files.read_jsonl(path) if "text" in row}
-    notebook = run.notebooks(found.get("kind", "classification"))["03"]
+    notebook = run.notebooks(facts.get("kind", "classification"))["03"]
     logs = env.resolve(folder) if folder else home / notebook / "labels" / "human"
     groups = manifest["parameters"].get("group_columns", [])
-    return Store(logs, list(records.values()), task, list(found["labels"]), groups)
+    return Store(logs, list(records.values()), task, list(facts["labels"]), groups)
 
 
-@app.command()
-def agreement(
+@app.command("agreement")
+def show_agreement(
     task: Task,
     run_id: RunId,
     folder: Folder = "",
@@ -85,37 +91,36 @@ def agreement(
     order: Annotated[str, typer.Option(help="labels from lowest to highest, comma-separated, for ordinal α")] = "",
 ) -> None:
     """How far the annotators agree: α overall, per label and per group, κ of every two, each with themselves."""
-    from helpers.labels import agreement as measures
-
     store = open_store(task, run_id, folder)
     state = store.read()
-    classes = [c.strip() for c in order.split(",")] if order else None
-    rows = measures.summary(state, store.records, store.groups, field or None, classes)
+    classes = [label.strip() for label in order.split(",")] if order else None
+    rows = agreement.summary(state, store.records, store.groups, field or None, classes)
     print(_plain(rows[rows["measure"] != "kappa"]))
-    pairs = measures.kappas(measures.table(state, field or None))
+    pairs = agreement.kappas(agreement.table(state, field or None))
     if not len(pairs):
         return
     if len(state) <= WIDEST:
-        kappa, shared = measures.matrix(pairs), measures.matrix(pairs, "n")
-        cells = {b: [_pair(kappa.at[a, b], shared.at[a, b]) for a in kappa.index] for b in kappa.columns}
+        kappa, shared = agreement.matrix(pairs), agreement.matrix(pairs, "n")
         print("\nCohen's κ (records labelled by both)\n")
-        print(type(kappa)(cells, index=kappa.index).to_string())
+        print(kappa.combine(shared, lambda one, other: one.combine(other, _pair)).to_string())
     else:
-        most = pairs.sort_values("n", ascending=False, kind="stable").head(10)
         print("\nCohen's κ, the ten pairs with most records in common\n")
-        print(_plain(most))
+        print(_plain(pairs.sort_values("n", ascending=False, kind="stable").head(10)))
 
 
 def _pair(kappa: float, shared: float) -> str:
-    return "" if shared != shared else f"{kappa:.2f} ({shared:.0f})" if kappa == kappa else f"– ({shared:.0f})"
+    """A cell of the matrix; the diagonal is empty."""
+    if shared != shared:
+        return ""
+    return f"{kappa:.2f} ({shared:.0f})" if kappa == kappa else f"– ({shared:.0f})"
 
 
-def _plain(table) -> str:
+def _plain(table: pd.DataFrame) -> str:
     return table.to_string(index=False, float_format="%.3f", na_rep="–")
 
 
-@app.command()
-def export(
+@app.command("export")
+def export_command(
     task: Task,
     run_id: RunId,
     to: Annotated[str, typer.Option(help="a .csv, .jsonl or .parquet file to write")],
@@ -123,12 +128,11 @@ def export(
     history: Annotated[bool, typer.Option("--history", help="one row an event instead of one a record")] = False,
 ) -> None:
     """Write the labels to a table: one row a record with everyone's label, or every event with --history."""
-    from helpers.labels import exchange
-
     store = open_store(task, run_id, folder)
     store.read()
     table = exchange.export(store.folder, env.resolve(to), store.records, final=not history)
-    print(f"{to}: {len(table):,} {'event' if history else 'record'}{'s' * (len(table) != 1)} written")
+    noun = ("event" if history else "record") + ("" if len(table) == 1 else "s")
+    print(f"{to}: {len(table):,} {noun} written")
 
 
 @app.command("import")
@@ -141,37 +145,35 @@ def import_command(
     text_column: Annotated[str, typer.Option(help="column with the text, by which rows find their record")] = "text",
     id_column: Annotated[str, typer.Option(help="column with the record id, instead of the text")] = "",
     annotator_column: Annotated[str, typer.Option(help="column that says who labelled")] = "",
-    annotator: Annotated[str, typer.Option(help="who labelled, where no column says it")] = "imported",
+    annotator: Annotated[str, typer.Option(help="who labelled, where no column says so")] = "imported",
     rename: Annotated[list[str] | None, typer.Option(help="OLD=NEW renames a label of the file; repeat it")] = None,
 ) -> None:
-    """Take labels somebody already has into the logs, and say which rows did not fit."""
-    from helpers.labels import exchange
-
+    """Write labels that somebody already has into the logs, and say which rows do not fit."""
     store = open_store(task, run_id, folder)
     report = exchange.import_labels(
         path,
         store.folder,
         store.records,
         task,
-        label_column,
-        text_column,
-        id_column,
-        annotator_column,
-        annotator,
-        store.labels,
-        _renames(rename or []),
+        label_column=label_column,
+        text_column=text_column,
+        id_column=id_column,
+        annotator_column=annotator_column,
+        annotator=annotator,
+        task_labels=store.labels,
+        mapping=_renames(rename or []),
     )
     print("\n".join(exchange.describe(report)))
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:
-    split: dict[str, str] = {}
+    renames: dict[str, str] = {}
     for pair in pairs:
         old, equals, new = pair.partition("=")
         if not (old and equals and new):
             raise UserError(f"--rename {pair!r} must be OLD=NEW, such as 1.0=yes.")
-        split[old] = new
-    return split
+        renames[old] = new
+    return renames
 
 
 @app.command()
@@ -180,24 +182,17 @@ def adjudicate(
     run_id: RunId,
     folder: Folder = "",
     field: Field = "",
-    list_: Annotated[bool, typer.Option("--list", help="print them; settling them is the panel's work")] = False,
+    list_: Annotated[bool, typer.Option("--list", help="print them; the adjudication panel settles them")] = False,
 ) -> None:
-    """List the records on which annotators differ and nobody has decided yet, most contested first."""
-    from helpers.labels.decisions import disagreements
-
+    """List the records on which annotators differ and no adjudicator has decided, most contested first."""
     if not list_:
         raise UserError("`ambo labels adjudicate` prints with --list; decisions are taken in the adjudication panel.")
     store = open_store(task, run_id, folder)
-    found = disagreements(store.read(), store.records, field or None)
-    print(f"records to settle: {len(found)}")
-    for row in found:
-        said = ", ".join(f"{name}: {_word(label, field)}" for name, label in row["labels"].items())
-        print(f"\n{row['id']}  {said}\n  {' '.join(row['text'].split())[:150]}")
+    rows = decisions.disagreements(store.read(), store.records, field or None)
+    print(f"records to settle: {len(rows)}")
+    for row in rows:
+        labels = {name: agreement.comparable(label, field or None) or "–" for name, label in row["labels"].items()}
+        print(f"\n{row['id']}  {', '.join(f'{name}: {label}' for name, label in labels.items())}")
+        print(f"  {' '.join(row['text'].split())[:150]}")
         for name, note in row["notes"].items():
             print(f"  {name} notes: {note}")
-
-
-def _word(label: Any, field: str) -> str:
-    from helpers.labels.agreement import comparable
-
-    return comparable(label, field or None) or "–"

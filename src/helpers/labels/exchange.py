@@ -1,9 +1,11 @@
-"""Labels in and out of tables: export to CSV, JSONL or Parquet, and import of a label file somebody already has."""
+"""Labels in tables: export to CSV, JSONL or Parquet, and import of a label file somebody already has."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +25,21 @@ FORMATS = (".csv", ".jsonl", ".parquet")
 
 
 def export(folder: Path, path: Path, records: list[dict] | None = None, final: bool = True) -> pd.DataFrame:
-    """Write the labels to `path` (.csv, .jsonl or .parquet by its suffix), whole or not at all, and return the table.
+    """Write the labels to a table, whole or not at all, and return it.
 
-    final: one row a record (see `final_labels`); otherwise one row an event, with everything the logs hold. What annotators
-    said about themselves is in neither. Raises UserError when there is nothing to export or the suffix is unknown.
+    What annotators said about themselves is never in it.
+
+    Parameters
+    ----------
+    path : path
+        A .csv, .jsonl or .parquet file.
+    final : bool
+        One row a record (see `final_labels`); otherwise one row an event, with everything in the logs.
+
+    Raises
+    ------
+    UserError
+        When there is nothing to export or the suffix is unknown.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
@@ -47,39 +60,48 @@ def export(folder: Path, path: Path, records: list[dict] | None = None, final: b
 
 
 def final_labels(source: Path | list[dict], records: list[dict] | None = None) -> pd.DataFrame:
-    """One row a record: id, text, label (the adjudicator's, else the majority's), how it came about, each annotator's.
+    """One row a record, with the label decided on and everybody's own.
 
-    `decided` is as in `aggregation.decisions`; `label` is empty on a tie. `spans`, `notes` and `flags` are dicts by annotator;
-    `count` is the number of labels. With three annotators or more, `dawid_skene` is the label of `aggregation.dawid_skene`.
+    Returns
+    -------
+    DataFrame
+        `id`, `text`, `label` (empty on a tie), `decided` (as in `decisions.decisions`), `count` (number of labels),
+        `label_<name>` for every annotator, `spans`, `notes` and `flags` (see `decisions.remarks`), and with three
+        annotators or more `dawid_skene`, the likeliest label by `decisions.dawid_skene`.
     """
     state = log.annotations(source)
-    texts = {r["id"]: r["text"] for r in records or []}
+    texts = {row["id"]: row["text"] for row in records or []}
     people = sorted(name for name in state if name != log.ADJUDICATOR)
     rows = []
-    for record, one in decisions.decisions(state).items():
-        row = {"id": record, "text": texts.get(record, ""), "label": one["label"], "decided": one["decided"]}
-        row |= {"count": len(one["labels"])} | {f"label_{name}": one["labels"].get(name) for name in people}
+    for record, decision in decisions.decisions(state).items():
+        labels = decision["labels"]
+        row = {"id": record, "text": texts.get(record, "")}
+        row |= {"label": decision["label"], "decided": decision["decided"], "count": len(labels)}
+        row |= {f"label_{name}": labels.get(name) for name in people}
         rows.append(row | decisions.remarks(state, record))
-    found = pd.DataFrame(rows)
+    final = pd.DataFrame(rows)
     answers = agreement.table(state)
-    if answers.shape[1] >= 3 and len(answers):  # two who differ give it nothing to tell them apart by
-        found["dawid_skene"] = found["id"].map(decisions.dawid_skene(answers)[0].idxmax(axis=1))
-    return found
+    if answers.shape[1] >= 3 and len(answers):  # of two annotators who differ, nothing shows who is the better
+        final["dawid_skene"] = final["id"].map(decisions.dawid_skene(answers)[0].idxmax(axis=1))
+    return final
 
 
 def settled_labels(source: Path | list[dict]) -> dict[str, Any]:
-    """Label of every record on which it is decided: the adjudicator's, else the majority's; a tie is left out."""
+    """Record id → the adjudicator's label, else the majority's; a record with a tie is left out."""
     decided = decisions.decisions(log.annotations(source))
-    return {record: one["label"] for record, one in decided.items() if one["label"] is not None}
+    return {i: decision["label"] for i, decision in decided.items() if decision["label"] is not None}
 
 
 def _flat(value: Any) -> Any:
-    """A list or dict as JSON, '' when empty: a cell holds text."""
-    return (json.dumps(value, ensure_ascii=False) if value else "") if isinstance(value, list | dict) else value
+    """A list or dict as JSON text for a cell, '' when it is empty."""
+    if not isinstance(value, list | dict):
+        return value
+    return json.dumps(value, ensure_ascii=False) if value else ""
 
 
 def _present(row: dict) -> dict:
-    return {k: v for k, v in row.items() if not (v is None or (isinstance(v, float) and v != v))}
+    """A row without its None and NaN."""
+    return {name: value for name, value in row.items() if value is not None and value == value}
 
 
 # --- in --------------------------------------------------------------------------------------------------------------
@@ -98,12 +120,34 @@ def import_labels(
     task_labels: list[str] | None = None,
     mapping: dict[str, str] | None = None,
 ) -> dict[str, Any]:
-    """Take the labels of a table into the logs, one log per annotator, and return a report of what did not match.
+    """Write the labels of a table into the logs, one log per annotator; importing a file again adds nothing.
 
-    Rows find their record by `id_column`, else by their text (upper and lower case and punctuation do not count; `task` is
-    the records'). `mapping` renames labels of the file. Importing a file again adds nothing. Of two equal rows one counts;
-    of two labels of one annotator for one record, the first. Report: rows, taken, empty, unmatched, not_in_task,
-    duplicates, conflicts (row numbers, the header is row 1), known (in the logs already), unknown_labels, annotators.
+    Of two equal rows one counts; of two labels of one annotator for one record, the first.
+
+    Parameters
+    ----------
+    records : list of dicts
+        The records that the labels belong to, with the ids of `task`.
+    id_column : str
+        Finds a row's record; without it the text does (case and punctuation do not count).
+    annotator_column : str
+        Says who labelled a row; without it `annotator` did.
+    task_labels : list of str, optional
+        The task's labels; rows with others are left out.
+    mapping : dict, optional
+        Renames labels of the file.
+
+    Returns
+    -------
+    dict
+        `rows`, `taken` and `known` (in the logs before) and `annotators` are numbers; `empty`, `unmatched`,
+        `not_in_task`, `duplicates` and `conflicts` are lists of row numbers (the header is row 1); `unknown_labels`
+        maps labels outside the task to their counts.
+
+    Raises
+    ------
+    UserError
+        When a column is missing, no row matches a record, or an annotator's name cannot be a file name.
     """
     table = tables.read_table(str(path), id_column or text_column)
     for column in (label_column, annotator_column):
@@ -111,26 +155,26 @@ def import_labels(
             raise UserError(f"{path} has no column {column!r}: choose one of {', '.join(map(str, table.columns))}.")
     ids = table[id_column].map(_text) if id_column else table[text_column].map(_id_of_text(task))
     names = table[annotator_column].map(_text) if annotator_column else [annotator] * len(table)
-    given = [(mapping or {}).get(value, value) for value in table[label_column].map(_text)]
-    first, report = _sift(list(zip(ids, names, given, strict=True)), {r["id"] for r in records}, task_labels)
+    labels = [(mapping or {}).get(value, value) for value in table[label_column].map(_text)]
+    first, report = _sift(list(zip(ids, names, labels, strict=True)), {row["id"] for row in records}, task_labels)
     if len(report["unmatched"]) + len(report["empty"]) == len(table):
         raise UserError(
             f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
             "id_column, and that the file belongs to this task."
         )
-    wanted = _new_events(first, folder, Path(path).name)
-    for name in wanted:  # before the first of them is written
+    new_events = _new_events(first, folder, Path(path).name)
+    for name in new_events:  # all of them before the first log is written
         log.check_annotator(name)
-    for name, rows in wanted.items():
+    for name, rows in new_events.items():
         log.append_all(folder, name, rows)
-    taken = sum(map(len, wanted.values()))
+    taken = sum(map(len, new_events.values()))
     return report | {"taken": taken, "known": len(first) - taken, "annotators": len({name for name, _ in first})}
 
 
 def _sift(
     rows: list[tuple[str, str, str]], known: set[str], task_labels: list[str] | None
 ) -> tuple[dict[tuple[str, str], str], dict[str, Any]]:
-    """From (record, annotator, label) rows: the first label by annotator and record, and the report of the others."""
+    """From (record id, annotator, label) rows: the first label by annotator and record, and the report on the others."""
     first: dict[tuple[str, str], str] = {}
     report: dict[str, Any] = {"rows": len(rows), "unknown_labels": {}}
     report |= {kind: [] for kind in ("empty", "unmatched", "not_in_task", "duplicates", "conflicts")}
@@ -150,19 +194,19 @@ def _sift(
 
 
 def _new_events(first: dict[tuple[str, str], str], folder: Path, source: str) -> dict[str, list[dict]]:
-    """Annotator → label events that the logs do not hold yet; the same label of a file has the same event id again."""
-    seen = {row["event_id"] for row in log.events(folder) if "event_id" in row}
-    wanted: dict[str, list[dict]] = {}
+    """Annotator → label events that are not in the logs; the same label has the same event id at every import."""
+    known = {row["event_id"] for row in log.events(folder) if "event_id" in row}
+    new_events: dict[str, list[dict]] = {}
     for (name, record), label in first.items():
         key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]
-        if key not in seen:
+        if key not in known:
             row = {"event_id": key, "event": "label", "id": record, "label": label, "source": source}
-            wanted.setdefault(name, []).append(row)
-    return wanted
+            new_events.setdefault(name, []).append(row)
+    return new_events
 
 
 def describe(report: dict[str, Any], show: int = 5) -> list[str]:
-    """The report of an import in plain lines, with the first row numbers of what was not taken."""
+    """The report of an import as lines of text, with the first row numbers of what was left out."""
     unknown = ", ".join(f"{label!r} {count}×" for label, count in list(report["unknown_labels"].items())[:show])
     lines = [f"taken: {report['taken']} of {report['rows']} rows; annotators: {report['annotators']}"]
     if report["known"]:
@@ -175,25 +219,21 @@ def describe(report: dict[str, Any], show: int = 5) -> list[str]:
         "conflicts": "contradicts an earlier row of the same annotator, which counts",
     }.items():
         if numbers := report[kind]:
-            first = ", ".join(map(str, numbers[:show])) + " …" * (len(numbers) > show)
-            lines.append(f"left out, {words}: {len(numbers)} (row {first})")
+            first = ", ".join(map(str, numbers[:show]))
+            more = " …" if len(numbers) > show else ""
+            lines.append(f"left out, {words}: {len(numbers)} (row {first}{more})")
     return lines
 
 
 def _text(value: Any) -> str:
+    """A cell as text, '' for a missing one."""
     if value is None or value != value:
         return ""
-    if isinstance(value, float) and value.is_integer():  # Parquet and JSON have numbers; 1.0 is written 1
+    if isinstance(value, float) and value.is_integer():  # Parquet and JSON have numbers: 1.0 becomes 1
         return str(int(value))
     return str(value).strip()
 
 
-def _id_of_text(task: str):
-    cache: dict[Any, str] = {}  # a text stands in as many rows as it has annotators
-
-    def look_up(text: Any) -> str:
-        if text not in cache:
-            cache[text] = record_id(task, clean(_text(text)))
-        return cache[text]
-
-    return look_up
+def _id_of_text(task: str) -> Callable[[Any], str]:
+    """The function from a cell's text to its record id; it remembers, as a text has a row for every annotator."""
+    return functools.cache(lambda text: record_id(task, clean(_text(text))))

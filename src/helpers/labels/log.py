@@ -1,38 +1,33 @@
 """The append-only label store: one JSONL event log per annotator, flushed and fsynced at every event.
 
-What the logs say when replayed is the state; nothing else is kept. Logs merge by copying files into one folder: every
-event has an `event_id` and counts once. Facts of a `label` event: `label` (text; a list for several choices; a dict for
-several fields), and where they apply `spans` (list of [start, end] characters), `guideline` (version), `shown`
-(suggestions that were visible, [] when blind), `seconds`, `repeat` (shown a second time), `reason` (adjudication).
+Replaying the logs gives the state; nothing else is stored. Logs merge by copying files into one folder: every event has
+an `event_id` and counts once. A `label` event carries `label` (text; a list for several choices; a dict for several
+fields) and, where they apply, `spans` (list of [start, end] in characters), `guideline` (version), `shown` (suggestions
+that were visible, [] when none was), `seconds`, `repeat` (shown a second time) and `reason` (of an adjudicator).
 """
 
 from __future__ import annotations
 
 import contextlib
-import gc
+import errno
 import hashlib
 import heapq
 import json
 import os
 import re
-import sys
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import msgspec
+from filelock import FileLock
 
 from helpers.env import UserError
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None
-
 EVENTS = ("label", "undo", "skip", "flag", "note")
-ADJUDICATOR = "adjudicator"  # its decisions go before everyone's labels
+ADJUDICATOR = "adjudicator"  # this annotator's labels overrule everybody's
+LOCK_SECONDS = 10  # how long a write waits for another process; a write takes milliseconds
 
 
 # --- writing ---------------------------------------------------------------------------------------------------------
@@ -41,21 +36,30 @@ ADJUDICATOR = "adjudicator"  # its decisions go before everyone's labels
 def append(folder: Path, annotator: str, event: str, record_id: str, **facts: Any) -> dict:
     """Write one event to `<folder>/<annotator>.jsonl` and return it once it is on the disk.
 
-    `undo` takes back this annotator's latest event on the record that still stands, of whatever kind; `skip` withdraws
-    the label; a second `flag` removes the first; `note` carries `text`. Raises UserError on an unknown event, a name that
-    cannot be a file's, or when the disk refuses; what was written before stays as it was.
+    Parameters
+    ----------
+    event : str
+        `label` needs a `label` among the facts. `undo` takes back this annotator's latest standing event on the
+        record, of whatever kind. `skip` withdraws the label. A second `flag` removes the first. `note` carries `text`.
+    facts
+        What else the event says, as JSON values.
+
+    Raises
+    ------
+    UserError
+        When the event is unknown, the name cannot be a file name, or the disk refuses. What was written before stays.
     """
     return append_all(folder, annotator, [{"event": event, "id": record_id, **facts}])[0]
 
 
 def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]:
-    """Write many events of one annotator with one fsync: all of them are on the disk on return, or none is.
+    """Write many events of one annotator with one fsync: on return all of them are on the disk; on an error none is.
 
-    Events that bring no id or time get them here.
+    Events without an id or a time get them here.
     """
     folder = Path(folder)
-    now = {"time": round(time.time(), 3), "annotator": check_annotator(annotator)}
-    rows = [{"event_id": os.urandom(8).hex()} | now | row for row in rows]
+    defaults = {"time": round(time.time(), 3), "annotator": check_annotator(annotator)}
+    rows = [{"event_id": os.urandom(8).hex()} | defaults | row for row in rows]
     for row in rows:
         if row["event"] not in EVENTS:
             raise UserError(f"Event {row['event']!r} is unknown: use one of {', '.join(EVENTS)}.")
@@ -67,10 +71,9 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
     path = folder / f"{annotator}.jsonl"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with path.open("ab+", buffering=0) as log:
-            _write(log, lines.encode("utf-8", "replace"))  # a lone surrogate cannot be saved
-        if fcntl and rows:
-            _sync_folder(folder)
+        with path.open("ab+", buffering=0) as log, _lock(path) as locked:
+            _write(log, lines.encode("utf-8", "replace"), locked)  # a lone surrogate cannot be saved
+        _sync_folder(folder)
     except OSError as error:
         raise UserError(
             f"{path}: the label was NOT saved ({error.strerror}): make room there, or allow writing, and do it again."
@@ -79,50 +82,60 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
 
 
 def check_annotator(name: str) -> str:
-    """`name`, when it can be a file's name on every system; raises UserError otherwise."""
+    """Return `name` if it can be a file name on every system; raise UserError otherwise."""
     if not isinstance(name, str) or not re.fullmatch(r"[\w-](?:[\w .@+-]{0,62}[\w@+-])?", name):
         raise UserError(f"Annotator {name!r} names a file: use 1 to 64 letters, digits, blanks and . _ - @ + only.")
     return name
 
 
-def _write(log, lines: bytes) -> None:
-    """Append whole lines under a lock; when the disk refuses, nothing of them stays."""
-    with _locked(log) as locked:
-        before = log.seek(0, os.SEEK_END)
-        if before and not _ends_a_line(log):
-            lines = b"\n" + lines  # a crash cut the last event: it stays as the torn line it is
-        try:
-            while lines:  # an unbuffered write may take a part only
-                lines = lines[log.write(lines) :]
-            os.fsync(log.fileno())
-        except OSError:
-            if locked:  # without a lock the end may be another process's event
-                with contextlib.suppress(OSError):
-                    log.truncate(before)
-            raise
-
-
 @contextlib.contextmanager
-def _locked(log) -> Iterator[bool]:
-    """Hold the log against other writers; False where there are no locks (mounted drives, Windows)."""
+def _lock(path: Path) -> Iterator[bool]:
+    """Keep other writers out of a log, and yield whether that succeeded.
+
+    What is locked is the open file `.<annotator>.lock`, not its existence: a file that a crash or a copied folder
+    leaves behind keeps nobody out. Some mounted drives have no locks, and a halted process may hold one for good: the
+    label is then saved without it.
+    """
+    # filelock's fallback for drives without locks goes by the file's existence: a copied file would lock us out.
+    lock = FileLock(path.with_name(f".{path.stem}.lock"), timeout=LOCK_SECONDS, fallback_to_soft=False)
     try:
-        fcntl.flock(log, fcntl.LOCK_EX)
-    except (OSError, AttributeError):
+        lock.acquire(poll_interval=0.01)
+    except (OSError, NotImplementedError) as error:
+        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
+            raise  # an unlocked write could leave half a line on the full disk
         yield False
         return
     try:
         yield True
     finally:
-        fcntl.flock(log, fcntl.LOCK_UN)
+        lock.release()
 
 
-def _ends_a_line(log) -> bool:
+def _write(log, lines: bytes, locked: bool) -> None:
+    """Append whole lines to an open log; when the disk refuses, none of their bytes stays."""
+    size = log.seek(0, os.SEEK_END)
+    if size and not _ends_with_newline(log):
+        lines = b"\n" + lines  # a crash cut the last event: its line stays torn and the new ones stay whole
+    written = 0
+    try:
+        while written < len(lines):  # an unbuffered write may take only a part
+            written += log.write(lines[written:])
+        os.fsync(log.fileno())
+    except OSError:
+        # What follows could be another process's event, if that process works without the lock.
+        if locked and log.seek(0, os.SEEK_END) == size + written:
+            with contextlib.suppress(OSError):
+                log.truncate(size)
+        raise
+
+
+def _ends_with_newline(log) -> bool:
     log.seek(-1, os.SEEK_END)
     return log.read(1) == b"\n"
 
 
 def _sync_folder(folder: Path) -> None:
-    """Put a new log's name on the disk too; some file systems cannot, and then it is theirs to keep."""
+    """Put a new log's name on the disk too, where the system can (Windows and some mounted drives cannot)."""
     with contextlib.suppress(OSError):
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -134,188 +147,128 @@ def _sync_folder(folder: Path) -> None:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-class _Answer(msgspec.Struct, gc=False):
-    """What `replay` needs of an event: read and kept in a third of the time and memory that a dict takes."""
-
-    event: Literal[EVENTS]
-    id: str
-    time: float | int
-    event_id: str | int | None = None
-    annotator: str | None = None
-    label: Any = None
-    repeat: Any = False
-
-
-class _Event(_Answer, gc=False):
-    """What the whole state needs."""
-
-    spans: Any = None
-    guideline: Any = None
-    shown: Any = None
-    seconds: Any = None
-    reason: Any = None
-    text: Any = None
-
-
 def events(folder: Path) -> list[dict]:
-    """All events of all annotators in order of time, each once; an unreadable line is left out with a warning.
+    """All events of all annotators in order of time, each once; unreadable lines are left out with a warning.
 
-    Within a log the order of its lines holds, so that a clock that jumped back changes nothing.
+    The order of lines within a log is kept, so a clock that jumped back changes nothing.
     """
-    rows = []
-    with _no_collection():
-        for event, line in _stream(Path(folder), _Answer):
-            rows.append(row := _dict(line))
-            row["annotator"] = event.annotator
-    return rows
+    logs = [_read_log(path) for path in sorted(Path(folder).glob("*.jsonl"))]
+    rows: dict[str | int, dict] = {}
+    for row in heapq.merge(*logs, key=lambda row: row["time"]):  # takes each log's lines in their order
+        key = row.get("event_id") or json.dumps(row, sort_keys=True)
+        rows.setdefault(key, row)  # the same event comes again where a log was copied under another name
+    return list(rows.values())
 
 
-def _stream(folder: Path, kind: type) -> Iterator[tuple[Any, bytes]]:
-    """(event, its line) one by one: a million of them need not be in memory at once."""
-    seen: set[str | int] = set()
-    logs = [_read_log(path, number, kind) for number, path in enumerate(sorted(folder.glob("*.jsonl")))]
-    for _, _, event, line in heapq.merge(*logs):  # within a log the merge keeps the order, whatever the times
-        key = event.event_id or json.dumps([event.annotator, _dict(line)], sort_keys=True)
-        if key not in seen:  # a log copied in under another name, or in part
-            seen.add(key)
-            yield event, line
-
-
-def _read_log(path: Path, number: int, kind: type) -> Iterator[tuple[float, int, Any, bytes]]:
-    """(time, the log's number, event, its line) of every readable line."""
-    unreadable, decode = [], msgspec.json.Decoder(kind).decode
+def _read_log(path: Path) -> list[dict]:
+    """The events of one log, in the order of its lines."""
+    rows, unreadable = [], []
     try:
         with path.open("rb") as log:
-            for place, line in enumerate(log, 1):
+            for number, line in enumerate(log, 1):
                 try:
-                    event = decode(line.decode())  # bytes would not be checked where a field is passed over
+                    row = json.loads(line)
                 except (ValueError, RecursionError):
-                    event = _unusual(line, kind)
-                if event and (event.label is not None or event.event != "label"):
-                    event.annotator = sys.intern(path.stem if event.annotator is None else event.annotator)
-                    if type(event.label) is str:
-                        event.label = sys.intern(event.label)  # once in memory, not a million times
-                    yield event.time, number, event, line
+                    row = None
+                if _is_event(row):
+                    row["annotator"] = row.get("annotator") or path.stem
+                    rows.append(row)
                 elif line.strip():
-                    unreadable.append(place)
+                    unreadable.append(number)
     except OSError as error:
         raise UserError(f"{path} could not be read ({error.strerror}): permission is missing, or the drive.") from error
     if unreadable:
         more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
-        warnings.warn(f"{path}, line {unreadable[0]}{more}: not a readable event, left out.", stacklevel=2)
+        warnings.warn(f"{path}, line {unreadable[0]}{more}: not a readable event, left out.", stacklevel=3)
+    return rows
 
 
-def _unusual(line: bytes, kind: type) -> Any:
-    """The event of a line with NaN, half a surrogate or a byte order mark, which msgspec refuses; None where it is torn."""
-    with contextlib.suppress(ValueError, RecursionError):
-        return msgspec.convert(json.loads(line), kind)
-    return None
-
-
-def _dict(line: bytes) -> dict:
-    """A readable line with all its facts."""
-    try:
-        return msgspec.json.decode(line)
-    except ValueError:
-        return json.loads(line)
-
-
-@contextlib.contextmanager
-def _no_collection() -> Iterator[None]:
-    """No garbage collection while many small objects are made: it would walk all of them again and again."""
-    on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if on:
-            gc.enable()
+def _is_event(row: Any) -> bool:
+    """Whether a decoded line has what every event needs, in the right types."""
+    return (
+        isinstance(row, dict)
+        and row.get("event") in EVENTS
+        and isinstance(row.get("id"), str)
+        and type(row.get("time")) in (int, float)
+        and isinstance(row.get("event_id"), str | int | None)
+        and isinstance(row.get("annotator"), str | None)
+        and (row["event"] != "label" or row.get("label") is not None)
+    )
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
 
+NO_ANSWER = {"label": None, "spans": [], "skipped": False, "flagged": False, "note": "", "time": 0.0}
+NO_ANSWER |= {"guideline": None, "shown": [], "seconds": 0.0, "reason": "", "repeats": []}
+
 
 def annotations(source: Path | list[dict]) -> dict[str, dict[str, dict]]:
-    """What every annotator says of every record now: annotator → record id → state, from a folder or from `events`.
+    """What every annotator now says of every record.
 
-    A state has label (None when skipped or only noted), spans, skipped, flagged, note, time, guideline, shown, seconds,
-    reason, and repeats (labels given when the record was shown again). Records with everything undone are left out.
+    Parameters
+    ----------
+    source : path or list of dicts
+        The folder with the logs, or what `events` returned.
+
+    Returns
+    -------
+    dict of dicts of dicts
+        Annotator → record id → `label` (None when skipped or only noted), `spans`, `skipped`, `flagged`, `note`,
+        `time`, `guideline`, `shown`, `seconds`, `reason`, and `repeats` (labels given when the record was shown
+        again). A record whose events are all undone is left out.
     """
-    state: dict[str, dict[str, dict]] = {}
-    with _no_collection():
-        for event in reversed(list(_standing(source, _Event))):
-            own = state.setdefault(event.annotator, {})
-            if event.id not in own:
-                own[event.id] = _UNTOUCHED.copy()
-            _apply(event, own[event.id])
-    return state
+    states: dict[str, dict[str, dict]] = {}
+    for row in _standing_events(source):
+        answers = states.setdefault(row["annotator"], {})
+        if row["id"] not in answers:
+            answers[row["id"]] = NO_ANSWER.copy()
+        _apply(row, answers[row["id"]])
+    return states
 
 
-def replay(source: Path | list[dict]) -> dict[str, Any]:
-    """Current label of every record id: the adjudicator's, else the last one that stands, of whichever annotator."""
-    last: dict[str, Any] = {}
-    settled: dict[str, Any] = {}
-    skipped: set[tuple[str, str]] = set()
-    with _no_collection():
-        for event in _standing(source, _Answer):
-            if event.repeat:
-                continue
-            if event.event == "label":
-                found = settled if event.annotator == ADJUDICATOR else last
-                if event.id not in found and (event.annotator, event.id) not in skipped:
-                    found[event.id] = event.label
-            elif event.event == "skip":  # withdraws this annotator's earlier labels only
-                skipped.add((event.annotator, event.id))
-    return last | settled
-
-
-def _standing(source: Path | list[dict], kind: type) -> Iterator[Any]:
-    """The events that no undo takes back, the latest first: from the end no state before an undo is needed."""
-    rows = (
-        msgspec.convert(source, list[kind])
-        if isinstance(source, list)
-        else [event for event, _ in _stream(Path(source), kind)]
-    )
-    undone: dict[tuple[str, str], int] = {}
-    for event in reversed(rows):
-        key = event.annotator, event.id
-        if event.event == "undo":
-            undone[key] = undone.get(key, 0) + 1
-        elif undone.get(key):
-            undone[key] -= 1
+def _standing_events(source: Path | list[dict]) -> list[dict]:
+    """The events that no undo takes back, in order."""
+    rows = source if isinstance(source, list) else events(source)
+    standing: list[dict] = []
+    undos: dict[tuple[str, str], int] = {}  # read backwards, an undo takes back the next event of its record
+    for row in reversed(rows):
+        key = row["annotator"], row["id"]
+        if row["event"] == "undo":
+            undos[key] = undos.get(key, 0) + 1
+        elif undos.get(key):
+            undos[key] -= 1
         else:
-            yield event
+            standing.append(row)
+    standing.reverse()
+    return standing
 
 
-_UNTOUCHED = {"label": None, "spans": [], "skipped": False, "flagged": False, "note": "", "time": 0.0}
-_UNTOUCHED |= {"guideline": None, "shown": [], "seconds": 0.0, "reason": "", "repeats": []}
-
-
-def _apply(event: _Event, state: dict) -> None:
+def _apply(row: dict, state: dict) -> None:
     """Bring one annotator's state of a record up to one more event."""
-    state["time"] = event.time
-    if event.event == "label" and event.repeat:
-        state["repeats"] = [*state["repeats"], event.label]
-    elif event.event == "label":
-        state["label"], state["skipped"] = event.label, False
-        state["spans"], state["shown"] = event.spans or [], event.shown or []
-        state["guideline"], state["seconds"] = event.guideline, event.seconds or 0.0
-        state["reason"] = event.reason or ""
-    elif event.event == "skip" and not event.repeat:
+    state["time"] = row["time"]
+    if row["event"] == "label" and row.get("repeat"):
+        state["repeats"] = [*state["repeats"], row["label"]]
+    elif row["event"] == "label":
+        state["label"], state["skipped"] = row["label"], False
+        state["spans"], state["shown"] = row.get("spans") or [], row.get("shown") or []
+        state["guideline"], state["seconds"] = row.get("guideline"), row.get("seconds") or 0.0
+        state["reason"] = row.get("reason") or ""
+    elif row["event"] == "skip" and not row.get("repeat"):
         state["label"], state["skipped"], state["spans"] = None, True, []
-    elif event.event == "flag":
+    elif row["event"] == "flag":
         state["flagged"] = not state["flagged"]
-    elif event.event == "note":
-        state["note"] = event.text or ""
+    elif row["event"] == "note":
+        state["note"] = row.get("text") or ""
 
 
-def unmatched(state: dict[str, dict[str, dict]], ids) -> list[str]:
+def unmatched(state: dict[str, dict[str, dict]], ids: Iterable[str]) -> list[str]:
     """Record ids of the logs that are not among `ids`; raises UserError when none is: the log is another project's."""
-    known, found = set(ids), {record for answers in state.values() for record in answers}
-    missing = sorted(found - known)
-    if found and len(missing) == len(found):
+    known = set(ids)
+    labelled = {record_id for answers in state.values() for record_id in answers}
+    missing = sorted(labelled - known)
+    if labelled and len(missing) == len(labelled):
         raise UserError(
-            f"None of the {len(found)} labelled record ids (first: {missing[0]}) is among the {len(known)} records: "
+            f"None of the {len(labelled)} labelled record ids (first: {missing[0]}) is among the {len(known)} records: "
             "the logs are of another task or another run; check the folder."
         )
     return missing

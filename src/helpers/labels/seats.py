@@ -1,4 +1,4 @@
-"""Several annotators: who labels what, what is left to each of them, and what they choose to say about themselves."""
+"""Several annotators: who labels what, what each still has to label, and what they say about themselves."""
 
 from __future__ import annotations
 
@@ -21,10 +21,28 @@ def assign(
     repeat_share: float = 0.0,
     seed: int = 0,
 ) -> dict[str, list[str]]:
-    """Annotator → record ids in that person's own random order; `overlap_share` of the items go to `overlap_k` people.
+    """Divide records among annotators, each with a random order of their own; loads differ by at most one record.
 
-    Loads differ by at most one item. `repeat_share` (0 to 0.5) of a person's items come a second time, at least a quarter
-    of the list later: an id's second place in a list is a repeat.
+    Parameters
+    ----------
+    ids, annotators : sequences of str
+        Duplicates count once.
+    overlap_k : int
+        How many annotators label a shared record.
+    overlap_share : float, 0 to 1
+        Share of the records that are shared; each of the others goes to one annotator.
+    repeat_share : float, 0 to 0.5
+        Share of an annotator's records that come a second time, at least a quarter of the list later.
+
+    Returns
+    -------
+    dict of lists
+        Annotator → record ids; the second place of an id in a list is a repeat.
+
+    Raises
+    ------
+    UserError
+        When a parameter is out of range or a name cannot be a file name.
     """
     for name in annotators:
         check_annotator(name)
@@ -42,55 +60,85 @@ def assign(
     lists: dict[str, list[str]] = {name: [] for name in names}
     shared = round(overlap_share * len(items))
     for i, item in enumerate(items):
-        # The least loaded, ties by lot: so every pair of people meets on some items.
+        # The least loaded first, ties at random, so that every pair of people shares some records.
         ranked = sorted(names, key=lambda name: (len(lists[name]), rng.random()))
         for name in ranked[: overlap_k if i < shared else 1]:
             lists[name].append(item)
     return {name: _with_repeats(own, repeat_share, rng) for name, own in lists.items()}
 
 
-def _with_repeats(own: list[str], share: float, rng: random.Random) -> list[str]:
-    rng.shuffle(own)
-    n = len(own)
-    again = rng.sample(own[: n // 2], min(round(share * n), n // 2)) if n >= 3 else []
-    head, tail = own[: 3 * n // 4], own[3 * n // 4 :] + again
-    if again:
+def _with_repeats(ids: list[str], share: float, rng: random.Random) -> list[str]:
+    """The ids in random order, a share of their first half a second time in the last quarter."""
+    rng.shuffle(ids)
+    n = len(ids)
+    repeats = rng.sample(ids[: n // 2], min(round(share * n), n // 2)) if n >= 3 else []
+    head, tail = ids[: 3 * n // 4], ids[3 * n // 4 :] + repeats
+    if repeats:
         rng.shuffle(tail)
     return head + tail
 
 
-def simulate(folder: Path, ids: Sequence[str], oracle: dict[str, str], **facts: Any) -> None:
-    """The simulated annotator `oracle` labels what is not yet in its log, from labels that were set aside."""
+def seats_of_rounds(
+    rounds: Sequence[dict],
+    annotators: Sequence[str],
+    overlap_k: int = 1,
+    overlap_share: float = 1.0,
+    repeat_share: float = 0.0,
+    seed: int = 0,
+) -> dict[str, list[str]]:
+    """Who labels which of the picks so far: `assign` for every round, with a seed of its own.
+
+    Parameters
+    ----------
+    rounds : sequence of dicts
+        `picks`, the record ids chosen in that round, and `round`, its number. Later rounds leave the lists of earlier
+        ones as they are.
+
+    Returns
+    -------
+    dict of lists
+        Annotator → record ids, round after round.
+    """
+    seats: dict[str, list[str]] = {name: [] for name in annotators}
+    for row in rounds:
+        lists = assign(row["picks"], annotators, overlap_k, overlap_share, repeat_share, seed + row["round"])
+        for name, ids in lists.items():
+            seats[name] += ids
+    return seats
+
+
+def simulate(folder: Path, ids: Sequence[str], oracle: dict[str, str]) -> None:
+    """Let the simulated annotator `oracle` label the records that are not in its log, from labels set aside before."""
     known = annotations(folder).get("oracle", {})
-    append_all(
-        folder, "oracle", [{"event": "label", "id": i, "label": oracle[i], **facts} for i in ids if i not in known]
-    )
+    rows = [{"event": "label", "id": i, "label": oracle[i]} for i in ids if i not in known]
+    append_all(folder, "oracle", rows)
 
 
 def pending(source: Path | list[dict], assigned: dict[str, list[str]]) -> dict[str, list[str]]:
-    """What every annotator has neither labelled nor skipped of the ids assigned to them, in their order, each once."""
+    """The ids that every annotator has neither labelled nor skipped of those assigned to them, in order, each once."""
     state = annotations(source)
-    left = {}
+    waiting = {}
     for name, ids in assigned.items():
-        own = state.get(name, {})
-        done = {i for i in ids if i in own and (own[i]["label"] is not None or own[i]["skipped"])}
-        left[name] = [i for i in dict.fromkeys(ids) if i not in done]
-    return left
+        answers = state.get(name, {})
+        done = {i for i, answer in answers.items() if answer["label"] is not None or answer["skipped"]}
+        waiting[name] = [i for i in dict.fromkeys(ids) if i not in done]
+    return waiting
 
 
 # --- about the annotators --------------------------------------------------------------------------------------------
 
 
 def attributes(folder: Path) -> dict[str, dict]:
-    """What annotators chose to say about themselves (`attributes.json`); no export contains it."""
+    """Annotator → what they chose to say about themselves (`attributes.json`); no export contains it."""
     path = Path(folder) / "attributes.json"
     try:
         return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is not readable JSON: mend or delete it.") from error
+        raise UserError(f"{path} is not readable JSON: correct or delete it.") from error
 
 
-def set_attributes(folder: Path, annotator: str, **given: Any) -> None:
-    """Keep what this annotator gives of their own accord; without arguments, forget it."""
-    kept = {name: facts for name, facts in attributes(folder).items() if name != check_annotator(annotator)}
-    write_json(Path(folder) / "attributes.json", kept | ({annotator: given} if given else {}))
+def set_attributes(folder: Path, annotator: str, facts: dict[str, Any]) -> None:
+    """Store what this annotator says about themselves in place of what they said before; {} deletes it."""
+    check_annotator(annotator)
+    others = {name: own for name, own in attributes(folder).items() if name != annotator}
+    write_json(Path(folder) / "attributes.json", others | ({annotator: facts} if facts else {}))

@@ -1,6 +1,6 @@
 """One annotator's labelling session: what is labelled, what comes next, undo, counts and pace. No widgets here.
 
-The state is the annotator's log replayed (see `labels`): a change counts only once it is on the disk.
+The state is what replaying the annotator's log gives (see `log`): a change counts only once it is on the disk.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import statistics
 import threading
 from collections import Counter, deque
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,24 @@ Key = tuple[str, bool]  # record id, and whether this is its second showing
 
 
 class Session:
-    """Records in the order of their showing, with what one annotator has said about each.
+    """Records in the order of their showing, with one annotator's answer to each.
 
-    `fits` tells whether a label in the log is one that this session can give; `classes` names what it counts as. A
-    record given twice is a repeat for self-consistency: its second showing has a label of its own.
+    Parameters
+    ----------
+    records : iterable of dicts
+        Each with `id` and `text`. A record given twice is a repeat for self-consistency: its second showing has a
+        label of its own.
+    folder : path
+        Where the logs are.
+    fits : function
+        Whether a label of the log is one that this session can give.
+    classes : function
+        From a label to the names under which it is counted.
+
+    Raises
+    ------
+    UserError
+        When a record has no id or text, or is given a third time.
     """
 
     def __init__(
@@ -47,7 +62,7 @@ class Session:
     # --- the records ---
 
     def add(self, records: Iterable[dict], repeats: bool = True) -> int:
-        """Append records and return how many; with `repeats=False` those that stand in the list already are left out."""
+        """Append records and return how many; with `repeats=False`, leave out those that are in the list already."""
         before = len(self.records)
         for number, record in enumerate(records, 1):
             check_record(record, number)
@@ -67,7 +82,7 @@ class Session:
         return len(self.records) - before
 
     def reload(self) -> None:
-        """Read the log anew; events on records outside the list are kept in mind but neither counted nor undone."""
+        """Read the log again; events on records outside the list are stored but neither counted nor undone."""
         rows = log.events(self.folder) if self.folder.exists() else []
         self.stacks: dict[str, list[dict]] = {}
         self.history: list[str] = []
@@ -82,7 +97,7 @@ class Session:
                 self._count(key, 1)
         self._size = self._log_size()
 
-    # --- what is known of an item ---
+    # --- what the log says of an item ---
 
     def answer(self, place: int) -> dict | None:
         """The `label` or `skip` event that stands for the item, None when it is open."""
@@ -100,43 +115,33 @@ class Session:
         return len(self.records) - self.done
 
     @property
-    def strangers(self) -> int:
+    def unlisted(self) -> int:
         """How many records this annotator has labelled or skipped that are not in the list."""
         outside = (i for i in self.stacks if (i, False) not in self.place)
         return sum(any(self._latest((i, again)) for again in (False, True)) for i in outside)
 
     def next_open(self, after: int = -1, count: int = 1) -> list[int]:
-        """Places of the next open items behind `after`, going round at the end of the list."""
-        found: list[int] = []
-        n = len(self.records)
+        """Places of the next open items after the place `after`, from the start again at the end of the list."""
         if not self.open:
-            return found
-        for step in range(1, n + 1):
-            place = (after + step) % n
-            if self.answer(place) is None:
-                found.append(place)
-                if len(found) == count:
-                    break
-        return found
+            return []
+        n = len(self.records)
+        around = ((after + step) % n for step in range(1, n + 1))
+        return list(islice((place for place in around if self.answer(place) is None), count))
 
     def search(self, words: str, limit: int = 50) -> list[int]:
         """Places whose text contains `words` in any case; without words, the latest answered first."""
-        if not words.strip():
+        query = words.strip().casefold()
+        if not query:
             latest = dict.fromkeys(reversed(self.history))
             keys = [(record_id, again) for record_id in latest for again in (True, False)]
-            return [self.place[k] for k in keys if k in self.place and self._answer(k)][:limit]
-        wanted, found = words.strip().casefold(), []
-        for place, record in enumerate(self.records):
-            if wanted in record["text"].casefold():
-                found.append(place)
-                if len(found) == limit:
-                    break
-        return found
+            return [self.place[key] for key in keys if key in self.place and self._answer(key)][:limit]
+        matches = (place for place, record in enumerate(self.records) if query in record["text"].casefold())
+        return list(islice(matches, limit))
 
-    def a_minute(self) -> float:
-        """Items a minute over the latest labels: from the median, so that a coffee break does not count."""
-        middle = statistics.median(self.paces) if self.paces else 0.0
-        return 60 / middle if middle else 0.0
+    def items_a_minute(self) -> float:
+        """Pace over the latest labels, from their median time so that a coffee break does not count."""
+        seconds = statistics.median(self.paces) if self.paces else 0.0
+        return 60 / seconds if seconds else 0.0
 
     # --- what changes it ---
 
@@ -144,8 +149,9 @@ class Session:
         """Write an event on an item and return it; raises UserError, with nothing changed, when the disk refuses."""
         record_id, again = self.keys[place]
         self.catch_up()
-        extra = {"repeat": True} if again else {}
-        facts = {"guideline": self.guideline} | extra | facts
+        facts = {"guideline": self.guideline} | facts
+        if again:
+            facts["repeat"] = True
         row = log.append(self.folder, self.annotator, event, record_id, **facts)
         self._take(row)
         self._size = self._log_size()
@@ -163,7 +169,7 @@ class Session:
         return None
 
     def catch_up(self) -> bool:
-        """Read the log anew when another window wrote to it; returns whether that was so."""
+        """Read the log again if another window wrote to it, and return whether one did."""
         changed = self._log_size() != self._size
         if changed:
             self.reload()
@@ -202,7 +208,7 @@ class Session:
         return [row for row in self.stacks.get(key[0], ()) if bool(row.get("repeat")) is key[1]]
 
     def _latest(self, key: Key) -> dict | None:
-        if key[0] not in self.stacks:  # most of a long list: next_open() asks this of every item
+        if key[0] not in self.stacks:  # true for most of a long list, and next_open() asks it of every item
             return None
         return next((row for row in reversed(self._own(key)) if row["event"] in ("label", "skip")), None)
 
@@ -230,8 +236,16 @@ class Session:
 class Feeder:
     """Asks for the next records in a thread of its own while the last ones are being labelled.
 
-    `next_batch` gets the labels given since its last call (record id → label) and returns records, none to end.
-    `arrived` is called in the thread, under the lock, with those records or with the exception that was raised.
+    Every method is called under the lock.
+
+    Parameters
+    ----------
+    next_batch : function
+        Gets the labels since its last call (record id → label) and returns records; none ends the session.
+    arrived : function
+        Called in the thread, under the lock, with those records or with the exception that was raised.
+    size : int
+        Number of records in the list at the start.
     """
 
     def __init__(
@@ -241,45 +255,47 @@ class Feeder:
         lock: threading.RLock,
         size: int,
     ):
-        """`size` is the number of records there are already; the other methods are called under the lock."""
         self.next_batch, self.arrived, self.lock, self.size = next_batch, arrived, lock, size
-        self.new: dict[str, Any] = {}
+        self.labels: dict[str, Any] = {}
         self.busy = self.ended = False
 
     def label(self, record_id: str, label: Any) -> None:
-        """Keep a label for the next call."""
-        self.new[record_id] = label
+        """Store a label for the next call."""
+        self.labels[record_id] = label
         self.ended = False
 
-    def wants_more(self, left: int) -> bool:
-        """Whether to ask now: a fifth of the last records is left, so that nobody waits for the learner."""
-        return not self.busy and not self.ended and left <= self.size // 5 and bool(self.new or not self.size)
+    def wants_more(self, open_items: int) -> bool:
+        """Whether to ask now: at most a fifth of the last records is open, so that nobody waits for the learner."""
+        if self.busy or self.ended or open_items > self.size // 5:
+            return False
+        return bool(self.labels) or not self.size
 
     def ask(self) -> None:
-        """Start the thread; the labels given so far go with it."""
-        self.busy, given, self.new = True, self.new, {}
-        threading.Thread(target=self._run, args=(given,), daemon=True).start()
+        """Start the thread and hand it the labels since the last call."""
+        labels, self.labels = self.labels, {}
+        self.busy = True
+        threading.Thread(target=self._run, args=(labels,), daemon=True).start()
 
-    def _run(self, given: dict[str, Any]) -> None:
+    def _run(self, labels: dict[str, Any]) -> None:
         try:
-            result: Any = list(self.next_batch(dict(given)))
-        except Exception as error:  # it is the caller's code: whatever it raises is shown in the panel
+            result: Any = list(self.next_batch(dict(labels)))
+        except Exception as error:  # the caller's code can raise anything; the panel shows it
             result = error
         with self.lock:
             self.busy = False
             if isinstance(result, Exception):
-                self.new = given | self.new
+                self.labels = labels | self.labels
             else:
-                self.ended = not result and not self.new
+                self.ended = not result and not self.labels
                 self.size = len(result) or self.size
             self.arrived(result)
 
 
-# --- evidence: stretches [start, end] of a text, in characters ---
+# --- evidence: spans [start, end] of a text, in characters ---
 
 
 def merge(spans: Iterable[list[int]]) -> list[list[int]]:
-    """Spans in order, those that overlap or touch made one."""
+    """Spans in order; those that overlap or touch become one."""
     merged: list[list[int]] = []
     for start, end in sorted(spans):
         if merged and start <= merged[-1][1]:
@@ -290,14 +306,14 @@ def merge(spans: Iterable[list[int]]) -> list[list[int]]:
 
 
 def trim(text: str, start: int, end: int) -> list[int] | None:
-    """The span without blanks at its ends, None when nothing is left."""
+    """The span without blanks at its ends; None when nothing else is in it."""
     start, end = max(0, start), min(len(text), end)
     piece = text[start:end]
     return [end - len(piece.lstrip()), start + len(piece.rstrip())] if piece.strip() else None
 
 
 def find(text: str, phrase: str, spans: Iterable[list[int]]) -> int:
-    """Where `phrase` first stands in `text` outside `spans`, in any case; -1 if nowhere."""
+    """Position of the first `phrase` in `text` outside `spans`, upper or lower case alike; -1 without one."""
     for match in re.finditer(re.escape(phrase), text, re.IGNORECASE):
         if not any(start <= match.start() and match.end() <= end for start, end in spans):
             return match.start()
@@ -305,7 +321,7 @@ def find(text: str, phrase: str, spans: Iterable[list[int]]) -> int:
 
 
 def check_record(record: Any, number: int) -> None:
-    """Raises UserError when a row cannot be shown."""
+    """Raise UserError when a row cannot be shown."""
     if not isinstance(record, dict):
         raise UserError(f"Row {number} of records is a {type(record).__name__}: give dicts with an id and a text.")
     for name in ("id", "text"):

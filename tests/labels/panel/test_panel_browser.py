@@ -8,6 +8,7 @@ import signal
 import pytest
 
 from helpers.labels import log
+from helpers.labels.exchange import settled_labels
 from tests import browser
 
 pytestmark = pytest.mark.skipif(bool(browser.missing()), reason=browser.missing() or "ready")
@@ -136,7 +137,7 @@ def test_forty_texts_by_keys_and_mouse_over_reload_and_killed_kernel(lab, page):
     assert [text[start:end] for start, end in marked["spans"]] == ["giovane"]
     assert next(row for row in rows if row["event"] == "note")["text"] == "1 s f ? hm"
     state = log.annotations(folder)["anna"]
-    assert len(log.replay(folder)) == 39 and state["r18"]["skipped"] and state["r18"]["flagged"]
+    assert len(settled_labels(folder)) == 39 and state["r18"]["skipped"] and state["r18"]["flagged"]
 
 
 @pytest.mark.parametrize("app", ["lab", "notebook"])
@@ -162,7 +163,7 @@ def test_keys_reach_neither_jupyter_nor_a_text_that_was_not_seen(lab, page, app)
     page.keyboard.press("1")  # before the next text could be seen
     shows(page, 3)
     page.wait_for_timeout(400)
-    assert len(log.replay(lab.folder / name)) == 2
+    assert len(settled_labels(lab.folder / name)) == 2
     # keyboard only: Tab to a button, press it; then remove evidence
     box.locator("input[placeholder^=evidence]").focus()
     page.keyboard.type("operaio")
@@ -205,7 +206,7 @@ def test_without_the_module_of_the_keys_the_buttons_do_everything(lab, page):
     for i in range(2):
         box.locator(".ambo-answer button").nth(i).click()
         shows(page, i + 2)
-    assert log.replay(lab.folder / "labels_no_keys") == {"r0": "inclusive", "r1": "not_inclusive"}
+    assert settled_labels(lab.folder / "labels_no_keys") == {"r0": "inclusive", "r1": "not_inclusive"}
 
 
 FULL = """
@@ -239,13 +240,13 @@ def test_a_full_disk_shows_a_red_banner_and_the_panel_stays(lab, page):
     expect(banner).to_contain_text("NOT saved")
     expect(banner).to_have_css("background-color", "rgb(179, 38, 30)")  # waits: a later refusal draws it anew
     shows(page, 2)
-    assert log.replay(lab.folder / "labels_full") == {"r0": "inclusive"}
+    assert settled_labels(lab.folder / "labels_full") == {"r0": "inclusive"}
     page.locator(".jp-CodeCell .jp-InputArea-editor").last.click()
     page.keyboard.press("Shift+Enter")
     page.wait_for_selector(".jp-OutputArea-output:has-text('room again')")
     box.locator(".ambo-answer button").nth(1).click()
     shows(page, 3)
-    assert log.replay(lab.folder / "labels_full") == {"r0": "inclusive", "r1": "not_inclusive"}
+    assert settled_labels(lab.folder / "labels_full") == {"r0": "inclusive", "r1": "not_inclusive"}
 
 
 def test_a_page_by_keys_with_the_next_texts_chosen_behind_it(lab, page):
@@ -277,7 +278,7 @@ Panel(first, ["yes", "no"], folder="labels_pages", annotator="anna", page=3, nex
         page.keyboard.press("2")
     page.wait_for_selector(".jp-OutputArea .ambo-row:has-text('All texts are done')")
     said = {"a1": "yes", "a2": "no", "a0": "yes", "b0": "no", "b1": "no"}
-    assert log.replay(lab.folder / "labels_pages") == said
+    assert settled_labels(lab.folder / "labels_pages") == said
 
 
 def hostile_cell(folder: str, keys: bool) -> str:

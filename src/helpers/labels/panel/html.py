@@ -30,7 +30,7 @@ def plural(n: int, noun: str) -> str:
 
 
 def segments(text: str, marks: Iterable[Mark]) -> list[tuple[int, str, list[str]]]:
-    """`text` cut wherever a mark begins or ends: (start, piece, kinds of the marks over it)."""
+    """Cut `text` wherever a mark begins or ends: (start, piece, kinds of the marks over it)."""
     marks = [(max(0, start), min(len(text), end), kind) for start, end, kind in marks]
     cuts = sorted({0, len(text), *(c for start, end, _ in marks if start < end for c in (start, end))})
     return [
@@ -50,7 +50,7 @@ def marked(text: str, marks: Iterable[Mark]) -> str:
         classes = " ".join(f"ambo-{kind}" for kind in kinds)
         title = ", ".join(KINDS[kind] for kind in kinds)
         button = ""
-        if start in evidence:  # reached with Tab, once even where cues cut it into pieces, and removed with Enter
+        if start in evidence:  # only its first piece: Tab reaches evidence once even where cues cut it up
             button = f' role="button" tabindex="0" aria-label="Remove evidence {escape(evidence[start])}"'
         pieces.append(f'<mark class="{classes}" data-at="{start}" title="{title}"{button}>{escape(piece)}</mark>')
     return "".join(pieces)
@@ -62,7 +62,11 @@ def text_box(text: str, marks: Iterable[Mark], row: int) -> str:
 
 
 def differences(old: str, new: str) -> tuple[list[Mark], list[Mark]]:
-    """Marks over the words that `old` loses and over those that `new` gains."""
+    """Marks over the words that `old` loses and over those that `new` gains.
+
+    `edits.spans` serves writers and taggers: it takes an unchanged word along with every insertion, which would be
+    drawn here as removed and added.
+    """
     a, b = (list(re.finditer(r"\w+|[^\w\s]", text)) for text in (old, new))
     match = difflib.SequenceMatcher(None, [m[0] for m in a], [m[0] for m in b], autojunk=False)
     removed: list[Mark] = []
@@ -86,7 +90,7 @@ def side_by_side(old: str, new: str, marks: Iterable[Mark], row: int) -> str:
 
 
 def fold(title: str, body: str) -> str:
-    """HTML that opens under its title; the browser's own element, which the keyboard reaches, unlike an Accordion's."""
+    """HTML that opens under its title, as the browser's own element: the keyboard reaches it, unlike an Accordion."""
     return f'<details class="ambo-fold"><summary>{escape(title)}</summary>{body}</details>'
 
 
@@ -95,7 +99,7 @@ def plain(text: str) -> str:
 
 
 def markdown(text: str) -> str:
-    """Markdown with tables as HTML; markup, links and images in it stay characters."""
+    """Markdown with tables as HTML; HTML, links and images in it are shown as text."""
     from markdown_it import MarkdownIt
 
     reader = MarkdownIt("commonmark", {"html": False}).enable("table").disable(["link", "image", "autolink"])
@@ -103,7 +107,7 @@ def markdown(text: str) -> str:
 
 
 def headline(place: int, total: int, again: bool, flagged: bool, answer: str) -> str:
-    """`Text 3 of 45`, with what is already known of it."""
+    """`Text 3 of 45`, whether it comes again or is flagged, and its answer so far."""
     facts = [f"Text {place + 1:,} of {total:,}"]
     if again:
         facts.append("shown a second time: label it as if it were new")
@@ -120,15 +124,19 @@ def context_lines(lines: Iterable[str]) -> str:
     return f'<ul class="ambo-context">{items}</ul>' if items else ""
 
 
-def progress(done: int, total: int, skipped: int, counts: Mapping[str, int], a_minute: float) -> str:
-    """Bar, counts per class, pace, and the time left at that pace."""
+def progress(done: int, total: int, skipped: int, counts: Mapping[str, int], items_a_minute: float) -> str:
+    """Bar, counts per class, pace, and the time that the open texts take at that pace."""
     share = 100 * done / total if total else 0
     facts = [f"{done:,} of {plural(total, 'text')}"]
     facts += [f"{n:,} {name}" for name, n in sorted(counts.items()) if n]
-    facts += [f"{skipped:,} skipped"] * bool(skipped)
-    if a_minute:
-        facts.append(f"{a_minute:.0f} a minute" if a_minute >= 2 else f"{60 / a_minute:.0f} seconds a text")
-        facts += [f"about {_duration((total - done) / a_minute)} left"] * (done < total)
+    if skipped:
+        facts.append(f"{skipped:,} skipped")
+    if items_a_minute >= 2:
+        facts.append(f"{items_a_minute:.0f} a minute")
+    elif items_a_minute:
+        facts.append(f"{60 / items_a_minute:.0f} seconds a text")
+    if items_a_minute and done < total:
+        facts.append(f"about {_duration((total - done) / items_a_minute)} left")
     return (
         f'<div class="ambo-bar" role="progressbar" aria-label="Texts done" aria-valuemin="0" aria-valuemax="{total}" '
         f'aria-valuenow="{done}"><div style="width:{share:.1f}%"></div></div>'
@@ -141,7 +149,7 @@ def _duration(minutes: float) -> str:
 
 
 def message(text: str, error: bool) -> str:
-    """A line that a screen reader speaks: an error at once."""
+    """A line that a screen reader speaks; it interrupts for an error."""
     if not text:
         return ""
     kind = 'class="ambo-error" role="alert"' if error else 'class="ambo-info" role="status"'

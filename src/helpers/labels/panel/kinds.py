@@ -1,8 +1,15 @@
 """What a label can be: one choice, several choices, an edited text, several fields. One class per kind.
 
-To add a kind, write a class with these names and put it into `KINDS`: `widget`; `show(record, label)`; `read()`, the label
-or None while nothing is chosen; `press(n)`, for the digit keys; `picture(...)`, the text as shown; `fits(label)`, whether
-a label from the log is one it can give; `classes(label)`, what it counts as; `saves`, whether it needs a Save button.
+To add a kind, write a class with these members and add it to `KINDS`:
+
+- `widget` and `buttons`
+- `show(record, label)` shows a label, None for none
+- `read()` returns the label, None while nothing is chosen
+- `press(n)` acts on a digit key
+- `picture(record, marks, row)` returns the text as HTML
+- `fits(label)` tells whether a label of the log is one that this kind can give
+- `classes(label)` names what the label counts as
+- `saves` tells whether the kind needs a Save button
 """
 
 from __future__ import annotations
@@ -15,14 +22,14 @@ import ipywidgets as widgets
 from helpers.env import UserError
 from helpers.labels.panel import html
 
-Touched = Callable[[bool], None]  # called when the person changed the answer; True: and it is complete
+OnChange = Callable[[bool], None]  # called when the person changed the answer, with whether it is complete
 
 
-def button(text: str, pressed: Callable[[], None], tooltip: str = "") -> widgets.Button:
+def button(text: str, on_press: Callable[[], None], tooltip: str = "") -> widgets.Button:
     """A button as wide as its text."""
-    made = widgets.Button(description=text, tooltip=tooltip or text, layout=widgets.Layout(width="auto"))
-    made.on_click(lambda _: pressed())
-    return made
+    widget = widgets.Button(description=text, tooltip=tooltip or text, layout=widgets.Layout(width="auto"))
+    widget.on_click(lambda _: on_press())
+    return widget
 
 
 def flow(*children: widgets.Widget) -> widgets.Box:
@@ -33,24 +40,28 @@ def flow(*children: widgets.Widget) -> widgets.Box:
 
 
 class Options:
-    """Buttons of which some are on: a tick and a frame, so that it is not colour alone."""
+    """Buttons of which some are on, shown by a tick and a frame and not by colour alone."""
 
-    def __init__(self, names: Collection[str], pressed: Callable[[str], None], digit: int | None):
+    def __init__(self, names: Collection[str], on_press: Callable[[str], None], digit: int | None):
         """`digit` is the key of the first button, None where there are no keys."""
         self.buttons, self.texts = {}, {}
         for i, name in enumerate(names):
             number = None if digit is None or digit + i > 10 else (digit + i) % 10  # the tenth has the key 0
             self.texts[name] = name if number is None else f"{number}  {name}"
-            self.buttons[name] = button(self.texts[name], lambda name=name: pressed(name), name)
+            self.buttons[name] = button(self.texts[name], lambda name=name: on_press(name), name)
         self.widget = flow(*self.buttons.values())
         self.widget.add_class("ambo-options")
         self.on: frozenset[str] = frozenset()
 
     def show(self, on: Collection[str]) -> None:
         for name in self.on.symmetric_difference(on):
-            made = self.buttons[name]
-            made.description = f"✓ {self.texts[name]}" if name in on else self.texts[name]
-            (made.add_class if name in on else made.remove_class)("ambo-on")
+            widget = self.buttons[name]
+            if name in on:
+                widget.description = f"✓ {self.texts[name]}"
+                widget.add_class("ambo-on")
+            else:
+                widget.description = self.texts[name]
+                widget.remove_class("ambo-on")
         self.on = frozenset(on)
 
 
@@ -59,15 +70,15 @@ class Choice:
 
     saves = False
 
-    def __init__(self, labels: Any, touched: Touched, digits: bool):
-        self.labels, self.touched, self.value = check_names(labels, "labels"), touched, None
-        self.options = Options(self.labels, self._pressed, 1 if digits else None)
+    def __init__(self, labels: Any, on_change: OnChange, digits: bool):
+        self.labels, self.on_change, self.value = check_names(labels, "labels"), on_change, None
+        self.options = Options(self.labels, self._press, 1 if digits else None)
         self.buttons, self.widget = self.options.buttons, self.options.widget
         self.widget.add_class("ambo-moves")  # the key layer swallows the second half of a double click
 
-    def _pressed(self, label: str) -> None:
+    def _press(self, label: str) -> None:
         self.value = label
-        self.touched(True)
+        self.on_change(True)
 
     def show(self, record: dict, label: str | None) -> None:
         self.value = label
@@ -78,7 +89,7 @@ class Choice:
 
     def press(self, n: int) -> None:
         if n < len(self.labels):
-            self._pressed(self.labels[n])
+            self._press(self.labels[n])
 
     def picture(self, record: dict, marks: list, row: int) -> str:
         return html.text_box(record["text"], marks, row)
@@ -95,16 +106,16 @@ class Choices(Choice):
 
     saves = True
 
-    def __init__(self, labels: Any, touched: Touched, digits: bool):
-        super().__init__(labels, touched, digits)
+    def __init__(self, labels: Any, on_change: OnChange, digits: bool):
+        super().__init__(labels, on_change, digits)
         self.widget.remove_class("ambo-moves")
         self.value: list[str] = []
 
-    def _pressed(self, label: str) -> None:
-        chosen = set(self.value) ^ {label}
-        self.value = [name for name in self.labels if name in chosen]
+    def _press(self, label: str) -> None:
+        choices = set(self.value) ^ {label}
+        self.value = [name for name in self.labels if name in choices]
         self.options.show(self.value)
-        self.touched(False)
+        self.on_change(False)
 
     def show(self, record: dict, label: list[str] | None) -> None:
         self.value = list(label or [])
@@ -118,13 +129,13 @@ class Choices(Choice):
 
 
 class Edit(Choice):
-    """A rewrite to accept, to mend or to reject; the label is the final text, empty when rejected."""
+    """A rewrite to accept, to edit or to reject; the label is the final text, empty when rejected."""
 
     saves = True
 
-    def __init__(self, labels: Any, touched: Touched, digits: bool):
-        self.touched, self.record, self._showing = touched, {"proposal": ""}, False
-        self.options = Options(["accept", "reject"], self._pressed, 1 if digits else None)
+    def __init__(self, labels: Any, on_change: OnChange, digits: bool):
+        self.on_change, self.record, self._filling = on_change, {"proposal": ""}, False
+        self.options = Options(["accept", "reject"], self._press, 1 if digits else None)
         self.buttons, self.labels = self.options.buttons, ["accept", "reject"]
         named = {"placeholder": "the rewrite", "tooltip": "The rewrite"}  # without a name a screen reader says "edit"
         self.area = widgets.Textarea(continuous_update=False, rows=4, layout=widgets.Layout(width="100%"), **named)
@@ -132,21 +143,21 @@ class Edit(Choice):
         self.area.observe(self._edited, "value")
         self.widget = widgets.VBox([self.area, self.options.widget])
 
-    def _pressed(self, name: str) -> None:
-        mended = self.area.value if self.area.value.strip() else self.record["proposal"]
-        self._fill(mended if name == "accept" else "")
-        self.touched(True)
+    def _press(self, name: str) -> None:
+        rewrite = self.area.value if self.area.value.strip() else self.record["proposal"]
+        self._fill(rewrite if name == "accept" else "")
+        self.on_change(True)
 
     def _edited(self, _: Any) -> None:
-        if not self._showing:
-            self.touched(False)
+        if not self._filling:
+            self.on_change(False)
 
     def _fill(self, text: str) -> None:
-        self._showing, self.area.value, self._showing = True, text, False
+        self._filling, self.area.value, self._filling = True, text, False
 
     def show(self, record: dict, label: str | None) -> None:
         if not isinstance(record.get("proposal"), str):
-            raise UserError(f"Record {record['id']!r} has no `proposal` that is text: kind edit needs one to mend.")
+            raise UserError(f"Record {record['id']!r} has no `proposal` that is text: kind edit needs one.")
         self.record = record
         self._fill(record["proposal"] if label is None else label)
         self.options.show({"reject"} if label == "" else ())
@@ -169,10 +180,10 @@ class Fields(Choice):
 
     saves = True
 
-    def __init__(self, labels: Any, touched: Touched, digits: bool):
+    def __init__(self, labels: Any, on_change: OnChange, digits: bool):
         if not isinstance(labels, dict) or not labels:
             raise UserError('Parameter labels needs a dict for kind fields, such as {"offensive": ["yes", "no"]}.')
-        self.touched, self.value, self._showing = touched, {}, False
+        self.on_change, self.value, self._filling = on_change, {}, False
         self.options: dict[str, Options] = {}
         self.texts: dict[str, widgets.Text] = {}
         self.order: list[tuple[str, str]] = []  # what the digits mean
@@ -181,7 +192,7 @@ class Fields(Choice):
             if names:
                 check_names(names, f"labels[{name!r}]")
                 first = len(self.order) + 1 if digits else None
-                self.options[name] = Options(names, lambda option, name=name: self._pressed(name, option), first)
+                self.options[name] = Options(names, lambda option, name=name: self._press(name, option), first)
                 self.order += [(name, option) for option in names]
                 answer = self.options[name].widget
             else:
@@ -193,24 +204,24 @@ class Fields(Choice):
         self.buttons = {(f, o): b for f, options in self.options.items() for o, b in options.buttons.items()}
         self.widget = widgets.VBox(lines)
 
-    def _pressed(self, name: str, option: str) -> None:
+    def _press(self, name: str, option: str) -> None:
         self.value[name] = option
         self.options[name].show({option})
-        self.touched(False)
+        self.on_change(False)
 
     def _typed(self, name: str, text: str) -> None:
-        if not self._showing:
+        if not self._filling:
             self.value[name] = text
-            self.touched(False)
+            self.on_change(False)
 
     def show(self, record: dict, label: dict | None) -> None:
         self.value = dict(label or {})
         for name, options in self.options.items():
             options.show({self.value[name]} if name in self.value else ())
-        self._showing = True
+        self._filling = True
         for name, text in self.texts.items():
             text.value = self.value.setdefault(name, "")
-        self._showing = False
+        self._filling = False
 
     def read(self) -> dict[str, str]:
         missing = [name for name in self.options if name not in self.value]
@@ -220,7 +231,7 @@ class Fields(Choice):
 
     def press(self, n: int) -> None:
         if n < len(self.order):
-            self._pressed(*self.order[n])
+            self._press(*self.order[n])
 
     def fits(self, label: Any) -> bool:
         return (

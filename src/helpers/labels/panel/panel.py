@@ -1,9 +1,9 @@
-"""The labelling panel: ipywidgets over a `labelling.Session`, and an optional `anywidget` layer for keys and the mouse.
+"""The labelling panel: ipywidgets over a `Session`, and an optional anywidget layer for keys and the mouse.
 
-    Panel(records, ["inclusive", "not_inclusive"], folder=here.path("labels"), annotator="anna", cues=italian.cues)
+    Panel(records, ["inclusive", "not_inclusive"], folder=here.path("labels"), annotator="anna", cues=gender.cues)
 
-Everything can be done with the buttons, by hand or with `button.click()`. `panel.js` adds the keys and the marking of
-evidence with the mouse; it draws no text: all of that is escaped in `panel_html`.
+The buttons do everything, by hand or with `button.click()`. `panel.js` adds the keys and the marking of evidence with
+the mouse; it draws no text of the records: `html.py` escapes all of that.
 """
 
 from __future__ import annotations
@@ -19,21 +19,45 @@ import ipywidgets as widgets
 
 from helpers.env import UserError
 from helpers.labels.log import ADJUDICATOR
-from helpers.labels.panel.controls import Controls, key_layer, style
 from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import KINDS, flow
-from helpers.labels.panel.row import Hints, Row, said, words
-from helpers.labels.panel.tools import Evidence, Search, about
+from helpers.labels.panel.parts import (
+    About,
+    Controls,
+    Evidence,
+    Hints,
+    Row,
+    Search,
+    event_text,
+    key_layer,
+    label_text,
+    style,
+)
 from helpers.labels.session import Feeder, Session
 
 
 class Panel(widgets.VBox):
-    """Labels texts one at a time, or `page` at a time, and writes every step to `annotator`'s log in `folder`.
+    """Shows texts one at a time, or `page` at a time, and writes every step to `annotator`'s log in `folder`.
 
-    `labels` are the classes; for kind "fields" a dict from field to its options ([] is free text); for kind "edit"
-    nothing: its records have a `proposal`. `cues(text)` gives objects with start and end to highlight; `suggestions`
-    maps record ids to dicts with `label` and, if known, `spans`: hidden until the person asks for them. `next_batch` is
-    described at `labelling.Feeder`. `context` maps record ids to lines shown under the text.
+    Parameters
+    ----------
+    records : iterable of dicts
+        `id` and `text`; for kind "edit" also `proposal`. A record given twice is shown twice.
+    labels : list of str or dict
+        The classes; for kind "fields" a dict from field to its options ([] is free text); for kind "edit" nothing.
+    cues : function, optional
+        From a text to objects with `start` and `end`, which are highlighted.
+    suggestions : mapping, optional
+        Record id → dict with `label` and, if known, `spans`; hidden until the person reveals them, unless
+        `show_suggestions`.
+    next_batch : function, optional
+        Chooses more records while the person works; see `Feeder`.
+    context : mapping, optional
+        Record id → lines shown under the text.
+    require_reason : bool
+        A label needs a reason, as in adjudication.
+    keys : bool
+        Offer keys and the mouse where anywidget is installed.
     """
 
     def __init__(
@@ -54,68 +78,71 @@ class Panel(widgets.VBox):
         require_reason: bool = False,
         keys: bool = True,
     ):
-        _check(kind, page)
+        _check_parameters(kind, page)
         self.lock = threading.RLock()  # the batch thread and the kernel's subshells come in beside the main thread
         self.layer = key_layer(page == 1) if keys else None
         self.hints, self.require_reason = Hints(cues, suggestions, context, show_suggestions), require_reason
         digits = bool(self.layer)
-        self.rows = [Row(i, lambda: self.session, self.hints, kind, labels, digits, self.touch) for i in range(page)]
+        self.rows = [
+            Row(i, lambda: self.session, self.hints, kind, labels, digits, self.on_change) for i in range(page)
+        ]
         self.now = self.rows[0]
         self.session = Session(records, folder, annotator, guideline, self.now.answer.fits, self.now.answer.classes)
         self.feeder = next_batch and Feeder(next_batch, self._arrived, self.lock, len(self.session.records))
-        self._furnish(guideline)
+        self._make_controls(guideline)
         layout = self._layout()
         super().__init__([part for part in layout if part is not self.layer])
-        self.children = layout  # its module may be slow or missing: by now all the rest can be shown
+        self.children = layout  # the key layer's module may be slow or missing: by now the rest is on the page
         self.add_class("ambo-panel")
         if page == 1:
             self.add_class("ambo-single")
         with self.lock:
             self._feed()
             self._open_page(self.session.next_open(count=page))
-        self._tell_misfits()
+        self._report_misfits()
 
-    def _furnish(self, guideline: str) -> None:
-        """Make the controls and tools, and say what each of them does."""
+    def _make_controls(self, guideline: str) -> None:
+        """Make the controls and tools, and connect each with what it does."""
         steps = {"next": self._next, "undo": self._undo, "skip": self._skip, "flag": self._flag}
         self._steps = steps | {"reveal": self._toggle_reveal}
         self.evidence = Evidence(self._current, self._set_spans, self.hints, self.command)
         self.search = Search(self.session, self.go_to, self.command)
         act = {name: functools.partial(self.command, step) for name, step in self._steps.items()}
         self.controls = Controls(act, self.now.answer.saves, guideline, self.layer)
-        self.controls.note.on_typed(self._noted)
+        self.controls.note.on_typed(self._save_note)
         for field in (self.evidence.phrase, self.controls.reason, self.search.query):
             field.on_typed(lambda _: self.command(lambda: None))  # tells the key layer that the text is here
         if self.layer:
             self.layer.on_msg(self._from_browser)
 
     def _layout(self) -> list[widgets.Widget]:
-        c, e = self.controls, self.evidence
-        tools = [e.phrase, e.add, e.remove, *[e.cues] * bool(self.hints.cues)]
-        return [
-            style(),
-            c.progress,
-            widgets.VBox([row.box for row in self.rows]),
-            *[flow(c.reason)] * self.require_reason,
-            flow(c.save, c.undo, c.skip, c.flag, c.note),
-            flow(*tools, *[c.reveal] * (self.hints.suggestions is not None)),
-            self.search.box,
-            *[self.layer] * bool(self.layer),
-            *c.folds,
-        ]
+        controls, evidence = self.controls, self.evidence
+        tools = [evidence.phrase, evidence.add, evidence.remove]
+        if self.hints.cues:
+            tools.append(evidence.cues)
+        if self.hints.suggestions is not None:
+            tools.append(controls.reveal)
+        parts = [style(), controls.progress, widgets.VBox([row.box for row in self.rows])]
+        if self.require_reason:
+            parts.append(flow(controls.reason))
+        parts.append(flow(controls.save, controls.undo, controls.skip, controls.flag, controls.note))
+        parts += [flow(*tools), self.search.box]
+        if self.layer:
+            parts.append(self.layer)
+        return [*parts, *controls.folds]
 
-    def _tell_misfits(self) -> None:
-        """Say what of the log has no place here: labels of a removed class, texts that left the list."""
-        told = []
+    def _report_misfits(self) -> None:
+        """Say which events of the log this panel cannot show: labels of a removed class, texts outside the list."""
+        sentences = []
         if n := self.session.misfits:
             what = "fits no class of this panel" if n == 1 else "fit no class of this panel"
-            told.append(f"{plural(n, 'label')} in the log {what} (was one removed?): to be labelled again.")
-        name, n = self.session.annotator, self.session.strangers
-        if n and self.session.records and name != ADJUDICATOR:  # whose list holds only what is still open
+            sentences.append(f"{plural(n, 'label')} in the log {what} (was one removed?): to be labelled again.")
+        name, n = self.session.annotator, self.session.unlisted
+        if n and self.session.records and name != ADJUDICATOR:  # whose list holds only the undecided records
             why = "another batch, gone from the pool, or another task's folder"
-            told.append(f"In the log of {name} but not in this list: {plural(n, 'text')} ({why}).")
-        if told:
-            self.controls.say(" ".join(told))
+            sentences.append(f"In the log of {name} but not in this list: {plural(n, 'text')} ({why}).")
+        if sentences:
+            self.controls.say(" ".join(sentences))
 
     @property
     def buttons(self) -> dict:
@@ -147,13 +174,13 @@ class Panel(widgets.VBox):
         if len(self.rows) > 1:
             self.now.box.remove_class("ambo-now")
             row.box.add_class("ambo-now")
-        c = self.controls
-        if c.message not in row.box.children:  # below a page of ten nobody would see it
-            self.now.hold()
-            row.hold(c.message)
+        controls = self.controls
+        if controls.message not in row.box.children:  # below a page of ten nobody would see it
+            self.now.place_below()
+            row.place_below(controls.message)
         self.now = row
-        c.note.fill(self.session.note(row.place) if row.place is not None else "")
-        c.reason.fill((row.event or {}).get("reason") or "")
+        controls.note.fill(self.session.note(row.place) if row.place is not None else "")
+        controls.reason.fill((row.event or {}).get("reason") or "")
         self.evidence.phrase.fill("")
         self._show_toggles()
 
@@ -169,22 +196,22 @@ class Panel(widgets.VBox):
     # --- commands ---
 
     def command(self, action: Callable[[], None]) -> None:
-        """Run one step under the lock; what the person can mend is shown in red instead of raised."""
+        """Run one step under the lock; a UserError is shown in red instead of raised."""
         with self.lock:
             try:
                 self.controls.say("")
                 action()
             except UserError as error:
                 self.controls.say(str(error), error=True)
-            except Exception as error:  # raised in a callback it would reach a log that nobody sees
+            except Exception as error:  # a callback's traceback goes to a log that nobody sees
                 self.controls.say(f"This step failed ({type(error).__name__}: {error}).", error=True)
                 raise
             finally:
                 if self.layer:
                     self.layer.turn += 1
 
-    def touch(self, row: Row, complete: bool) -> None:
-        """The person changed a row's answer; called by the answer itself."""
+    def on_change(self, row: Row, complete: bool) -> None:
+        """Act on a changed answer: save it when it is complete, else draw it. The answer itself calls this."""
         with self.lock:
             if row.place is None:
                 return
@@ -198,37 +225,38 @@ class Panel(widgets.VBox):
             row.show_answer(label)
             raise UserError(f"A decision needs a reason: write one, then press “{self.controls.save.description}”.")
         facts = {"label": label, "spans": row.spans, "shown": sorted(row.shown), "guideline": self.session.guideline}
-        facts |= {"reason": reason} if self.require_reason else {}
+        if self.require_reason:
+            facts["reason"] = reason
         before = row.event or {}
         if any(before.get(name) != value for name, value in facts.items()):  # Enter on a done text changes nothing
-            self._write(row, "label", seconds=round(time.monotonic() - row.since, 2), **facts)
+            self._write(row, "label", seconds=round(time.monotonic() - row.start_time, 2), **facts)
         self._move_on(row)
 
     def _write(self, row: Row, event: str, **facts: Any) -> None:
-        meanwhile = said(row.event) if self.session.catch_up() else ""
+        other_answer = event_text(row.event) if self.session.catch_up() else ""
         try:
             self.session.write(event, row.place, **facts)
         except UserError:
-            if not row.answer.saves:  # it must not look as if the choice were made
+            if not row.answer.saves:  # it must not look as if the label were saved
                 row.show_answer((row.event or {}).get("label"))
             raise
         if event == "label" and self.feeder and not self.session.keys[row.place][1]:
             self.feeder.label(row.record["id"], facts["label"])
-        if meanwhile:
+        if other_answer:
             self.controls.say(
-                f"Text {row.place + 1} was answered in another window too ({meanwhile}); yours came later."
+                f"Text {row.place + 1} was answered in another window too ({other_answer}); yours came later."
             )
 
     def _move_on(self, row: Row) -> None:
         """To the next open item of the page, else to the next page; ask for more texts when few are left."""
         self._feed()
-        rest = [r for r in self.rows[row.number + 1 :] + self.rows[: row.number] if r.place is not None]
-        following = next((r for r in rest if r.event is None), None)
+        others = self.rows[row.number + 1 :] + self.rows[: row.number]
+        following = next((other for other in others if other.place is not None and other.event is None), None)
         if following is None:
             self._open_page(self.session.next_open(row.place, len(self.rows)))
             return
         row.fill(row.place)
-        following.since = time.monotonic()
+        following.start_time = time.monotonic()
         self._select(following)
         self.controls.show_progress(self.session)
 
@@ -250,10 +278,10 @@ class Panel(widgets.VBox):
             self._move_on(row)
 
     def _undo(self) -> None:
-        undone = self.session.undo()
-        if undone is None:
+        result = self.session.undo()
+        if result is None:
             raise UserError("There is nothing to undo.")
-        place, event = undone
+        place, event = result
         row = next((r for r in self.rows if r.place == place), None)
         if row is None:
             self.go_to(place)
@@ -261,7 +289,8 @@ class Panel(widgets.VBox):
         row.fill(place, event if event["event"] == "label" else None)
         self._select(row)
         self.controls.show_progress(self.session)
-        self.controls.say(f"Taken back: {f'label {said(event)}' if event['event'] == 'label' else event['event']}.")
+        what = f"label {event_text(event)}" if event["event"] == "label" else event["event"]
+        self.controls.say(f"Taken back: {what}.")
 
     def _skip(self) -> None:
         row = self._current()
@@ -274,7 +303,7 @@ class Panel(widgets.VBox):
         row.draw()
         self._show_toggles()
 
-    def _noted(self, text: str) -> None:
+    def _save_note(self, text: str) -> None:
         row, text = self.now, text.strip()
         if row.place is not None and text != self.session.note(row.place):
             self.command(lambda: self._write(row, "note", text=text))
@@ -283,7 +312,7 @@ class Panel(widgets.VBox):
 
     def _set_spans(self, row: Row, spans: list[list[int]]) -> None:
         event = row.event or {}
-        if event.get("event") == "label" and event["label"] == row.answer.read():  # done already: saved at once
+        if event.get("event") == "label" and event["label"] == row.answer.read():  # a saved answer: save this too
             facts = {"reason": event["reason"]} if event.get("reason") else {}
             self._write(row, "label", label=event["label"], spans=spans, shown=sorted(row.shown), **facts)
             self.controls.say("Evidence saved.")
@@ -319,7 +348,7 @@ class Panel(widgets.VBox):
     # --- what the key layer sends ---
 
     def _from_browser(self, _: Any, message: dict, __: Any) -> None:
-        """Act on a key or on the mouse, unless the text it was meant for has gone."""
+        """Act on a key or on the mouse, unless the text it was meant for is no longer shown."""
         do, row = message.get("do"), message.get("row")
         start, end = (n if isinstance(n := message.get(name), int) else 0 for name in ("start", "end"))
         actions = self._steps | {
@@ -339,7 +368,7 @@ class Panel(widgets.VBox):
                 self.command(actions[do])
 
 
-def _check(kind: str, page: int) -> None:
+def _check_parameters(kind: str, page: int) -> None:
     if kind not in KINDS:
         raise UserError(f"Parameter kind={kind!r} is unknown: use one of {', '.join(KINDS)}.")
     if not isinstance(page, int) or not 1 <= page <= 50:
@@ -347,7 +376,7 @@ def _check(kind: str, page: int) -> None:
 
 
 def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path | str, **options: Any) -> Panel:
-    """A panel over `aggregation.disagreements(...)`: every annotator's label, evidence and note, and a required reason."""
+    """A panel over the rows of `decisions.disagreements`: every annotator's label, evidence and note; a reason is required."""
     context = {}
     for row in disagreements:
         lines = []
@@ -355,28 +384,42 @@ def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path |
             spans = (row.get("spans") or {}).get(annotator) or []
             phrases = ", ".join(f"“{row['text'][start:end]}”" for start, end in spans)
             note = (row.get("notes") or {}).get(annotator)
-            parts = [words(label), phrases and f"evidence {phrases}", note and f"note: {note}"]
-            lines.append(f"{annotator}: " + " · ".join(part for part in parts if part))
+            parts = [label_text(label)]
+            if phrases:
+                parts.append(f"evidence {phrases}")
+            if note:
+                parts.append(f"note: {note}")
+            lines.append(f"{annotator}: " + " · ".join(parts))
         context[row["id"]] = lines
     options = {"annotator": ADJUDICATOR, "context": context, "require_reason": True} | options
     return Panel(disagreements, labels, folder=folder, **options)
 
 
 def desk(seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Any = (), **options: Any) -> widgets.Widget:
-    """The panel over `rows[id]` for the ids of an annotator's seat; of several, for the one who chooses her name above it."""
+    """The panel of the one annotator, or of several: then a person first chooses her name.
 
-    def sit(annotator: str) -> Panel:
+    Parameters
+    ----------
+    seats : mapping
+        Annotator → record ids, as `seats.assign` gives them.
+    rows : mapping
+        Record id → record.
+    options
+        Keyword arguments of `Panel`; `folder` is required.
+    """
+
+    def open_panel(annotator: str) -> Panel:
         return Panel([rows[i] for i in seats[annotator]], labels, annotator=annotator, **options)
 
-    if len(seats) == 1:  # nobody to compare with: nothing is asked about the person
-        return sit(*seats)
-    names = [("choose your name", None), *((a, a) for a in seats)]
-    name = widgets.Dropdown(description="Annotator", options=names, value=None)
+    if len(seats) == 1:  # with nobody to compare her with, the person is not asked about herself
+        return open_panel(*seats)
+    names = [("choose your name", None), *((name, name) for name in seats)]
+    chooser = widgets.Dropdown(description="Annotator", options=names, value=None)
     place = widgets.VBox()
 
-    def seated(change: dict) -> None:
-        chosen = change["new"]
-        place.children = [sit(chosen), about(options["folder"], chosen)] if chosen else []
+    def choose(change: dict) -> None:
+        name = change["new"]
+        place.children = [open_panel(name), About(options["folder"], name)] if name else []
 
-    name.observe(seated, "value")
-    return widgets.VBox([name, place])
+    chooser.observe(choose, "value")
+    return widgets.VBox([chooser, place])
