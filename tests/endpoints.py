@@ -76,6 +76,7 @@ class Proxy:
         self.plan, self.upstream = plan, upstream
         self.asked: list[str] = []  # the prompt of every request
         self.bodies: list[dict] = []
+        self.sizes: list[int] = []  # bytes of every body
         self.keys: list[str] = []
         self.times: list[float] = []
         self.delivered: list[str] = []  # prompts whose answer has left
@@ -105,12 +106,14 @@ class Proxy:
         self.server.server_close()
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
-        body = json.loads(request.rfile.read(int(request.headers["content-length"])))
+        size = int(request.headers["content-length"])
+        body = json.loads(request.rfile.read(size))
         prompt = body["messages"][-1]["content"]
         with self.lock:
             number = len(self.asked)
             self.asked.append(prompt)
             self.bodies.append(body)
+            self.sizes.append(size)
             self.keys.append(request.headers.get("authorization", ""))
             self.times.append(time.monotonic())
             self.at_once += 1

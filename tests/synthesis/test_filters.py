@@ -122,7 +122,7 @@ def test_an_endpoint_judges_and_its_silence_is_no_consent(monkeypatch):
 
     with Proxy(plan) as server:
         monkeypatch.setenv("JUDGE_BASE_URL", server.url)
-        judge = endpoint.Endpoint("JUDGE", backoff=0.01, retries=1)
+        judge = endpoint.Endpoint("JUDGE", retries=1)
         ask = filters.endpoint_judge(judge, TASK, brief.read_brief("", TASK), "Regola uno.", "it")
         out = ask([record("chi viene"), record("il candidato"), record("muto")])
     assert out[:2].tolist() == [[1.0, 0.0], [0.0, 1.0]] and np.isnan(out[2]).all()

@@ -213,7 +213,7 @@ def connect(monkeypatch, tmp_path):
     def make(url: str, **settings) -> endpoint.Endpoint:
         for name, value in (("BASE_URL", url), ("MODEL", "m"), ("API_KEY", "sk-test")):
             monkeypatch.setenv(f"TEACHER_{name}", value)
-        quick = {"backoff": 0.01, "retries": 1, "concurrency": 1, "store": tmp_path}
+        quick = {"retries": 1, "concurrency": 1, "store": tmp_path}
         return endpoint.Endpoint(**quick | settings)
 
     return make

@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 
 from helpers.italian import ads, requirements
-from helpers.synthesis.answers import SCHEMA_LINE, numbered
+from helpers.synthesis.answers import SCHEMA_LINE, number_draws
 from helpers.synthesis.prompts import CONDITIONS
 
 
@@ -28,7 +28,7 @@ def write(prompts: Sequence[str], seed: int = 0) -> list[str]:
     the columns as an object.
     """
     asked = [json.dumps(conditions(prompt), sort_keys=True) for prompt in prompts]
-    rows = [_made(json.loads(wanted), f"{seed} {draw} {wanted}") for wanted, draw in numbered(asked)]
+    rows = [_made(json.loads(wanted), f"{seed} {draw} {wanted}") for wanted, draw in number_draws(asked)]
     return [_as_asked(prompt, row) for prompt, row in zip(prompts, rows, strict=True)]
 
 
