@@ -58,18 +58,16 @@ def test_it_labels_skips_what_the_model_refuses_and_says_what_that_cost(served, 
 
 
 def test_a_budget_ends_it_keeps_what_is_paid_for_and_is_not_renewed(served, tmp_path):
-    small, unlucky = (
-        PARAMS | {"teacher_tokens": 1200},
-        [r | {"text": f"{r['text']} and luck {r['id']}"} for r in RECORDS],
-    )
+    small = PARAMS | {"teacher_tokens": 1200}
+    unlucky = [r | {"text": f"{r['text']} and luck {r['id']}"} for r in RECORDS]
     with pytest.raises(
-        UserError, match=r"The teacher left \d+ of 4 texts without a label: the budget of 1,200 tokens is used up"
+        UserError, match=r"The teacher left \d+ of 4 texts without a label \(the budget of 1,200 tokens is used up"
     ):
         annotator.TeacherAnnotator.from_params(small, TASK, tmp_path / "log").annotate(tmp_path / "log", unlucky)
     paid = annotator.tokens_used(tmp_path / "log")
     assert 0 < sum(paid) <= 1200
     again = annotator.TeacherAnnotator.from_params(small, TASK, tmp_path / "log")
-    assert (again.budget.spent_prompt, again.budget.spent_completion) == paid
+    assert (again.back_end.budget.spent_prompt, again.back_end.budget.spent_completion) == paid
     annotator.TeacherAnnotator.from_params(PARAMS, TASK, tmp_path / "log").annotate(tmp_path / "log", unlucky)
     assert len(log.annotations(tmp_path / "log")[annotator.NAME]) == 4
 

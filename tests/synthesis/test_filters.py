@@ -157,7 +157,7 @@ def test_a_review_rejects_mends_and_keeps():
     known = filters.not_exact_duplicates([record("Due meglio")])  # the seed row it was made from, say
     assert filters.apply_review(rows, verdicts, "italian_jobs", [known]) == [rows[2]]
     line = filters.describe_review(rows, {"uno": "", "due": "due meglio"})
-    assert line.startswith("2 of 3 rows looked at: 1 kept (50%, 95 % interval 9%–91%), 1 of them mended, 1 rejected")
+    assert line.startswith("2 of 3 rows reviewed: 1 accepted (50%, 95 % interval 9%–91%), 1 of them edited, 1 rejected")
 
 
 def test_the_sample_for_review_is_drawn_by_seed():

@@ -104,7 +104,7 @@ def test_the_plan_takes_what_is_seen_least_and_keeps_to_what_fits():
     rows = [record(str(i), sector=s) for i, s in enumerate(["logistica"] * 8 + ["legale"] * 2)]
     table = brief.thin_cells(rows, "sector", TASK.labels)
     seen = ["Cerchiamo un addetto al magazzino."] * 3
-    wanted = brief.plan_requests(table, BRIEF, seen, most=40, seed=1)
+    wanted = brief.plan_requests(table, BRIEF, seen, limit=40, seed=1)
     assert len(wanted) == table.wanted.sum() and all(list(w)[:2] == ["label", "sector"] for w in wanted)
     sectors = {o.lemma: o.sector for o in gender.occupations()}
     assert all(sectors[w["occupation"]] == w["sector"] for w in wanted)
@@ -114,8 +114,8 @@ def test_the_plan_takes_what_is_seen_least_and_keeps_to_what_fits():
     }
     assert {w["category"] for w in wanted if w["label"] == "inclusive"} <= {"inclusive", "lawful_exception"}
     assert {w["register"] for w in wanted} == {"third", "second", "shop", "social"}  # public: another sector's
-    assert brief.plan_requests(table, BRIEF, seen, most=3, seed=1) == wanted[:3]
-    assert brief.plan_requests(table.iloc[:0], BRIEF, seen, most=3) == []
+    assert brief.plan_requests(table, BRIEF, seen, limit=3, seed=1) == wanted[:3]
+    assert brief.plan_requests(table.iloc[:0], BRIEF, seen, limit=3) == []
 
 
 def test_options_are_counted_by_name_and_by_length():
@@ -225,7 +225,7 @@ def ad(number):
 
 def test_an_endpoint_that_falls_silent_keeps_what_it_wrote_and_goes_on(connect):
     wanted = [{"label": "inclusive", "sector": "logistica", "length": s} for s in ("short", "middle", "long")]
-    ask = partial(few_shot, wanted=wanted, seed_rows=[record(t) for t in ADS], task=TASK, brief=BRIEF, language="it")
+    ask = partial(few_shot, requests=wanted, seed_rows=[record(t) for t in ADS], task=TASK, brief=BRIEF, language="it")
     fault = (401, {}, {"error": {"message": "no"}})
     says = r"rejects the key.*1 of 3 prompts are answered and kept: run again"
     with Proxy(lambda number, _: ad(0) if number == 0 else fault) as server, pytest.raises(UserError, match=says):

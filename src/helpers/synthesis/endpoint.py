@@ -35,6 +35,12 @@ from helpers.synthesis.budget import Budget, NotAnswered
 GARBLED = 599  # unassigned HTTP status, given to a body that is not a chat completion so that the client retries it
 
 
+def check_teacher(teacher: str) -> None:
+    """Raise UserError on a teacher that is not on offer."""
+    if teacher not in ("", "embedded", "endpoint", "local"):
+        raise UserError(f"Parameter teacher={teacher!r} must be embedded, endpoint, local, or '' for none.")
+
+
 # --- an endpoint -----------------------------------------------------------------------------------------------------
 
 
