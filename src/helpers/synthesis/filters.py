@@ -264,9 +264,9 @@ def cross_fitted_judge(make: Callable[[], Any], known: list[dict], folds: int = 
         probabilities = [None] * len(rows)
         for fold in set(row_folds.tolist()):
             positions = np.flatnonzero(row_folds == fold)
-            answers_of_fold = learner(fold).predict_proba([rows[i]["text"] for i in positions])
-            for i, answer in zip(positions, answers_of_fold, strict=True):
-                probabilities[i] = answer
+            fold_probabilities = learner(fold).predict_proba([rows[i]["text"] for i in positions])
+            for i, row in zip(positions, fold_probabilities, strict=True):
+                probabilities[i] = row
         return np.array(probabilities)
 
     return judge
