@@ -61,7 +61,7 @@ def test_refusals_empty_answers_other_languages_and_what_does_not_comply_are_kep
         }
     )
     assert [p["status"] for p in found] == ["refused", "invalid", "invalid"]
-    assert "empty" in found[1]["reason"] and "the scorer gives it 0.10, and 0.5 is asked for" in found[2]["reason"]
+    assert "empty" in found[1]["reason"] and "its score is 0.10, below the floor 0.5" in found[2]["reason"]
     assert all(p["proposal"] == "" for p in found)
     line = targets.describe_proposals(found)
     assert line.startswith("0 of 3 proposals accepted") and "1 refused" in line and "2 invalid" in line
@@ -70,9 +70,12 @@ def test_refusals_empty_answers_other_languages_and_what_does_not_comply_are_kep
     assert {p["status"] for p in proposals(same, language="it")} == {"ok"}
 
 
-def test_a_text_that_the_scorer_cannot_score_is_not_accepted():
-    assert targets.falls_short("x", lambda texts: np.full(len(texts), np.nan), 0.5)
-    assert not targets.falls_short("x", lambda texts: np.full(len(texts), np.nan), 0.0)
+def test_a_text_that_the_scorer_cannot_score_is_not_accepted_unless_there_is_no_floor():
+    unknown = lambda texts: np.full(len(texts), np.nan)  # noqa: E731
+    writer = Local(lambda prompts: ["the fair answer"] * len(prompts))
+    for floor, status in ((0.5, "invalid"), (0.0, "ok")):
+        (proposal,) = targets.propose(writer, ROWS[:1], ask, unknown, "", floor)
+        assert proposal["status"] == status
 
 
 def test_the_embedded_generator_rewords_by_rule():
@@ -155,6 +158,10 @@ def test_parameters_that_do_not_fit(changed, sentence, monkeypatch):
         targets.check_parameters(PARAMS | changed)
 
 
-def test_a_failed_answer_is_no_proposal():
-    answer = answers.Answer("failed", reason="the budget is used up")
-    assert targets._proposal(ROWS[0], answer, polite)["status"] == "failed"
+def test_a_row_without_an_answer_has_no_proposal():
+    class Exhausted:
+        def ask(self, prompts, schema=None, checks=()):
+            return [answers.Answer("failed", reason="the budget is used up") for _ in prompts]
+
+    (proposal,) = targets.propose(Exhausted(), ROWS[:1], ask, polite, "", 0.5)
+    assert proposal == {"id": "r0", "status": "failed", "proposal": "", "reason": "the budget is used up"}

@@ -58,6 +58,4 @@ class Budget:
     def exhausted(self) -> str:
         """The reason of a request that does not fit."""
         spent = self.spent_prompt + self.spent_completion
-        return (
-            f"the budget of {self.tokens:,} tokens is used up (spent: {spent:,}): raise it and run again to go on"
-        )
+        return f"the budget of {self.tokens:,} tokens is used up (spent: {spent:,}): raise it and run again to go on"

@@ -1,9 +1,11 @@
-"""What a teacher or judge is asked, in the language of the texts (Italian; English for all others)."""
+"""Prompts for teachers and judges, in the language of the texts (Italian; English for all others)."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+
+CONDITIONS = "Condizioni: "  # opens the last line of a prompt, which states the conditions in JSON
 
 ITALIAN = {
     "few_shot": "Scrivi {text}.\n\nIl testo deve corrispondere a questa descrizione:\n{wishes}\n",
@@ -84,6 +86,7 @@ ENGLISH = {
 
 
 def wording(language: str) -> dict[str, str]:
+    """The templates for a language."""
     return ITALIAN if language == "it" else ENGLISH
 
 
@@ -92,63 +95,72 @@ def pivot(language: str) -> str:
     return "en" if language == "it" else "fr"
 
 
-def few_shot(wanted: dict[str, str], examples: Sequence[str], brief: dict, language: str) -> str:
-    """The prompt for one new text with the columns `wanted`; its last line states them in JSON, for the embedded generator."""
+def few_shot(request: dict[str, str], examples: Sequence[str], brief: dict, language: str) -> str:
+    """The prompt for one new text.
+
+    Its last line states the request in JSON, for the embedded generator.
+
+    Parameters
+    ----------
+    request : dict
+        Column → value, as `brief.plan_requests` returns it.
+    """
     words, wishes = wording(language), []
-    for name, value in wanted.items():
+    for name, value in request.items():
         column = brief["columns"].get(name, {})
-        said = next((o.get("says", "") for o in column.get("options", []) if o["value"] == value), value)
+        title = column.get("name", name)
+        meaning = next((o.get("says", "") for o in column.get("options", []) if o["value"] == value), value)
         if name == "label":
-            column, said = {"name": words["label"]}, f"{value}{_colon(brief['labels'].get(value, ''))}"
-        wishes.append(f"- {column.get('name', name)}: {said}")
-    shown = "\n".join(f"{number}. {text}" for number, text in enumerate(examples, 1))
-    return (
-        words["few_shot"].format(text=brief["text"] or words["default_text"], wishes="\n".join(wishes))
-        + (words["examples"].format(examples=shown) if shown else "")
-        + words["new"]
-        + f"\n\n{CONDITIONS}{json.dumps(wanted, ensure_ascii=False)}"
-    )
+            title, meaning = words["label"], f"{value}{_after(': ', brief['labels'].get(value, ''))}"
+        wishes.append(f"- {title}: {meaning}")
+    parts = [words["few_shot"].format(text=brief["text"] or words["default_text"], wishes="\n".join(wishes))]
+    if examples:
+        numbered = "\n".join(f"{number}. {text}" for number, text in enumerate(examples, 1))
+        parts.append(words["examples"].format(examples=numbered))
+    parts += [words["new"], f"\n\n{CONDITIONS}{json.dumps(request, ensure_ascii=False)}"]
+    return "".join(parts)
 
 
 def rewriting(kind: str, source: str, language: str) -> str:
-    """The prompt of a paraphrase, a neutral rewording, or one way of a back-translation (`out`, `back`)."""
+    """The prompt of a `paraphrase`, a `neutral` rewording, or one way of a back-translation (`out`, `back`)."""
     return wording(language)[kind].format(source=source)
 
 
 def hard_negative(record: dict, other: str, brief: dict, language: str) -> str:
     """The prompt for a text with nearly the words of the record and the label `other`."""
-    meaning, other_meaning = (_colon(brief["labels"].get(label, ""), ", ") for label in (record["label"], other))
     return wording(language)["hard_negative"].format(
-        label=record["label"], meaning=meaning, other=other, other_meaning=other_meaning, source=record["text"]
+        label=record["label"],
+        meaning=_after(", ", brief["labels"].get(record["label"], "")),
+        other=other,
+        other_meaning=_after(", ", brief["labels"].get(other, "")),
+        source=record["text"],
     )
 
 
 def target(source: str, instruction: str, guideline: str, examples: Sequence[dict], language: str) -> str:
     """The prompt for the target of one source text; examples have text and target, and guideline may be empty."""
     words = wording(language)
-    shown = "\n\n".join(words["pair"].format(**row) for row in examples)
+    pairs = "\n\n".join(words["pair"].format(**row) for row in examples)
     return words["target"].format(
         instruction=instruction,
         guideline=f"\n\n{guideline.strip()}" if guideline else "",
-        examples=words["pairs"].format(examples=shown) if shown else "",
+        examples=words["pairs"].format(examples=pairs) if pairs else "",
         language=words["language"],
         source=source,
     )
 
 
 def mark(text: str, attribute: str, language: str) -> str:
-    """The prompt that asks how far a text keeps an attribute, from 0 to 10."""
+    """The prompt for a mark from 0 to 10 of how well a text keeps an attribute."""
     return wording(language)["mark"].format(attribute=attribute, source=text)
 
 
 def judge(text: str, labels: Sequence[str], brief: dict, guideline: str, language: str) -> str:
-    """The prompt that asks for the label of a text."""
-    offered = "\n".join(f"- {label}{_colon(brief['labels'].get(label, ''))}" for label in labels)
-    return wording(language)["judge"].format(guideline=guideline, labels=offered, source=text).strip()
+    """The prompt for the label of a text."""
+    options = "\n".join(f"- {label}{_after(': ', brief['labels'].get(label, ''))}" for label in labels)
+    return wording(language)["judge"].format(guideline=guideline, labels=options, source=text).strip()
 
 
-def _colon(text: str, sign: str = ": ") -> str:
+def _after(sign: str, text: str) -> str:
+    """The text on one line after a sign; '' without a text."""
     return f"{sign}{' '.join(text.split())}" if text else ""
-
-
-CONDITIONS = "Condizioni: "  # opens the line of a prompt that states the wanted answer in JSON

@@ -94,7 +94,9 @@ def verdict(table: pd.DataFrame, learner: str) -> str:
     if row.low > 0 and row.gain > duplicates_gain:
         return f"The synthetic rows help {learner}: {figures}; {comparison}."
     if row.high < 0:
-        return f"The synthetic rows hurt {learner}: {figures}; {comparison}. Leave them out of 03 (use_synthetic: false)."
+        return (
+            f"The synthetic rows hurt {learner}: {figures}; {comparison}. Leave them out of 03 (use_synthetic: false)."
+        )
     reason = "the interval includes no gain" if row.low <= 0 else "duplicates help as much"
     return f"The synthetic rows do not help {learner}: {figures}, {reason}; {comparison}."
 
