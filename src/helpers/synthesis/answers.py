@@ -69,17 +69,11 @@ class Answer:
 Check = Callable[[str, Answer], str]  # (prompt, answer) → the reason for rejecting the answer, or ""
 
 
-def encodable(text: str) -> str:
-    """Replace lone surrogates, which JSON may carry and no file can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
 # --- prompts ---------------------------------------------------------------------------------------------------------
 
 
 def add_schema(prompt: str, schema: Any = None) -> str:
     """Append the JSON schema of the answer to the prompt: not every server constrains the decoding by it."""
-    prompt = encodable(prompt)
     if schema is None:
         return prompt
     return f"{prompt}\n\n{SCHEMA_LINE}\n{json.dumps(schema.model_json_schema(), ensure_ascii=False)}"
@@ -131,14 +125,7 @@ def phrases(answer: Answer) -> list[str]:
 
 
 def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check] = ()) -> Answer:
-    """Check a reply.
-
-    Parameters
-    ----------
-    schema : pydantic model class, optional
-        The form of the answer; without it the answer is free text.
-    checks : sequence of Check
-        Applied in order to a reply that has the right form.
+    """Check a reply to a prompt: its form, which is free text without a schema, and then the checks in order.
 
     Returns
     -------
@@ -246,13 +233,7 @@ def count_problems(outcomes: Iterable[tuple[str, str]]) -> list[str]:
 def check_complete(outcomes: Iterable[tuple[str, str]], who: str, what: str) -> None:
     """Raise UserError when texts have no answer, which a later run may get; call it once the others are saved.
 
-    Parameters
-    ----------
-    outcomes : iterable of (status, reason)
-    who : str
-        Subject of the sentence, such as "The teacher".
-    what : str
-        What is missing, such as "a label".
+    `outcomes` are pairs (status, reason); `who` is the subject of the sentence, `what` the missing thing ("a label").
     """
     outcomes = list(outcomes)
     reasons = [reason for status, reason in outcomes if status == "failed"]

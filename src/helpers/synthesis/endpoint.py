@@ -26,11 +26,11 @@ from helpers.synthesis.answers import (
     add_schema,
     add_usage,
     assess,
-    encodable,
     number_draws,
     repair_prompt,
 )
 from helpers.synthesis.budget import Budget, NotAnswered
+from helpers.text import clean
 
 GARBLED = 599  # unassigned HTTP status, given to a body that is not a chat completion so that the client retries it
 
@@ -87,8 +87,6 @@ class Endpoint:
             raise UserError(f"{self.name}_BASE_URL is no address: it should look like http://127.0.0.1:8000/v1.")
         if not self._key.isascii():
             raise UserError(f"{self.name}_API_KEY contains characters that no key has: copy it again.")
-        if self.max_tokens < 1 or self.concurrency < 1 or self.retries < 0 or self.timeout <= 0:
-            raise UserError("max_tokens and concurrency must be at least 1, retries at least 0, timeout above 0.")
         self.host = address.netloc.rpartition("@")[2]  # an address may contain a password
         self.requests, self.from_store = 0, 0
         self._store, self._lock = Store(self.store), threading.Lock()
@@ -204,12 +202,8 @@ class Endpoint:
 
         try:
             reply = self._complete(request)
-        except openai.APIStatusError as error:
-            if error.status_code == 400 and any(f"content_{w}" in str(error.body) for w in ("filter", "policy")):
-                return Reply(self._detail(error), refused=True)
-            reason, is_final = self._status_reason(error)
-        except openai.APIConnectionError as error:
-            reason, is_final = self._connection_reason(error), False
+        except openai.APIError as error:
+            reason, is_final = self._explain(error)
         else:
             self._failed_in_a_row = 0
             return reply
@@ -296,6 +290,8 @@ class Endpoint:
                 self._length_option = "max_completion_tokens"  # reasoning models of hosted APIs
             elif constrains and "response_format" in str(error):
                 self._constrains = False  # the schema is in the prompt too
+            elif "content_filter" in str(error.body) or "content_policy" in str(error.body):
+                return Reply(self._detail(error), refused=True)
             else:
                 raise
             return self._complete(request)
@@ -303,18 +299,20 @@ class Endpoint:
 
     # faults ----------------------------------------------------------------------------------------------------------
 
-    def _connection_reason(self, error: Any) -> str:
+    def _explain(self, error: Any) -> tuple[str, bool]:
+        """Why a request has no reply, and whether all later ones must fail too."""
         import openai
 
+        endpoint = f"the endpoint {self.host}"
+        if isinstance(error, openai.APIStatusError):
+            return self._explain_status(error, error.status_code, endpoint)
         if type(error.__cause__).__name__.startswith("Connect"):
-            return f"the endpoint {self.host} cannot be reached: start it, or correct {self.name}_BASE_URL"
+            return f"{endpoint} cannot be reached: start it, or correct {self.name}_BASE_URL", False
         if isinstance(error, openai.APITimeoutError):
-            return f"the endpoint {self.host} did not answer within {self.timeout:g} s"
-        return f"the endpoint {self.host} dropped the connection"
+            return f"{endpoint} did not answer within {self.timeout:g} s", False
+        return f"{endpoint} dropped the connection", False
 
-    def _status_reason(self, error: Any) -> tuple[str, bool]:
-        """Why a request failed, and whether all later ones must fail too."""
-        status, endpoint = error.status_code, f"the endpoint {self.host}"
+    def _explain_status(self, error: Any, status: int, endpoint: str) -> tuple[str, bool]:
         if status in (401, 403):
             return f"{endpoint} rejects the key ({status}): set {self.name}_API_KEY to a valid one", True
         if status == 402 or error.code == "insufficient_quota":
@@ -350,7 +348,7 @@ def read_reply(response: Any, bound: tuple[int, int]) -> Reply | None:
         tokens = bound
         if usage.get("prompt_tokens"):
             tokens = (usage["prompt_tokens"], usage.get("completion_tokens") or 0)
-        text = encodable(refusal or choice["message"].get("content") or "")
+        text = clean(refusal or choice["message"].get("content") or "")
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
     return Reply(text, *tokens, refused=bool(refusal) or finish == "content_filter", cut=finish == "length")
@@ -402,6 +400,6 @@ class Local:
         for start in range(0, len(missing), self.batch):
             part = missing[start : start + self.batch]
             for (key, _), text in zip(part, self.generate([text for _, text in part]), strict=True):
-                replies[key] = Reply(encodable(text))
+                replies[key] = Reply(clean(text))
                 self._store.put(key, replies[key])
         return [replies[key] for key in keys]

@@ -150,23 +150,25 @@ def _examples(request: dict, seed_rows: list[dict], rng: np.random.Generator, sh
 
 def paraphrases(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
     """The records in other words, label kept."""
-    labels = [r["label"] for r in records]
-    return _rewrite(back_end, records, labels, task, language, "paraphrase")
+    questions = [prompts.rewriting("paraphrase", r["text"], language) for r in records]
+    return _rewrite(back_end, questions, records, [r["label"] for r in records], task, language, "paraphrase")
 
 
 def neutral_forms(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
     """The positive records in wording that names no gender, with the other label."""
     parents = [r for r in records if r["label"] == task.positive]
+    questions = [prompts.rewriting("neutral", r["text"], language) for r in parents]
     labels = [other_label(task, task.positive)] * len(parents)
-    return _rewrite(back_end, parents, labels, task, language, "neutral")
+    return _rewrite(back_end, questions, parents, labels, task, language, "neutral")
 
 
-def _rewrite(
-    back_end: Any, parents: list[dict], labels: list[str], task: Task, language: str, method: str
+def hard_negatives(
+    back_end: Any, records: list[dict], task: Task, brief: dict, language: str
 ) -> tuple[list[dict], list[Answer]]:
-    questions = [prompts.rewriting(method, r["text"], language) for r in parents]
-    replies = back_end.ask(questions, None, _checks(language))
-    return _children(parents, replies, labels, task, method), replies
+    """The records with nearly their words and the other label."""
+    labels = [other_label(task, r["label"]) for r in records]
+    questions = [prompts.hard_negative(r, x, brief, language) for r, x in zip(records, labels, strict=True)]
+    return _rewrite(back_end, questions, records, labels, task, language, "hard_negative")
 
 
 def back_translations(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
@@ -177,23 +179,32 @@ def back_translations(back_end: Any, records: list[dict], task: Task, language: 
     outward_prompts = [prompts.rewriting("out", r["text"], language) for r in records]
     outward = back_end.ask(outward_prompts, None, _checks(prompts.pivot(language)))
     translated = [(r, answer) for r, answer in zip(records, outward, strict=True) if answer.status == "ok"]
-    parents = [record for record, _ in translated]
-    questions = [prompts.rewriting("back", answer.text, language) for _, answer in translated]
-    replies = back_end.ask(questions, None, _checks(language))
-    rows = _children(parents, replies, [r["label"] for r in parents], task, "back_translation")
+    parents, questions = (
+        [r for r, _ in translated],
+        [prompts.rewriting("back", a.text, language) for _, a in translated],
+    )
+    labels = [r["label"] for r in parents]
+    rows, replies = _rewrite(back_end, questions, parents, labels, task, language, "back_translation")
     return rows, [*replies, *(answer for answer in outward if answer.status != "ok")]
 
 
-def hard_negatives(
-    back_end: Any, records: list[dict], task: Task, brief: dict, language: str
+def _rewrite(
+    back_end: Any,
+    questions: list[str],
+    parents: list[dict],
+    labels: list[str],
+    task: Task,
+    language: str,
+    method: str,
 ) -> tuple[list[dict], list[Answer]]:
-    """The records with nearly their words and the other label."""
-    labels = [other_label(task, r["label"]) for r in records]
-    questions = [
-        prompts.hard_negative(record, label, brief, language) for record, label in zip(records, labels, strict=True)
-    ]
+    """Ask for a new text from each parent; the rows carry the labels given."""
     replies = back_end.ask(questions, None, _checks(language))
-    return _children(records, replies, labels, task, "hard_negative"), replies
+    rows = [
+        child_record(parent, answer.text, label, task, method, "teacher")
+        for parent, answer, label in zip(parents, replies, labels, strict=True)
+        if answer.status == "ok"
+    ]
+    return rows, replies
 
 
 def _checks(language: str) -> list[answers.Check]:
@@ -206,11 +217,3 @@ def _checks(language: str) -> list[answers.Check]:
     if language:
         checks.append(check_text(answers.in_language(language)))
     return checks
-
-
-def _children(parents: list[dict], replies: list[Answer], labels: list[str], task: Task, method: str) -> list[dict]:
-    return [
-        child_record(parent, answer.text, label, task, method, "teacher")
-        for parent, answer, label in zip(parents, replies, labels, strict=True)
-        if answer.status == "ok"
-    ]

@@ -53,14 +53,9 @@ def check_parameters(params: dict[str, Any]) -> None:
 def make_back_end(
     params: dict[str, Any], generate: Callable[[Sequence[str]], list[str]], store: Path, budget: Budget
 ) -> Any:
-    """The back-end of `endpoint` that writes proposals, None where there is no teacher.
+    """The back-end that writes proposals, None where there is no teacher.
 
-    Parameters
-    ----------
-    generate : callable
-        Prompts → texts, for a local or embedded teacher.
-    store : Path
-        Folder that keeps the replies of an endpoint.
+    `generate` is the function of a local or embedded teacher; `store` keeps the replies of an endpoint.
     """
     if params["labeller"] == "oracle" or not params["teacher"]:
         return None
@@ -72,22 +67,13 @@ def make_back_end(
 def make_prompt(
     instruction: str, guideline: str, examples: Sequence[dict], language: str, conditions: bool = False
 ) -> Callable[[str], str]:
-    """Make the function from a source text to the teacher's prompt.
+    """The function from a source text to the teacher's prompt.
 
-    Parameters
-    ----------
-    examples : sequence of dict
-        Pairs with text and target.
-    conditions : bool
-        Write the conditions alone, which are all that the embedded generator reads.
+    `examples` are pairs with text and target. With `conditions` the prompt has only what the embedded generator reads.
     """
-
-    def prompt(source: str) -> str:
-        if conditions:
-            return CONDITIONS + json.dumps({"text": source}, ensure_ascii=False)
-        return prompts.target(source, instruction, guideline, examples, language)
-
-    return prompt
+    if conditions:
+        return lambda source: CONDITIONS + json.dumps({"text": source}, ensure_ascii=False)
+    return lambda source: prompts.target(source, instruction, guideline, examples, language)
 
 
 def propose(
@@ -107,12 +93,7 @@ def propose(
     Returns
     -------
     list of dict
-        One proposal a row. A refusal, an answer that failed a check twice, and a row without an answer have a reason.
-
-    Raises
-    ------
-    UserError
-        The endpoint cannot go on, see `Endpoint.ask`.
+        One proposal a row, with the reason where it is not ok. Raises UserError where `Endpoint.ask` does.
     """
     source_of = {prompt(row["text"]): row["text"] for row in rows}
     checks = [lambda question, answer: copy_fault(source_of[question], answer.text, score)]
@@ -177,18 +158,9 @@ def describe_proposals(proposals: Sequence[dict]) -> str:
 
 
 def rows_with_targets(folder: Path, rows: dict[str, dict]) -> list[dict]:
-    """The rows for which the logs in `folder` have a target.
+    """Those of the rows (by id) that have a target in the logs: not skipped, rejected or refused.
 
-    Parameters
-    ----------
-    rows : dict
-        Record id → row.
-
-    Returns
-    -------
-    list of dict
-        Rows with `target`, `references` and `target_source` (oracle, teacher or human). A row that was skipped,
-        rejected or refused is not among them.
+    They get the fields `target`, `references` and `target_source` (oracle, teacher or human).
     """
     states = log.annotations(folder)
     rows_found = []
@@ -204,23 +176,20 @@ def rows_with_targets(folder: Path, rows: dict[str, dict]) -> list[dict]:
 def panel_records(
     rows: Iterable[dict], proposals: dict[str, dict], interim: Path
 ) -> tuple[dict[str, dict], dict[str, list[str]]]:
-    """Records for a panel of kind edit.
-
-    A record proposes the teacher's words, else the learner's interim output, else the text itself.
+    """Records for a panel of kind edit: each proposes the teacher's words, else the learner's, else the text itself.
 
     Parameters
     ----------
     proposals : dict
-        Record id → proposal.
+        Record id → proposal of the teacher.
     interim : Path
-        Folder with the interim outputs of the rounds.
+        Folder with the learner's interim outputs.
 
     Returns
     -------
-    records : dict
-        Record id → row with `proposal`.
-    context : dict
-        Record id → lines that name the author of the proposal, and what was wrong with the teacher's answer.
+    records, context : dict, dict
+        Record id → row with `proposal`; record id → lines that say whose words these are, and what was wrong with the
+        teacher's answer.
     """
     outputs = {row["id"]: row["output"] for file in sorted(interim.glob("*.jsonl")) for row in read_jsonl(file)}
     records, context = {}, {}
