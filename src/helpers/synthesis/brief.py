@@ -18,19 +18,14 @@ from helpers.text import normalise
 
 
 def thin_cells(records: list[dict], group: str, labels: Sequence[str], pool: Sequence[dict] = ()) -> pd.DataFrame:
-    """Find the label × group cells with fewer rows than the mean cell.
+    """Find the label × group cells with fewer rows than the mean cell, the rarest first.
 
-    Parameters
-    ----------
-    group : str
-        A group column; '' makes one cell of each label.
-    pool : sequence of dict
-        Unlabelled records, which tell how rare a group is.
+    The group '' makes one cell of each label; the unlabelled `pool` tells how rare a group is.
 
     Returns
     -------
     DataFrame
-        Columns label, group, count, pool (rows of the pool in that group) and wanted, the rarest cells first.
+        Columns label, the group column, count, pool (its rows in that group) and wanted.
     """
     counts = Counter((r["label"], r.get(group, "")) for r in records)
     pool_counts = Counter(r.get(group, "") for r in pool)
@@ -104,19 +99,10 @@ def count_options(options: list[dict], texts: Sequence[str]) -> Counter[str]:
 def plan_requests(
     cells: pd.DataFrame, brief: dict, texts: Sequence[str], limit: int, seed: int = 0
 ) -> list[dict[str, str]]:
-    """Plan the texts to request: one for each missing row of a cell, the cells taking turns.
+    """Plan at most `limit` texts to request: one for each missing row of `thin_cells`, the cells taking turns.
 
     Every request also gets an option of each column of the brief that fits it: always the option that is rarest so
-    far, in `texts` and in the requests before it.
-
-    Parameters
-    ----------
-    cells : DataFrame
-        As `thin_cells` returns it.
-    texts : sequence of str
-        The texts of seed and pool.
-    limit : int
-        Number of requests at most.
+    far, in `texts` (seed and pool) and in the requests before it.
 
     Returns
     -------

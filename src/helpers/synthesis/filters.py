@@ -90,12 +90,7 @@ def fluent(nll: Callable[[Sequence[str]], np.ndarray], known: list[dict], tail: 
     """Keep texts about as likely under the base model as real rows.
 
     Their mean token loss lies between the quantiles `tail` and 1 − `tail` of the rows in `known`: a smaller loss is a
-    sign of repetition, a larger one of text that nobody would write.
-
-    Parameters
-    ----------
-    nll : callable
-        Texts → float (texts,), the mean loss of a token.
+    sign of repetition, a larger one of text that nobody would write. `nll`: texts → float (texts,).
     """
     low, high = np.quantile(nll([r["text"] for r in known]), [tail, 1 - tail])
 
@@ -146,12 +141,7 @@ def not_semantic_duplicates(
 ) -> Filter:
     """Keep rows whose cosine similarity to `known` and to kept earlier candidates is at most `threshold`.
 
-    The row's own parent and siblings do not count.
-
-    Parameters
-    ----------
-    embed : callable
-        Texts → float (texts, dimensions).
+    The row's own parent and siblings do not count. `embed`: texts → float (texts, dimensions).
     """
 
     def keep(candidates: list[dict]) -> np.ndarray:
@@ -229,19 +219,10 @@ def learner_judge(predict_proba: Callable[[Sequence[str]], np.ndarray]) -> Judge
 
 
 def cross_fitted_judge(make: Callable[[], Any], known: list[dict], folds: int = 5, seed: int = 0) -> Judge:
-    """A learner trained on `known` once a fold, so that none judges a row whose parent it has seen.
+    """Learners (`make` gives an untrained one) trained on `known`, one a fold: none judges a row whose parent it has seen.
 
-    A learner that has seen the parent would find the parent's label in every variant.
-
-    Parameters
-    ----------
-    make : callable
-        Gives an untrained learner.
-
-    Raises
-    ------
-    UserError
-        `known` has rows of one class only.
+    A learner that has seen the parent would find the parent's label in every variant. Raises UserError when `known`
+    has rows of one class only.
     """
     classes = {r["label"] for r in known}
     if len(classes) < 2:
@@ -305,16 +286,9 @@ def sample_records(records: list[dict], n: int, seed: int) -> list[dict]:
 
 
 def apply_review(records: list[dict], verdicts: dict[str, str], task: str, checks: Sequence[Filter] = ()) -> list[dict]:
-    """Apply people's verdicts to the records.
+    """Apply people's verdicts: record id → the text as they left it, where an empty text rejects the record.
 
-    Parameters
-    ----------
-    verdicts : dict
-        Record id → text as the person left it; an empty text rejects the record.
-    task : str
-        Name of the task, for the ids of edited texts.
-    checks : sequence of Filter
-        Applied to the edited records once more: one of them may now equal a row that is there already.
+    An edited record gets a new id and must pass the `checks` once more: it may now equal a row that is there already.
     """
     unchanged, edited = [], []
     for record in records:

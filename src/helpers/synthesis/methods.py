@@ -50,13 +50,7 @@ def counterfactuals(records: list[dict], task: Task, language: str, methods: Seq
 
     A swap keeps the label. In Italian, a positive row in double, neutral or schwa form and another row put into one
     gender take the other label: contrast pairs that differ in the wording at issue alone (Gardner et al. 2020).
-
-    Parameters
-    ----------
-    language : str
-        `it` or `en`; others have no rules.
-    methods : sequence of str
-        Those of RULES to use.
+    English has the swap alone, other languages have no rules.
     """
     rows = []
     for record in records:
@@ -113,19 +107,7 @@ def _row(text: str, label: str, groups: dict, task: Task, source: str, method: s
 def few_shot(
     back_end: Any, requests: list[dict], seed_rows: list[dict], task: Task, brief: dict, language: str, seed: int = 0
 ) -> tuple[list[dict], list[Answer]]:
-    """Have new texts written, each with three seed rows of its label as examples, those nearest in their groups.
-
-    Parameters
-    ----------
-    requests : list of dict
-        Column → value, as `brief.plan_requests` returns them.
-    brief : dict
-        As `brief.read_brief` returns it.
-
-    Returns
-    -------
-    (rows, answers)
-    """
+    """New texts for the requests of `plan_requests`, each with three examples: seed rows of its label, nearest in groups."""
     rng = np.random.default_rng(seed)
     questions = [prompts.few_shot(r, _examples(r, seed_rows, rng), brief, language) for r in requests]
     open_groups = {g: (str, "") for g in task.groups if not all(g in request for request in requests)}

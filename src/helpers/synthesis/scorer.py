@@ -103,20 +103,16 @@ def judge_scorer(judge: Any, attribute: str, language: str) -> Scorer:
 def make_scorer(
     name: str, pairs: list[dict], language: str, attribute: str, load: Callable[[Path], Any], judge: Callable[[], Any]
 ) -> Scorer:
-    """Make the scorer of that name, which scores each text once.
+    """Make the scorer of that name (see KINDS), which scores each text once.
 
     Parameters
     ----------
-    name : str
-        One of KINDS.
     pairs : list of dict
         `text` and `references`, for the scorer `pairs`.
     attribute : str
         What a judge looks for, in the language of the texts.
-    load : callable
-        Opens a saved detector, given its folder.
-    judge : callable
-        Gives a back-end of `endpoint`.
+    load, judge : callable
+        Open a saved detector, given its folder; give a back-end. Called only if needed.
     """
     check_scorer(name, language)
     form, _, place = name.partition(":")
@@ -151,19 +147,9 @@ def remembering(score: Scorer) -> Scorer:
 
 
 def ranking_facts(done: dict, interim: pd.DataFrame) -> dict[str, float]:
-    """What R could distinguish among the interim outputs of a round.
+    """What R could distinguish among the interim outputs (columns id, compliance) of a round (strategy, round, picks).
 
-    Parameters
-    ----------
-    done : dict
-        The round: strategy, round and picks (ids).
-    interim : DataFrame
-        Columns id and compliance.
-
-    Returns
-    -------
-    dict
-        `top score` counts the picks with the best score: R has nothing against them, so clusters and chance chose them.
+    `top score` counts the picks with the best score: R has nothing against them, so clusters and chance chose them.
     """
     chosen = interim.compliance[interim["id"].isin(done["picks"])]
     return {

@@ -20,11 +20,7 @@ def shared_space(texts: Sequence[str], seed: int = 0) -> Callable[[Sequence[str]
 
 
 def training_sets(seed_rows: list[dict], synthetic: list[dict], seed: int = 0) -> dict[str, list[dict]]:
-    """Training sets to compare, by name.
-
-    The seed alone; with as many of its own rows drawn again; with all synthetic rows; and with those of each method
-    where there are several.
-    """
+    """Training sets to compare, by name: the seed alone, with duplicates, with all synthetic rows, with each method's."""
     draws = np.random.default_rng(seed).integers(0, len(seed_rows), len(synthetic))
     sets = {
         "seed": seed_rows,
@@ -46,16 +42,14 @@ def gains(
     draws: int = 300,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Train on each set and measure the gain over the first, which is the seed.
+    """Train on each of `training_sets` and measure the gain over the first, the seed.
 
     Parameters
     ----------
-    sets : dict
-        As `training_sets` returns them.
     make : callable
         Gives an untrained learner.
     draws : int
-        Bootstrap samples of the evaluation rows. One training a set: the interval leaves out chance in training.
+        Bootstrap samples of the evaluation rows; the interval leaves out chance in training.
 
     Returns
     -------
@@ -104,20 +98,9 @@ def verdict(table: pd.DataFrame, learner: str) -> str:
 def diversity(
     sets: dict[str, list[str]], pool: list[str], embed: Callable[[list[str]], np.ndarray], seed: int = 0
 ) -> pd.DataFrame:
-    """Measure how diverse sets of texts are.
+    """One row a set of texts: size, distinct-n, self-BLEU, share of words new to the first set, share of pool covered.
 
-    Parameters
-    ----------
-    sets : dict
-        Name → texts; the first set is the one against which new words are counted.
-    pool : list of str
-        Texts whose embeddings a diverse set covers.
-
-    Returns
-    -------
-    DataFrame
-        One row a set: size, distinct-n, self-BLEU, share of new words, share of the pool covered. Self-BLEU grows with
-        the number of texts, so it is taken over the same number from each set.
+    Self-BLEU grows with the number of texts, so it is taken over the same number from each set.
     """
     first = next(iter(sets.values()))
     sample = min([50, *(len(texts) for texts in sets.values() if texts)])
