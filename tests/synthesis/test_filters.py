@@ -151,9 +151,9 @@ def test_acceptance_counts_what_reaches_each_filter_by_method():
 def test_a_review_rejects_mends_and_keeps():
     rows = [record("uno"), record("due"), record("tre")]
     verdicts = {"uno": "", "due": " due meglio "}
-    kept = filters.apply_review(rows, verdicts, "italian_jobs")
-    assert [r["text"] for r in kept] == ["tre", "due meglio"]
-    assert kept[1]["id"] != "due" and kept[1]["label"] == "not_inclusive"
+    reviewed = filters.apply_review(rows, verdicts, "italian_jobs")
+    assert [r["text"] for r in reviewed] == ["tre", "due meglio"]
+    assert reviewed[1]["id"] != "due" and reviewed[1]["label"] == "not_inclusive"
     known = filters.not_exact_duplicates([record("Due meglio")])  # the seed row it was made from, say
     assert filters.apply_review(rows, verdicts, "italian_jobs", [known]) == [rows[2]]
     line = filters.describe_review(rows, {"uno": "", "due": "due meglio"})

@@ -71,7 +71,7 @@ def test_a_text_without_people_has_no_variant():
 
 
 @pytest.mark.parametrize(
-    ("methods", "writer", "data_path", "says"),
+    ("methods", "writer", "data_path", "sentence"),
     [
         (["magic"], "embedded", JOB_ADS, "'magic' is none of swap"),
         (["swap"], "oracle", JOB_ADS, "teacher='oracle' must be"),
@@ -79,8 +79,8 @@ def test_a_text_without_people_has_no_variant():
         (["paraphrase"], "embedded", JOB_ADS, "paraphrase needs a language model"),
     ],
 )
-def test_methods_that_cannot_be_followed(methods, writer, data_path, says):
-    with pytest.raises(UserError, match=says):
+def test_methods_that_cannot_be_followed(methods, writer, data_path, sentence):
+    with pytest.raises(UserError, match=sentence):
         check_methods(methods, writer, data_path)
 
 
@@ -133,8 +133,8 @@ def test_options_are_counted_by_name_and_by_length():
 
 def test_a_brief_that_does_not_fit_is_one_sentence(tmp_path):
     (tmp_path / "b.yaml").write_text(yaml.safe_dump({"text": "un tweet", "labels": {"x": "y"}, "columns": {}}))
-    for path, says in ((tmp_path / "b.yaml", "what each of inclusive"), (tmp_path / "none.yaml", "cannot be read")):
-        with pytest.raises(UserError, match=says):
+    for path, sentence in ((tmp_path / "b.yaml", "what each of inclusive"), (tmp_path / "none.yaml", "cannot be read")):
+        with pytest.raises(UserError, match=sentence):
             brief.read_brief(str(path), TASK)
     assert brief.read_brief("", TASK)["columns"] == {}
 
@@ -148,7 +148,7 @@ def test_the_brief_asks_for_what_the_embedded_generator_can_write():
     assert sum(map(bool, texts)) >= 0.9 * len(texts) > 20
 
 
-def test_the_italian_prompt_says_what_is_wanted_in_words_and_shows_examples():
+def test_the_italian_prompt_states_the_request_in_words_and_shows_examples():
     wanted = {"label": "not_inclusive", "sector": "legale", "register": "shop", "category": "age"}
     text = prompts.few_shot(wanted, ["Primo esempio."], BRIEF, "it")
     assert "- settore: legale" in text and "un limite di età" in text and "piccolo esercizio" in text
@@ -163,8 +163,8 @@ def test_the_italian_prompt_says_what_is_wanted_in_words_and_shows_examples():
 def test_the_embedded_generator_fills_cells():
     wanted = [{"label": label, "sector": "logistica", "length": "short"} for label in TASK.labels]
     writer = endpoint.Local(partial(embedded_writer.write, seed=3))
-    rows, given = few_shot(writer, wanted, [record(t) for t in ADS], FORMS, BRIEF, "it")
-    assert [a.status for a in given] == ["ok", "ok"] and [r["label"] for r in rows] == list(TASK.labels)
+    rows, answers = few_shot(writer, wanted, [record(t) for t in ADS], FORMS, BRIEF, "it")
+    assert [a.status for a in answers] == ["ok", "ok"] and [r["label"] for r in rows] == list(TASK.labels)
     assert all(r["sector"] == "logistica" and r["gender_form"] and r["writer"] == "teacher" for r in rows)
     assert [bool(gender.cues(r["text"])) for r in rows] == [False, True]
 
@@ -191,21 +191,21 @@ def test_rewritings_keep_their_parent_and_propose_a_label():
 
 def test_a_copy_or_another_language_is_no_row():
     seed = [record(ADS[0])]
-    copied, given = paraphrases(writes(lambda source: ADS[0]), seed, TASK, "it")
-    assert copied == [] and given[0].reason == "it repeats a part of the prompt"
-    foreign, given = paraphrases(
+    copied, answers = paraphrases(writes(lambda source: ADS[0]), seed, TASK, "it")
+    assert copied == [] and answers[0].reason == "it repeats a part of the prompt"
+    foreign, answers = paraphrases(
         writes(lambda source: "We are looking for someone to serve the customers"), seed, TASK, "it"
     )
-    assert foreign == [] and "'en'" in given[0].reason
+    assert foreign == [] and "'en'" in answers[0].reason
 
 
 def test_a_back_translation_goes_through_english_and_loses_what_did_not_get_there():
     english = "We are looking for a person for the counter, with shifts and a permanent contract."
     back = "Si ricerca una figura per il banco, con turni e un contratto a tempo indeterminato."
     answer = lambda source: {ADS[0]: english, english: back}.get(source, "")  # noqa: E731
-    rows, given = back_translations(writes(answer), [record(t) for t in ADS[:2]], TASK, "it")
+    rows, answers = back_translations(writes(answer), [record(t) for t in ADS[:2]], TASK, "it")
     assert [(r["text"], r["parent_id"]) for r in rows] == [(back, ADS[0])]
-    assert sorted(a.status for a in given) == ["invalid", "ok"]
+    assert sorted(a.status for a in answers) == ["invalid", "ok"]
 
 
 @pytest.fixture
@@ -227,12 +227,12 @@ def test_an_endpoint_that_falls_silent_keeps_what_it_wrote_and_goes_on(connect):
     wanted = [{"label": "inclusive", "sector": "logistica", "length": s} for s in ("short", "middle", "long")]
     ask = partial(few_shot, requests=wanted, seed_rows=[record(t) for t in ADS], task=TASK, brief=BRIEF, language="it")
     fault = (401, {}, {"error": {"message": "no"}})
-    says = r"rejects the key.*1 of 3 prompts are answered and kept: run again"
-    with Proxy(lambda number, _: ad(0) if number == 0 else fault) as server, pytest.raises(UserError, match=says):
+    sentence = r"rejects the key.*1 of 3 prompts are answered and kept: run again"
+    with Proxy(lambda number, _: ad(0) if number == 0 else fault) as server, pytest.raises(UserError, match=sentence):
         ask(connect(server.url))
     with Proxy(lambda number, body: ad(number + 1)) as server:
-        rows, given = ask(connect(server.url))
-        assert len(server.asked) == 2 and [r["text"] for r in rows] == [json.loads(a.text)["text"] for a in given]
+        rows, answers = ask(connect(server.url))
+        assert len(server.asked) == 2 and [r["text"] for r in rows] == [json.loads(a.text)["text"] for a in answers]
         assert len({r["text"] for r in rows}) == 3 and rows[0]["text"].endswith("reparto 0, anche di notte.")
 
 
@@ -242,5 +242,5 @@ def test_an_exhausted_budget_and_a_refusal_leave_no_row_behind(connect):
         lambda number, body: completion("Mi dispiace, non posso aiutarti.") if number == 0 else ad(number)
     ) as server:
         writer = connect(server.url, budget=Budget(tokens=6000), max_tokens=256)
-        rows, given = few_shot(writer, wanted, [record(t) for t in ADS], TASK, BRIEF, "it")
-    assert given[0].status == "refused" and len(rows) == sum(a.status == "ok" for a in given) < 3
+        rows, answers = few_shot(writer, wanted, [record(t) for t in ADS], TASK, BRIEF, "it")
+    assert answers[0].status == "refused" and len(rows) == sum(a.status == "ok" for a in answers) < 3

@@ -36,8 +36,8 @@ def test_the_lexicon_passes_the_inclusive_side_of_the_rewrites():
 
 def test_sides_of_pairs_leave_out_sources_that_were_to_be_left_alone():
     rows = [{"text": "a", "references": ["b", "c"]}, {"text": "d", "references": ["d"]}]
-    found = {r["text"]: r["complies"] for r in scorer.pair_sides(rows)}
-    assert found == {"a": False, "b": True, "c": True, "d": True}
+    complies = {r["text"]: r["complies"] for r in scorer.pair_sides(rows)}
+    assert complies == {"a": False, "b": True, "c": True, "d": True}
 
 
 def test_pairs_teach_what_complies_in_held_out_rows():
@@ -51,10 +51,12 @@ def test_pairs_teach_what_complies_in_held_out_rows():
 @pytest.mark.skipif(not (SHARED / "paradetox/paradetox.tsv").exists(), reason="ParaDetox is not here")
 def test_pairs_of_paradetox_tell_toxic_from_neutral():
     rows = pd.read_csv(SHARED / "paradetox/paradetox.tsv", sep="\t", quoting=3, keep_default_na=False)[:1500]
-    given = [{"text": r.toxic, "references": [r.neutral1]} for r in rows.itertuples()]
-    score = scorer.make_scorer("pairs", given[:1000], "en", "", None, None)
-    held = given[1000:]
-    right = np.concatenate([score([r["references"][0] for r in held]) >= 0.5, score([r["text"] for r in held]) < 0.5])
+    pairs_of_texts = [{"text": r.toxic, "references": [r.neutral1]} for r in rows.itertuples()]
+    score = scorer.make_scorer("pairs", pairs_of_texts[:1000], "en", "", None, None)
+    held_out = pairs_of_texts[1000:]
+    right = np.concatenate(
+        [score([r["references"][0] for r in held_out]) >= 0.5, score([r["text"] for r in held_out]) < 0.5]
+    )
     assert right.mean() > 0.8
 
 

@@ -217,7 +217,7 @@ class Endpoint:
         raise NotAnswered(reason)
 
     def _halt(self, reason: str) -> None:
-        """Let no further attempt be sent."""
+        """Let no further attempt be sent, not even a retry for which the client is waiting now."""
         self._end = self._end or reason
         self._stopped.set()
 
@@ -244,7 +244,7 @@ class Endpoint:
         reserved and settled here, for each attempt: at the tokens that the reply reports; at zero where the server
         answers with an error or was never reached; and at the upper bound where a reply was lost or reports no tokens.
         """
-        # A token has at least one byte. The JSON around the prompt is longer than what a chat template adds to it.
+        # A token has at least one byte; the JSON around the prompt leaves room for what a chat template adds to it.
         bound = (len(request.content), self.max_tokens)
         self.budget.reserve(bound)
         used = (0, 0)
