@@ -177,6 +177,18 @@ def test_an_endpoint_that_is_down(connect):
         connect(f"http://127.0.0.1:{free_port()}/v1", retries=1, concurrency=2).ask(PROMPTS)
 
 
+def test_an_error_that_ends_all_stops_the_retries_of_other_prompts(connect):
+    def plan(number, body):
+        if body["messages"][0]["content"] == "0":
+            time.sleep(0.2)
+            return 401, {}, {}
+        return 503, {"retry-after": "0.6"}, {}
+
+    with Proxy(plan) as proxy, pytest.raises(UserError, match="rejects the key"):
+        connect(proxy.url, concurrency=4).ask(["0", "1", "2", "3"])
+    assert len(proxy.asked) == 4
+
+
 def test_a_wrong_key_half_way_keeps_what_was_answered(connect, tmp_path):
     with Proxy(lambda number, body: completion(AD) if number < 5 else (401, {}, {})) as proxy:
         with pytest.raises(UserError, match="5 of 12 prompts are answered and kept: run again"):
