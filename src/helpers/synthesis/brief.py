@@ -25,7 +25,7 @@ def thin_cells(records: list[dict], group: str, labels: Sequence[str], pool: Seq
     Returns
     -------
     DataFrame
-        Columns label, the group column, count, pool (its rows in that group) and wanted.
+        Columns label, the group column, count, pool (its rows in that group) and missing (rows below the mean).
     """
     counts = Counter((r["label"], r.get(group, "")) for r in records)
     pool_counts = Counter(r.get(group, "") for r in pool)
@@ -33,8 +33,8 @@ def thin_cells(records: list[dict], group: str, labels: Sequence[str], pool: Seq
     mean = int(np.ceil(len(records) / max(1, len(labels) * len(groups))))
     rows = [(label, value, counts[label, value], pool_counts[value]) for label in labels for value in groups]
     table = pd.DataFrame(rows, columns=["label", group or "group", "count", "pool"])
-    table["wanted"] = (mean - table["count"]).clip(lower=0)
-    return table[table.wanted > 0].sort_values(["count", "pool"], kind="stable").reset_index(drop=True)
+    table["missing"] = (mean - table["count"]).clip(lower=0)
+    return table[table.missing > 0].sort_values(["count", "pool"], kind="stable").reset_index(drop=True)
 
 
 # --- the brief -------------------------------------------------------------------------------------------------------
@@ -112,10 +112,10 @@ def plan_requests(
     rng = np.random.default_rng(seed)
     columns = {name: column["options"] for name, column in brief["columns"].items() if column.get("options")}
     counts = {name: count_options(options, texts) for name, options in columns.items()}
-    cell_columns = [name for name in cells.columns if name not in ("count", "pool", "wanted", "group")]
+    cell_columns = [name for name in cells.columns if name not in ("count", "pool", "missing", "group")]
     requests = []
-    for turn in range(int(cells.wanted.max()) if len(cells) else 0):
-        for cell in cells[cells.wanted > turn].to_dict("records"):
+    for turn in range(int(cells.missing.max()) if len(cells) else 0):
+        for cell in cells[cells.missing > turn].to_dict("records"):
             request = {name: cell[name] for name in cell_columns}
             for name, options in columns.items():
                 fitting = [o for o in options if all(request.get(k) == v for k, v in o.get("only", {}).items())]

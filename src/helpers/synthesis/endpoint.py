@@ -140,9 +140,9 @@ class Endpoint:
         reasons = [answer.reason for answer in answers if answer.status == "failed"]
         beyond_budget = [reason for reason in reasons if not reason.startswith("the budget")]
         if self._end or (beyond_budget and len(reasons) == len(answers)):
-            count = f"{len(answers) - len(reasons)} of {len(answers)} prompts are answered"
-            kept = " and kept" if self.store else ""
-            raise UserError(f"{self._end or reasons[0]}; {count}{kept}: run again to go on.")
+            state = "answered and kept" if self.store else "answered"
+            count = f"{len(answers) - len(reasons)} of {len(answers)} prompts are {state}"
+            raise UserError(f"{self._end or reasons[0]}; {count}: run again to go on.")
 
     def facts(self) -> dict[str, Any]:
         """The endpoint in a manifest; the key is not part of it."""
