@@ -22,9 +22,9 @@ TEMPLATE = "{% for m in messages %}{{ m['content'] }}{% endfor %}"  # the base m
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @contextlib.contextmanager
@@ -41,14 +41,14 @@ def serving(folder: Path) -> Iterator[tuple[str, str]]:
             command, stdout=log, stderr=log, env=os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
         )
         try:
-            _await(f"http://127.0.0.1:{port}/health", process, folder / "log")
+            _wait_for(f"http://127.0.0.1:{port}/health", process, folder / "log")
             yield f"http://127.0.0.1:{port}/v1", str(model)
         finally:
             process.terminate()
             process.wait()
 
 
-def _await(url: str, process: subprocess.Popen, log: Path) -> None:
+def _wait_for(url: str, process: subprocess.Popen, log: Path) -> None:
     end = time.monotonic() + 180
     while time.monotonic() < end and process.poll() is None:
         with contextlib.suppress(OSError):
@@ -59,7 +59,7 @@ def _await(url: str, process: subprocess.Popen, log: Path) -> None:
 
 
 def completion(text: str | None, finish: str = "stop", usage: dict | None = None, **message) -> dict:
-    """A chat completion as a server writes it; ten tokens each way unless told."""
+    """A chat completion as a server writes it; ten tokens each way by default."""
     usage = usage if usage is not None else {"prompt_tokens": 10, "completion_tokens": 10, "total_tokens": 20}
     choice = {"index": 0, "finish_reason": finish, "message": {"role": "assistant", "content": text, **message}}
     return {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice], "usage": usage}
@@ -76,6 +76,7 @@ class Proxy:
         self.plan, self.upstream = plan, upstream
         self.asked: list[str] = []  # the prompt of every request
         self.bodies: list[dict] = []
+        self.sizes: list[int] = []  # bytes of every body
         self.keys: list[str] = []
         self.times: list[float] = []
         self.delivered: list[str] = []  # prompts whose answer has left
@@ -105,12 +106,14 @@ class Proxy:
         self.server.server_close()
 
     def handle(self, request: BaseHTTPRequestHandler) -> None:
-        body = json.loads(request.rfile.read(int(request.headers["content-length"])))
+        size = int(request.headers["content-length"])
+        body = json.loads(request.rfile.read(size))
         prompt = body["messages"][-1]["content"]
         with self.lock:
             number = len(self.asked)
             self.asked.append(prompt)
             self.bodies.append(body)
+            self.sizes.append(size)
             self.keys.append(request.headers.get("authorization", ""))
             self.times.append(time.monotonic())
             self.at_once += 1

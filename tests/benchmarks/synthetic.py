@@ -1,4 +1,4 @@
-"""What synthetic rows are worth on the hand-written test rows, beside as many duplicates of seed rows: 5 seeds.
+"""Gain from synthetic rows on the hand-written test rows, compared with as many duplicates of seed rows: 5 seeds.
 
     python -m tests.benchmarks.synthetic [--seed-size 100] [--seeds 5] [--qlora]
 
@@ -34,13 +34,13 @@ ROOT = Path(__file__).parents[2]
 def synthetic_rows(
     seed_rows: list[dict], pool: list[dict], evaluation: list[dict], task: Task, seed: int
 ) -> list[dict]:
-    """The accepted rows of one seed set, by every rule and by the embedded generator."""
-    told = brief.read_brief("embedded:italian_jobs/brief.yaml", task)
+    """Accepted rows made from one seed set, by every rule and by the embedded generator."""
+    instructions = brief.read_brief("embedded:italian_jobs/brief.yaml", task)
     thin = brief.thin_cells(seed_rows, "sector", task.labels, pool)
-    wanted = brief.plan_requests(thin, told, [r["text"] for r in [*seed_rows, *pool]], 100, seed)
+    requests = brief.plan_requests(thin, instructions, [r["text"] for r in [*seed_rows, *pool]], 100, seed)
     writer = endpoint.Local(partial(embedded_writer.write, seed=seed))
-    made = methods.counterfactuals(seed_rows, task, "it")
-    made += methods.few_shot(writer, wanted, seed_rows, task, told, "it", seed)[0]
+    candidates = methods.counterfactuals(seed_rows, task, "it")
+    candidates += methods.few_shot(writer, requests, seed_rows, task, instructions, "it", seed)[0]
     judges = {
         "rules": filters.cross_fitted_judge(lambda: baselines.tfidf(task), seed_rows, seed=seed),
         "teacher": filters.learner_judge(baselines.Lexicon(task, gender.cues).predict_proba),
@@ -52,22 +52,15 @@ def synthetic_rows(
         "judge agrees": filters.label_agrees(judges, task),
         "per parent": filters.at_most_per_parent(4),
     }
-    return filters.apply_filters(made, steps)[0]
+    return filters.apply_filters(candidates, steps)[0]
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seed-size", type=int, default=100)
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--qlora", action="store_true")
-    args = parser.parse_args()
-    params = {
-        f: yaml.safe_load((ROOT / "params" / f).read_text()) for f in ("tasks/italian_jobs.yaml", "profiles/demo.yaml")
-    }
-    settings, recipe = params["tasks/italian_jobs.yaml"], Recipe.from_params(params["profiles/demo.yaml"])
+def measure_gains(settings: dict, recipe: Recipe, args: argparse.Namespace) -> tuple[pd.DataFrame, dict]:
+    """(gains by learner, seed and training set; facts of the base model)."""
     task = make_task(settings)
     records = tables.to_records(embedded.job_ads_table(1500, 13), settings | {"id_column": ""})
-    pool, evaluation = ([r for r in records if (r["split"] == "pool") == inside] for inside in (True, False))
+    pool = [r for r in records if r["split"] == "pool"]
+    evaluation = [r for r in records if r["split"] != "pool"]
     test = [r for r in evaluation if r["split"] == "test"]
     base = QLoRA(task, recipe)
     embed = cached(base.embed_base, base.embedding_facts())
@@ -76,26 +69,32 @@ def main() -> None:
         learners["QLoRA"] = lambda: QLoRA(task, recipe)
     gains = []
     for seed in range(args.seeds):
-        chosen = np.random.default_rng(seed).permutation(len(pool))[: args.seed_size]
-        seed_rows = [pool[i] for i in chosen]
+        positions = np.random.default_rng(seed).permutation(len(pool))[: args.seed_size]
+        seed_rows = [pool[i] for i in positions]
         sets = worth.training_sets(seed_rows, synthetic_rows(seed_rows, pool, evaluation, task, seed), seed)
         for name, make in learners.items():
             gains.append(worth.gains(sets, test, make, task, 300, seed).assign(learner=name, seed=seed))
             print(json.dumps(json.loads(gains[-1].round(4).to_json(orient="records"))), flush=True)
-    table = pd.concat(gains)
-    summary = table.groupby(["learner", "training rows"], sort=False)
-    print(
-        summary[["rows", "macro_f1", "gain"]]
-        .mean()
-        .round(3)
-        .join(summary.gain.agg(["min", "max"]).round(3))
-        .to_string()
-    )
-    facts = {"params": params, "packages": {p: run.version(p) for p in run.PACKAGES}, "base": base.facts()}
+    return pd.concat(gains), base.facts()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seed-size", type=int, default=100)
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--qlora", action="store_true")
+    args = parser.parse_args()
+    files_of_params = ("tasks/italian_jobs.yaml", "profiles/demo.yaml")
+    params = {name: yaml.safe_load((ROOT / "params" / name).read_text("utf-8")) for name in files_of_params}
+    settings, profile = params.values()
+    table, base = measure_gains(settings, Recipe.from_params(profile), args)
+    groups = table.groupby(["learner", "training rows"], sort=False)
+    summary = groups[["rows", "macro_f1", "gain"]].mean().join(groups.gain.agg(["min", "max"]))
+    print(summary.round(3).to_string())
+    facts = {"params": params, "packages": {p: run.version(p) for p in run.PACKAGES}, "base": base}
     rows = json.loads(table.round(4).to_json(orient="records"))
-    files.write_json(
-        Path(__file__).parent / "results" / "synthetic.json", facts | {"arguments": vars(args), "rows": rows}
-    )
+    results = Path(__file__).parent / "results" / "synthetic.json"
+    files.write_json(results, facts | {"arguments": vars(args), "rows": rows})
 
 
 if __name__ == "__main__":

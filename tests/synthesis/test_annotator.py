@@ -1,4 +1,4 @@
-"""A teacher as annotator: what it says, refuses and costs, alone and in notebook 03, over a real connection."""
+"""A teacher as annotator: what it answers, refuses and costs, alone and in notebook 03, over a real connection."""
 
 import json
 
@@ -27,7 +27,7 @@ RECORDS = [
 ]
 
 
-def says(number, body):
+def reply_to(number, body):
     """The label that stands in the text, for twenty tokens, more where there is luck; nothing on `say nothing`."""
     text = body["messages"][-1]["content"].partition("Text:\n")[2].partition("\n\n")[0]
     if "nothing" in text:
@@ -38,38 +38,36 @@ def says(number, body):
 
 @pytest.fixture
 def served(monkeypatch, tmp_path):
-    with Proxy(says) as server:
+    with Proxy(reply_to) as server:
         for name, value in (("BASE_URL", server.url), ("MODEL", "m"), ("API_KEY", "sk-of-this-test")):
             monkeypatch.setenv(f"TEACHER_{name}", value)
         monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
         yield server
 
 
-def test_it_labels_skips_what_the_model_refuses_and_says_what_that_cost(served, tmp_path):
-    tutor = annotator.TeacherAnnotator.from_params(PARAMS, TASK, tmp_path / "log")
-    tutor.annotate(tmp_path / "log", RECORDS)
+def test_it_labels_skips_refused_records_and_presents_the_bill(served, tmp_path):
+    teacher = annotator.TeacherAnnotator.from_params(PARAMS, TASK, tmp_path / "log")
+    teacher.annotate(tmp_path / "log", RECORDS)
     state = log.annotations(tmp_path / "log")[annotator.NAME]
     assert {i: s["label"] for i, s in state.items()} == {"0": "bad", "1": "good", "2": None, "3": "bad"}
     assert state["2"]["skipped"] and all("- good" in prompt for prompt in served.asked)
-    assert tutor.bill(tmp_path / "log", ["0", "3"]) == {"teacher_tokens": 620, "money": 0.0031}
+    assert teacher.bill(tmp_path / "log", ["0", "3"]) == {"teacher_tokens": 620, "money": 0.0031}
     asked = len(served.asked)
-    tutor.annotate(tmp_path / "log", RECORDS)
+    teacher.annotate(tmp_path / "log", RECORDS)
     assert len(served.asked) == asked and len(log.events(tmp_path / "log")) == 4
 
 
 def test_a_budget_ends_it_keeps_what_is_paid_for_and_is_not_renewed(served, tmp_path):
-    small, unlucky = (
-        PARAMS | {"teacher_tokens": 1200},
-        [r | {"text": f"{r['text']} and luck {r['id']}"} for r in RECORDS],
-    )
+    small = PARAMS | {"teacher_tokens": 1200}
+    unlucky = [r | {"text": f"{r['text']} and luck {r['id']}"} for r in RECORDS]
     with pytest.raises(
-        UserError, match=r"The teacher left \d+ of 4 texts without a label: the budget of 1,200 tokens is used up"
+        UserError, match=r"The teacher left \d+ of 4 texts without a label \(the budget of 1,200 tokens is used up"
     ):
         annotator.TeacherAnnotator.from_params(small, TASK, tmp_path / "log").annotate(tmp_path / "log", unlucky)
     paid = annotator.tokens_used(tmp_path / "log")
     assert 0 < sum(paid) <= 1200
     again = annotator.TeacherAnnotator.from_params(small, TASK, tmp_path / "log")
-    assert (again.budget.spent_prompt, again.budget.spent_completion) == paid
+    assert (again.back_end.budget.spent_prompt, again.back_end.budget.spent_completion) == paid
     annotator.TeacherAnnotator.from_params(PARAMS, TASK, tmp_path / "log").annotate(tmp_path / "log", unlucky)
     assert len(log.annotations(tmp_path / "log")[annotator.NAME]) == 4
 
@@ -84,7 +82,7 @@ def test_03_learns_from_a_teacher_and_each_round_has_its_bill(tmp_path, rows, ti
         "near_duplicate": "0.95", "language": "en", "brief": "''", "prompt_price": "2.0", "completion_price": "8.0",
         "use_synthetic": "false",
     }  # fmt: skip
-    with Proxy(says) as server:
+    with Proxy(reply_to) as server:
         endpoint = {"TEACHER_BASE_URL": server.url, "TEACHER_MODEL": "m", "TEACHER_API_KEY": "sk-of-this-test"}
         finish(tmp_path, ambo_run("taught", settings, "csv", "--stages", "01,03"), **endpoint)
     folder = tmp_path / "outputs/csv/taught/03_active_learning"

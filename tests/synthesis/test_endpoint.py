@@ -7,7 +7,6 @@ import signal
 import subprocess
 import sys
 import time
-from email.utils import formatdate
 from functools import partial
 from typing import Literal
 
@@ -37,12 +36,13 @@ class Ad(BaseModel):
 
 @pytest.fixture
 def connect(monkeypatch):
-    """An Endpoint on an address, with retries that do not dawdle."""
+    """An Endpoint on an address, with retries that come at once."""
+    monkeypatch.setattr("openai._base_client.INITIAL_RETRY_DELAY", 0.01)
 
     def make(url: str, model: str = "m", key: str = KEY, **settings) -> endpoint.Endpoint:
         for name, value in (("BASE_URL", url), ("MODEL", model), ("API_KEY", key)):
             monkeypatch.setenv(f"TEACHER_{name}", value)
-        return endpoint.Endpoint(**{"backoff": 0.01, "timeout": 20.0, "retries": 3} | settings)
+        return endpoint.Endpoint(**{"timeout": 20.0, "retries": 3} | settings)
 
     return make
 
@@ -51,8 +51,8 @@ def connect(monkeypatch):
 def served(tmp_path_factory):
     if not (importlib.util.find_spec("uvicorn") and importlib.util.find_spec("fastapi")):
         pytest.skip("transformers[serving] is not installed")
-    with serving(tmp_path_factory.mktemp("serve")) as found:
-        yield found
+    with serving(tmp_path_factory.mktemp("serve")) as server:
+        yield server
 
 
 def always(text):
@@ -67,22 +67,22 @@ def test_a_real_server_writes_and_a_second_run_is_free(served, connect, tmp_path
     prompts = ["Cerchiamo una persona per", "Il negozio di Parma cerca", "Cerchiamo una persona per"]
     with Proxy(lambda number, body: "pass", url) as proxy:
         first = connect(proxy.url, model, store=tmp_path, max_tokens=12, options={"seed": 3})
-        made = first.ask(prompts)
-        assert {a.status for a in made} <= {"ok", "invalid"} and any(a.text for a in made)
-        assert all(a.prompt_tokens > 3 and 0 < a.completion_tokens <= 24 for a in made)
-        assert first.budget.spent_completion == sum(a.completion_tokens for a in made)
+        results = first.ask(prompts)
+        assert {a.status for a in results} <= {"ok", "invalid"} and any(a.text for a in results)
+        assert all(a.prompt_tokens > 3 and 0 < a.completion_tokens <= 24 for a in results)
+        assert first.budget.spent_completion == sum(a.completion_tokens for a in results)
         asked = len(proxy.asked)
         assert sorted(b["seed"] for b in proxy.bodies[:3]) == [3, 3, 4]  # the prompt asked twice is two draws
         again = connect(proxy.url, model, store=tmp_path, max_tokens=12, options={"seed": 3})
-        assert again.ask(prompts) == made
+        assert again.ask(prompts) == results
         assert len(proxy.asked) == asked and again.requests == 0 and again.from_store == asked
 
 
 def test_a_real_server_behind_faults(served, connect):
     faults = {0: (500, {}, {}), 1: "drop", 2: (429, {"retry-after": "0"}, {}), 3: "half", 4: "page", 5: (503, {}, {})}
     with Proxy(lambda number, body: faults.get(number, "pass"), served[0]) as proxy:
-        made = connect(proxy.url, served[1], max_tokens=8, retries=8).ask(["Il negozio di Parma cerca", "Siamo"])
-    assert [a.status for a in made if a.status == "failed"] == [] and len(proxy.asked) >= 6 + 2
+        results = connect(proxy.url, served[1], max_tokens=8, retries=8).ask(["Il negozio di Parma cerca", "Siamo"])
+    assert [a.status for a in results if a.status == "failed"] == [] and len(proxy.asked) >= 6 + 2
 
 
 def test_a_base_model_that_cannot_write_json_is_asked_twice_and_found_invalid(served, connect):
@@ -111,7 +111,7 @@ def test_a_passing_fault_is_retried(connect, fault):
 
 
 @pytest.mark.parametrize(
-    ("fault", "says"),
+    ("fault", "sentence"),
     [
         ((500, {}, {}), "error 500"),
         ("drop", "dropped the connection"),
@@ -120,53 +120,42 @@ def test_a_passing_fault_is_retried(connect, fault):
         ("hang", "did not answer within 0.3 s"),
     ],
 )
-def test_a_lasting_fault_ends_with_one_sentence_and_bounded_requests(connect, fault, says):
+def test_a_lasting_fault_ends_with_one_sentence_and_bounded_requests(connect, fault, sentence):
     with (
         Proxy(lambda number, body: fault) as proxy,
-        pytest.raises(UserError, match=rf"{says}.*0 of 30 prompts are answered: run again") as caught,
+        pytest.raises(UserError, match=rf"{sentence}.*0 of 30 prompts are answered: run again") as raised,
     ):
         timeout = 0.3 if fault == "hang" else 20.0
         connect(proxy.url, timeout=timeout, retries=1, concurrency=2).ask([str(i) for i in range(30)])
     assert len(proxy.asked) <= 4 * 2  # three prompts in a row, and what was under way
-    assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+    assert "\n" not in str(raised.value) and "Traceback" not in str(raised.value)
 
 
 def test_one_prompt_that_always_fails_does_not_stop_the_others(connect):
     plan = lambda number, body: "hang" if body["messages"][0]["content"] == "3" else completion(AD)  # noqa: E731
     with Proxy(plan) as proxy:
-        made = connect(proxy.url, timeout=2.0, retries=1, concurrency=2).ask([str(i) for i in range(8)])
-    assert [a.status for a in made] == ["ok"] * 3 + ["failed"] + ["ok"] * 4
-    assert "did not answer" in made[3].reason and proxy.asked.count("3") == 2
+        results = connect(proxy.url, timeout=1.0, retries=1, concurrency=2).ask([str(i) for i in range(8)])
+    assert [a.status for a in results] == ["ok"] * 3 + ["failed"] + ["ok"] * 4
+    assert "did not answer" in results[3].reason and proxy.asked.count("3") == 2
 
 
-def test_retry_after_holds_back_every_request(connect):
-    def plan(number, body):
-        return (429, {"retry-after": "1"}, {}) if number == 0 else completion(AD)
-
-    with Proxy(plan) as proxy:
-        made = connect(proxy.url, concurrency=1).ask(["a", "b"])
-    assert [a.status for a in made] == ["ok", "ok"]
-    assert proxy.times[1] - proxy.times[0] >= 0.99  # a wait that the server asks for is a contract, not a speed
-
-
-def test_retry_after_is_read_as_seconds_or_date():
-    assert endpoint.retry_after({"retry-after": "7"}) == 7.0
-    assert 3500 < endpoint.retry_after({"retry-after": formatdate(time.time() + 3600, usegmt=True)}) <= 3600
-    assert endpoint.retry_after({"retry-after": formatdate(time.time() - 60, usegmt=True)}) == 0.0
-    assert endpoint.retry_after({}) is None and endpoint.retry_after({"retry-after": "soon"}) is None
+def test_a_pause_that_the_server_asks_for_is_kept(connect):
+    with Proxy(lambda number, body: (429, {"retry-after": "0.4"}, {}) if number == 0 else completion(AD)) as proxy:
+        assert connect(proxy.url).ask(["a"])[0].status == "ok"
+    assert proxy.times[1] - proxy.times[0] >= 0.39
 
 
 def test_a_server_that_asks_to_wait_an_hour_is_left_alone(connect):
     with (
         Proxy(lambda number, body: (429, {"retry-after": "3600"}, {})) as proxy,
-        pytest.raises(UserError, match="asks to wait 3600 s"),
+        pytest.raises(UserError, match=r"asks for a pause \(status 429, Retry-After: 3600\)"),
     ):
         connect(proxy.url, concurrency=1).ask(PROMPTS)
     assert len(proxy.asked) == 1
 
 
 @pytest.mark.parametrize(
-    ("answer", "says"),
+    ("answer", "sentence"),
     [
         ((401, {}, {"error": {"message": f"Incorrect API key provided: {KEY}"}}), "TEACHER_API_KEY"),
         ((403, {}, {"error": {"message": KEY}}), "rejects the key"),
@@ -176,16 +165,28 @@ def test_a_server_that_asks_to_wait_an_hour_is_left_alone(connect):
         ((400, {}, {"error": {"message": f"too long for {KEY}"}}), "rejects the request"),
     ],
 )
-def test_a_hopeless_error_is_asked_once_and_never_shows_the_key(connect, answer, says, tmp_path):
-    with Proxy(lambda number, body: answer) as proxy, pytest.raises(UserError, match=says) as caught:
+def test_a_hopeless_error_is_asked_once_and_never_shows_the_key(connect, answer, sentence, tmp_path):
+    with Proxy(lambda number, body: answer) as proxy, pytest.raises(UserError, match=sentence) as raised:
         connect(proxy.url, store=tmp_path, concurrency=1).ask(PROMPTS[:1])
     assert len(proxy.asked) == 1 and proxy.keys == [f"Bearer {KEY}"]
-    assert KEY not in str(caught.value) and list(tmp_path.iterdir()) == []
+    assert KEY not in str(raised.value) and list(tmp_path.iterdir()) == []
 
 
 def test_an_endpoint_that_is_down(connect):
     with pytest.raises(UserError, match="cannot be reached: start it, or correct TEACHER_BASE_URL"):
         connect(f"http://127.0.0.1:{free_port()}/v1", retries=1, concurrency=2).ask(PROMPTS)
+
+
+def test_an_error_that_ends_all_stops_the_retries_of_other_prompts(connect):
+    def plan(number, body):
+        if body["messages"][0]["content"] == "0":
+            time.sleep(0.2)
+            return 401, {}, {}
+        return 503, {"retry-after": "0.6"}, {}
+
+    with Proxy(plan) as proxy, pytest.raises(UserError, match="rejects the key"):
+        connect(proxy.url, concurrency=4).ask(["0", "1", "2", "3"])
+    assert len(proxy.asked) == 4
 
 
 def test_a_wrong_key_half_way_keeps_what_was_answered(connect, tmp_path):
@@ -194,12 +195,12 @@ def test_a_wrong_key_half_way_keeps_what_was_answered(connect, tmp_path):
             connect(proxy.url, store=tmp_path, concurrency=1).ask(PROMPTS)
         assert len(proxy.asked) == 6
     with Proxy(always(AD)) as proxy:
-        made = connect(proxy.url, store=tmp_path).ask(PROMPTS)
-        assert [a.status for a in made] == ["ok"] * 12 and len(proxy.asked) == 7
+        results = connect(proxy.url, store=tmp_path).ask(PROMPTS)
+        assert [a.status for a in results] == ["ok"] * 12 and len(proxy.asked) == 7
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "says"),
+    ("name", "value", "sentence"),
     [
         ("BASE_URL", "", "TEACHER_BASE_URL is not set"),
         ("MODEL", "", "TEACHER_MODEL is not set"),
@@ -207,10 +208,10 @@ def test_a_wrong_key_half_way_keeps_what_was_answered(connect, tmp_path):
         ("API_KEY", "sk-è", "characters that no key has"),
     ],
 )
-def test_settings_that_cannot_work(connect, monkeypatch, name, value, says):
+def test_settings_that_cannot_work(connect, monkeypatch, name, value, sentence):
     connect("http://127.0.0.1:1/v1")
     monkeypatch.setenv(f"TEACHER_{name}", value)
-    with pytest.raises(UserError, match=says):
+    with pytest.raises(UserError, match=sentence):
         endpoint.Endpoint()
 
 
@@ -244,8 +245,8 @@ def test_requests_run_at_the_same_time_within_the_limit(connect):
         return completion(body["messages"][0]["content"])
 
     with Proxy(plan) as proxy:
-        made = connect(proxy.url, concurrency=3).ask(PROMPTS)
-    assert [a.text for a in made] == PROMPTS  # in order
+        results = connect(proxy.url, concurrency=3).ask(PROMPTS)
+    assert [a.text for a in results] == PROMPTS  # in order
     assert 1 < proxy.most_at_once <= 3
 
 
@@ -323,7 +324,7 @@ def test_wording_that_only_sounds_like_a_refusal(text):
 
 
 @pytest.mark.parametrize(
-    ("reply", "says"),
+    ("reply", "reason"),
     [
         (Reply(""), "empty"),
         (Reply("  \n "), "empty"),
@@ -335,10 +336,10 @@ def test_wording_that_only_sounds_like_a_refusal(text):
         (Reply("NUMERO 0 per un negozio di Parma!"), "repeats"),
     ],
 )
-def test_an_answer_that_will_not_do(reply, says):
+def test_an_answer_that_will_not_do(reply, reason):
     answer = assess(PROMPTS[0], reply, checks=[answers.in_language("it"), answers.not_copied])
-    assert (says in answer.reason) if says else answer.status == "ok"
-    assert (answer.status == "ok") == (says == "")
+    assert reason in answer.reason
+    assert (answer.status == "ok") == (reason == "")
 
 
 def test_json_is_found_between_fences_and_thoughts():
@@ -375,9 +376,9 @@ def test_wording_of_refusals(text):
 
 
 def test_describe_counts_and_names_the_commonest_reason():
-    made = [Answer("ok", "x", prompt_tokens=1200, completion_tokens=5), Answer("refused", reason="r")]
-    made += [Answer("invalid", reason="the answer is empty")] * 2 + [Answer("invalid", reason="other")]
-    assert describe(made) == (
+    results = [Answer("ok", "x", prompt_tokens=1200, completion_tokens=5), Answer("refused", reason="r")]
+    results += [Answer("invalid", reason="the answer is empty")] * 2 + [Answer("invalid", reason="other")]
+    assert describe(results) == (
         "1 of 5 ok, 1 refused (r), 3 invalid (the answer is empty, 2 times); 1,200 prompt and 5 completion tokens"
     )
 
@@ -385,15 +386,22 @@ def test_describe_counts_and_names_the_commonest_reason():
 # --- the budget ------------------------------------------------------------------------------------------------------
 
 
-def test_the_budget_stops_before_it_is_exceeded_and_a_higher_one_goes_on(connect, tmp_path):
+def bound_of_a_request(connect, prompt, max_tokens):
+    """The upper bound of the tokens that one request reserves."""
     with Proxy(always(AD)) as proxy:
-        most = len(PROMPTS[0].encode()) + endpoint.FRAMING + 30
-        limit = 20 * 6 + most  # six answers of 20 tokens, and then room for the most of a seventh, not of an eighth
+        connect(proxy.url, max_tokens=max_tokens).ask([prompt])
+    return proxy.sizes[0] + max_tokens
+
+
+def test_the_budget_stops_before_it_is_exceeded_and_a_higher_one_goes_on(connect, tmp_path):
+    # Six answers of 20 tokens each, and then room for the upper bound of a seventh, not of an eighth.
+    limit = 20 * 6 + bound_of_a_request(connect, PROMPTS[0], 30)
+    with Proxy(always(AD)) as proxy:
         first = connect(proxy.url, store=tmp_path, budget=Budget(tokens=limit), max_tokens=30, concurrency=3)
-        made = first.ask(PROMPTS[:10])
-        assert [a.status for a in made].count("ok") == len(proxy.asked) == 7
-        assert {a.reason for a in made if a.status == "failed"} == {first.budget.exhausted()}
-        assert "raise it and run again" in describe(made)
+        results = first.ask(PROMPTS[:10])
+        assert [a.status for a in results].count("ok") == len(proxy.asked) == 7
+        assert {a.reason for a in results if a.status == "failed"} == {first.budget.exhausted()}
+        assert "raise it and run again" in describe(results)
         second = connect(proxy.url, store=tmp_path, budget=Budget(tokens=limit), max_tokens=30)
         assert [a.status for a in second.ask(PROMPTS[:10])].count("ok") == 7  # no fresh budget for a new start
         assert len(proxy.asked) == 7 and second.budget.spent_completion == 70
@@ -402,24 +410,28 @@ def test_the_budget_stops_before_it_is_exceeded_and_a_higher_one_goes_on(connect
         assert len(proxy.asked) == len(set(proxy.asked)) == 10
 
 
-def test_a_budget_in_money(connect):
-    budget = Budget(money=0.001, prompt_price=1.0, completion_price=2.0)  # 30 millionths an answer
-    with Proxy(always(AD)) as proxy:
-        made = connect(proxy.url, budget=budget, max_tokens=100, concurrency=4).ask(PROMPTS * 4)
-    assert budget.spent == pytest.approx(30e-6 * len(proxy.asked)) and 0.0005 < budget.spent <= 0.001
-    assert {a.status for a in made} == {"ok", "failed"}
+@pytest.mark.parametrize("fault", ["drop", "half"])
+def test_the_retries_of_the_client_stay_within_the_budget(connect, fault):
+    budget = Budget(tokens=2 * bound_of_a_request(connect, "a", 30))
+    with Proxy(lambda number, body: fault) as proxy:
+        (answer,) = connect(proxy.url, budget=budget, max_tokens=30, retries=5).ask(["a"])
+    assert answer.reason == budget.exhausted() and len(proxy.asked) == 2
+    assert budget.spent_prompt + budget.spent_completion == budget.tokens  # the server may bill both attempts
 
 
-def test_lost_and_unreported_answers_count_at_their_most(connect):
-    most = (1 + endpoint.FRAMING, 30)
-    with Proxy(lambda number, body: "half" if number == 0 else completion(AD, usage={})) as proxy:
-        used = connect(proxy.url, max_tokens=30)
-        used.ask(["a"])
-    assert (used.budget.spent_prompt, used.budget.spent_completion) == (2 * most[0], 2 * most[1])
+def test_errors_and_servers_out_of_reach_cost_nothing_and_unreported_tokens_their_upper_bound(connect):
+    with Proxy(lambda number, body: completion(AD, usage={})) as proxy:
+        endpoint = connect(proxy.url, max_tokens=30)
+        endpoint.ask(["a"])
+    assert (endpoint.budget.spent_prompt, endpoint.budget.spent_completion) == (proxy.sizes[0], 30)
     with Proxy(lambda number, body: (500, {}, {}) if number == 0 else completion(AD)) as proxy:
-        used = connect(proxy.url)
-        used.ask(["a"])
-    assert used.budget.spent_prompt == 10  # an error status is no answer
+        endpoint = connect(proxy.url)
+        endpoint.ask(["a"])
+    assert endpoint.budget.spent_prompt == 10
+    endpoint = connect(f"http://127.0.0.1:{free_port()}/v1")
+    with pytest.raises(UserError, match="cannot be reached"):
+        endpoint.ask(["a"])
+    assert (endpoint.requests, endpoint.budget.spent_prompt) == (4, 0)
 
 
 def test_a_reservation_waits_for_those_under_way():
@@ -438,10 +450,9 @@ def test_a_reservation_waits_for_those_under_way():
         budget.reserve((80, 1))
 
 
-@pytest.mark.parametrize(("settings", "says"), [({"tokens": -1}, "negative"), ({"money": 1.0}, "needs prices")])
-def test_a_budget_that_makes_no_sense(settings, says):
-    with pytest.raises(UserError, match=says):
-        Budget(**settings)
+def test_a_negative_budget_is_rejected():
+    with pytest.raises(UserError, match="negative"):
+        Budget(tokens=-1)
 
 
 # --- going on --------------------------------------------------------------------------------------------------------
@@ -450,8 +461,8 @@ SCRIPT = """
 import sys
 from pathlib import Path
 from helpers.synthesis import endpoint
-made = endpoint.Endpoint(store=Path(sys.argv[1]), concurrency=4).ask([f"annuncio {i}" for i in range(40)])
-print(sum(a.status == "ok" for a in made))
+results = endpoint.Endpoint(store=Path(sys.argv[1]), concurrency=4).ask([f"annuncio {i}" for i in range(40)])
+print(sum(a.status == "ok" for a in results))
 """
 
 
@@ -472,14 +483,14 @@ def test_killed_in_the_middle_no_kept_answer_is_asked_again(tmp_path):
             time.sleep(0.01)
         os.kill(process.pid, signal.SIGKILL)
         process.communicate()
-        kept = {json.loads(f.read_text())["text"] for f in tmp_path.rglob("[0-9a-f]*.json")}
+        stored = {json.loads(f.read_text())["text"] for f in tmp_path.rglob("[0-9a-f]*.json")}
         before = len(proxy.asked)
-        assert 8 <= len(kept) < 40
+        assert 8 <= len(stored) < 40
         out, _ = script(proxy, tmp_path).communicate(timeout=120)
         assert out.decode().strip() == "40"
         later = proxy.asked[before:]
-        assert len(later) == 40 - len(kept) and not kept & set(later)
-        assert before - len(kept) <= 4  # at most what was under way is asked twice
+        assert len(later) == 40 - len(stored) and not stored & set(later)
+        assert before - len(stored) <= 4  # at most what was under way is asked twice
 
 
 def test_two_processes_share_a_store(tmp_path):
@@ -541,30 +552,17 @@ def test_a_local_model_gets_one_repair_and_its_store(tmp_path):
         return [AD if "not accepted" in p or p == "a" else "" for p in prompts]
 
     local = endpoint.Local(generate, "rules 1", tmp_path, batch=2)
-    made = local.ask(["a", "b", "c"])
-    assert [a.status for a in made] == ["ok"] * 3 and [len(c) for c in calls] == [2, 1, 2]
-    assert endpoint.Local(generate, "rules 1", tmp_path).ask(["a", "b", "c"]) == made and len(calls) == 3
+    results = local.ask(["a", "b", "c"])
+    assert [a.status for a in results] == ["ok"] * 3 and [len(c) for c in calls] == [2, 1, 2]
+    assert endpoint.Local(generate, "rules 1", tmp_path).ask(["a", "b", "c"]) == results and len(calls) == 3
     endpoint.Local(generate, "rules 2", tmp_path).ask(["a"])
     assert len(calls) == 4
     with pytest.raises(UserError, match="needs a name"):
         endpoint.Local(generate, store=tmp_path)
 
 
-def test_the_4_bit_model_writes():
-    from helpers.core.qlora import QLoRA
-    from helpers.core.recipe import Recipe
-    from helpers.task import Task
-
-    task = Task("t", ("a", "b"), "a", (" a", " b"), "{text}")
-    learner = QLoRA(task, Recipe(model=str(embedded.FOLDER / "base_model"), head="lm"))
-    made = endpoint.Local(partial(learner.generate, max_new_tokens=12)).ask(
-        ["Cerchiamo una persona per", "Il negozio cerca"]
-    )
-    assert [a.status for a in made] == ["ok", "ok"]
-
-
 def test_a_local_chat_model_is_asked_in_its_template(tmp_path):
-    """A copy of the embedded base whose tokenizer has a template: the model gets the turn and answers it, not the bare prompt."""
+    """A copy of the embedded base whose tokenizer has a template: the model gets the turn, not the bare prompt."""
     import shutil
 
     from helpers.core.qlora import QLoRA
@@ -581,13 +579,11 @@ def test_a_local_chat_model_is_asked_in_its_template(tmp_path):
     task, prompts = Task("t", (), "", (), "{text}"), ["Cerchiamo una persona per il banco.", "Il negozio cerca"]
     chat = QLoRA(task, Recipe(model=str(tmp_path / "chat"), head="lm"))
     plain = QLoRA(task, Recipe(head="lm"))
-    asked = [f"Annuncio: {p}\nLa risorsa " for p in prompts]
-    assert (
-        chat._asked(prompts) == plain._asked(asked) and chat._asked(prompts)[0].count(chat.tokenizer.bos_token_id) == 1
-    )
-    made = endpoint.Local(partial(chat.generate, max_new_tokens=12)).ask(prompts)
-    assert [a.text for a in made] == [t.strip() for t in plain.generate(asked, 12)]
-    assert [a.text for a in made] != [t.strip() for t in plain.generate(prompts, 12)]
+    results = endpoint.Local(partial(chat.generate, max_new_tokens=12)).ask(prompts)
+    assert [a.status for a in results] == ["ok", "ok"]
+    in_template = [f"Annuncio: {prompt}\nLa risorsa " for prompt in prompts]
+    assert [a.text for a in results] == [text.strip() for text in plain.generate(in_template, 12)]
+    assert [a.text for a in results] != [text.strip() for text in plain.generate(prompts, 12)]
 
 
 def test_the_embedded_generator_answers_by_its_conditions():
@@ -595,12 +591,12 @@ def test_the_embedded_generator_answers_by_its_conditions():
     line = CONDITIONS + json.dumps(cell)
     prompts = [f"Scrivi un annuncio.\n{line}", f"Scrivi un annuncio.\n{line}", "Scrivi un annuncio."]
     prompts += [f"Riscrivi.\n{CONDITIONS}" + json.dumps({"text": "Il candidato sarà assunto."})]
-    made = endpoint.Local(embedded_writer.write).ask(prompts, checks=[answers.in_language("it")])
-    assert [a.status for a in made] == ["ok", "ok", "invalid", "ok"]
-    assert made[0].text != made[1].text and all(gender.cues(a.text) for a in made[:2])
-    assert made[2].reason == "the answer is empty" and made[3].text == "Il/la candidato/a sarà assunto/a."
+    results = endpoint.Local(embedded_writer.write).ask(prompts, checks=[answers.in_language("it")])
+    assert [a.status for a in results] == ["ok", "ok", "invalid", "ok"]
+    assert results[0].text != results[1].text and all(gender.cues(a.text) for a in results[:2])
+    assert results[2].reason == "the answer is empty" and results[3].text == "Il/la candidato/a sarà assunto/a."
     (row,) = endpoint.Local(embedded_writer.write).ask(prompts[:1], schema=Ad)
-    assert row.value == {"text": made[0].text, "label": "not_inclusive"}
+    assert row.value == {"text": results[0].text, "label": "not_inclusive"}
     assert embedded_writer.write([f"{CONDITIONS}{{broken", f'{CONDITIONS}{{"label": "no such"}}']) == [
         "",
         "",

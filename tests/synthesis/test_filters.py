@@ -122,7 +122,7 @@ def test_an_endpoint_judges_and_its_silence_is_no_consent(monkeypatch):
 
     with Proxy(plan) as server:
         monkeypatch.setenv("JUDGE_BASE_URL", server.url)
-        judge = endpoint.Endpoint("JUDGE", backoff=0.01, retries=1)
+        judge = endpoint.Endpoint("JUDGE", retries=1)
         ask = filters.endpoint_judge(judge, TASK, brief.read_brief("", TASK), "Regola uno.", "it")
         out = ask([record("chi viene"), record("il candidato"), record("muto")])
     assert out[:2].tolist() == [[1.0, 0.0], [0.0, 1.0]] and np.isnan(out[2]).all()
@@ -151,13 +151,13 @@ def test_acceptance_counts_what_reaches_each_filter_by_method():
 def test_a_review_rejects_mends_and_keeps():
     rows = [record("uno"), record("due"), record("tre")]
     verdicts = {"uno": "", "due": " due meglio "}
-    kept = filters.apply_review(rows, verdicts, "italian_jobs")
-    assert [r["text"] for r in kept] == ["tre", "due meglio"]
-    assert kept[1]["id"] != "due" and kept[1]["label"] == "not_inclusive"
+    reviewed = filters.apply_review(rows, verdicts, "italian_jobs")
+    assert [r["text"] for r in reviewed] == ["tre", "due meglio"]
+    assert reviewed[1]["id"] != "due" and reviewed[1]["label"] == "not_inclusive"
     known = filters.not_exact_duplicates([record("Due meglio")])  # the seed row it was made from, say
     assert filters.apply_review(rows, verdicts, "italian_jobs", [known]) == [rows[2]]
     line = filters.describe_review(rows, {"uno": "", "due": "due meglio"})
-    assert line.startswith("2 of 3 rows looked at: 1 kept (50%, 95 % interval 9%–91%), 1 of them mended, 1 rejected")
+    assert line.startswith("2 of 3 rows reviewed: 1 accepted (50%, 95 % interval 9%–91%), 1 of them edited, 1 rejected")
 
 
 def test_the_sample_for_review_is_drawn_by_seed():

@@ -71,7 +71,7 @@ def test_a_text_without_people_has_no_variant():
 
 
 @pytest.mark.parametrize(
-    ("methods", "writer", "data_path", "says"),
+    ("methods", "writer", "data_path", "sentence"),
     [
         (["magic"], "embedded", JOB_ADS, "'magic' is none of swap"),
         (["swap"], "oracle", JOB_ADS, "teacher='oracle' must be"),
@@ -79,8 +79,8 @@ def test_a_text_without_people_has_no_variant():
         (["paraphrase"], "embedded", JOB_ADS, "paraphrase needs a language model"),
     ],
 )
-def test_methods_that_cannot_be_followed(methods, writer, data_path, says):
-    with pytest.raises(UserError, match=says):
+def test_methods_that_cannot_be_followed(methods, writer, data_path, sentence):
+    with pytest.raises(UserError, match=sentence):
         check_methods(methods, writer, data_path)
 
 
@@ -91,31 +91,31 @@ def test_thin_cells_come_rarest_first():
     rows = [record(str(i), sector=s) for i, s in enumerate(["a"] * 6 + ["b"] * 2)]
     pool = [{"text": "x", "sector": s} for s in "abbcc"]
     table = brief.thin_cells(rows[:6], "sector", TASK.labels, pool)
-    assert set(table.sector) == {"a", "b", "c"} and table.wanted.tolist() == [1] * 5
+    assert set(table.sector) == {"a", "b", "c"} and table.missing.tolist() == [1] * 5
     table = brief.thin_cells(rows, "sector", TASK.labels)
-    assert {(r["label"], r["sector"]): r["wanted"] for r in table.to_dict("records")} == {
+    assert {(r["label"], r["sector"]): r["missing"] for r in table.to_dict("records")} == {
         ("inclusive", "a"): 2, ("inclusive", "b"): 2,
     }  # fmt: skip
     (row,) = brief.thin_cells([*rows, record("x", "inclusive")], "", TASK.labels).to_dict("records")
-    assert (row["label"], row["count"], row["wanted"]) == ("inclusive", 1, 4)
+    assert (row["label"], row["count"], row["missing"]) == ("inclusive", 1, 4)
 
 
 def test_the_plan_takes_what_is_seen_least_and_keeps_to_what_fits():
     rows = [record(str(i), sector=s) for i, s in enumerate(["logistica"] * 8 + ["legale"] * 2)]
     table = brief.thin_cells(rows, "sector", TASK.labels)
     seen = ["Cerchiamo un addetto al magazzino."] * 3
-    wanted = brief.plan_requests(table, BRIEF, seen, most=40, seed=1)
-    assert len(wanted) == table.wanted.sum() and all(list(w)[:2] == ["label", "sector"] for w in wanted)
+    requests = brief.plan_requests(table, BRIEF, seen, limit=40, seed=1)
+    assert len(requests) == table.missing.sum() and all(list(w)[:2] == ["label", "sector"] for w in requests)
     sectors = {o.lemma: o.sector for o in gender.occupations()}
-    assert all(sectors[w["occupation"]] == w["sector"] for w in wanted)
-    assert "addetto al magazzino" not in {w["occupation"] for w in wanted}
-    assert not {w["occupation"] for w in wanted} & {
+    assert all(sectors[w["occupation"]] == w["sector"] for w in requests)
+    assert "addetto al magazzino" not in {w["occupation"] for w in requests}
+    assert not {w["occupation"] for w in requests} & {
         r["occupation"] for r in embedded.gold() if not r["occupation_seen"]
     }
-    assert {w["category"] for w in wanted if w["label"] == "inclusive"} <= {"inclusive", "lawful_exception"}
-    assert {w["register"] for w in wanted} == {"third", "second", "shop", "social"}  # public: another sector's
-    assert brief.plan_requests(table, BRIEF, seen, most=3, seed=1) == wanted[:3]
-    assert brief.plan_requests(table.iloc[:0], BRIEF, seen, most=3) == []
+    assert {w["category"] for w in requests if w["label"] == "inclusive"} <= {"inclusive", "lawful_exception"}
+    assert {w["register"] for w in requests} == {"third", "second", "shop", "social"}  # public: another sector's
+    assert brief.plan_requests(table, BRIEF, seen, limit=3, seed=1) == requests[:3]
+    assert brief.plan_requests(table.iloc[:0], BRIEF, seen, limit=3) == []
 
 
 def test_options_are_counted_by_name_and_by_length():
@@ -133,26 +133,26 @@ def test_options_are_counted_by_name_and_by_length():
 
 def test_a_brief_that_does_not_fit_is_one_sentence(tmp_path):
     (tmp_path / "b.yaml").write_text(yaml.safe_dump({"text": "un tweet", "labels": {"x": "y"}, "columns": {}}))
-    for path, says in ((tmp_path / "b.yaml", "what each of inclusive"), (tmp_path / "none.yaml", "cannot be read")):
-        with pytest.raises(UserError, match=says):
+    for path, sentence in ((tmp_path / "b.yaml", "what each of inclusive"), (tmp_path / "none.yaml", "cannot be read")):
+        with pytest.raises(UserError, match=sentence):
             brief.read_brief(str(path), TASK)
     assert brief.read_brief("", TASK)["columns"] == {}
 
 
 def test_the_brief_asks_for_what_the_embedded_generator_can_write():
-    wanted = brief.plan_requests(
+    requests = brief.plan_requests(
         brief.thin_cells([record("x")], "sector", TASK.labels, [{"sector": o.sector} for o in gender.occupations()]),
         BRIEF, [], 40,
     )  # fmt: skip
-    texts = embedded_writer.write([prompts.few_shot(w, [], BRIEF, "it") for w in wanted])
+    texts = embedded_writer.write([prompts.few_shot(w, [], BRIEF, "it") for w in requests])
     assert sum(map(bool, texts)) >= 0.9 * len(texts) > 20
 
 
-def test_the_italian_prompt_says_what_is_wanted_in_words_and_shows_examples():
-    wanted = {"label": "not_inclusive", "sector": "legale", "register": "shop", "category": "age"}
-    text = prompts.few_shot(wanted, ["Primo esempio."], BRIEF, "it")
+def test_the_italian_prompt_states_the_request_in_words_and_shows_examples():
+    request = {"label": "not_inclusive", "sector": "legale", "register": "shop", "category": "age"}
+    text = prompts.few_shot(request, ["Primo esempio."], BRIEF, "it")
     assert "- settore: legale" in text and "un limite di età" in text and "piccolo esercizio" in text
-    assert "1. Primo esempio." in text and json.loads(text.rpartition(prompts.CONDITIONS)[2]) == wanted
+    assert "1. Primo esempio." in text and json.loads(text.rpartition(prompts.CONDITIONS)[2]) == request
     bare = prompts.few_shot({"label": "sexist"}, ["One."], brief.read_brief("", TASK), "en")
     assert "- label: sexist" in bare and "1. One." in bare and "Scrivi" not in bare
 
@@ -161,10 +161,10 @@ def test_the_italian_prompt_says_what_is_wanted_in_words_and_shows_examples():
 
 
 def test_the_embedded_generator_fills_cells():
-    wanted = [{"label": label, "sector": "logistica", "length": "short"} for label in TASK.labels]
+    requests = [{"label": label, "sector": "logistica", "length": "short"} for label in TASK.labels]
     writer = endpoint.Local(partial(embedded_writer.write, seed=3))
-    rows, given = few_shot(writer, wanted, [record(t) for t in ADS], FORMS, BRIEF, "it")
-    assert [a.status for a in given] == ["ok", "ok"] and [r["label"] for r in rows] == list(TASK.labels)
+    rows, answers = few_shot(writer, requests, [record(t) for t in ADS], FORMS, BRIEF, "it")
+    assert [a.status for a in answers] == ["ok", "ok"] and [r["label"] for r in rows] == list(TASK.labels)
     assert all(r["sector"] == "logistica" and r["gender_form"] and r["writer"] == "teacher" for r in rows)
     assert [bool(gender.cues(r["text"])) for r in rows] == [False, True]
 
@@ -191,21 +191,21 @@ def test_rewritings_keep_their_parent_and_propose_a_label():
 
 def test_a_copy_or_another_language_is_no_row():
     seed = [record(ADS[0])]
-    copied, given = paraphrases(writes(lambda source: ADS[0]), seed, TASK, "it")
-    assert copied == [] and given[0].reason == "it repeats a part of the prompt"
-    foreign, given = paraphrases(
+    copied, answers = paraphrases(writes(lambda source: ADS[0]), seed, TASK, "it")
+    assert copied == [] and answers[0].reason == "it repeats a part of the prompt"
+    foreign, answers = paraphrases(
         writes(lambda source: "We are looking for someone to serve the customers"), seed, TASK, "it"
     )
-    assert foreign == [] and "'en'" in given[0].reason
+    assert foreign == [] and "'en'" in answers[0].reason
 
 
 def test_a_back_translation_goes_through_english_and_loses_what_did_not_get_there():
     english = "We are looking for a person for the counter, with shifts and a permanent contract."
     back = "Si ricerca una figura per il banco, con turni e un contratto a tempo indeterminato."
     answer = lambda source: {ADS[0]: english, english: back}.get(source, "")  # noqa: E731
-    rows, given = back_translations(writes(answer), [record(t) for t in ADS[:2]], TASK, "it")
+    rows, answers = back_translations(writes(answer), [record(t) for t in ADS[:2]], TASK, "it")
     assert [(r["text"], r["parent_id"]) for r in rows] == [(back, ADS[0])]
-    assert sorted(a.status for a in given) == ["invalid", "ok"]
+    assert sorted(a.status for a in answers) == ["invalid", "ok"]
 
 
 @pytest.fixture
@@ -213,7 +213,7 @@ def connect(monkeypatch, tmp_path):
     def make(url: str, **settings) -> endpoint.Endpoint:
         for name, value in (("BASE_URL", url), ("MODEL", "m"), ("API_KEY", "sk-test")):
             monkeypatch.setenv(f"TEACHER_{name}", value)
-        quick = {"backoff": 0.01, "retries": 1, "concurrency": 1, "store": tmp_path}
+        quick = {"retries": 1, "concurrency": 1, "store": tmp_path}
         return endpoint.Endpoint(**quick | settings)
 
     return make
@@ -224,23 +224,25 @@ def ad(number):
 
 
 def test_an_endpoint_that_falls_silent_keeps_what_it_wrote_and_goes_on(connect):
-    wanted = [{"label": "inclusive", "sector": "logistica", "length": s} for s in ("short", "middle", "long")]
-    ask = partial(few_shot, wanted=wanted, seed_rows=[record(t) for t in ADS], task=TASK, brief=BRIEF, language="it")
+    requests = [{"label": "inclusive", "sector": "logistica", "length": s} for s in ("short", "middle", "long")]
+    ask = partial(
+        few_shot, requests=requests, seed_rows=[record(t) for t in ADS], task=TASK, brief=BRIEF, language="it"
+    )
     fault = (401, {}, {"error": {"message": "no"}})
-    says = r"rejects the key.*1 of 3 prompts are answered and kept: run again"
-    with Proxy(lambda number, _: ad(0) if number == 0 else fault) as server, pytest.raises(UserError, match=says):
+    sentence = r"rejects the key.*1 of 3 prompts are answered and kept: run again"
+    with Proxy(lambda number, _: ad(0) if number == 0 else fault) as server, pytest.raises(UserError, match=sentence):
         ask(connect(server.url))
     with Proxy(lambda number, body: ad(number + 1)) as server:
-        rows, given = ask(connect(server.url))
-        assert len(server.asked) == 2 and [r["text"] for r in rows] == [json.loads(a.text)["text"] for a in given]
+        rows, answers = ask(connect(server.url))
+        assert len(server.asked) == 2 and [r["text"] for r in rows] == [json.loads(a.text)["text"] for a in answers]
         assert len({r["text"] for r in rows}) == 3 and rows[0]["text"].endswith("reparto 0, anche di notte.")
 
 
 def test_an_exhausted_budget_and_a_refusal_leave_no_row_behind(connect):
-    wanted = [{"label": "inclusive", "sector": "logistica", "length": s} for s in ("short", "middle", "long")]
+    requests = [{"label": "inclusive", "sector": "logistica", "length": s} for s in ("short", "middle", "long")]
     with Proxy(
         lambda number, body: completion("Mi dispiace, non posso aiutarti.") if number == 0 else ad(number)
     ) as server:
         writer = connect(server.url, budget=Budget(tokens=6000), max_tokens=256)
-        rows, given = few_shot(writer, wanted, [record(t) for t in ADS], TASK, BRIEF, "it")
-    assert given[0].status == "refused" and len(rows) == sum(a.status == "ok" for a in given) < 3
+        rows, answers = few_shot(writer, requests, [record(t) for t in ADS], TASK, BRIEF, "it")
+    assert answers[0].status == "refused" and len(rows) == sum(a.status == "ok" for a in answers) < 3

@@ -36,8 +36,8 @@ def test_the_lexicon_passes_the_inclusive_side_of_the_rewrites():
 
 def test_sides_of_pairs_leave_out_sources_that_were_to_be_left_alone():
     rows = [{"text": "a", "references": ["b", "c"]}, {"text": "d", "references": ["d"]}]
-    found = {r["text"]: r["complies"] for r in scorer.pair_sides(rows)}
-    assert found == {"a": False, "b": True, "c": True, "d": True}
+    complies = {r["text"]: r["complies"] for r in scorer.pair_sides(rows)}
+    assert complies == {"a": False, "b": True, "c": True, "d": True}
 
 
 def test_pairs_teach_what_complies_in_held_out_rows():
@@ -51,10 +51,12 @@ def test_pairs_teach_what_complies_in_held_out_rows():
 @pytest.mark.skipif(not (SHARED / "paradetox/paradetox.tsv").exists(), reason="ParaDetox is not here")
 def test_pairs_of_paradetox_tell_toxic_from_neutral():
     rows = pd.read_csv(SHARED / "paradetox/paradetox.tsv", sep="\t", quoting=3, keep_default_na=False)[:1500]
-    given = [{"text": r.toxic, "references": [r.neutral1]} for r in rows.itertuples()]
-    score = scorer.make_scorer("pairs", given[:1000], "en", "", None, None)
-    held = given[1000:]
-    right = np.concatenate([score([r["references"][0] for r in held]) >= 0.5, score([r["text"] for r in held]) < 0.5])
+    pairs_of_texts = [{"text": r.toxic, "references": [r.neutral1]} for r in rows.itertuples()]
+    score = scorer.make_scorer("pairs", pairs_of_texts[:1000], "en", "", None, None)
+    held_out = pairs_of_texts[1000:]
+    right = np.concatenate(
+        [score([r["references"][0] for r in held_out]) >= 0.5, score([r["text"] for r in held_out]) < 0.5]
+    )
     assert right.mean() > 0.8
 
 
@@ -100,7 +102,7 @@ def test_a_judge_without_budget_ends_with_one_sentence(monkeypatch):
     with Proxy(lambda number, body: completion('{"mark": 5}')) as server:
         monkeypatch.setenv("JUDGE_BASE_URL", server.url)
         score = scorer.judge_scorer(Endpoint("JUDGE", budget=Budget(tokens=10)), "is kind", "en")
-        with pytest.raises(UserError, match="left 1 of 1 texts without a mark: the budget of 10 tokens is used up"):
+        with pytest.raises(UserError, match="left 1 of 1 texts without a mark \(the budget of 10 tokens is used up"):
             score(["a text"])
 
 
@@ -140,12 +142,16 @@ def test_a_run_without_rows_set_aside_takes_its_seed(tmp_path):
     assert scorer.scorer_pairs(here) == [{"id": "x"}] and len(here.inputs) == 2
 
 
-def test_what_a_ranking_by_r_had_to_tell_apart_is_counted():
+def test_picks_that_r_ranked_are_told_from_picks_with_the_top_score():
     interim = pd.DataFrame({"id": list("abcde"), "compliance": [1.0, 1.0, 0.2, 1.0, 0.6]})
     row = scorer.ranking_facts({"strategy": "hassan", "round": 0, "picks": ["c", "a"]}, interim)
     assert row["complies"] == 0.8 and row["different scores"] == 3 and row["outputs"] == 5
-    assert row["picks"] == 2 and row["by lot"] == 1  # a complies wholly, as b and d do that were not chosen
-    assert scorer.describe_ranking([row], "italian") == "R told 1 of 2 picks from the outputs that it likes best."
+    assert row["picks"] == 2 and row["top score"] == 1  # a complies fully, as do b and d, which were not chosen
+    assert scorer.describe_ranking([row], "italian") == (
+        "R ranked 1 of 2 picks above other outputs; 1 had the top score, so clusters and chance chose them."
+    )
     vain = scorer.ranking_facts({"strategy": "hassan", "round": 1, "picks": ["a", "b", "d"]}, interim)
-    assert "R told 1 of 5 picks" in (said := scorer.describe_ranking([row, vain], "italian")) and "-p draft ''" in said
-    assert "draft" not in scorer.describe_ranking([vain]) and "nothing" in scorer.describe_ranking([])
+    sentence = scorer.describe_ranking([row, vain], "italian")
+    assert sentence.startswith("R ranked 1 of 5 picks") and "4 had the top score" in sentence
+    assert "-p draft ''" in sentence and "draft" not in scorer.describe_ranking([vain])
+    assert scorer.describe_ranking([]) == "R ranked nothing in this run."

@@ -25,62 +25,65 @@ def ask(text: str):
     return f"Make this kind: {text}"
 
 
-def proposals(says: dict[str, list[str]], floor=0.5, language=""):
-    """`says` maps a source to the replies to its first and its second asking."""
+def proposals(replies: dict[str, list[str]], floor=0.5, language=""):
+    """`replies` maps a source to the replies to its first and its second asking."""
 
     def reply(prompts):
         out = []
         for prompt in prompts:
             source = next(r["text"] for r in ROWS if r["text"] in prompt)
-            out.append(says[source][min("not accepted" in prompt, len(says[source]) - 1)])
+            out.append(replies[source][min("not accepted" in prompt, len(replies[source]) - 1)])
         return out
 
     return targets.propose(Local(reply), ROWS, ask, polite, language, floor)
 
 
 def test_a_good_proposal_passes_and_one_that_copies_must_comply():
-    found = proposals(
+    results = proposals(
         {
             "the rude answer": ["the rude answer", "the fair answer"],  # a copy, mended when asked again
             "the kind answer": ["the kind answer"],  # nothing was to change
             "the mean answer": ["the mean answer"],
         }
     )
-    assert [p["status"] for p in found] == ["ok", "ok", "invalid"]
-    assert [p["proposal"] for p in found] == ["the fair answer", "the kind answer", ""]
-    assert found[2]["reason"] == "it repeats the text as it was" and found[2]["answer"] == "the mean answer"
-    assert found[0]["compliance"] == 0.9 and "compliance" not in found[2]
+    assert [p["status"] for p in results] == ["ok", "ok", "invalid"]
+    assert [p["proposal"] for p in results] == ["the fair answer", "the kind answer", ""]
+    assert results[2]["reason"] == "it repeats the text as it was" and results[2]["answer"] == "the mean answer"
+    assert results[0]["compliance"] == 0.9 and "compliance" not in results[2]
 
 
 def test_refusals_empty_answers_other_languages_and_what_does_not_comply_are_kept_apart():
-    found = proposals(
+    results = proposals(
         {
             "the rude answer": ["I'm sorry, but I cannot help with that."],
             "the kind answer": ["  "],
             "the mean answer": ["a mean and long reply"],
         }
     )
-    assert [p["status"] for p in found] == ["refused", "invalid", "invalid"]
-    assert "empty" in found[1]["reason"] and "the scorer gives it 0.10, and 0.5 is asked for" in found[2]["reason"]
-    assert all(p["proposal"] == "" for p in found)
-    line = targets.describe_proposals(found)
+    assert [p["status"] for p in results] == ["refused", "invalid", "invalid"]
+    assert "empty" in results[1]["reason"] and "its score is 0.10, below the floor 0.5" in results[2]["reason"]
+    assert all(p["proposal"] == "" for p in results)
+    line = targets.describe_proposals(results)
     assert line.startswith("0 of 3 proposals accepted") and "1 refused" in line and "2 invalid" in line
     same = {r["text"]: ["questa è una risposta cortese e gentile per tutte le persone"] for r in ROWS}
     assert {p["status"] for p in proposals(same, language="en")} == {"invalid"}
     assert {p["status"] for p in proposals(same, language="it")} == {"ok"}
 
 
-def test_a_text_that_the_scorer_cannot_score_is_not_accepted():
-    assert targets.falls_short("x", lambda texts: np.full(len(texts), np.nan), 0.5)
-    assert not targets.falls_short("x", lambda texts: np.full(len(texts), np.nan), 0.0)
+def test_a_text_that_the_scorer_cannot_score_is_not_accepted_unless_there_is_no_floor():
+    unknown = lambda texts: np.full(len(texts), np.nan)  # noqa: E731
+    writer = Local(lambda prompts: ["the fair answer"] * len(prompts))
+    for floor, status in ((0.5, "invalid"), (0.0, "ok")):
+        (proposal,) = targets.propose(writer, ROWS[:1], ask, unknown, "", floor)
+        assert proposal["status"] == status
 
 
 def test_the_embedded_generator_rewords_by_rule():
     prompt = targets.make_prompt("", "", [], "it", conditions=True)
     rows = [{"id": "a", "text": "Cercasi impiegato esperto per ufficio."}]
     score = lambda texts: np.ones(len(texts))  # noqa: E731
-    (found,) = targets.propose(Local(write), rows, prompt, score, "it", 0.5)
-    assert found["status"] == "ok" and "impiegat" in found["proposal"] and found["proposal"] != rows[0]["text"]
+    (results,) = targets.propose(Local(write), rows, prompt, score, "it", 0.5)
+    assert results["status"] == "ok" and "impiegat" in results["proposal"] and results["proposal"] != rows[0]["text"]
 
 
 def test_the_prompt_holds_instruction_guideline_and_examples():
@@ -92,13 +95,13 @@ def test_the_prompt_holds_instruction_guideline_and_examples():
 
 
 def test_only_accepted_proposals_become_targets_and_nothing_is_written_twice(tmp_path):
-    found = [
+    results = [
         {"id": "r0", "status": "ok", "proposal": "the fair answer", "reason": ""},
         {"id": "r1", "status": "refused", "proposal": "", "reason": "the model declined to answer"},
         {"id": "r2", "status": "failed", "proposal": "", "reason": "the budget is used up"},
     ]
     for _ in range(2):
-        targets.record_proposals(tmp_path, found)
+        targets.record_proposals(tmp_path, results)
     events = log.events(tmp_path)
     assert [(e["id"], e["event"]) for e in events] == [("r0", "label"), ("r1", "skip")]
     assert events[1]["reason"] == "refused: the model declined to answer"
@@ -106,7 +109,7 @@ def test_only_accepted_proposals_become_targets_and_nothing_is_written_twice(tmp
     assert row["target"] == "the fair answer" and row["references"] == ["the fair answer"]
     assert row["target_source"] == "teacher"
     with pytest.raises(UserError, match=r"left 1 of 3 texts without an answer \(the budget is used up\)"):
-        targets.refuse_failed(found)
+        targets.refuse_failed(results)
 
 
 def test_what_people_save_is_theirs_and_what_they_reject_is_no_target(tmp_path):
@@ -122,11 +125,11 @@ def test_the_panel_shows_the_teachers_words_else_the_models_else_the_text(tmp_pa
     files.write_jsonl(
         tmp_path / "hassan_0.jsonl", [{"id": "r1", "output": "the warm answer"}, {"id": "r2", "output": " "}]
     )
-    told = {
+    by_teacher = {
         "r0": {"id": "r0", "status": "ok", "proposal": "the fair answer", "reason": ""},
         "r1": {"id": "r1", "status": "refused", "proposal": "", "reason": "the model declined to answer"},
     }
-    records, context = targets.panel_records(ROWS, told, tmp_path)
+    records, context = targets.panel_records(ROWS, by_teacher, tmp_path)
     assert [records[f"r{i}"]["proposal"] for i in range(3)] == ["the fair answer", "the warm answer", "the mean answer"]
     assert context["r0"] == ["proposed by the teacher"]
     assert "the teacher's answer was refused: the model declined to answer" in context["r1"]
@@ -155,6 +158,10 @@ def test_parameters_that_do_not_fit(changed, sentence, monkeypatch):
         targets.check_parameters(PARAMS | changed)
 
 
-def test_a_failed_answer_is_no_proposal():
-    answer = answers.Answer("failed", reason="the budget is used up")
-    assert targets._proposal(ROWS[0], answer, polite)["status"] == "failed"
+def test_a_row_without_an_answer_has_no_proposal():
+    class Exhausted:
+        def ask(self, prompts, schema=None, checks=()):
+            return [answers.Answer("failed", reason="the budget is used up") for _ in prompts]
+
+    (proposal,) = targets.propose(Exhausted(), ROWS[:1], ask, polite, "", 0.5)
+    assert proposal == {"id": "r0", "status": "failed", "proposal": "", "reason": "the budget is used up"}

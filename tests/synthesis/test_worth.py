@@ -1,4 +1,4 @@
-"""The proof of worth says of helpful, useless and harmful rows what they are."""
+"""The comparison of training sets recognises helpful, useless and harmful rows."""
 
 import numpy as np
 import pytest
@@ -15,13 +15,15 @@ def synthetic(rows, flip=False):
     ]
 
 
-@pytest.mark.parametrize(("flip", "says"), [(False, "rows help a test model: +"), (True, "rows hurt a test model: -")])
-def test_rows_that_help_and_rows_that_hurt(task, rows, flip, says):
+@pytest.mark.parametrize(
+    ("flip", "sentence"), [(False, "rows help a test model: +"), (True, "rows hurt a test model: -")]
+)
+def test_rows_that_help_and_rows_that_hurt(task, rows, flip, sentence):
     few = [r | {"label": "good" if i % 3 else "bad"} for i, r in enumerate(rows[:6])]  # a seed with wrong labels
     seed = few if not flip else rows[:20]
     sets = worth.training_sets(seed, synthetic(rows[20:70], flip))
     table = worth.gains(sets, rows[70:], lambda: baselines.tfidf(task), task, draws=100)
-    assert says in worth.verdict(table, "a test model")
+    assert sentence in worth.verdict(table, "a test model")
     assert table.gain[0] == 0 and table["training rows"].tolist() == ["seed", "seed + duplicates", "seed + synthetic"]
 
 

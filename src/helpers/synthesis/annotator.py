@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -12,73 +12,92 @@ from helpers.data import embedded
 from helpers.env import UserError
 from helpers.labels.log import annotations, append_all, events
 from helpers.synthesis import prompts
-from helpers.synthesis.answers import Answer
+from helpers.synthesis.answers import Answer, check_complete
 from helpers.synthesis.brief import read_brief
 from helpers.synthesis.budget import Budget
 from helpers.synthesis.endpoint import Endpoint
 from helpers.task import Task
 
-NAME = "teacher"  # of its log
+NAME = "teacher"  # the annotator in whose log a teacher's labels and targets stand
 
 
 def name_labels(
     back_end: Any, texts: Sequence[str], task: Task, brief: dict, guideline: str, language: str
 ) -> list[Answer]:
-    """One Answer a text; the `value` of one that is ok has the `label`."""
+    """Have a back-end name the label of each text; the `value` of an answer that is ok has the key `label`."""
     from pydantic import create_model
 
     schema = create_model("Verdict", label=(Literal[task.labels], ...))
     return back_end.ask([prompts.judge(t, task.labels, brief, guideline, language) for t in texts], schema)
 
 
+def log_answers(log_folder: Path, answers: Iterable[dict]) -> None:
+    """Write label and skip events of the teacher; records that its log knows already are left as they are."""
+    known = annotations(log_folder).get(NAME, {})
+    append_all(log_folder, NAME, [answer for answer in answers if answer["id"] not in known])
+
+
 @dataclass
 class TeacherAnnotator:
-    """A back-end that labels, with what it is told of the task."""
+    """A back-end that labels records by the brief and the guideline of a task.
+
+    Parameters
+    ----------
+    back_end : Endpoint or Local
+    brief, guideline : dict, str
+        The meaning of the labels (see `read_brief`) and the annotation guideline, '' for none.
+    prices : tuple of float
+        Price of a million prompt tokens and of a million completion tokens, for the bill.
+    """
 
     back_end: Any
     task: Task
     brief: dict
     guideline: str
     language: str
-    budget: Budget
+    prices: tuple[float, float] = (0.0, 0.0)
 
     @classmethod
-    def from_params(cls, params: dict[str, Any], task: Task, log: Path) -> TeacherAnnotator:
-        """The endpoint TEACHER_BASE_URL under the budget in a notebook's parameters, less what the log has used of it."""
+    def from_params(cls, params: dict[str, Any], task: Task, log_folder: Path) -> TeacherAnnotator:
+        """The endpoint TEACHER_BASE_URL; its budget is `teacher_tokens` less what the labels in the log have used."""
         prices = params["prompt_price"], params["completion_price"]
-        budget = Budget(params["teacher_tokens"], 0.0, *prices, *tokens_used(log))
-        kept = env.root() / "outputs/.replies"
-        back_end = Endpoint("TEACHER", kept, budget, options={"temperature": 0.0})
-        told = read_brief(params["brief"], task), embedded.read_guideline(params["guideline"]), params["language"]
-        return cls(back_end, task, *told, budget)
+        if min(prices) < 0:
+            raise UserError("Parameters prompt_price and completion_price must not be negative: give 0 for no bill.")
+        budget = Budget(params["teacher_tokens"], *tokens_used(log_folder))
+        back_end = Endpoint("TEACHER", env.root() / "outputs/.replies", budget, options={"temperature": 0.0})
+        brief, guideline = read_brief(params["brief"], task), embedded.read_guideline(params["guideline"])
+        return cls(back_end, task, brief, guideline, params["language"], prices)
 
-    def annotate(self, log: Path, records: list[dict]) -> None:
-        """Have the records labelled that the log does not know; one the model refuses, or answers badly twice, is skipped there.
+    def annotate(self, log_folder: Path, records: list[dict]) -> None:
+        """Label the records that the log does not know yet.
 
-        Raises UserError where an answer is missing, as when the budget is used up: what there is is logged, and asking again goes
-        on from there.
+        A record that the model refuses, or answers badly twice, is skipped in the log. Raises UserError where an
+        answer is missing, as when the budget is used up: the log has the others, and asking again resumes there.
         """
-        known = annotations(log).get(NAME, {})
-        records = [r for r in records if r["id"] not in known]
-        told = self.task, self.brief, self.guideline, self.language
-        found = name_labels(self.back_end, [r["text"] for r in records], *told) if records else []
-        rows = [
-            {"id": r["id"], "tokens": [a.prompt_tokens, a.completion_tokens]}
-            | ({"event": "label", "label": a.value["label"]} if a.status == "ok" else {"event": "skip"})
-            for r, a in zip(records, found, strict=True)
-            if a.status != "failed"
-        ]
-        append_all(log, NAME, rows)
-        if lost := [a for a in found if a.status == "failed"]:
-            raise UserError(f"The teacher left {len(lost)} of {len(records)} texts without a label: {lost[0].reason}.")
+        known = annotations(log_folder).get(NAME, {})
+        open_records = [r for r in records if r["id"] not in known]
+        if not open_records:
+            return
+        texts = [r["text"] for r in open_records]
+        answers = name_labels(self.back_end, texts, self.task, self.brief, self.guideline, self.language)
+        entries = []
+        for record, answer in zip(open_records, answers, strict=True):
+            entry = {"id": record["id"], "tokens": [answer.prompt_tokens, answer.completion_tokens]}
+            if answer.status == "ok":
+                entries.append(entry | {"event": "label", "label": answer.value["label"]})
+            elif answer.status != "failed":
+                entries.append(entry | {"event": "skip"})
+        log_answers(log_folder, entries)
+        check_complete(((a.status, a.reason) for a in answers), "The teacher", "a label")
 
-    def bill(self, log: Path, ids: Collection[str]) -> dict[str, float]:
-        """What the labels of the records `ids` have cost: `teacher_tokens` and, by the budget's prices, `money`."""
-        tokens = tokens_used(log, ids)
-        return {"teacher_tokens": sum(tokens), "money": round(self.budget.cost(*tokens), 6)}
+    def bill(self, log_folder: Path, ids: Collection[str]) -> dict[str, float]:
+        """The cost of the labels of the records `ids`: `teacher_tokens`, and `money` by the prices."""
+        prompt, completion = tokens_used(log_folder, ids)
+        money = (prompt * self.prices[0] + completion * self.prices[1]) / 1e6
+        return {"teacher_tokens": prompt + completion, "money": round(money, 6)}
 
 
-def tokens_used(log: Path, ids: Collection[str] | None = None) -> tuple[int, int]:
-    """(prompt, completion) tokens that a teacher's log says its labels took: all of them, or those of the records `ids`."""
-    own = [e["tokens"] for e in events(log) if e["annotator"] == NAME and (ids is None or e["id"] in ids)]
-    return tuple(sum(column) for column in zip((0, 0), *own, strict=True))
+def tokens_used(log_folder: Path, ids: Collection[str] | None = None) -> tuple[int, int]:
+    """(prompt, completion) tokens that a teacher's labels took by its log: of all records, or of the records `ids`."""
+    used = [e["tokens"] for e in events(log_folder) if e["annotator"] == NAME and (ids is None or e["id"] in ids)]
+    return sum(prompt for prompt, _ in used), sum(completion for _, completion in used)

@@ -1,7 +1,7 @@
-"""Answers of a generator, judge or teacher: what is checked before one counts, and the store that keeps replies.
+"""Answers of a teacher or judge: the checks before one counts, and the store that keeps replies.
 
-A back-end (see `teacher`) takes prompts and returns one `Answer` a prompt. A schema is a pydantic model class; it is used
-through its own methods, so nothing is imported here.
+A back-end (see `endpoint`) takes prompts and returns one `Answer` a prompt. A schema is a pydantic model class, used
+through its own methods: this module need not import pydantic.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from helpers.env import UserError
 from helpers.files import write_json
 from helpers.text import clean, normalise
 
@@ -46,57 +47,54 @@ class Reply:
     text: str
     prompt_tokens: int = 0
     completion_tokens: int = 0
-    refused: bool = False  # the server says so
+    refused: bool = False  # the server reports a refusal
     cut: bool = False  # stopped by the length limit
 
 
 @dataclass(frozen=True)
 class Answer:
-    """A checked answer. ok; refused: the model declined; invalid: it failed a check twice; failed: there is none."""
+    """A checked answer, with the tokens that it took.
+
+    Its status is `ok`, `refused` (the model declined), `invalid` (two replies failed a check) or `failed` (no reply).
+    """
 
     status: Status
     text: str = ""
-    value: dict[str, Any] | None = None  # what the schema made of it
+    value: dict[str, Any] | None = None  # the fields of the schema
     reason: str = ""
     prompt_tokens: int = 0
     completion_tokens: int = 0
 
 
-Check = Callable[[str, Answer], str]  # prompt, answer → why the answer will not do; "" where it will
-
-
-def whole(text: str) -> str:
-    """The text without lone surrogates, which JSON may carry and no file can hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+Check = Callable[[str, Answer], str]  # (prompt, answer) → the reason for rejecting the answer, or ""
 
 
 # --- prompts ---------------------------------------------------------------------------------------------------------
 
 
-def instruct(prompt: str, schema: Any = None) -> str:
-    """The prompt, with the JSON schema of the wanted answer: not every server constrains the decoding by it."""
-    prompt = whole(prompt)
+def add_schema(prompt: str, schema: Any = None) -> str:
+    """Append the JSON schema of the answer to the prompt: not every server constrains the decoding by it."""
     if schema is None:
         return prompt
     return f"{prompt}\n\n{SCHEMA_LINE}\n{json.dumps(schema.model_json_schema(), ensure_ascii=False)}"
 
 
-def repair(prompt: str, answer: Answer) -> str:
-    """The prompt of the one repair attempt. A single turn: base models and strict chat templates take it too."""
+def repair_prompt(prompt: str, answer: Answer) -> str:
+    """The prompt of the one repair attempt, in a single turn, which base models and strict chat templates take too."""
     return (
         f"{prompt}\n\nThis answer was not accepted ({answer.reason}):\n{answer.text or '(empty)'}\n\n"
         "Answer again, completely, in the language asked for, and with nothing else."
     )
 
 
-def numbered(prompts: Sequence[str]) -> list[tuple[str, int]]:
-    """(prompt, k) where k counts the earlier occurrences of the prompt: asking twice means two draws, not one twice."""
-    seen: Counter[str] = Counter()
-    out = []
+def number_draws(prompts: Sequence[str]) -> list[tuple[str, int]]:
+    """Pair each prompt with the number of its earlier occurrences: a prompt listed twice means two different draws."""
+    counts: Counter[str] = Counter()
+    draws = []
     for prompt in prompts:
-        out.append((prompt, seen[prompt]))
-        seen[prompt] += 1
-    return out
+        draws.append((prompt, counts[prompt]))
+        counts[prompt] += 1
+    return draws
 
 
 # --- checks ----------------------------------------------------------------------------------------------------------
@@ -107,25 +105,33 @@ def refuses(text: str) -> bool:
     return bool(REFUSAL.search(text[:300]))
 
 
-def json_part(text: str) -> str:
-    """From the first brace to the last: models put JSON between fences and courtesies."""
+def extract_json(text: str) -> str:
+    """The text from its first brace to its last: models put JSON between fences and courtesies."""
     start, end = text.find("{"), text.rfind("}")
     return text[start : end + 1] if 0 <= start < end else text
 
 
-def strings(answer: Answer) -> list[str]:
-    """The wording of an answer: its text, or the strings in its value that hold more than one word."""
+def phrases(answer: Answer) -> list[str]:
+    """The text of an answer, or the strings in its value that have more than one word."""
 
-    def inside(value: Any) -> list[str]:
-        if isinstance(value, dict | list):
-            return [s for v in (value.values() if isinstance(value, dict) else value) for s in inside(v)]
+    def collect(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            value = list(value.values())
+        if isinstance(value, list):
+            return [phrase for part in value for phrase in collect(part)]
         return [value] if isinstance(value, str) and len(value.split()) > 1 else []
 
-    return [answer.text] if answer.value is None else inside(answer.value)
+    return [answer.text] if answer.value is None else collect(answer.value)
 
 
 def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check] = ()) -> Answer:
-    """The reply as an Answer: refused, invalid with the reason, or ok. Nothing is ok that was not checked."""
+    """Check a reply to a prompt: its form, which is free text without a schema, and then the checks in order.
+
+    Returns
+    -------
+    Answer
+        `refused`, `invalid` with the first reason, or `ok`.
+    """
     usage = {"prompt_tokens": reply.prompt_tokens, "completion_tokens": reply.completion_tokens}
     text = clean(THOUGHTS.sub("", reply.text))
     if reply.refused or refuses(text):
@@ -135,29 +141,31 @@ def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check
     value = None
     if schema is not None:
         try:
-            value = schema.model_validate_json(json_part(text)).model_dump(mode="json")
+            value = schema.model_validate_json(extract_json(text)).model_dump(mode="json")
         except ValueError as error:  # pydantic.ValidationError is one
-            cut = "cut off by the length limit; " if reply.cut else ""
-            return Answer("invalid", text, reason=cut + _fault(error), **usage)
+            limit = "cut off by the length limit; " if reply.cut else ""
+            return Answer("invalid", text, reason=limit + _first_fault(error), **usage)
     elif reply.cut:
         return Answer("invalid", text, reason="the answer is cut off by the length limit", **usage)
     answer = Answer("ok", text, value, **usage)
-    if value is not None and any(map(refuses, strings(answer))):
+    if value is not None and any(map(refuses, phrases(answer))):
         return Answer("refused", text, reason="the model declined to answer", **usage)
-    reason = next((why for check in checks if (why := check(prompt, answer))), "")
-    return Answer("invalid", text, value, reason, **usage) if reason else answer
+    for check in checks:
+        if reason := check(prompt, answer):
+            return replace(answer, status="invalid", reason=reason)
+    return answer
 
 
-def _fault(error: ValueError) -> str:
-    """The first fault of a validation error in a line; the whole report would fill the repair prompt."""
+def _first_fault(error: ValueError) -> str:
+    """The first fault of a validation error in one line; the whole report would fill the repair prompt."""
     if not hasattr(error, "errors"):
         return str(error).splitlines()[0]
     first = error.errors()[0]
     return f"{'.'.join(map(str, first['loc'])) or 'JSON'}: {first['msg']}"
 
 
-def with_usage_of(answer: Answer, earlier: Answer) -> Answer:
-    """The answer to a repair attempt, charged with the tokens of both."""
+def add_usage(answer: Answer, earlier: Answer) -> Answer:
+    """The answer to a repair attempt, charged with the tokens of both attempts."""
     return replace(
         answer,
         prompt_tokens=answer.prompt_tokens + earlier.prompt_tokens,
@@ -166,49 +174,73 @@ def with_usage_of(answer: Answer, earlier: Answer) -> Answer:
 
 
 def in_language(language: str) -> Check:
-    """Rejects answers in another language than `language` (ISO 639-1), by py3langid (naive Bayes over byte n-grams).
+    """A check that an answer is in `language` (ISO 639-1), by py3langid (naive Bayes over byte n-grams).
 
-    An answer passes when its language has at least 1 % probability: most likely would reject a fifth of Italian phrases of four
-    words, where this rule rejects 3 %.
+    An answer passes when its language has at least 1 % probability. Requiring the likeliest language would reject a
+    fifth of Italian phrases of four words; this rule rejects 3 %.
     """
 
     def check(prompt: str, answer: Answer) -> str:
-        text = " ".join(strings(answer))
-        ranked = _languages(text) if text else []
-        if not ranked or dict(ranked).get(language, 0.0) >= 0.01:
+        text = " ".join(phrases(answer))
+        probabilities = _language_probabilities(text) if text else {}
+        if not probabilities or probabilities.get(language, 0.0) >= 0.01:
             return ""
-        return f"it is in the language {ranked[0][0]!r}, not {language!r}"
+        return f"it is in the language {max(probabilities, key=probabilities.get)!r}, not {language!r}"
 
     return check
 
 
-def _languages(text: str) -> list[tuple[str, float]]:
-    """(language, probability), the most likely first; the scores are divided by the square root of the bytes, as py3langid does."""
+def _language_probabilities(text: str) -> dict[str, float]:
+    """Probability of each language; the scores are divided by the square root of the bytes, as py3langid does."""
     import py3langid
 
-    ranked, temperature = py3langid.rank(text), math.sqrt(len(text.encode()))
-    weights = [(name, math.exp((score - ranked[0][1]) / temperature)) for name, score in ranked]
-    total = sum(weight for _, weight in weights)
-    return [(name, weight / total) for name, weight in weights]
+    ranking, temperature = py3langid.rank(text), math.sqrt(len(text.encode()))
+    weights = {name: math.exp((score - ranking[0][1]) / temperature) for name, score in ranking}
+    total = sum(weights.values())
+    return {name: weight / total for name, weight in weights.items()}
 
 
 def not_copied(prompt: str, answer: Answer) -> str:
-    """Rejects an answer that stands in the prompt word for word: an example, or the text that was to be rewritten."""
-    asked = f" {normalise(prompt)} "
-    copied = [s for s in strings(answer) if f" {normalise(s)} " in asked]
-    return "it repeats a part of the prompt" if copied else ""
+    """A check that no part of the answer repeats the prompt word for word: an example, or the text to rewrite."""
+    words = f" {normalise(prompt)} "
+    copies = [phrase for phrase in phrases(answer) if f" {normalise(phrase)} " in words]
+    return "it repeats a part of the prompt" if copies else ""
+
+
+# --- summaries -------------------------------------------------------------------------------------------------------
 
 
 def describe(answers: Sequence[Answer]) -> str:
-    """One line: how many answers of each status, the commonest reason of those that are not ok, tokens used."""
-    counts = Counter(a.status for a in answers)
-    parts = [f"{counts['ok']} of {len(answers)} ok"]
-    for status in ("refused", "invalid", "failed"):
-        if counts[status]:
-            reason, often = Counter(a.reason for a in answers if a.status == status).most_common(1)[0]
-            parts.append(f"{counts[status]} {status} ({reason}{f', {often} times' if often > 1 else ''})")
+    """One line: the number of answers of each status, the commonest reason of those not ok, and the tokens used."""
+    ok = sum(answer.status == "ok" for answer in answers)
+    parts = [f"{ok} of {len(answers)} ok", *count_problems((a.status, a.reason) for a in answers)]
     tokens = sum(a.prompt_tokens for a in answers), sum(a.completion_tokens for a in answers)
     return ", ".join(parts) + f"; {tokens[0]:,} prompt and {tokens[1]:,} completion tokens"
+
+
+def count_problems(outcomes: Iterable[tuple[str, str]]) -> list[str]:
+    """For each status but ok its count and commonest reason; `outcomes` are pairs (status, reason)."""
+    outcomes, parts = list(outcomes), []
+    for status in ("refused", "invalid", "failed"):
+        reasons = Counter(reason for outcome, reason in outcomes if outcome == status)
+        if reasons:
+            reason, count = reasons.most_common(1)[0]
+            times = f", {count} times" if count > 1 else ""
+            parts.append(f"{reasons.total()} {status} ({reason}{times})")
+    return parts
+
+
+def check_complete(outcomes: Iterable[tuple[str, str]], who: str, what: str) -> None:
+    """Raise UserError when texts have no answer, which a later run may get; call it once the others are saved.
+
+    `outcomes` are pairs (status, reason); `who` is the subject of the sentence, `what` the missing thing ("a label").
+    """
+    outcomes = list(outcomes)
+    reasons = [reason for status, reason in outcomes if status == "failed"]
+    if reasons:
+        raise UserError(
+            f"{who} left {len(reasons)} of {len(outcomes)} texts without {what} ({reasons[0]}); the others are kept."
+        )
 
 
 # --- the store -------------------------------------------------------------------------------------------------------
@@ -223,17 +255,19 @@ class Store:
     def __init__(self, folder: Path | None):
         self.folder = Path(folder) if folder is not None else None
 
-    def path(self, key: str) -> Path | None:
-        return self.folder / key[:2] / f"{key}.json" if self.folder is not None else None
-
     def get(self, key: str) -> Reply | None:
-        """The reply kept under this hash; None without one, and where a file is damaged."""
-        path = self.path(key)
+        """The reply to the request with this hash; None if there is none or its file is damaged."""
+        if self.folder is None:
+            return None
         try:
-            return Reply(**json.loads(path.read_text(encoding="utf-8"))) if path else None
+            return Reply(**json.loads(self._path(key).read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
             return None
 
     def put(self, key: str, reply: Reply) -> None:
-        if path := self.path(key):
-            write_json(path, asdict(reply))
+        """Keep a reply; raises UserError when the disk refuses."""
+        if self.folder is not None:
+            write_json(self._path(key), asdict(reply))
+
+    def _path(self, key: str) -> Path:
+        return self.folder / key[:2] / f"{key}.json"

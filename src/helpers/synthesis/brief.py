@@ -1,4 +1,4 @@
-"""Which texts to ask a teacher for: thin label × group cells, crossed with what a text of the task can be asked to be."""
+"""Which texts to request from a teacher: the rare label × group cells, with attributes that the brief of a task offers."""
 
 from __future__ import annotations
 
@@ -18,28 +18,43 @@ from helpers.text import normalise
 
 
 def thin_cells(records: list[dict], group: str, labels: Sequence[str], pool: Sequence[dict] = ()) -> pd.DataFrame:
-    """Label × group cells with fewer rows than the mean cell, those with the rarest group in seed and pool first.
+    """Find the label × group cells with fewer rows than the mean cell, the rarest first.
 
-    Columns label, group, count, pool (rows of the unlabelled pool with that group), wanted. `group` '' makes one cell a label.
+    The group '' makes one cell of each label; the unlabelled `pool` tells how rare a group is.
+
+    Returns
+    -------
+    DataFrame
+        Columns label, the group column, count, pool (its rows in that group) and missing (rows below the mean).
     """
     counts = Counter((r["label"], r.get(group, "")) for r in records)
-    in_pool = Counter(r.get(group, "") for r in pool)
-    values = sorted({r[group] for r in [*records, *pool] if r.get(group)}) if group else [""]
-    mean = int(np.ceil(len(records) / max(1, len(labels) * len(values))))
-    rows = [(label, value, counts[label, value], in_pool[value]) for label in labels for value in values]
+    pool_counts = Counter(r.get(group, "") for r in pool)
+    groups = sorted({r[group] for r in [*records, *pool] if r.get(group)}) if group else [""]
+    mean = int(np.ceil(len(records) / max(1, len(labels) * len(groups))))
+    rows = [(label, value, counts[label, value], pool_counts[value]) for label in labels for value in groups]
     table = pd.DataFrame(rows, columns=["label", group or "group", "count", "pool"])
-    table["wanted"] = (mean - table["count"]).clip(lower=0)
-    return table[table.wanted > 0].sort_values(["count", "pool"], kind="stable").reset_index(drop=True)
+    table["missing"] = (mean - table["count"]).clip(lower=0)
+    return table[table.missing > 0].sort_values(["count", "pool"], kind="stable").reset_index(drop=True)
 
 
 # --- the brief -------------------------------------------------------------------------------------------------------
 
 
 def read_brief(path: str, task: Task) -> dict:
-    """What a teacher is told to write: `text` (what a text is), `labels` (their meanings), `columns` (what it can be asked to be).
+    """Read the YAML file that tells a teacher what to write.
 
-    A column has a `name` for the prompt and `options`: a `value`, what it `says`, the columns it goes with (`only`), and how it
-    is recognised in a text, for counting: a number of `words` or `forms`. '' gives an empty brief. Raises UserError on a bad file.
+    Returns
+    -------
+    dict
+        `text` (the kind of text), `labels` (label → meaning) and `columns` (name → what a text can be requested to
+        be); empty for the path ''. A column has a `name` for the prompt and `options`. An option has a `value`, its
+        wording in the prompt (`says`), the other columns that it requires (`only`), and the `forms` or the range of
+        `words` by which `count_options` recognises it.
+
+    Raises
+    ------
+    UserError
+        The file cannot be read, or does not explain exactly the labels of the task.
     """
     if not path:
         return {"text": "", "labels": {}, "columns": {}}
@@ -54,48 +69,59 @@ def read_brief(path: str, task: Task) -> dict:
         ) from error
     if set(brief["labels"]) != set(task.labels) or not all(isinstance(value, str) for value in values):
         raise UserError(f"{file} must say what each of {', '.join(task.labels)} means, and nothing else, in text.")
-    if path.startswith("embedded:"):  # occupations of the test rows alone are not asked for
+    if path.startswith("embedded:"):  # without the occupations that only the test rows have
         columns["occupation"]["options"] = [
-            {"value": job["lemma"], "says": job["lemma"], "only": {"sector": job["sector"]}}
-            | {"forms": [job["masculine"], job["feminine"], job["double"]]}
+            {
+                "value": job["lemma"],
+                "says": job["lemma"],
+                "only": {"sector": job["sector"]},
+                "forms": [job["masculine"], job["feminine"], job["double"]],
+            }
             for job in ads.jobs_of({})
         ]
     return brief
 
 
 def count_options(options: list[dict], texts: Sequence[str]) -> Counter[str]:
-    """How many texts each option is recognised in, by its `forms` or its number of `words`."""
+    """Count the texts in which each option of a column is recognised, by its `forms` or its number of `words`."""
     counts: Counter[str] = Counter()
-    named = {normalise(form): o["value"] for o in options for form in o.get("forms", ())}
-    pattern = re.compile(r"\b(" + "|".join(map(re.escape, sorted(named, key=len, reverse=True))) + r")\b")
+    value_of = {normalise(form): option["value"] for option in options for form in option.get("forms", ())}
+    longest_first = sorted(value_of, key=len, reverse=True)
+    pattern = re.compile(r"\b(" + "|".join(map(re.escape, longest_first)) + r")\b")
     for text in map(normalise, texts):
         length = len(text.split())
         counts.update(o["value"] for o in options if "words" in o and o["words"][0] <= length <= o["words"][1])
-        if named:
-            counts.update({named[match] for match in pattern.findall(text)})
+        if value_of:
+            counts.update({value_of[form] for form in pattern.findall(text)})
     return counts
 
 
 def plan_requests(
-    cells: pd.DataFrame, brief: dict, texts: Sequence[str], most: int, seed: int = 0
+    cells: pd.DataFrame, brief: dict, texts: Sequence[str], limit: int, seed: int = 0
 ) -> list[dict[str, str]]:
-    """What to ask for, at most `most` times: one dict of columns for every row that a cell wants, a row a cell in turn.
+    """Plan at most `limit` texts to request: one for each missing row of `thin_cells`, the cells taking turns.
 
-    Every column of the brief gets the option that fits and was seen least, in `texts` (seed and pool) and in the plan so far.
+    Every request also gets an option of each column of the brief that fits it: always the option that is rarest so
+    far, in `texts` (seed and pool) and in the requests before it.
+
+    Returns
+    -------
+    list of dict
+        Column → value, label and group first.
     """
     rng = np.random.default_rng(seed)
     columns = {name: column["options"] for name, column in brief["columns"].items() if column.get("options")}
     counts = {name: count_options(options, texts) for name, options in columns.items()}
-    group = [name for name in cells.columns if name not in ("count", "pool", "wanted", "group")]
-    rows = []
-    for turn in range(int(cells.wanted.max()) if len(cells) else 0):
-        for cell in cells[cells.wanted > turn].to_dict("records"):
-            row = {name: cell[name] for name in group}
+    cell_columns = [name for name in cells.columns if name not in ("count", "pool", "missing", "group")]
+    requests = []
+    for turn in range(int(cells.missing.max()) if len(cells) else 0):
+        for cell in cells[cells.missing > turn].to_dict("records"):
+            request = {name: cell[name] for name in cell_columns}
             for name, options in columns.items():
-                fit = [o for o in options if all(row.get(k) == v for k, v in o.get("only", {}).items())]
-                if fit and name not in row:
-                    best = min(fit, key=lambda o: (counts[name][o["value"]], rng.random()))
-                    row[name] = best["value"]
-                    counts[name][best["value"]] += 1
-            rows.append(row)
-    return rows[:most]
+                fitting = [o for o in options if all(request.get(k) == v for k, v in o.get("only", {}).items())]
+                if fitting and name not in request:
+                    rarest = min(fitting, key=lambda o: (counts[name][o["value"]], rng.random()))
+                    request[name] = rarest["value"]
+                    counts[name][rarest["value"]] += 1
+            requests.append(request)
+    return requests[:limit]

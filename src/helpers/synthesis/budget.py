@@ -1,9 +1,9 @@
-"""A hard budget of tokens and money for requests that run at the same time."""
+"""A hard limit on tokens for requests that run at the same time."""
 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from helpers.env import UserError
 
@@ -14,66 +14,48 @@ class NotAnswered(Exception):
 
 @dataclass
 class Budget:
-    """Limits on tokens and money that are not exceeded, and what was spent; 0 sets no limit, prices are per million tokens.
+    """A limit on prompt and completion tokens together that is not exceeded (0 sets no limit), and the tokens spent.
 
-    Before a request its most is set aside: a prompt has at most as many tokens as UTF-8 bytes, an answer at most
-    `max_tokens`. What the server reports takes its place; without a report, or when a reply was lost after the server may have
-    written it, the most counts. So the end comes a little early, and late only if a server goes past `max_tokens`.
-    Replies from the store count once, at what they cost: a run started again does not get a fresh budget.
+    Each request reserves an upper bound of its tokens in advance; the tokens that it used replace the bound afterwards.
+    So requests stop a little before the limit, and the limit is exceeded only if a server ignores `max_tokens`.
     """
 
     tokens: int = 0
-    money: float = 0.0
-    prompt_price: float = 0.0
-    completion_price: float = 0.0
     spent_prompt: int = 0
     spent_completion: int = 0
-    _held: list[tuple[int, int]] = field(default_factory=list, repr=False)
-    _turn: threading.Condition = field(default_factory=threading.Condition, repr=False)
 
     def __post_init__(self):
-        if min(self.tokens, self.money, self.prompt_price, self.completion_price) < 0:
-            raise UserError("A budget or price is negative: give 0 for no limit.")
-        if self.money and not (self.prompt_price or self.completion_price):
-            raise UserError(
-                "A budget in money needs prices: give prompt_price and completion_price per million tokens."
-            )
+        if self.tokens < 0:
+            raise UserError("The budget of tokens is negative: give 0 for no limit.")
+        self._reserved, self._changed = 0, threading.Condition()
 
-    def cost(self, prompt: int, completion: int) -> float:
-        return (prompt * self.prompt_price + completion * self.completion_price) / 1e6
-
-    @property
-    def spent(self) -> float:
-        """Money spent."""
-        return self.cost(self.spent_prompt, self.spent_completion)
-
-    def _fits(self, held: list[tuple[int, int]]) -> bool:
-        prompt, completion = (sum(part) for part in zip((self.spent_prompt, self.spent_completion), *held, strict=True))
-        within = not self.tokens or prompt + completion <= self.tokens
-        return within and (not self.money or self.cost(prompt, completion) <= self.money)
-
-    def reserve(self, most: tuple[int, int]) -> None:
-        """Set (prompt, completion) tokens aside, waiting for requests under way to settle; NotAnswered if they never fit."""
-        with self._turn:
-            self._turn.wait_for(lambda: self._fits([*self._held, most]) or not self._fits([most]) or not self._held)
-            if not self._fits([*self._held, most]):
+    def reserve(self, bound: tuple[int, int]) -> None:
+        """Reserve (prompt, completion) tokens, waiting for running requests; raises NotAnswered when they do not fit."""
+        with self._changed:
+            # Waiting is in vain when the tokens spent already leave no room.
+            self._changed.wait_for(lambda: self._fits(bound, self._reserved) or not self._fits(bound, 0))
+            if not self._fits(bound, self._reserved):
                 raise NotAnswered(self.exhausted())
-            self._held.append(most)
+            self._reserved += sum(bound)
 
-    def settle(self, most: tuple[int, int], used: tuple[int, int]) -> None:
-        """Replace a reservation by what was used."""
-        with self._turn:
-            self._held.remove(most)
+    def _fits(self, bound: tuple[int, int], reserved: int) -> bool:
+        spent = self.spent_prompt + self.spent_completion
+        return not self.tokens or spent + reserved + sum(bound) <= self.tokens
+
+    def settle(self, bound: tuple[int, int], used: tuple[int, int]) -> None:
+        """Replace a reservation by the tokens used."""
+        with self._changed:
+            self._reserved -= sum(bound)
             self.add(used)
 
     def add(self, used: tuple[int, int]) -> None:
-        with self._turn:
+        """Count (prompt, completion) tokens as spent."""
+        with self._changed:
             self.spent_prompt += used[0]
             self.spent_completion += used[1]
-            self._turn.notify_all()
+            self._changed.notify_all()
 
     def exhausted(self) -> str:
-        limits = [f"{self.tokens:,} tokens"] if self.tokens else []
-        limits += [f"{self.money:g} in money"] if self.money else []
-        used = f"{self.spent_prompt + self.spent_completion:,} tokens, {self.spent:.4g} in money"
-        return f"the budget of {' and '.join(limits)} is used up ({used}): raise it and run again to go on"
+        """The reason of a request that does not fit."""
+        spent = self.spent_prompt + self.spent_completion
+        return f"the budget of {self.tokens:,} tokens is used up (spent: {spent:,}): raise it and run again to go on"

@@ -1,13 +1,12 @@
-"""Targets for the inputs that active learning for generation chose: proposed by a teacher, accepted or edited by people.
+"""Targets for the inputs that active learning for generation selects: proposed by a teacher, accepted or edited by people.
 
-A proposal is a dict with id, status as in `answers.Answer` (ok, refused, invalid, failed), proposal (the text, '' without one),
-reason, and compliance where it was scored. Only an `ok` one may become a target; the others are kept apart.
+A proposal is a dict with `id`, `status` (ok, refused, invalid or failed, see `answers.Answer`), `proposal` (the text, ''
+without one), `reason`, and `compliance` where the text was scored. Only an ok proposal may become a target.
 """
 
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,27 +17,23 @@ from helpers.evaluation.generation import COMPLIES
 from helpers.files import read_jsonl
 from helpers.labels import exchange, log
 from helpers.query import strategies_generation
-from helpers.synthesis import answers, endpoint, prompts, scorer
+from helpers.synthesis import annotator, answers, endpoint, prompts, scorer
 from helpers.synthesis.budget import Budget
 from helpers.synthesis.prompts import CONDITIONS
 from helpers.synthesis.scorer import Scorer
 from helpers.text import clean, normalise
 
-ANNOTATORS = {
-    "oracle": "oracle",
-    "teacher": "teacher",
-}  # whose log says where a target comes from; all others are people
+SOURCES = ("oracle", annotator.NAME)  # annotators that are not people
 
 
 def check_parameters(params: dict[str, Any]) -> None:
-    """Raises UserError when strategy, scorer, who labels and who proposes do not fit each other or the task."""
+    """Raise UserError when strategy, scorer, labeller and teacher do not fit each other or the task."""
     labeller, teacher, language = params["labeller"], params["teacher"], params["language"]
     strategies_generation.needs(params["strategy"])
     scorer.check_scorer(params["scorer"], language)
+    endpoint.check_teacher(teacher)
     if labeller not in ("oracle", "teacher", "human"):
         raise UserError(f"Parameter labeller={labeller!r} must be oracle, teacher or human.")
-    if teacher not in ("", "embedded", "endpoint", "local"):
-        raise UserError(f"Parameter teacher={teacher!r} must be embedded, endpoint, local, or '' for none.")
     if labeller == "teacher" and not teacher:
         raise UserError("Parameter labeller: teacher needs a teacher: set it to endpoint, local or embedded.")
     if teacher == "embedded" and language != "it":
@@ -46,12 +41,9 @@ def check_parameters(params: dict[str, Any]) -> None:
     if (teacher == "local" or params["distil"]) and not params["teacher_model"]:
         raise UserError("Parameter teacher_model is empty: name the folder or hub id of the local teacher.")
     if teacher in ("endpoint", "local") and labeller != "oracle" and not params["instruction"]:
-        raise UserError("Parameter instruction is empty: a teacher must be told what to write.")
-    if (
-        params["scorer"] == "judge"
-        and teacher == "endpoint"
-        and env.secret("JUDGE_MODEL") == env.secret("TEACHER_MODEL")
-    ):
+        raise UserError("Parameter instruction is empty: a teacher needs to know what to write.")
+    same_model = env.secret("JUDGE_MODEL") == env.secret("TEACHER_MODEL")
+    if params["scorer"] == "judge" and teacher == "endpoint" and same_model:
         raise UserError("JUDGE_MODEL is the teacher: a model may not judge its own targets, set another.")
 
 
@@ -61,7 +53,10 @@ def check_parameters(params: dict[str, Any]) -> None:
 def make_back_end(
     params: dict[str, Any], generate: Callable[[Sequence[str]], list[str]], store: Path, budget: Budget
 ) -> Any:
-    """The back-end of `teacher` that writes proposals, None where nobody is asked; `generate` is the one in this process."""
+    """The back-end that writes proposals, None where there is no teacher.
+
+    `generate` is the function of a local or embedded teacher; `store` keeps the replies of an endpoint.
+    """
     if params["labeller"] == "oracle" or not params["teacher"]:
         return None
     if params["teacher"] == "endpoint":
@@ -72,127 +67,142 @@ def make_back_end(
 def make_prompt(
     instruction: str, guideline: str, examples: Sequence[dict], language: str, conditions: bool = False
 ) -> Callable[[str], str]:
-    """A function from a source text to the teacher's prompt; with `conditions` only what the embedded generator reads."""
+    """The function from a source text to the teacher's prompt.
 
-    def prompt(source: str) -> str:
-        if conditions:
-            return CONDITIONS + json.dumps({"text": source}, ensure_ascii=False)
-        return prompts.target(source, instruction, guideline, examples, language)
-
-    return prompt
+    `examples` are pairs with text and target. With `conditions` the prompt has only what the embedded generator reads.
+    """
+    if conditions:
+        return lambda source: CONDITIONS + json.dumps({"text": source}, ensure_ascii=False)
+    return lambda source: prompts.target(source, instruction, guideline, examples, language)
 
 
 def propose(
     back_end: Any, rows: Sequence[dict], prompt: Callable[[str], str], score: Scorer, language: str, floor: float
 ) -> list[dict]:
-    """A proposal for every row by a back-end of `teacher`, checked: language, copying, and compliance of at least `floor`.
+    """Have a back-end propose a target for every row.
 
-    Refusals, answers that fail a check twice, and what a used-up budget left out are kept with their reasons. Raises UserError
-    where the endpoint does.
+    Parameters
+    ----------
+    prompt : callable
+        Source text → prompt, see `make_prompt`.
+    language : str
+        Language that a proposal must have, '' for any.
+    floor : float
+        Least compliance of a proposal by `score`, 0 for any.
+
+    Returns
+    -------
+    list of dict
+        One proposal a row, with the reason where it is not ok. Raises UserError where `Endpoint.ask` does.
     """
-    sources = {prompt(r["text"]): r["text"] for r in rows}
-    checks = [lambda asked, answer: copied(sources[asked], answer.text, score)]
-    checks += [answers.in_language(language)] * bool(language)
-    checks += [lambda asked, answer: falls_short(answer.text, score, floor)]
-    given = back_end.ask([prompt(r["text"]) for r in rows], checks=checks)
-    return [_proposal(row, answer, score) for row, answer in zip(rows, given, strict=True)]
+    source_of = {prompt(row["text"]): row["text"] for row in rows}
+    checks = [lambda question, answer: copy_fault(source_of[question], answer.text, score)]
+    if language:
+        checks.append(answers.in_language(language))
+    checks.append(lambda question, answer: compliance_fault(answer.text, score, floor))
+    replies = back_end.ask([prompt(row["text"]) for row in rows], checks=checks)
+    return [_proposal(row, answer, score) for row, answer in zip(rows, replies, strict=True)]
 
 
 def _proposal(row: dict, answer: answers.Answer, score: Scorer) -> dict:
     text = clean(answer.text) if answer.status == "ok" else ""
-    facts = {"id": row["id"], "status": answer.status, "proposal": text, "reason": answer.reason}
-    said = {"answer": answer.text} if answer.status not in ("ok", "failed") else {}
-    return facts | said | ({"compliance": round(float(score([text])[0]), 4)} if text else {})
+    proposal = {"id": row["id"], "status": answer.status, "proposal": text, "reason": answer.reason}
+    if text:
+        proposal["compliance"] = round(float(score([text])[0]), 4)
+    elif answer.status in ("refused", "invalid"):
+        proposal["answer"] = answer.text
+    return proposal
 
 
-def copied(source: str, text: str, score: Scorer) -> str:
-    """Why a copy of the source will not do: it is right only where the source keeps the attribute itself."""
+def copy_fault(source: str, text: str, score: Scorer) -> str:
+    """Why a copy of the source is no target; '' if it is not a copy, or if the source keeps the attribute itself."""
     if normalise(text) == normalise(source) and not score([source])[0] >= COMPLIES:
         return "it repeats the text as it was"
     return ""
 
 
-def falls_short(text: str, score: Scorer, floor: float) -> str:
-    """Why a text that complies too little will not do; nor does one that the scorer has no answer for."""
-    got = float(score([text])[0]) if floor > 0 else 1.0
-    return "" if got >= floor else f"the scorer gives it {got:.2f}, and {floor:g} is asked for"
+def compliance_fault(text: str, score: Scorer, floor: float) -> str:
+    """Why a text that complies too little is no target; a text for which the scorer has no answer (NaN) is none either."""
+    compliance = float(score([text])[0]) if floor > 0 else 1.0
+    return "" if compliance >= floor else f"its score is {compliance:.2f}, below the floor {floor:g}"
 
 
 def record_proposals(folder: Path, proposals: Iterable[dict]) -> None:
-    """Write the proposals to the label log of the annotator `teacher`: accepted ones as targets, the others as skipped.
+    """Write the proposals to the label log of the teacher: ok ones as targets, refused and invalid ones as skipped.
 
-    What failed is left open: it is asked for again. What the log has already is not written again.
+    A failed one stays open and will be requested again. Rows that the log knows already are left as they are.
     """
-    known, events = log.annotations(folder).get("teacher", {}), []
-    for one in proposals:
-        if one["id"] in known:
-            continue
-        if one["status"] == "ok":
-            events.append({"event": "label", "id": one["id"], "label": one["proposal"]})
-        elif one["status"] in ("refused", "invalid"):
-            events.append({"event": "skip", "id": one["id"], "reason": f"{one['status']}: {one['reason']}"})
-    log.append_all(folder, "teacher", events)
+    entries = []
+    for proposal in proposals:
+        if proposal["status"] == "ok":
+            entries.append({"event": "label", "id": proposal["id"], "label": proposal["proposal"]})
+        elif proposal["status"] in ("refused", "invalid"):
+            reason = f"{proposal['status']}: {proposal['reason']}"
+            entries.append({"event": "skip", "id": proposal["id"], "reason": reason})
+    annotator.log_answers(folder, entries)
 
 
 def refuse_failed(proposals: Iterable[dict]) -> None:
-    """Raise UserError when texts are left without an answer, which a later run may get; to be called when the rest is saved."""
-    told = list(proposals)
-    lost = [p["reason"] for p in told if p["status"] == "failed"]
-    if lost:
-        raise UserError(
-            f"The teacher left {len(lost)} of {len(told)} texts without an answer ({lost[0]}); the others are kept."
-        )
+    """Raise UserError when texts are without an answer, which a later run may get; call it once the rest is saved."""
+    answers.check_complete(((p["status"], p["reason"]) for p in proposals), "The teacher", "an answer")
 
 
 def describe_proposals(proposals: Sequence[dict]) -> str:
-    """One line: how many proposals of each status, and the commonest reason of those that are not ok."""
-    counts = Counter(p["status"] for p in proposals)
-    parts = [f"{counts['ok']} of {len(proposals)} proposals accepted by the checks"]
-    for status in ("refused", "invalid", "failed"):
-        if counts[status]:
-            reason = Counter(p["reason"] for p in proposals if p["status"] == status).most_common(1)[0][0]
-            parts.append(f"{counts[status]} {status} ({reason})")
-    return ", ".join(parts)
+    """One line: the number of proposals of each status, and the commonest reason of those not ok."""
+    accepted = sum(p["status"] == "ok" for p in proposals)
+    problems = answers.count_problems((p["status"], p["reason"]) for p in proposals)
+    return ", ".join([f"{accepted} of {len(proposals)} proposals accepted by the checks", *problems])
 
 
 # --- what became of them ---------------------------------------------------------------------------------------------
 
 
 def rows_with_targets(folder: Path, rows: dict[str, dict]) -> list[dict]:
-    """Rows with the `target` that the logs in `folder` give them, and its `target_source`: oracle, teacher or human.
+    """Those of the rows (by id) that have a target in the logs: not skipped, rejected or refused.
 
-    A row that was skipped, rejected or refused is not among them.
+    They get the fields `target`, `references` and `target_source` (oracle, teacher or human).
     """
-    said = log.annotations(folder)
-    found = []
-    for key, text in exchange.settled_labels(folder).items():
-        if key in rows and isinstance(text, str) and text.strip():
-            people = [name for name, own in said.items() if key in own and own[key]["label"] == text]
-            source = ANNOTATORS.get(people[0], "human") if people else "human"
+    states = log.annotations(folder)
+    rows_found = []
+    for record_id, text in exchange.settled_labels(folder).items():
+        if record_id in rows and isinstance(text, str) and text.strip():
+            authors = [name for name, own in states.items() if own.get(record_id, {}).get("label") == text]
+            source = authors[0] if authors and authors[0] in SOURCES else "human"
             target = clean(text)
-            found.append(rows[key] | {"target": target, "references": [target], "target_source": source})
-    return found
+            rows_found.append(rows[record_id] | {"target": target, "references": [target], "target_source": source})
+    return rows_found
 
 
 def panel_records(
     rows: Iterable[dict], proposals: dict[str, dict], interim: Path
 ) -> tuple[dict[str, dict], dict[str, list[str]]]:
-    """(records, context) for a panel of kind edit: the teacher's proposal, else the learner's interim output, else the text itself.
+    """Records for a panel of kind edit: each proposes the teacher's words, else the learner's, else the text itself.
 
-    `interim` is the folder with the rounds' interim outputs. The context says whose words they are, and what the teacher did not
-    want to say or said badly.
+    Parameters
+    ----------
+    proposals : dict
+        Record id → proposal of the teacher.
+    interim : Path
+        Folder with the learner's interim outputs.
+
+    Returns
+    -------
+    records, context : dict, dict
+        Record id → row with `proposal`; record id → lines that say whose words these are, and what was wrong with the
+        teacher's answer.
     """
     outputs = {row["id"]: row["output"] for file in sorted(interim.glob("*.jsonl")) for row in read_jsonl(file)}
     records, context = {}, {}
     for row in rows:
-        one = proposals.get(row["id"], {})
-        if one.get("status") == "ok":
-            text, told = one["proposal"], "proposed by the teacher"
-        elif outputs.get(row["id"], "").strip():
-            text, told = outputs[row["id"]], "written by the model as it is now"
+        key = row["id"]
+        teacher = proposals.get(key)
+        if teacher and teacher["status"] == "ok":
+            text, lines = teacher["proposal"], ["proposed by the teacher"]
+        elif outputs.get(key, "").strip():
+            text, lines = outputs[key], ["written by the model as it is now"]
         else:
-            text, told = row["text"], "nothing proposed: the text as it is"
-        lost = [f"the teacher's answer was {one['status']}: {one['reason']}"] if one and one["status"] != "ok" else []
-        records[row["id"]] = row | {"proposal": text}
-        context[row["id"]] = [told, *lost]
+            text, lines = row["text"], ["nothing proposed: the text as it is"]
+        if teacher and teacher["status"] != "ok":
+            lines.append(f"the teacher's answer was {teacher['status']}: {teacher['reason']}")
+        records[key], context[key] = row | {"proposal": text}, lines
     return records, context
