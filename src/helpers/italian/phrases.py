@@ -9,8 +9,8 @@ from helpers.italian.lexicon import (
     BOUNDARY,
     FEMININE,
     MASCULINE,
+    MODIFIERS,
     PLURAL,
-    SAID_OF_PEOPLE,
     SINGULAR,
     Reading,
     Token,
@@ -50,7 +50,7 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
             slot = people[i].slot
             mask = people[i].mask if slot is None else 1 << slot
             heads.append(Head(i, mask, True, is_oblique(tokens, min(people[i].parts))))
-        elif i not in inside and token.low[0].isalpha() and not _modifies_title(tokens, i, people):
+        elif i not in inside and token.lower[0].isalpha() and not _modifies_title(tokens, i, people):
             heads += [thing] if (thing := _thing(tokens, i)) else []
     return heads
 
@@ -72,7 +72,7 @@ def _thing(tokens: list[Token], i: int) -> Head | None:
         return None
     first = token.text[0].isupper() and opens(tokens, i)
     name = token.text.istitle() and not token.readings and not opens(tokens, i)
-    if not (neutral or article or first or name or (i and tokens[i - 1].low in ("ogni", "qualche"))):
+    if not (neutral or article or first or name or (i and tokens[i - 1].lower in ("ogni", "qualche"))):
         return None
     mask = neutral.mask if neutral else noun_mask(token)
     mask = (article.mask & mask or article.mask) if article else mask
@@ -92,7 +92,7 @@ def is_oblique(tokens: list[Token], first: int) -> bool:
 
 def _sentence_start(tokens: list[Token], i: int) -> int:
     """Index of the first token of the sentence or line of i."""
-    while i > 0 and tokens[i - 1].low not in BOUNDARY:
+    while i > 0 and tokens[i - 1].lower not in BOUNDARY:
         i -= 1
     return i
 
@@ -106,7 +106,7 @@ def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: 
     i = verb - 1
     while i >= 0 and belongs(tokens[i], "clitic", "adverb"):
         i -= 1
-    link = tokens[i].low if i >= 0 else ""
+    link = tokens[i].lower if i >= 0 else ""
     if link == "che" or (link in ("quale", "quali") and i and not is_oblique(tokens, i - 1)):
         return left[-1] if left else None
     # "il rischio di essere assunto"
@@ -126,7 +126,7 @@ def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: 
 
 def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
     """The forms a predicate after token i may take (0: no copula), and whether the person is spoken to or speaking."""
-    token, clitic = tokens[i], tokens[i - 1].low if i else ""
+    token, clitic = tokens[i], tokens[i - 1].lower if i else ""
     if clitic in ("c'", "ci"):  # "c'è", "ci sono"
         return 0, False
     if belongs(token, "copula_singular") or (belongs(token, "wish") and clitic == "ti"):  # "ti vogliamo curioso"
@@ -135,7 +135,7 @@ def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
         return SINGULAR, True
     if belongs(token, "copula_plural"):
         return PLURAL, True
-    if belongs(token, "copula_infinitive") or token.low == "sono":
+    if belongs(token, "copula_infinitive") or token.lower == "sono":
         return ANY, False
     return SINGULAR * belongs(token, "copula_third_singular") | PLURAL * belongs(token, "copula_third_plural"), False
 
@@ -152,7 +152,7 @@ def _predicates(tokens: list[Token], heads: list[Head], used: set[int]) -> list[
         known = any(tokens[k].readings for k in parts)  # "mi ha colpito", not "mi ha detto"
         if not parts or (belongs(token, "have") and not known):
             continue
-        if not own and not (token.low == "sono" and mask & SINGULAR):
+        if not own and not (token.lower == "sono" and mask & SINGULAR):
             subject = _subject(tokens, heads, i, end, mask)
             if not (subject.person if subject else _is_typical(tokens, heads, i, parts, mask)):
                 continue
@@ -163,7 +163,7 @@ def _predicates(tokens: list[Token], heads: list[Head], used: set[int]) -> list[
 
 def _is_typical(tokens: list[Token], heads: list[Head], verb: int, parts: dict[int, Reading], mask: int) -> bool:
     """Whether a predicate without a subject is one that is said of people: "verrà inserito in un team"."""
-    if verb and tokens[verb - 1].low == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
+    if verb and tokens[verb - 1].lower == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
         return False
     kinds = {"person", "participle"} | ({"adj"} if belongs(tokens[verb], "copula_infinitive") else set())
     told = [r for r in parts.values() if r.kind in kinds and r.forms[0] != "stato"]
@@ -183,7 +183,7 @@ def _loose(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phras
     """Adjectives whose person is unsaid or stands further left: "se interessato", "automunito"."""
     phrases = []
     for i, token in enumerate(tokens):
-        if i in used or token.fixed:
+        if i in used or token.is_double:
             continue
         shared = _joined_quality(tokens, i, used)
         reading = shared or reading_of(token, {"person", "adj"})
@@ -201,10 +201,10 @@ def _loose(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phras
 def _stands_alone(tokens: list[Token], heads: list[Head], i: int, reading: Reading, used: set[int]) -> bool:
     """Whether the adjective at i is said of a person, and not of the word before or after it."""
     j = before(tokens, i)
-    comma = j >= 0 and tokens[j].low == ","
-    linked = j < 0 or tokens[j].low in ",/" or belongs(tokens[j], "conjunction")
-    linked = linked or (belongs(tokens[j], "clause") and tokens[j].low != "che")  # "purché serio"
-    while j >= 0 and (belongs(tokens[j], "conjunction") or tokens[j].low in ",/"):
+    comma = j >= 0 and tokens[j].lower == ","
+    linked = j < 0 or tokens[j].lower in ",/" or belongs(tokens[j], "conjunction")
+    linked = linked or (belongs(tokens[j], "clause") and tokens[j].lower != "che")  # "purché serio"
+    while j >= 0 and (belongs(tokens[j], "conjunction") or tokens[j].lower in ",/"):
         j = before(tokens, j)
     if j >= 0 and (reading_of(tokens[j], {"article"}) or belongs(tokens[j], "have")):
         return False
@@ -215,14 +215,14 @@ def _stands_alone(tokens: list[Token], heads: list[Head], i: int, reading: Readi
     if following and not reading.mask & MASCULINE and reading_of(following, {"article"}, reading.mask):
         return False  # "benvenute le esperienze"
     unknown = following and not following.readings and not is_function(following)
-    thing = reading.kind == "adj" or (unknown and following.low[-1] in "oa")
+    thing = reading.kind == "adj" or (unknown and following.lower[-1] in "oa")
     if unknown and thing and noun_mask(following) & reading.mask:  # "pronto soccorso", "buona dizione"
         return False
     near = [h for h in heads if start <= h.index < i and h.mask & reading.mask]
     people = [h for h in near if h.person or h.neutral]
     human = human and bool(people) and people[-1].person
     near = people if human else near  # no thing is "laureato": the last person is
-    unclear = reading.kind == "person" and near and near[-1].person and tokens[j].low.endswith("e")
+    unclear = reading.kind == "person" and near and near[-1].person and tokens[j].lower.endswith("e")
     if people and people[-1].person and _in_title(tokens, people[-1].index, j):
         return True
     if not own and not comma and not unclear and not human and noun_mask(tokens[j]) & reading.mask:
@@ -237,21 +237,23 @@ def _stands_alone(tokens: list[Token], heads: list[Head], i: int, reading: Readi
 def _is_quality(token: Token, mask: int) -> bool:
     """Whether the word is an adjective that may be said of people of `mask`, an unknown one only by an ending without gender."""
     found = adjective_of(token, mask, False)
-    unknown = len(token.low) > 6 and token.low[:-1].endswith(("ent", "ant", "bil", "vol"))  # "sorridente", not "mente"
+    unknown = len(token.lower) > 6 and token.lower[:-1].endswith(
+        ("ent", "ant", "bil", "vol")
+    )  # "sorridente", not "mente"
     return found is not None and (bool(token.readings) or unknown)
 
 
 def _joined_quality(tokens: list[Token], i: int, used: set[int]) -> Reading | None:
     """The participle or adjective at i where it goes on with what was said of a person, see `_is_shared`."""
     j = before(tokens, i)
-    if j < 1 or not (belongs(tokens[j], "conjunction") or tokens[j].low == ","):
+    if j < 1 or not (belongs(tokens[j], "conjunction") or tokens[j].lower == ","):
         return None
     known = [r for r in tokens[i].readings if r.kind in ("person", "adj", "participle")]
-    unknown = not tokens[i].readings and VERBAL.search(tokens[i].low)
+    unknown = not tokens[i].readings and VERBAL.search(tokens[i].lower)
     reading = known[0] if known else adjective_of(tokens[i], ANY, True) if unknown else None
     if not reading or reading_of(tokens[i], {"thing", "noun"}):
         return None
-    if tokens[j].low == "," and not (VERBAL.search(tokens[i].low) or reading.kind == "person"):
+    if tokens[j].lower == "," and not (VERBAL.search(tokens[i].lower) or reading.kind == "person"):
         return None
     return reading if _is_shared(tokens, i, j, reading.mask, used) else None
 
@@ -262,20 +264,20 @@ def _is_shared(tokens: list[Token], i: int, link: int, mask: int, used: set[int]
     Between them stands nothing but a complement, and after the word another one, a sign or a conjunction.
     """
     k = link - 1
-    while k >= 0 and k not in used and tokens[k].low not in BOUNDARY | {","}:
+    while k >= 0 and k not in used and tokens[k].lower not in BOUNDARY | {","}:
         k -= 1
-    if k not in used or tokens[k].fixed or link - k > 7 or not reading_of(tokens[k], SAID_OF_PEOPLE, mask):
+    if k not in used or tokens[k].is_double or link - k > 7 or not reading_of(tokens[k], MODIFIERS, mask):
         return False
     spots = [n for n in ([i + 1] if k + 1 == link else [k + 1, i + 1]) if n < len(tokens)]
-    ends = [i + 1 == len(tokens) or not tokens[i + 1].low[0].isalpha() or belongs(tokens[i + 1], "conjunction")]
+    ends = [i + 1 == len(tokens) or not tokens[i + 1].lower[0].isalpha() or belongs(tokens[i + 1], "conjunction")]
     after = [belongs(tokens[n], "preposition") or is_oblique(tokens, n) for n in spots]
     told = all(after) or (any(ends) and all(after[:-1] if i + 1 in spots else after))
-    return told and tokens[k].low[-1] == tokens[i].low[-1]
+    return told and tokens[k].lower[-1] == tokens[i].lower[-1]
 
 
 def _in_title(tokens: list[Token], head: int, last: int) -> bool:
     """Whether all from the person at `head` to `last` is its title, and ends in a foreign word: "redattore web"."""
-    foreign = tokens[last].low[-1] not in "aeioàèéìòù" and not tokens[last].readings
+    foreign = tokens[last].lower[-1] not in "aeioàèéìòù" and not tokens[last].readings
     return foreign and all(joined(tokens, k - 1) and not is_function(tokens[k]) for k in range(head + 1, last + 1))
 
 
@@ -283,19 +285,19 @@ def _pronouns(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Ph
     """Pronouns that stand for people: lui, tutti coloro, uno dei nostri, quelli che, i quali."""
     phrases = []
     for i, token in enumerate(tokens[:-1]):
-        low = tokens[i + 1].low
+        low = tokens[i + 1].lower
         if low in ("quale", "quali") and (article := reading_of(token, {"article"})):
             near = [h for h in heads if h.index < i and h.mask & article.mask]
             if near and near[-1].person:
                 phrases.append(Phrase({i: article}, article.mask & near[-1].mask, i, "loose"))
             continue
-        reading = None if i in used or token.fixed else reading_of(token, {"pronoun"})
-        if not reading or (token.low in ("uno", "una") and low not in ("di", "dei", "degli", "delle", "tra", "fra")):
+        reading = None if i in used or token.is_double else reading_of(token, {"pronoun"})
+        if not reading or (token.lower in ("uno", "una") and low not in ("di", "dei", "degli", "delle", "tra", "fra")):
             continue
         people = {"noi", "voi", "loro", "coloro", "quelli", "quelle"} | ({"che"} if reading.mask & PLURAL else set())
-        everyone = token.low in ("tutti", "tutte") and (low in BOUNDARY or low in (",", ")", "e", "anche"))
+        everyone = token.lower in ("tutti", "tutte") and (low in BOUNDARY or low in (",", ")", "e", "anche"))
         linked = low in ("di", "dei", "degli", "delle") and used & {i + 1, i + 2, i + 3}
-        linked = linked or (low == "di" and i + 2 < len(tokens) and tokens[i + 2].low in people)
+        linked = linked or (low == "di" and i + 2 < len(tokens) and tokens[i + 2].lower in people)
         if low in people or everyone or linked or token.text in ("lui", "lei", "Lui"):
             phrases.append(Phrase({i: reading}, reading.mask, i, "loose"))
             used.add(i)
