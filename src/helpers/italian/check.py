@@ -9,7 +9,7 @@ from helpers import edits
 from helpers.italian import gender
 from helpers.italian.cues import cues, requirement_cues
 from helpers.italian.forms import accepted_doubles, double_words
-from helpers.italian.lexicon import is_function, tokenise
+from helpers.italian.lexicon import is_function
 from helpers.italian.phrases import person_phrases
 
 # nouns of the reference that name people without their gender
@@ -92,30 +92,25 @@ def _changes(source: str, reference: str) -> list[Edit]:
     return changes
 
 
-def _gendered_places(text: str) -> set[Place]:
-    """(start, end) of every word that gives a person one gender."""
-    tokens, phrases = person_phrases(text)
-    return {
-        (tokens[i].start, tokens[i].end)
+def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int, int, bool]]:
+    """(start, end, whether it must change) of the words of an edit that may give a person a gender."""
+    tokens, phrases = person_phrases(source)
+    gendered = {
+        i
         for phrase in phrases
         if phrase.slot is not None and phrase.kind != "object" and not tokens[phrase.head].is_double
         for i in phrase.gendered_words()
     }
-
-
-def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int, int, bool]]:
-    """(start, end, whether it must change) of the words of an edit that may give a person a gender."""
-    gendered, new_words = _gendered_places(source), set(re.findall(r"\w+(?:/[\w']+)*", new.lower()))
+    new_words = set(re.findall(r"\w+(?:/[\w']+)*", new.lower()))
     words = []
-    for token in tokenise(source):
+    for i, token in enumerate(tokens):
         doubles = accepted_doubles(token.text)
         if not (start <= token.start and token.end <= end and doubles):
             continue
         doubled = bool(new_words & {rendering.lower() for rendering in doubles})
         inflected = any(r.kind in PERSON_WORDS and len(set(r.forms)) > 2 for r in token.readings)
         unknown_participle = bool(re.search(r"[aiu]t[oaie]$", token.lower))
-        gives_gender = (token.start, token.end) in gendered or token.lower in PRONOUNS or doubled
-        if gives_gender or inflected or unknown_participle:
+        if i in gendered or token.lower in PRONOUNS or doubled or inflected or unknown_participle:
             words.append((token.start, token.end, doubled or token.lower not in new_words))
     return words
 
@@ -250,7 +245,7 @@ def _removes_more(source: str, change: Edit, requirements: list[Place]) -> bool:
     new_words = set(re.findall(r"\w+", new.lower()))
     removed = [
         token
-        for token in tokenise(source)
+        for token in person_phrases(source)[0]
         if start <= token.start
         and token.end <= end
         and token.lower not in new_words

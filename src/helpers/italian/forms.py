@@ -163,11 +163,11 @@ def double_words() -> dict[str, list[str]]:
     """Articles and words without a stem in common → their double forms."""
     doubles: dict[str, list[str]] = {}
     for name in ("il", "del", "al", "dal"):
-        masculine, masculine_z, _, feminine, _, plural, plural_z, feminine_plural = article_named(name).forms
-        singulars, plurals = (masculine, masculine_z), (plural, plural_z)
-        for form, other in [*((m, feminine) for m in singulars), *((m, feminine_plural) for m in plurals)]:
-            for word in (form, other):
-                doubles.setdefault(word, []).append(f"{form}/{other}")
+        singular, singular_z, _, feminine, _, plural, plural_z, feminine_plural = article_named(name).forms
+        pairs = (singular, feminine), (singular_z, feminine), (plural, feminine_plural), (plural_z, feminine_plural)
+        for masculine, feminine in pairs:
+            doubles.setdefault(masculine, []).append(f"{masculine}/{feminine}")
+            doubles.setdefault(feminine, []).append(f"{masculine}/{feminine}")
     return doubles | {word: renderings.split() for word, renderings in DOUBLE_WORDS.items()}
 
 

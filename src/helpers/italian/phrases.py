@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from helpers.italian.lexicon import (
     ANY,
@@ -37,8 +38,9 @@ from helpers.italian.nouns import (
 DETERMINERS = {"article", "determiner", "adj"}
 
 
+@lru_cache(maxsize=64)  # cues, rules and the check ask for the same text again and again
 def person_phrases(text: str) -> tuple[list[Token], list[Phrase]]:
-    """The tokens of `text` and its person phrases, in order."""
+    """The tokens of `text` and its person phrases, in order; neither may be changed."""
     tokens = tokenise(text)
     phrases = noun_phrases(tokens)
     heads = _heads(tokens, phrases)
