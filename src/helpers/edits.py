@@ -1,4 +1,4 @@
-"""Rewriting as a list of edits: derived from (source, target) pairs, written as a short script, applied to the source.
+"""Rewriting as a list of edits: derived from pairs, written as a script, applied to a source.
 
 What no edit names stays untouched by construction, and a small model has to write only what changes (as in LaserTagger,
 Malmi et al. 2019, arXiv 1909.01187, and Seq2Edits, Stahlberg & Kumar 2020, arXiv 2009.11136). A script has one line for each
@@ -27,7 +27,7 @@ Span = tuple[int, int, str]  # source[start:end] becomes the text
 Block = tuple[int, int, int, int]  # source tokens i to k become target tokens j to m
 
 
-# --- from a pair to edits --------------------------------------------------------------------------------------------
+# --- from a pair to edits ---------------------------------------------------------------
 
 
 def spans(source: str, target: str) -> list[Span]:
@@ -66,7 +66,7 @@ def _parts(a: list[str], b: list[str], i: int, k: int, j: int, m: int) -> list[B
 
 
 def _widened(a: list[str], b: list[str], i: int, k: int, j: int, m: int) -> Block:
-    """A block with a neighbouring word, where it inserts or loses a space at its end: "un interprete" → "un/un'interprete"."""
+    """A block with a neighbouring word, where it only inserts or loses the space at its end."""
     while i > 0 and j > 0 and (_is_blank(a[i:k]) or (j < m and a[i].isspace() != b[j].isspace())):
         i, j = i - 1, j - 1
     while k < len(a) and m < len(b) and (_is_blank(a[i:k]) or (j < m and a[k - 1].isspace() != b[m - 1].isspace())):
@@ -75,7 +75,7 @@ def _widened(a: list[str], b: list[str], i: int, k: int, j: int, m: int) -> Bloc
 
 
 def _belong_together(a: list[str], b: list[str], previous: Block, block: Block) -> bool:
-    """Whether two blocks are one edit: they overlap, or stand side by side and are not two changed ends or deletions."""
+    """Whether two blocks are one edit: they overlap, or are neighbours that replace words."""
     end, start = previous[1], block[0]
     if start < end:
         return True
@@ -101,7 +101,7 @@ def _has_word(tokens: list[str]) -> bool:
 
 
 def _trimmed(source: str, start: int, end: int, new: str) -> Span:
-    """The edit without spaces at its ends; what goes between two commas takes the first of them along, not the second."""
+    """The edit without outer spaces; a deletion between two commas takes the first one along."""
     old = source[start:end]
     start, end, new = start + len(old) - len(old.lstrip()), end - len(old) + len(old.rstrip()), new.strip()
     before = source[:start].rstrip()
@@ -139,11 +139,11 @@ def tag(old: str, new: str) -> int:
     return ENDING if TOKEN.fullmatch(old) and "+" in _shortened(old, new) else REPLACED
 
 
-# --- scripts ---------------------------------------------------------------------------------------------------------
+# --- scripts ----------------------------------------------------------------------------
 
 
 def lines(source: str, edits: Sequence[Span]) -> list[tuple[str, str]]:
-    """(old, new) of every edit as a script has them; each old is widened to the left until a search finds it in its place."""
+    """(old, new) of every edit; each old is widened to the left until a search finds it in place."""
     pairs, done = [], 0
     for start, end, new in edits:
         while start > done and _find(source, source[start:end], done) != start:
@@ -184,7 +184,7 @@ def _find(source: str, old: str, start: int) -> int:
 
 
 def apply(source: str, edits: Sequence[Span]) -> str:
-    """The source with its edits made, and with spaces and commas mended where an edit leaves two or none."""
+    """The source with its edits made, and with spaces and commas mended around them."""
     text, done = "", 0
     for start, end, new in edits:
         text = _joined(_joined(text, source[done:start]), _lengthened(source[start:end], new))
@@ -222,11 +222,11 @@ def _meets_any(edit: Span, others: Sequence[Span]) -> bool:
     return any(edit[0] < other[1] and edit[1] > other[0] for other in others)
 
 
-# --- tags of words, as a tagger reads and writes them ----------------------------------------------------------------
+# --- tags of words, as a tagger reads and writes them -----------------------------------
 
 
 def token_tag(place: tuple[int, int], edits: Sequence[tuple[int, int, int]]) -> int:
-    """The tag of a model's token at `place`, from (start, end, tag) of the edits; -100 outside of the text."""
+    """The tag of a token at `place`, from (start, end, tag) of edits; -100 outside of the text."""
     start, end = place
     if start == end:
         return -100

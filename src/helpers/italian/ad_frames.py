@@ -59,7 +59,7 @@ class Plan:
 
 @cache
 def library() -> dict:
-    """The words, fill-ins, sectors, frames (register → section → list) and the occupations not held out."""
+    """Words, fill-ins, sectors, frames (register → section → list), jobs that are not held out."""
     words = yaml.safe_load((FOLDER / "frames.yaml").read_text(encoding="utf-8"))
     sectors = yaml.safe_load((FOLDER / "frames_sectors.yaml").read_text(encoding="utf-8"))
     frames = {}
@@ -70,11 +70,11 @@ def library() -> dict:
     return {**words, "sectors": sectors, "frames": frames, "jobs": jobs}
 
 
-# --- frames ----------------------------------------------------------------------------------------------------------
+# --- frames -----------------------------------------------------------------------------
 
 
 def realise(frame: str, plan: Plan) -> str:
-    """The frame with its slots worded, between the marks of evidence or of kept wording; counts slots in `plan`."""
+    """The frame with its slots worded, each between marks; counts the slots in `plan`."""
     rng, anchor = plan.rng, None  # the gender of the last slot that others agree with
     style = plan.style if rng.random() < 0.8 else rng.choice(list(STYLES))
     if plan.mode == "slip" and style == "neutral" and "{=" in frame:
@@ -122,7 +122,7 @@ def count_gendered_slots(frame: str, job: dict[str, str]) -> int:
     return plan.gendered_slots
 
 
-# --- the wordings of a slot ------------------------------------------------------------------------------------------
+# --- the wordings of a slot -------------------------------------------------------------
 
 
 def slot_wordings(name: str, plan: Plan) -> tuple[Wordings, bool]:
@@ -188,7 +188,7 @@ def occupation_wordings(job: dict[str, str], article: str, plural: bool, with_ne
 
 
 def _both_articles(masculine: str, feminine: str) -> str:
-    """The articles before a noun in double form: "il/la ", "un/una "; one that is the same for both stands alone."""
+    """The articles before a noun in double form: "il/la ", "un/una ", but "l'" for both."""
     masculine, feminine = masculine.strip(), feminine.strip().replace("un'", "una")
     return masculine if masculine == feminine else f"{masculine}/{feminine} "
 
@@ -237,7 +237,7 @@ def agreeing(word: str) -> dict[str, str]:
     }
 
 
-# --- the choice of a wording -----------------------------------------------------------------------------------------
+# --- the choice of a wording ------------------------------------------------------------
 
 
 def is_gendered(wordings: Wordings) -> bool:
@@ -270,7 +270,7 @@ def _chosen(wordings: Wordings, style: str, rng: random.Random) -> Wording:
 
 
 def _agreeing_wording(word: str, anchor: str | None, plan: Plan, style: str) -> Wording:
-    """A `{=...}` slot, which agrees with its anchor where it has one, otherwise follows the mode of the text."""
+    """A `{=...}` slot: it agrees with its anchor, or follows the mode of the text without one."""
     forms = agreeing(word)
     varies = forms["masculine"] != forms["feminine"]
     is_slip = varies and plan.slip == plan.gendered_slots
@@ -284,7 +284,7 @@ def _agreeing_wording(word: str, anchor: str | None, plan: Plan, style: str) -> 
 
 
 def _in_capitals_of_slot(text: str, slot: str) -> str:
-    """The wording with the capitals of its slot, as in `{OCC}` and `{Il occ}`; a written slot has its own."""
+    """The wording with the capitals of its slot, as in `{OCC}` and `{Il occ}`."""
     if "|" in slot or not slot[0].isupper():
         return text
     return text.upper() if slot == "OCC" else text[0].upper() + text[1:]

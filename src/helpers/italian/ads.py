@@ -48,7 +48,7 @@ Frames = list[tuple[str, str]]  # (section, frame)
 
 @dataclass
 class Draft:
-    """An ad before its slots are worded: its frames with their fill-ins, and the category of an exclusion among them or ""."""
+    """An ad before its slots are worded; `category` is that of an exclusion among the frames, or ""."""
 
     plan: Plan
     register: str
@@ -57,7 +57,7 @@ class Draft:
     category: str
 
 
-# --- ads -------------------------------------------------------------------------------------------------------------
+# --- ads --------------------------------------------------------------------------------
 
 
 def generate(n: int, seed: int = 0) -> Iterator[dict]:
@@ -86,7 +86,7 @@ def generate(n: int, seed: int = 0) -> Iterator[dict]:
 
 
 def commissioned(wanted: dict[str, str], seed: int | str = 0, drafts: int = 100) -> dict | None:
-    """A row whose columns have the values `wanted`; None where no such text comes up in so many drafts."""
+    """A row whose columns have the values `wanted`, or None after so many drafts."""
     known = {"register": library()["sections"], "length": SIZES}
     if not jobs_of(wanted) or any(column in wanted and wanted[column] not in known[column] for column in known):
         return None
@@ -166,7 +166,7 @@ def _gender_form(plan: Plan, text: str, spans: list[list[int]]) -> str:
     return "neutral" if NAMES_SOMEONE.search(text) else "none"
 
 
-# --- drafts ----------------------------------------------------------------------------------------------------------
+# --- drafts -----------------------------------------------------------------------------
 
 
 def draft(mode: str, rng: random.Random, wanted: dict[str, str]) -> Draft:
@@ -185,7 +185,7 @@ def draft(mode: str, rng: random.Random, wanted: dict[str, str]) -> Draft:
 
 
 def _register_of(sector: str, rng: random.Random) -> str:
-    """A register that the sector is written in: competitions for public bodies, messages for small shops."""
+    """A register of the sector: competitions for public bodies, messages for small shops."""
     if sector == "pubblica amministrazione":
         return rng.choices(["public", "third"], [0.75, 0.25])[0]
     shop = 0.02 if sector in library()["office_sectors"] else 0.16
@@ -208,7 +208,7 @@ def _outline(register: str, size: str, rng: random.Random) -> list[str]:
 
 
 def _frame(register: str, section: str, plan: Plan, used: set[str]) -> str:
-    """A frame of the section for the plan's sector, new to the text; no fact is stated twice if possible."""
+    """A frame of the section, new to the text; no fact is stated twice if possible."""
     frames = library()["frames"]
     candidates = frames[register].get(section) or frames["third"].get(section) or frames["second"][section]
     sector = plan.job["sector"]
@@ -224,7 +224,7 @@ def _frame(register: str, section: str, plan: Plan, used: set[str]) -> str:
 
 
 def _add_exclusion(plan: Plan, size: str, frames: Frames, used: set[str], wanted: str) -> str:
-    """Put a frame of exclusion (of the category `wanted`) or a lawful exception among the frames; its category or ""."""
+    """Put an exclusion or a lawful exception among the frames; returns its category or ""."""
     if plan.mode not in ("lawful", "exclusion") and not (plan.mode == "slip" and plan.rng.random() < 0.05):
         return ""
     category = "lawful_alone" if size == "short" and plan.rng.random() < 0.5 else "lawful"
@@ -240,7 +240,7 @@ def _add_exclusion(plan: Plan, size: str, frames: Frames, used: set[str], wanted
 
 
 def _filled(frame: str, plan: Plan, decks: dict[str, list[str]]) -> str:
-    """The frame with its fill-ins; duties, benefits and so on do not repeat before their deck is empty."""
+    """The frame with its fill-ins; none of a deck repeats before the deck is empty."""
     fills = library()["fills"] | library()["sectors"][plan.job["sector"]]
 
     def draw(name: str) -> str:
@@ -264,7 +264,7 @@ def _filled(frame: str, plan: Plan, decks: dict[str, list[str]]) -> str:
 
 
 def _assembled(parts: Frames, size: str, rng: random.Random) -> str:
-    """(section, realised frame) pairs as one text: run on, or on lines, with headers in a longer ad."""
+    """The realised frames as one text: run on, or on lines, with headers in a longer ad."""
     on_lines = size == "long" or rng.random() < 0.25
     with_headers = size == "long" and rng.random() < 0.7
     text = ""
@@ -284,7 +284,7 @@ def _assembled(parts: Frames, size: str, rng: random.Random) -> str:
     return text
 
 
-# --- noise -----------------------------------------------------------------------------------------------------------
+# --- noise ------------------------------------------------------------------------------
 
 
 def noisy(text: str, register: str, rng: random.Random) -> str:

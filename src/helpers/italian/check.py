@@ -1,4 +1,4 @@
-"""Was an Italian text made inclusive, and nothing else: a strict check of a rewriting against its source and a reference."""
+"""Was an Italian text made inclusive, and nothing else? A strict check against a reference."""
 
 from __future__ import annotations
 
@@ -74,11 +74,11 @@ def _normalised(text: str) -> str:
     return re.sub(r" ([,.;:!?)])", r"\1", re.sub(r"\s+", " ", text.replace("’", "'"))).strip()
 
 
-# --- what has to change ----------------------------------------------------------------------------------------------
+# --- what has to change -----------------------------------------------------------------
 
 
 def _changes(source: str, reference: str) -> list[Edit]:
-    """The reference's edits, each with the article before it; a span that goes takes one of the spaces around it along."""
+    """The reference's edits, each with the article before it; a deletion takes one space along."""
     changes: list[Edit] = []
     for start, end, new in edits.spans(source, reference):
         before = re.search(r"(\w+['’]|\w+ )$", source[changes[-1][1] if changes else 0 : start])
@@ -116,7 +116,7 @@ def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int
 
 
 def _words_to_change(source: str, changes: list[Edit]) -> list[str]:
-    """The gendered words in the changed spans that have to change, and the requirements beyond grammar."""
+    """The gendered words that have to change, and the requirements beyond grammar."""
     words = [source[a:b] for change in changes for a, b, must in _person_words(source, *change) if must]
     requirements = [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
     return list(dict.fromkeys(words + requirements))
@@ -137,7 +137,7 @@ def _outside_doubles(word: str) -> str:
     return rf"(?<![\w/]){re.escape(word)}(?![\w/]| [eo] \w+(?:trice|trici|[ae])\b)"
 
 
-# --- how it may be written -------------------------------------------------------------------------------------------
+# --- how it may be written --------------------------------------------------------------
 
 
 def _match(source: str, changes: list[Edit], patterns: list[str], output: str) -> re.Match[str] | None:
@@ -154,7 +154,7 @@ def _match(source: str, changes: list[Edit], patterns: list[str], output: str) -
 
 
 def _renderings(source: str, start: int, end: int, new: str) -> str:
-    """A group that matches what may stand for source[start:end]: the reference's words, or its gendered words doubled."""
+    """A group for source[start:end]: the reference's words, or the gendered words doubled."""
     old, words = source[start:end], _person_words(source, start, end, new)
     must_change = [source[a:b] for a, b, must in words if must]
     only_deletes = not set(re.findall(r"\w+", new.lower())) - set(re.findall(r"\w+", old.lower()))
@@ -177,7 +177,7 @@ def _renderings(source: str, start: int, end: int, new: str) -> str:
 
 
 def _words_in_double_form(source: str, start: int, end: int, words: list[tuple[int, int, bool]]) -> str:
-    """Pattern of source[start:end] with its person words in any double form; words that need not change may stay."""
+    """Pattern of source[start:end] with its words doubled; those that need not change may stay."""
     pattern, at = "", start
     for word_start, word_end, must in words:
         word = source[word_start:word_end]
@@ -222,7 +222,7 @@ def _all_in_double_form(source: str, changes: list[Edit]) -> str:
 
 
 def _both_nouns(source: str, by_rule: str, places: list[Place], i: int) -> str | None:
-    """What the rules make of the neighbours i and i + 1 where it is both nouns in full: "i farmacisti e le farmaciste"."""
+    """Both nouns in full, "i farmacisti e le farmaciste", where the rules write them for i and i + 1."""
     if i + 1 == len(places) or places[i + 1][0] != places[i][1] + 1:
         return None
     both = _counterpart(source, by_rule, places[i][0], places[i + 1][1])
@@ -240,7 +240,7 @@ def _spaceless(text: str) -> str:
 
 
 def _removes_more(source: str, change: Edit, requirements: list[Place]) -> bool:
-    """Whether the reference leaves out words that no rule knows as a requirement, so that they may not stay."""
+    """Whether the reference leaves out words that no rule knows as a requirement."""
     start, end, new = change
     new_words = set(re.findall(r"\w+", new.lower()))
     removed = [

@@ -49,7 +49,7 @@ def requirement_cues(text: str) -> list[Cue]:
 
 
 def grammar_cue(text: str, tokens: list[Token], phrase: Phrase) -> Cue | None:
-    """The cue of a phrase that has one gender, from its first gendered word to its last; None without one."""
+    """The cue of a phrase with one gender, from its first gendered word to its last, or None."""
     head = tokens[phrase.head]
     if phrase.slot is None or phrase.kind == "object" or head.is_double or _is_certain_person(tokens, phrase):
         return None
@@ -71,7 +71,7 @@ def _patterns() -> list[tuple[str, re.Pattern[str], re.Pattern[str]]]:
 
 
 def _is_certain_person(tokens: list[Token], phrase: Phrase) -> bool:
-    """Whether it is a relative, a named person or a woman already known: "la nostra mamma", "il fondatore Mario Rossi"."""
+    """Whether it is a relative, a named person ("il fondatore Mario Rossi") or a known woman."""
     after = tokens[max(phrase.parts) + 1 : max(phrase.parts) + 3]
     if len(after) == 2 and all(t.text.istitle() and len(t.text) > 2 and not is_function(t) for t in after):
         return not any(belongs(t, "english") for t in after)

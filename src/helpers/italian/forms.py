@@ -1,4 +1,4 @@
-"""The forms of a word: the article before it, and both genders in one wording (candidato/a, candidatə, candidat*)."""
+"""The forms of a word: gender, number, its article, and both genders in one (candidato/a)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 
 from helpers.italian.lexicon import Reading, article_named
 
-# --- one gender ------------------------------------------------------------------------------------------------------
+# --- one gender -------------------------------------------------------------------------
 
 
 def inflected(reading: Reading, slot: int, following: str) -> str | None:
@@ -51,7 +51,7 @@ def articled(noun: str, name: str, slot: int) -> str:
 
 
 def with_capitals(word: str, like: str) -> str:
-    """`word` (in lower case) in the capitals of the word it replaces; a word that stays keeps its own apostrophe."""
+    """`word` in the capitals of the word it replaces; a word that stays keeps its apostrophe."""
     if word == like.lower().replace("’", "'"):
         return like
     if like.isupper() and len(like.strip("'’")) > 1:
@@ -59,11 +59,11 @@ def with_capitals(word: str, like: str) -> str:
     return word[0].upper() + word[1:] if like[0].isupper() else word
 
 
-# --- both genders ----------------------------------------------------------------------------------------------------
+# --- both genders -----------------------------------------------------------------------
 
 
 def doubled(reading: Reading, slot: int, following: str) -> str | None:
-    """The double form of a word in the number of the masculine `slot`: candidato/a, del/della; None where a gender is missing."""
+    """The double form in the number of the masculine `slot`: candidato/a, del/della; or None."""
     if not reading.is_article:
         masculine, feminine = reading.forms[slot : slot + 2]
         return None if "-" in (masculine, feminine) else double(masculine, feminine)
@@ -76,7 +76,7 @@ def doubled(reading: Reading, slot: int, following: str) -> str | None:
 
 
 def with_schwa(reading: Reading, slot: int, following: str) -> str | None:
-    """A word with a schwa in the number of the masculine `slot`: candidatə, dellə; None where it has no such form."""
+    """The form with a schwa in the number of the masculine `slot`: candidatə, dellə; or None."""
     masculine, feminine = reading.forms[slot : slot + 2]
     if "-" in (masculine, feminine):
         return None
@@ -89,7 +89,7 @@ def with_schwa(reading: Reading, slot: int, following: str) -> str | None:
 
 
 def _full_feminine(reading: Reading, slot: int) -> str:
-    """The feminine form of an article that is not elided, in the number of a slot: "la", "una", "delle"."""
+    """The feminine of an article, not elided, in the number of a slot: "la", "una", "delle"."""
     return reading.forms[3 if slot < 2 else 7]
 
 
@@ -120,14 +120,14 @@ def _schwa_noun(masculine: str, feminine: str) -> str | None:
 
 
 def with_asterisk(masculine: str, feminine: str) -> str | None:
-    """One or more words with an asterisk for the last letter: l* candidat*; None where the genders differ by more."""
+    """The words with an asterisk for the last letter, or None where the genders differ by more."""
     pairs = list(zip(masculine.split(), feminine.split(), strict=False))
     if any(m != f and m[:-1] != f[:-1] for m, f in pairs):
         return None
     return " ".join(m if m == f else m[:-1] + "*" for m, f in pairs)
 
 
-# --- every accepted way to write both genders ------------------------------------------------------------------------
+# --- every accepted way to write both genders -------------------------------------------
 
 # A person may write more renderings than the rules do (direttrice/tore, operaio o operaia), and the strict check accepts
 # them all. Ending of a word: endings with both genders; the first ending that fits counts.
@@ -150,11 +150,21 @@ DOUBLE_ENDINGS = {
     "e": "i/e e/i e/a",
 }
 DOUBLE_WORDS = {
-    **{"un": "un/a un/una un/un'", "uno": "uno/a uno/una", "una": "un/a uno/a un/una uno/una", "un'": "un/un'"},
-    **{"dalla": "dal/dalla", "nel": "nel/nella", "sul": "sul/sulla"},
-    **{"mio": "mio/a", "tuo": "tuo/a", "suo": "suo/a", "ragazza": "ragazzo/a"},
-    **{"uomo": "uomo/donna", "donna": "uomo/donna"},
-    **{"uomini": "uomini/donne", "donne": "uomini/donne donne/uomini"},
+    "un": "un/a un/una un/un'",
+    "uno": "uno/a uno/una",
+    "una": "un/a uno/a un/una uno/una",
+    "un'": "un/un'",
+    "dalla": "dal/dalla",
+    "nel": "nel/nella",
+    "sul": "sul/sulla",
+    "mio": "mio/a",
+    "tuo": "tuo/a",
+    "suo": "suo/a",
+    "ragazza": "ragazzo/a",
+    "uomo": "uomo/donna",
+    "donna": "uomo/donna",
+    "uomini": "uomini/donne",
+    "donne": "uomini/donne donne/uomini",
 }
 
 
@@ -172,7 +182,7 @@ def double_words() -> dict[str, list[str]]:
 
 
 def accepted_doubles(word: str) -> list[str]:
-    """Ways to write both genders of a word, in its capitals: operaio/a, operaio/operaia, operaio o operaia; [] without one."""
+    """All accepted ways to write both genders: operaio/a, operaio/operaia, operaio o operaia."""
     lower = word.lower().replace("’", "'")
     if lower == "un'":  # with the space that its other forms need
         renderings = ["un/un'", "un/una ", "un/a "]

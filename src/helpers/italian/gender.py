@@ -1,4 +1,4 @@
-"""Gender in Italian job ads rewritten: the counterfactual swap, and both genders by double form, schwa or "persona".
+"""Gender rewritten: counterfactual swap, double forms, schwa, "persona", and back to one gender.
 
 All of them start from the person phrases of a text and put each phrase into another slot: 0 masculine, 1 feminine,
 2 masculine plural, 3 feminine plural. So `slot ^ 1` is the other gender, `slot & 2` the masculine of the same number and
@@ -39,11 +39,11 @@ Words = dict[int, str]  # new words by the index of the token that they replace
 Form = Callable[[Reading, int, str], str | None]  # of a word in a slot, before the next word
 
 
-# --- one gender ------------------------------------------------------------------------------------------------------
+# --- one gender -------------------------------------------------------------------------
 
 
 def swap(text: str, to: Literal["feminine", "masculine"]) -> str:
-    """The counterfactual of `text`: every word that gives a person the other gender is put into `to`, with agreement."""
+    """The counterfactual: every word that gives a person the other gender is put into `to`."""
     tokens, phrases = person_phrases(text)
     wanted = FEMININE if to == "feminine" else MASCULINE
     words: Words = {}
@@ -67,7 +67,7 @@ def _inflected(tokens: list[Token], phrase: Phrase, slot: int, form: Form = infl
 
 
 def _with_words(text: str, tokens: list[Token], words: Words) -> str:
-    """`text` with its words replaced, except in double forms; only an elided article clings to the next word."""
+    """`text` with words replaced, except in double forms; an elided article clings to its noun."""
     pieces, position = [], 0
     curly = "’" in text and "'" not in text
     for i, word in sorted(words.items()):
@@ -83,16 +83,16 @@ def _with_words(text: str, tokens: list[Token], words: Words) -> str:
     return "".join(pieces) + text[position:]
 
 
-# --- both genders ----------------------------------------------------------------------------------------------------
+# --- both genders -----------------------------------------------------------------------
 
 
 def neutralise(text: str) -> str:
-    """`text` with each one-gender phrase about people in the double form; text without any comes back as it is."""
+    """`text` with each one-gender phrase about people in the double form."""
     return _rewritten(text, _in_house_style)
 
 
 def schwa(text: str) -> str:
-    """`text` with each one-gender phrase about people written with a schwa, in singular and plural, as most such ads do.
+    """`text` with each one-gender phrase about people written with a schwa, plurals too.
 
     A noun whose genders have no stem in common (uomo, donna) takes the double form.
     """
@@ -104,7 +104,7 @@ def schwa(text: str) -> str:
 
 
 def persona(text: str) -> str:
-    """`text` with nouns made from participles after "persona": le persone candidate, una persona addetta.
+    """`text` with nouns made from participles after "persona": una persona addetta.
 
     What agrees with such a noun becomes feminine, as "persona" is. Every other phrase takes the double form.
     """
@@ -126,7 +126,7 @@ def persona(text: str) -> str:
 
 
 def _rewritten(text: str, write: Callable[[list[Token], Phrase], Words]) -> str:
-    """`text` with what `write` makes of each phrase that is a cue; a text that may lawfully name one sex stays."""
+    """`text` with what `write` makes of each cue; a text that may lawfully name one sex stays."""
     if LAWFUL.search(text):
         return text
     tokens, phrases = person_phrases(text)
@@ -138,7 +138,7 @@ def _rewritten(text: str, write: Callable[[list[Token], Phrase], Words]) -> str:
 
 
 def _in_house_style(tokens: list[Token], phrase: Phrase) -> Words:
-    """Both nouns in full where their plurals differ by more than a letter, otherwise the double form."""
+    """Both nouns where their plurals differ by more than a letter, otherwise the double form."""
     return _with_both_nouns(tokens, phrase) or _in_double_form(tokens, phrase)
 
 
@@ -148,7 +148,7 @@ def _in_double_form(tokens: list[Token], phrase: Phrase) -> Words:
 
 
 def _with_both_nouns(tokens: list[Token], phrase: Phrase) -> Words:
-    """A plural article and noun with unlike forms written twice: "gli operatori e le operatrici"; empty for others."""
+    """A plural noun with unlike forms written twice: "gli operatori e le operatrici"; or empty."""
     head, noun = phrase.head, phrase.parts[phrase.head]
     if phrase.slot not in (2, 3) or noun.is_article or noun.forms[2][:-1] == noun.forms[3][:-1]:
         return {}
@@ -169,7 +169,7 @@ def _may_follow_persona(phrase: Phrase) -> bool:
 
 
 def _after_persona(tokens: list[Token], phrase: Phrase, slot: int) -> Words:
-    """The words of a noun phrase with "persona" or "persone" before its noun, in the feminine `slot`."""
+    """The words of a noun phrase in the feminine `slot`, "persona" or "persone" before its noun."""
     words, head = _inflected(tokens, phrase, slot), phrase.head
     if not words:
         return {}
@@ -181,7 +181,7 @@ def _after_persona(tokens: list[Token], phrase: Phrase, slot: int) -> Words:
     return words
 
 
-# --- double forms back to one gender ---------------------------------------------------------------------------------
+# --- double forms back to one gender ----------------------------------------------------
 
 _SIGNED = re.compile(r"([^\W\d_]+)(?:/-?|-|\()([^\W\d_]+)\)?")
 
@@ -207,7 +207,7 @@ def single(text: str, to: Literal["feminine", "masculine"]) -> str:
 
 
 def _masculine_at(text: str, tokens: list[Token], i: int, following: str) -> tuple[int, str] | None:
-    """(index of its first token, masculine wording) of the double form that ends at token i; None without one."""
+    """(first token, masculine wording) of the double form that ends at token i, or None."""
     token = tokens[i]
     if not token.is_double:
         return None
@@ -223,7 +223,7 @@ def _masculine_at(text: str, tokens: list[Token], i: int, following: str) -> tup
 
 
 def _masculine_of(word: str) -> str | None:
-    """The masculine in a double form: candidato/a, addetta/o, direttrice/tore; None where a sign hides the number: candidat*."""
+    """The masculine in candidato/a, addetta/o, direttrice/tore; None where a sign hides the number."""
     match = _SIGNED.fullmatch(word)
     if not match:
         return None
@@ -241,7 +241,7 @@ def _masculine_article(token: Token, reading: Reading, following: str) -> str:
 
 
 def _link_before(tokens: list[Token], last: int) -> int | None:
-    """Index of the "e", "o" or "/" in the pair that ends at `last`: "gli addetti e le addette", "addette o addetti"."""
+    """Index of the "e", "o" or "/" in the pair that ends at `last`: "gli addetti e le addette"."""
     link = last - 1
     while link > 0 and last - link < 4 and reading_of(tokens[link], {"article", "determiner", "adj"}):
         link -= 1

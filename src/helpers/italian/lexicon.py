@@ -1,4 +1,4 @@
-"""The words of Italian job ads: the tables, guesses for unknown words by their endings, and tokens with their readings.
+"""The words of Italian job ads: tables, guesses by ending, and tokens with their readings.
 
 Agreement is computed on masks. A mask is a set of bits over the four forms of a word (its slots):
 1 masculine, 2 feminine, 4 masculine plural, 8 feminine plural. "candidati" has the mask 4, the epicene "responsabile" 3.
@@ -24,7 +24,7 @@ BOUNDARY = set(".;:!?\n•|–—·✓●▪►")  # signs that end a sentence, 
 
 @dataclass(frozen=True)
 class Reading:
-    """One meaning of a word: its kind, its four forms (eight for an article), and the mask of the forms it can be."""
+    """One meaning of a word: its kind, its four forms (an article: eight), the mask it can have."""
 
     kind: str
     forms: tuple[str, ...]
@@ -53,7 +53,7 @@ def reading_of(token: Token, kinds: set[str], mask: int = ANY) -> Reading | None
     return next((reading for reading in token.readings if reading.kind in kinds and reading.mask & mask), None)
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
+# --- tables -----------------------------------------------------------------------------
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
@@ -123,7 +123,7 @@ def lexicon() -> dict[str, list[Reading]]:
 
 
 def _add(readings: dict[str, list[Reading]], kind: str, forms: tuple[str, ...], bits: tuple[int, ...]) -> None:
-    """Add a reading under each of its forms; a form that fills several slots gets the mask of all of them."""
+    """Add a reading under each of its forms, with the mask of all slots that the form fills."""
     for form in set(forms) - {"-"}:
         mask = sum({bit for other, bit in zip(forms, bits, strict=True) if other == form})
         readings.setdefault(form, []).append(Reading(kind, forms, mask))
@@ -134,7 +134,7 @@ def article_named(name: str) -> Reading:
     return next(reading for reading in lexicon()[name] if reading.kind == "article")
 
 
-# --- endings ---------------------------------------------------------------------------------------------------------
+# --- endings ----------------------------------------------------------------------------
 
 # Endings of unknown words: masculine, feminine, masculine plural, feminine plural.
 ROLE_ENDINGS = [
@@ -198,7 +198,7 @@ def adjective_of(token: Token, mask: int, any_ending: bool) -> Reading | None:
 
 
 def noun_mask(token: Token) -> int:
-    """The forms an unknown noun may stand for, by its last letter; foreign words agree with anything in the singular."""
+    """The mask of an unknown noun by its last letter; foreign words have any singular."""
     word = token.lower
     if word.endswith(("zione", "sione", "gione", "tà", "tù", "tudine", "rice")):
         return FEMININE
@@ -207,7 +207,7 @@ def noun_mask(token: Token) -> int:
     return {"o": 1, "a": 2, "i": PLURAL, "e": 0b1011}.get(word[-1], SINGULAR)
 
 
-# --- tokens ----------------------------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------
 
 _SIGN = r"(?:/-?|-|\()"  # "addetto/i" is a number, not a gender: the endings are paired one by one
 _TOKEN = re.compile(
@@ -224,7 +224,7 @@ _REPEATED = re.compile(rf"{_DETERMINER}(\w+(?: \w+)?) (?:e|o|ed|od|oppure) {_DET
 
 
 def tokenise(text: str) -> list[Token]:
-    """Words, numbers, signs and line ends with their offsets and readings; double forms are marked."""
+    """Words, numbers, signs and line ends with their readings; double forms are marked."""
     tokens = []
     for match in _TOKEN.finditer(text):
         word, is_double = match.group(), bool(match["double"])
@@ -239,7 +239,7 @@ def tokenise(text: str) -> list[Token]:
 
 
 def _mark_pairs(tokens: list[Token]) -> None:
-    """Mark the words from one gender of a word to the other: "addetti e addette", "un valido o una valida"."""
+    """Mark the words from one gender of a word to the other: "un valido o una valida"."""
     for i, first in enumerate(tokens):
         # no determiner between two articles: "la nostra responsabile e il suo collaboratore" are two people
         between = {"article", "adj"} if reading_of(first, {"article"}) else {"article", "adj", "determiner"}
@@ -258,7 +258,7 @@ def _word_readings(word: str) -> list[Reading]:
 
 
 def _double_readings(word: str) -> list[Reading]:
-    """The reading of a double form: a noun, an article or an adjective that agrees with either gender."""
+    """The reading of a double form, which agrees with either gender."""
     stem = re.split(r"[/*@ə(\-]", word)[0]
     for ending in ("", "o", "a", "e", "i"):
         for known in lexicon().get(stem + ending, []):

@@ -53,7 +53,7 @@ class Phrase:
         return [i for i, reading in self.parts.items() if (reading.mask & number).bit_count() == 1]
 
 
-# --- position --------------------------------------------------------------------------------------------------------
+# --- position ---------------------------------------------------------------------------
 
 
 def adjacent(tokens: list[Token], i: int) -> bool:
@@ -80,7 +80,7 @@ def _opens_clause(tokens: list[Token], i: int) -> bool:
     return opens_sentence(tokens, i) or belongs(tokens[previous_word(tokens, i)], "search")
 
 
-# --- person nouns ----------------------------------------------------------------------------------------------------
+# --- person nouns -----------------------------------------------------------------------
 
 
 def _person_noun(tokens: list[Token], i: int) -> Reading | None:
@@ -107,7 +107,7 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
 
 
 def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
-    """The role word or participle at i where it is a noun, and no adjective of the word j before it."""
+    """The role word or participle at i where it is a noun, and not an adjective of the word j."""
     token, k = tokens[i], i - 1
     while k >= 0 and reading_of(tokens[k], {"adj"}):
         k -= 1
@@ -129,7 +129,7 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
 
 
 def _is_sought(tokens: list[Token], i: int) -> bool:
-    """Whether the word at i, with its indefinite article, is what the ad looks for: "cercasi una tecnica"."""
+    """Whether the word at i is what the ad looks for: "cercasi una tecnica"."""
     while i and (reading_of(tokens[i - 1], {"adj"}) or tokens[i - 1].lower in ("un", "una", "un'")):
         i -= 1
     return i > 0 and tokens[i - 1].lower.startswith(("cerc", "ricerchi", "selezion", "assum", "offr"))
@@ -153,7 +153,7 @@ def _is_imperative(tokens: list[Token], i: int) -> bool:
 
 
 def _is_part(tokens: list[Token], i: int) -> bool:
-    """Whether i is part of a compound, an abbreviation or a code: socio-assistenziale, Ho.Re.Ca., (RE), casa madre, moda donna."""
+    """Whether i is part of a compound or a code: socio-assistenziale, Ho.Re.Ca., (RE), casa madre."""
     token, previous = tokens[i], tokens[i - 1] if i else None
     if len(token.lower) == 2 and token.text != token.lower:
         return True
@@ -169,7 +169,7 @@ def _is_copula(token: Token) -> bool:
     return any(token.lower in words for name, words in word_classes().items() if name.startswith("copula"))
 
 
-# --- noun phrases ----------------------------------------------------------------------------------------------------
+# --- noun phrases -----------------------------------------------------------------------
 
 
 def noun_phrases(tokens: list[Token]) -> list[Phrase]:
@@ -221,7 +221,7 @@ def _modifiers_before(tokens: list[Token], head: int, noun: Reading) -> tuple[Pa
 
 
 def _is_english(token: Token) -> bool:
-    """Whether the word may modify an English title: a known English word, or an unknown one without an Italian ending."""
+    """Whether the word may modify an English title: it is English, or has no Italian ending."""
     unknown = token.lower.isalpha() and not token.readings and not is_function(token)
     return belongs(token, "english") or token.lower == "-" or (unknown and token.lower[-1] not in "aeioàèéìòù")
 

@@ -1,4 +1,4 @@
-"""Person phrases: all words of a text that give a person a gender, in noun phrases, predicates, loose adjectives and pronouns."""
+"""Person phrases: the noun phrases, predicates, loose adjectives and pronouns about people."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def person_phrases(text: str) -> tuple[list[Token], list[Phrase]]:
     return tokens, sorted(phrases, key=lambda phrase: min(phrase.parts))
 
 
-# --- heads -----------------------------------------------------------------------------------------------------------
+# --- heads ------------------------------------------------------------------------------
 
 
 @dataclass
@@ -87,7 +87,7 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
 
 
 def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> bool:
-    """Whether the word at i stands in an English title before its head: the "Software" of "il Software Engineer"."""
+    """Whether i modifies the head of an English title: the "Software" of "Software Engineer"."""
     k = i
     while k not in people and adjacent(tokens, k) and (belongs(tokens[k], "english") or tokens[k].text.istitle()):
         k += 1
@@ -95,7 +95,7 @@ def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> b
 
 
 def _thing(tokens: list[Token], i: int) -> Head | None:
-    """The noun at i that is no gendered person: after an article, a name, the first word, or "persona", "profilo"."""
+    """The noun at i that is no gendered person: a thing, a name, "persona", "profilo"."""
     token = tokens[i]
     neutral = reading_of(token, {"neutral"})
     article = reading_of(tokens[i - 1], DETERMINERS) if i else None
@@ -117,7 +117,7 @@ def _thing(tokens: list[Token], i: int) -> Head | None:
 
 
 def is_oblique(tokens: list[Token], first: int) -> bool:
-    """Whether the phrase that begins at `first` stands after a preposition, "del" and the like included."""
+    """Whether the phrase that begins at `first` follows a preposition, or begins with "del"."""
     article = reading_of(tokens[first], {"article"})
     contracted = article and article.forms[0] in ("del", "al", "dal", "nel", "sul")
     return bool(contracted or (first and belongs(tokens[first - 1], "preposition")))
@@ -143,11 +143,11 @@ def _is_apposition(tokens: list[Token], heads: list[Head], phrase: Phrase) -> bo
     return is_bare and _follows_neutral([h for h in heads if h.index >= start], phrase.head, phrase.mask)
 
 
-# --- predicates ------------------------------------------------------------------------------------------------------
+# --- predicates -------------------------------------------------------------------------
 
 
 def _predicates(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
-    """Participles and adjectives after a copula whose subject is a person: "sei pronto", "il candidato è assunto"."""
+    """Participles and adjectives after a copula whose subject is a person: "sei pronto"."""
     phrases = []
     for i, token in enumerate(tokens):
         mask, is_own = _copula(tokens, i)
@@ -168,7 +168,7 @@ def _predicates(tokens: list[Token], heads: list[Head], used: set[int]) -> list[
 
 
 def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
-    """The mask of a predicate after token i (0: no copula), and whether its subject is the reader or the speaker."""
+    """The mask after the copula at i (0: none), and whether its subject is reader or speaker."""
     token, clitic = tokens[i], tokens[i - 1].lower if i else ""
     if clitic in ("c'", "ci"):  # "c'è", "ci sono"
         return 0, False
@@ -213,7 +213,7 @@ def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: 
 
 
 def _describes_people(tokens: list[Token], heads: list[Head], verb: int, parts: Parts, mask: int) -> bool:
-    """Whether a predicate without a subject is one that describes people: "verrà inserito in un team"."""
+    """Whether a predicate without a subject describes people: "verrà inserito in un team"."""
     if verb and tokens[verb - 1].lower == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
         return False
     kinds = {"person", "participle"}
@@ -223,7 +223,7 @@ def _describes_people(tokens: list[Token], heads: list[Head], verb: int, parts: 
     return of_people and not _follows_neutral(heads, verb, mask)
 
 
-# --- loose adjectives ------------------------------------------------------------------------------------------------
+# --- loose adjectives -------------------------------------------------------------------
 
 
 def _loose_adjectives(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
@@ -294,14 +294,14 @@ def _modifies_next_word(tokens: list[Token], i: int, reading: Reading) -> bool:
 
 
 def _is_quality(token: Token, mask: int) -> bool:
-    """Whether the word is an adjective for people of `mask`, an unknown one only by an ending without gender."""
+    """Whether the word is an adjective for people; an unknown one needs an ending without gender."""
     # "sorridente", but not "mente"
     without_gender = len(token.lower) > 6 and token.lower[:-1].endswith(("ent", "ant", "bil", "vol"))
     return adjective_of(token, mask, False) is not None and (bool(token.readings) or without_gender)
 
 
 def _joined_adjective(tokens: list[Token], i: int, used: set[int]) -> Reading | None:
-    """The participle or adjective at i where it continues what describes a person, see `_continues`."""
+    """The participle or adjective at i where it continues one about a person, see `_continues`."""
     token, j = tokens[i], previous_word(tokens, i)
     if j < 1 or not (belongs(tokens[j], "conjunction") or tokens[j].lower == ","):
         return None
@@ -316,7 +316,7 @@ def _joined_adjective(tokens: list[Token], i: int, used: set[int]) -> Reading | 
 
 
 def _continues(tokens: list[Token], i: int, link: int, mask: int, used: set[int]) -> bool:
-    """Whether "e" or a comma joins the word at i to one that describes a person: "iscritto all'albo e munito di".
+    """Whether the word at i continues one about a person: "iscritto all'albo e munito di".
 
     Between them stands nothing but a complement, and after the word another one, a sign or a conjunction.
     """
@@ -339,12 +339,12 @@ def _is_complement(tokens: list[Token], i: int) -> bool:
 
 
 def _in_title(tokens: list[Token], head: int, last: int) -> bool:
-    """Whether all from the person at `head` to `last` is its title, and ends in a foreign word: "redattore web"."""
+    """Whether `head` to `last` is a title that ends in a foreign word: "redattore web"."""
     is_foreign = tokens[last].lower[-1] not in "aeioàèéìòù" and not tokens[last].readings
     return is_foreign and all(adjacent(tokens, k - 1) and not is_function(tokens[k]) for k in range(head + 1, last + 1))
 
 
-# --- pronouns --------------------------------------------------------------------------------------------------------
+# --- pronouns ---------------------------------------------------------------------------
 
 
 def _pronouns(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:

@@ -1,4 +1,4 @@
-"""Requirements that exclude beyond grammar (age, looks, sex, origin, family, health) taken out of Italian job ads.
+"""Requirements that exclude beyond grammar (age, looks, sex, origin, …) taken out of job ads.
 
 A requirement that is an item of a list or stands beside a noun goes, with the words that belong to it and one comma or
 conjunction; a sentence that says nothing else goes whole. What the rest of a sentence is built on stays. What asks for a list
@@ -47,7 +47,7 @@ SENTENCE_END = r"[.;!?\n]"
 
 
 def without_requirements(text: str) -> str:
-    """`text` without the requirements beyond grammar, as far as a sentence is left; text without any comes back as it is."""
+    """`text` without the requirements beyond grammar, as far as a sentence is left."""
     staying = 0  # requirements, counted from the end, that cannot go
     # found anew after each removal, which moves the others; from the last to the first
     while len(requirements := _requirements(text)) > staying:
@@ -59,11 +59,11 @@ def without_requirements(text: str) -> str:
 
 
 def inclusive(text: str) -> str:
-    """`text` rewritten for everyone by rule: requirements beyond grammar go, gendered phrases take the double form."""
+    """`text` for everyone: requirements beyond grammar go, gendered phrases take the double form."""
     return gender.neutralise(without_requirements(text))
 
 
-# --- where they stand ------------------------------------------------------------------------------------------------
+# --- where they stand -------------------------------------------------------------------
 
 
 def _requirements(text: str) -> list[tuple[int, int, str]]:
@@ -87,7 +87,7 @@ def _named_sexes(text: str) -> list[tuple[int, int]]:
     return [match.span(1) for match in matches if match.start() in phrase_ends]
 
 
-# --- taking one out --------------------------------------------------------------------------------------------------
+# --- taking one out ---------------------------------------------------------------------
 
 
 def _without(text: str, start: int, end: int, category: str) -> str:
@@ -102,7 +102,7 @@ def _without(text: str, start: int, end: int, category: str) -> str:
 
 
 def _neutral_wording(text: str, start: int, end: int, category: str) -> str | None:
-    """What names people without their sex in place of the requirement; None where nobody would be left unnamed."""
+    """What names the people sought without their sex, None where the requirement names nobody."""
     requirement = text[start:end]
     if staff := STAFF.fullmatch(requirement):
         return staff[1]
@@ -126,7 +126,7 @@ def _follows_a_person(text: str, start: int) -> bool:
 
 
 def _widened(text: str, start: int, end: int, category: str) -> tuple[int, int, str]:
-    """(start, end, first word with a space) of the requirement with what belongs to it: "di bella presenza", "(max 30 anni)"."""
+    """(start, end, first word) of the requirement with what belongs to it: "(max 30 anni)"."""
     lead = ""
     while match := LEADS.search(text[:start]):
         start, lead = match.start(), match.group().strip() + " "
@@ -138,7 +138,7 @@ def _widened(text: str, start: int, end: int, category: str) -> tuple[int, int, 
 
 
 def _without_sentence(text: str, start: int, end: int) -> str | None:
-    """`text` without the sentence or line that says nothing but text[start:end], None where it says more.
+    """`text` without the sentence that is nothing but text[start:end], None where it says more.
 
     A text that would have nothing left comes back as it is.
     """
@@ -159,7 +159,7 @@ def _without_sentence(text: str, start: int, end: int) -> str | None:
 
 
 def _without_item(source: str, start: int, end: int, lead: str, requirement: str) -> str:
-    """`source` without source[start:end], a part of a sentence; as it is where the sentence would not stand without it."""
+    """`source` without source[start:end]; as it is where the sentence would not stand without it."""
     text, start, end = _agreeing(source, start, end)
     before, after = text[:start].rstrip(" "), text[end:].lstrip(" ")
     if SEPARATOR.match(after) and SEPARATOR.search(before[-1:]):  # "barista – bella presenza – turni"
@@ -212,7 +212,7 @@ def _capitalised_as(source: str, text: str) -> str:
     return text[:1].upper() + text[1:] if source[:1].isupper() else text
 
 
-# --- agreement of what asks for a list with its items ----------------------------------------------------------------
+# --- agreement of what asks for a list with its items -----------------------------------
 
 ASKING = re.compile(
     r"\b(?P<verb>si (?:richied|chied)|serv|occorr|servir|occorrer)(?P<person>ono|e|anno|à)\b:?"
@@ -241,7 +241,7 @@ FEMININE_PLURAL_ITEM = re.compile(
 
 
 def _agreeing(text: str, start: int, end: int) -> tuple[str, int, int]:
-    """`text` whose asking word agrees with its list without text[start:end], and that span's new place.
+    """`text` whose asking word agrees with the list that is left, and the span's new place.
 
     A plural asking word agrees with all items that stay, a singular one with the first. Where no item stays, the asking word
     stays as it is, or joins the span if it opens a clause between commas.
@@ -270,7 +270,7 @@ def _agreeing(text: str, start: int, end: int) -> tuple[str, int, int]:
 
 
 def _list_items(text: str, start: int) -> list[tuple[int, int]]:
-    """The items of a list from `start` to the comma behind the one after its conjunction, or to the end of the clause."""
+    """The items of a list from `start` to the one after its conjunction, or to the clause's end."""
     stop = re.compile(r"[.;:!?()\n]|$").search(text, start).start()
     items = []
     for match in BETWEEN_ITEMS.finditer(text, start, stop):
@@ -284,7 +284,7 @@ def _list_items(text: str, start: int) -> list[tuple[int, int]]:
 
 
 def _gender_and_number(item: str) -> tuple[bool, bool]:
-    """Whether an item is feminine and whether it is plural, by its first word: an article, an adjective or the noun."""
+    """Whether an item is feminine and whether it is plural, by its first word."""
     words = re.findall(r"\d+|[^\W\d_]+", re.sub(r"\bl['’]|\b(?:almeno|anche|inoltre) ", " ", item.lower()))
     if not words:  # "È richiesta ____ e l'età massima di 30 anni"
         return False, False

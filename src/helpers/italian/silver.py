@@ -1,4 +1,4 @@
-"""Silver pairs for the inclusive rewriting of Italian job ads: made without a person from unlabelled text and the rules.
+"""Silver pairs for inclusive rewriting, made from unlabelled text by rule.
 
 No pair uses a human label or a validation or test row. The `method` of a pair says how it was made:
 
@@ -70,7 +70,7 @@ def sentences(texts: Iterable[str]) -> list[str]:
 
 
 def from_frames(count: int, seed: int) -> list[dict]:
-    """Frames of the generator worded in one gender and again for everyone, and unchanged ones among them."""
+    """Frames worded in one gender and again for everyone, and some inclusive ones unchanged."""
     rng = random.Random(seed)
     targets: dict[str, str] = {}  # by source
     while len(targets) < count:
@@ -92,7 +92,7 @@ def from_frames(count: int, seed: int) -> list[dict]:
 
 
 def from_rules(texts: Sequence[str]) -> list[dict]:
-    """Sentences and what the rules make of them: those with cues of grammar alone, and those without a cue.
+    """Sentences with no cue, or with cues of grammar alone, and what the rules make of them.
 
     A sentence in which people have written both genders is put into one first: one more source, whose target reads well.
     """
@@ -110,7 +110,7 @@ def from_rules(texts: Sequence[str]) -> list[dict]:
 
 
 def with_gaps(pairs: Sequence[dict], seed: int) -> list[dict]:
-    """The pairs with a `draft` that misses some of the edits, as rules miss words that no table has."""
+    """Pairs with a `draft` that misses some edits, as rules miss words that no table has."""
     rng, gapped = random.Random(seed), []
     for pair in pairs:
         changes = edits.spans(pair["text"], pair["target"])
@@ -140,7 +140,7 @@ def excluding_clauses(texts: Sequence[str], records: Sequence[dict]) -> list[str
 
 
 def with_requirement(pairs: Sequence[dict], clauses: Sequence[str], seed: int) -> list[dict]:
-    """The pairs with an excluding clause in the source, which the target goes without: behind a person, or in a list."""
+    """The pairs with an excluding clause in the source alone, behind a person or in a list."""
     rng, inserted = random.Random(seed), []
     beside_a_noun = [clause for clause in clauses if BESIDE_A_NOUN.match(clause)]
     for pair in pairs:
