@@ -44,10 +44,11 @@ def check(source: str, output: str, reference: str) -> dict[str, Any]:
         same = source == output
         return _verdict(not _has_new_cues(source, output), same, same)
     changes = _changes(source, reference)
-    if re.fullmatch(_all_in_double_form(source, changes), output.replace(" ", "")):
+    if _match(_all_in_double_form(source, changes), output):
         return _verdict(True, True, True)
-    untouched = _match(source, changes, ["(.*)"] * len(changes), output) is not None
-    match = _match(source, changes, [_renderings(source, *change) for change in changes], output)
+    untouched = _match(_with_renderings(source, changes, ["(.*)"] * len(changes)), output) is not None
+    renderings = [_renderings(source, *change) for change in changes]
+    match = _match(_with_renderings(source, changes, renderings), output)
     agreement = match is not None and _neutral_nouns_agree(source, changes, list(match.groups()))
     unchanged = [
         word
@@ -140,17 +141,18 @@ def _outside_doubles(word: str) -> str:
 # --- how it may be written --------------------------------------------------------------
 
 
-def _match(source: str, changes: list[Edit], patterns: list[str], output: str) -> re.Match[str] | None:
-    """The output matched with one pattern for each change and the source between them.
+def _match(pattern: str, output: str) -> re.Match[str] | None:
+    """The whole output matched; spaces do not count, as an edit's neighbours decide which it leaves."""
+    return re.fullmatch(pattern.replace(r"\ ", ""), output.replace(" ", ""), re.DOTALL)
 
-    Spaces do not count: which of them an edit leaves depends on its neighbours.
-    """
-    whole, at = "", 0
-    for (start, end, _), pattern in zip(changes, patterns, strict=True):
-        whole += re.escape(source[at:start]) + pattern
+
+def _with_renderings(source: str, changes: list[Edit], renderings: list[str]) -> str:
+    """Pattern of the source with a group in place of each change."""
+    pattern, at = "", 0
+    for (start, end, _), rendering in zip(changes, renderings, strict=True):
+        pattern += re.escape(source[at:start]) + rendering
         at = end
-    whole += re.escape(source[at:])
-    return re.fullmatch(whole.replace(r"\ ", ""), output.replace(" ", ""), re.DOTALL)
+    return pattern + re.escape(source[at:])
 
 
 def _renderings(source: str, start: int, end: int, new: str) -> str:
@@ -181,17 +183,21 @@ def _words_in_double_form(source: str, start: int, end: int, words: list[tuple[i
     pattern, at = "", start
     for word_start, word_end, must in words:
         word = source[word_start:word_end]
-        forms = accepted_doubles(word) + ([] if must else [word])
-        pattern += re.escape(source[at:word_start]) + "(?:" + "|".join(map(re.escape, forms)) + ")"
+        pattern += re.escape(source[at:word_start]) + _any_double(word, *([] if must else [word]))
         at = word_end
     return pattern + re.escape(source[at:end])
 
 
+def _any_double(word: str, *others: str) -> str:
+    """A group that matches every double form of a word, or one of the other texts."""
+    return "(?:" + "|".join(map(re.escape, [*accepted_doubles(word), *others])) + ")"
+
+
 def _all_in_double_form(source: str, changes: list[Edit]) -> str:
-    """Pattern, without spaces, of the source in double forms.
+    """Pattern of the source in double forms.
 
     Each word that the reference changes and that gives a person a gender is put into both, requirements beyond grammar go,
-    and nothing else changes. It matches nothing where there is no such word or requirement.
+    and nothing else changes. The pattern matches nothing where there is no such word or requirement.
     """
     requirements = [(cue.start, cue.end) for cue in requirement_cues(source)]
     if any(_removes_more(source, change, requirements) for change in changes):
@@ -201,24 +207,27 @@ def _all_in_double_form(source: str, changes: list[Edit]) -> str:
     places = sorted({*words, *requirements})
     if not places:
         return NO_MATCH
-    by_rule, pattern, at, i = gender.neutralise(source), "", 0, 0
-    while i < len(places):
-        start, end = places[i]
-        if (start, end) in requirements:
+    by_rule, pattern, at = gender.neutralise(source), "", 0
+    for i, (start, end) in enumerate(places):
+        if start < at:  # the second of two nouns
+            continue
+        if (start, end) in requirements:  # it goes with a comma or conjunction
             comma = re.match(r" ?,", source[end:])
             joint = re.search(r"(, | e | )$", source[at:start])
-            pattern += _spaceless(source[at : joint.start() + at if joint else start])
+            pattern += re.escape(source[at : at + joint.start() if joint else start])
             pattern += ",?" if comma or (joint and "," in joint.group()) else ""
-            at, i = end + (comma.end() if comma else 0), i + 1
+            at = end + comma.end() if comma else end
             continue
-        pattern += _spaceless(source[at:start])
-        if both := _both_nouns(source, by_rule, places, i):
-            pattern += f"(?:{_any_double(source, places[i])}{_any_double(source, places[i + 1])}|{_spaceless(both)})"
-            at, i = places[i + 1][1], i + 2
+        pattern += re.escape(source[at:start])
+        both_nouns = _both_nouns(source, by_rule, places, i)
+        if both_nouns:
+            at = places[i + 1][1]
+            first, second = _any_double(source[start:end]), _any_double(source[slice(*places[i + 1])])
+            pattern += f"(?:{first}{second}|{re.escape(both_nouns)})"
         else:
-            pattern += _any_double(source, places[i])
-            at, i = end, i + 1
-    return pattern + _spaceless(source[at:])
+            at = end
+            pattern += _any_double(source[start:end])
+    return pattern + re.escape(source[at:])
 
 
 def _both_nouns(source: str, by_rule: str, places: list[Place], i: int) -> str | None:
@@ -227,16 +236,6 @@ def _both_nouns(source: str, by_rule: str, places: list[Place], i: int) -> str |
         return None
     both = _counterpart(source, by_rule, places[i][0], places[i + 1][1])
     return both if both and re.search(r" [eo] ", both) else None
-
-
-def _any_double(source: str, place: Place) -> str:
-    """A group that matches every double form of the word at a place, without spaces."""
-    return "(?:" + "|".join(map(_spaceless, accepted_doubles(source[slice(*place)]))) + ")"
-
-
-def _spaceless(text: str) -> str:
-    """Pattern of the text without its spaces."""
-    return re.escape(text.replace(" ", ""))
 
 
 def _removes_more(source: str, change: Edit, requirements: list[Place]) -> bool:
