@@ -1,4 +1,4 @@
-"""Rewriting as a list of edits: derived from (source, target) pairs, written as a short script, applied to the source.
+"""Rewriting as a list of edits: derived from pairs, written as a script, applied to a source.
 
 What no edit names stays untouched by construction, and a small model has to write only what changes (as in LaserTagger,
 Malmi et al. 2019, arXiv 1909.01187, and Seq2Edits, Stahlberg & Kumar 2020, arXiv 2009.11136). A script has one line for each
@@ -19,69 +19,89 @@ KEEP = " ="
 TOKEN = re.compile(r"\w+['’]?(?:/-?\w+['’]?)*|\s+|[^\w\s]")
 CUT_END = re.compile(r"(\d?)\+(.*)", re.DOTALL)
 
-# What a tagger says of a word: it stays, it changes its end, it opens a stretch that goes or is replaced (the next number: it goes
-# on with one).
+# The tag of a word: it stays, it changes its end, it opens a span that is deleted or replaced (and one more: it continues one).
 STAYS, ENDING, DELETED, REPLACED = 0, 1, 2, 4
 TAGS = 6
 
-Span = tuple[int, int, str]
+Span = tuple[int, int, str]  # source[start:end] becomes the text
+Block = tuple[int, int, int, int]  # source tokens i to k become target tokens j to m
+
+
+# --- from a pair to edits ---------------------------------------------------------------
 
 
 def spans(source: str, target: str) -> list[Span]:
-    """(start, end, new) of every stretch of the source that differs, in whole words; no stretch is empty.
+    """The edits from source to target, in whole words; no edited span is empty.
 
-    Neighbouring words are one stretch unless each only changes its end.
+    Neighbouring words are one span unless each only changes its end.
     """
     a, b = TOKEN.findall(source), TOKEN.findall(target)
-    at = [0]
+    differing = [block for tag, *block in SequenceMatcher(None, a, b, autojunk=False).get_opcodes() if tag != "equal"]
+    merged: list[Block] = []
+    for block in (part for whole in differing for part in _parts(a, b, *whole)):
+        block = _widened(a, b, *block)
+        while merged and _belong_together(a, b, merged[-1], block):
+            previous = merged.pop()
+            i, j = min(previous[0], block[0]), min(previous[2], block[2])
+            k, m = max(previous[1], block[1]), max(previous[3], block[3])
+            block = i, k, j, m
+        merged.append(block)
+    starts = [0]  # of every token in the source, and its end
     for token in a:
-        at.append(at[-1] + len(token))
+        starts.append(starts[-1] + len(token))
+    return [_trimmed(source, starts[i], starts[k], "".join(b[j:m])) for i, k, j, m in merged]
 
-    def blank(i: int, k: int) -> bool:
-        return all(t.isspace() for t in a[i:k])
 
-    def words(tokens: list[str]) -> bool:
-        return any(t[0].isalnum() for t in tokens)
+def _parts(a: list[str], b: list[str], i: int, k: int, j: int, m: int) -> list[Block]:
+    """A block, cut at the words that only change their end and have nothing inserted beside them."""
+    for x in range(i, k):
+        for y in range(j, m):
+            if not _changes_end(a, b, x, x + 1, y, y + 1):
+                continue
+            inserts_before = _has_word(b[j:y]) and not _has_word(a[i:x])
+            inserts_after = _has_word(b[y + 1 : m]) and not _has_word(a[x + 1 : k])
+            if not inserts_before and not inserts_after:
+                return [*_parts(a, b, i, x, j, y), (x, x + 1, y, y + 1), *_parts(a, b, x + 1, k, y + 1, m)]
+    return [(i, k, j, m)] if a[i:k] != b[j:m] else []
 
-    def akin(i: int, k: int, j: int, m: int) -> bool:
-        return k - i == 1 and m - j == 1 and a[i][0].isalnum() and "+" in _shortened(a[i], b[j])
 
-    def split(i: int, k: int, j: int, m: int) -> list[tuple[int, int, int, int]]:
-        """A stretch, cut at the words that only change their end and have nothing inserted beside them."""
-        for x in range(i, k):
-            for y in range(j, m):
-                bare = words(a[i:x]) or not words(b[j:y]), words(a[x + 1 : k]) or not words(b[y + 1 : m])
-                if akin(x, x + 1, y, y + 1) and all(bare):
-                    return [*split(i, x, j, y), (x, x + 1, y, y + 1), *split(x + 1, k, y + 1, m)]
-        return [(i, k, j, m)] if a[i:k] != b[j:m] else []
+def _widened(a: list[str], b: list[str], i: int, k: int, j: int, m: int) -> Block:
+    """A block with a neighbouring word, where it only inserts or loses the space at its end."""
+    while i > 0 and j > 0 and (_is_blank(a[i:k]) or (j < m and a[i].isspace() != b[j].isspace())):
+        i, j = i - 1, j - 1
+    while k < len(a) and m < len(b) and (_is_blank(a[i:k]) or (j < m and a[k - 1].isspace() != b[m - 1].isspace())):
+        k, m = k + 1, m + 1
+    return i, k, j, m
 
-    found: list[tuple[int, int, int, int]] = []
-    blocks = SequenceMatcher(None, a, b, autojunk=False).get_opcodes()
-    for i, k, j, m in (piece for tag, *block in blocks if tag != "equal" for piece in split(*block)):
-        # An insertion, or a stretch that loses the space at its end ("un interprete", "un/un'interprete"), takes a word along.
-        while i > 0 and j > 0 and (blank(i, k) or (j < m and a[i].isspace() != b[j].isspace())):
-            i, j = i - 1, j - 1
-        while k < len(a) and m < len(b) and (blank(i, k) or (j < m and a[k - 1].isspace() != b[m - 1].isspace())):
-            k, m = k + 1, m + 1
-        while (
-            found
-            and i <= found[-1][1] + 1
-            and (
-                i < found[-1][1]
-                or (
-                    blank(found[-1][1], i)
-                    and (not (akin(*found[-1]) and akin(i, k, j, m)) and j < m and found[-1][2] < found[-1][3])
-                )
-            )
-        ):
-            i, k, j, m = min(i, found[-1][0]), max(k, found[-1][1]), min(j, found[-1][2]), max(m, found[-1][3])
-            found.pop()
-        found.append((i, k, j, m))
-    return [_trimmed(source, at[i], at[k], "".join(b[j:m])) for i, k, j, m in found]
+
+def _belong_together(a: list[str], b: list[str], previous: Block, block: Block) -> bool:
+    """Whether two blocks are one edit: they overlap, or are neighbours that replace words."""
+    end, start = previous[1], block[0]
+    if start < end:
+        return True
+    if start > end + 1 or not _is_blank(a[end:start]):
+        return False
+    both_change_end = _changes_end(a, b, *previous) and _changes_end(a, b, *block)
+    return not both_change_end and previous[2] < previous[3] and block[2] < block[3]
+
+
+def _changes_end(a: list[str], b: list[str], i: int, k: int, j: int, m: int) -> bool:
+    """Whether a block is one word that only changes its end."""
+    return k - i == 1 and m - j == 1 and a[i][0].isalnum() and "+" in _shortened(a[i], b[j])
+
+
+def _is_blank(tokens: list[str]) -> bool:
+    """Whether there is nothing but spaces among the tokens."""
+    return all(token.isspace() for token in tokens)
+
+
+def _has_word(tokens: list[str]) -> bool:
+    """Whether there is a word among the tokens."""
+    return any(token[0].isalnum() for token in tokens)
 
 
 def _trimmed(source: str, start: int, end: int, new: str) -> Span:
-    """Without spaces at its ends; what goes between two commas takes the first of them along, not the second."""
+    """The edit without outer spaces; a deletion between two commas takes the first one along."""
     old = source[start:end]
     start, end, new = start + len(old) - len(old.lstrip()), end - len(old) + len(old.rstrip()), new.strip()
     before = source[:start].rstrip()
@@ -99,24 +119,33 @@ def _shortened(old: str, new: str) -> str:
     """`new` as `cut+end` where it is `old` with another end."""
     common = shared_prefix(old, new)
     cut = len(old) - common
-    fits = common and cut <= min(5, len(old) - 2) if cut else len(old) > 3 or new[common:][:1] in ("/", " ")
-    return f"{cut or ''}+{new[common:]}" if fits and old != new else new
+    if cut:
+        changes_end = common > 0 and cut <= min(5, len(old) - 2)
+    else:
+        changes_end = common > 0 and (len(old) > 3 or new[common:][:1] in ("/", " "))
+    return f"{cut or ''}+{new[common:]}" if changes_end and old != new else new
 
 
 def _lengthened(old: str, new: str) -> str:
+    """The wording that `new` stands for, the reverse of `_shortened`."""
     match = CUT_END.fullmatch(new)
     return old[: len(old) - int(match[1] or 0)] + match[2] if match else new
 
 
 def tag(old: str, new: str) -> int:
-    """ENDING, DELETED or REPLACED."""
-    return DELETED if not new else ENDING if TOKEN.fullmatch(old) and "+" in _shortened(old, new) else REPLACED
+    """The kind of an edit: ENDING, DELETED or REPLACED."""
+    if not new:
+        return DELETED
+    return ENDING if TOKEN.fullmatch(old) and "+" in _shortened(old, new) else REPLACED
 
 
-def lines(source: str, found: Sequence[Span]) -> list[tuple[str, str]]:
-    """(old, new) of every edit as a script has them; each old is widened to the left until a search finds it in its place."""
+# --- scripts ----------------------------------------------------------------------------
+
+
+def lines(source: str, edits: Sequence[Span]) -> list[tuple[str, str]]:
+    """(old, new) of every edit; each old is widened to the left until a search finds it in place."""
     pairs, done = [], 0
-    for start, end, new in found:
+    for start, end, new in edits:
         while start > done and _find(source, source[start:end], done) != start:
             left = source.rfind(" ", done, start - 1) + 1 or done
             new, start = source[left:start] + new, max(left, done)
@@ -126,52 +155,45 @@ def lines(source: str, found: Sequence[Span]) -> list[tuple[str, str]]:
 
 
 def script(source: str, target: str) -> str:
-    """The edits that lead from source to target."""
+    """The edits that lead from source to target, one a line."""
     return "\n".join(f" {old} | {new}" for old, new in lines(source, spans(source, target))) or KEEP
 
 
 def parse(source: str, written: str) -> tuple[list[Span], list[str]]:
     """(edits in their places, lines that name nothing in the source behind the edit before)."""
-    found, done, lost = [], 0, []
+    edits, done, unplaced = [], 0, []
     for line in written.split("\n"):
         old, bar, new = (part.strip() for part in line.partition(" |"))
         if not line.strip() or line == KEEP:
             continue
         start = _find(source, old, done) if old and bar else -1
         if start < 0:
-            lost.append(line.strip())
+            unplaced.append(line.strip())
             continue
         done = start + len(old)
-        found.append((start, done, new))
-    return found, lost
+        edits.append((start, done, new))
+    return edits, unplaced
 
 
-def apply(source: str, found: Sequence[Span]) -> str:
-    """The source with its edits made, and with spaces and commas mended where an edit leaves two or none."""
+def _find(source: str, old: str, start: int) -> int:
+    """Where `old` stands as whole words from `start` on; -1 without it."""
+    left = r"\b" if old[0].isalnum() else ""
+    right = r"\b" if old[-1].isalnum() else ""
+    match = re.compile(left + re.escape(old) + right).search(source, start)
+    return match.start() if match else -1
+
+
+def apply(source: str, edits: Sequence[Span]) -> str:
+    """The source with its edits made, and with spaces and commas mended around them."""
     text, done = "", 0
-    for start, end, new in found:
-        old = source[start:end]
-        text = _joined(_joined(text, source[done:start]), _lengthened(old, new))
+    for start, end, new in edits:
+        text = _joined(_joined(text, source[done:start]), _lengthened(source[start:end], new))
         done = end
-    return _joined(text, source[done:]).rstrip(" ") if found else source
-
-
-def onto_draft(source: str, draft: str, target: str) -> str:
-    """What is to be made of a draft of the target: where both change the source the draft holds, elsewhere the target.
-
-    What the target leaves out goes in any case. So a learner that corrects the draft does not learn another style.
-    """
-    wanted, made = spans(source, target), spans(source, draft)
-
-    def meet(one: Span, other: Span) -> bool:
-        return one[0] < other[1] and one[1] > other[0]
-
-    gone = [w for w in wanted if not w[2]]
-    held = [m for m in made if any(meet(m, w) for w in wanted) and not any(meet(m, w) for w in gone)]
-    return apply(source, sorted(held + [w for w in wanted if not any(meet(w, m) for m in held)]))
+    return _joined(text, source[done:]).rstrip(" ") if edits else source
 
 
 def _joined(text: str, piece: str) -> str:
+    """Two pieces with one space between words, and none before a sign or a second comma."""
     if not text or text.endswith(" "):
         piece = piece.lstrip(" ")
     elif text[-1].isalnum() and piece[:1].isalnum():
@@ -182,52 +204,77 @@ def _joined(text: str, piece: str) -> str:
     return text + piece
 
 
-def _find(source: str, old: str, start: int) -> int:
-    """Where `old` stands as whole words from `start` on; -1 without it."""
-    pattern = (r"\b" if old[0].isalnum() else "") + re.escape(old) + (r"\b" if old[-1].isalnum() else "")
-    match = re.compile(pattern).search(source, start)
-    return match.start() if match else -1
+def onto_draft(source: str, draft: str, target: str) -> str:
+    """What a learner that corrects a draft should write, so that it does not learn another style.
+
+    Where draft and target both change the source, the draft's wording stays; elsewhere the target's is taken. What the target
+    deletes goes in any case.
+    """
+    target_edits, draft_edits = spans(source, target), spans(source, draft)
+    deletions = [edit for edit in target_edits if not edit[2]]
+    from_draft = [edit for edit in draft_edits if _meets_any(edit, target_edits) and not _meets_any(edit, deletions)]
+    from_target = [edit for edit in target_edits if not _meets_any(edit, from_draft)]
+    return apply(source, sorted(from_draft + from_target))
 
 
-# --- a tagger's view --------------------------------------------------------------------------------------------------
+def _meets_any(edit: Span, others: Sequence[Span]) -> bool:
+    """Whether an edit overlaps one of the others."""
+    return any(edit[0] < other[1] and edit[1] > other[0] for other in others)
 
 
-def token_tag(place: tuple[int, int], found: Sequence[tuple[int, int, int]]) -> int:
-    """The tag of a token at `place`, given (start, end, tag) of the edits; -100 outside of the text."""
+# --- tags of words, as a tagger reads and writes them -----------------------------------
+
+
+def token_tag(place: tuple[int, int], edits: Sequence[tuple[int, int, int]]) -> int:
+    """The tag of a token at `place`, from (start, end, tag) of edits; -100 outside of the text."""
     start, end = place
     if start == end:
         return -100
-    for a, b, tag in found:
-        if start < b and end > a:
-            return tag if tag == ENDING or start <= a else tag + 1
+    for edit_start, edit_end, edit_tag in edits:
+        if start < edit_end and end > edit_start:
+            opens = edit_tag == ENDING or start <= edit_start
+            return edit_tag if opens else edit_tag + 1
     return STAYS
 
 
 def tagged(
     text: str, places: Sequence[tuple[int, int]], tags: np.ndarray, margin: float = 0.0
 ) -> list[tuple[int, int, int]]:
-    """(start, end, tag) of stretches of whole words from the tags' log-probabilities (tokens, 6).
+    """Edited spans of whole words from the log-probabilities of tags.
 
-    A word is edited where a tag is likelier than to stay by a factor of at least exp(`margin`).
+    Parameters
+    ----------
+    text : str
+    places : (start, end) of each of the model's tokens
+    tags : float array (tokens, 6)
+        Log-probabilities.
+    margin : float
+        A word is edited where a tag is likelier than to stay by a factor of at least exp(`margin`).
+
+    Returns
+    -------
+    list of (start, end, tag)
     """
-    found: list[tuple[int, int, int]] = []
-    going = -1  # the tag that would go on with the stretch before
+    edits: list[tuple[int, int, int]] = []
+    continuing = -1  # the tag that would continue the last span
     for word in TOKEN.finditer(text):
         if word.group().isspace():
             continue
-        over = [i for i, (a, b) in enumerate(places) if a < word.end() and b > word.start()]
-        if not over:
+        tokens = [i for i, (start, end) in enumerate(places) if start < word.end() and end > word.start()]
+        if not tokens:
             break
-        scores = tags[over].sum(0)
-        for opening in (DELETED, REPLACED):
-            scores[opening] += (tags[over[1:], opening + 1] - tags[over[1:], opening]).sum()
+        scores = tags[tokens].sum(0)
+        for opening in (DELETED, REPLACED):  # the tokens behind a word's first one continue its span
+            scores[opening] += (tags[tokens[1:], opening + 1] - tags[tokens[1:], opening]).sum()
         scores[STAYS] += margin
         best = int(scores.argmax())
-        if best == going:
-            found[-1] = (found[-1][0], word.end(), found[-1][2])
-        elif best != STAYS:
-            opening = best if best in (ENDING, DELETED, REPLACED) else best - 1
-            found.append((word.start(), word.end(), opening))
-            best = opening
-        going = best if best == going else best + 1 if best in (DELETED, REPLACED) else -1
-    return found
+        if best == continuing:
+            edits[-1] = (edits[-1][0], word.end(), edits[-1][2])
+            continue
+        if best == STAYS:
+            continuing = -1
+            continue
+        opening = best if best in (ENDING, DELETED, REPLACED) else best - 1
+        edits.append((word.start(), word.end(), opening))
+        continuing = opening + 1 if opening in (DELETED, REPLACED) else -1
+    return edits

@@ -10,28 +10,10 @@ husbands wives|boyfriend girlfriend|boyfriends girlfriends|king queen|kings quee
 nephew niece|grandfather grandmother|grandson granddaughter|gentleman lady|gentlemen ladies|sir madam|mr mrs|actor actress
 actors actresses|waiter waitress|waiters waitresses|businessman businesswoman|policeman policewoman|spokesman spokeswoman
 chairman chairwoman|groom bride|widower widow|lad lass|lads lasses|bloke chick|blokes chicks|dude babe|dudes babes"""
-SWAP = {a: b for pair in re.split(r"[|\n]", PAIRS) for a, b in (pair.split(), pair.split()[::-1])}
+OTHER_GENDER = {a: b for pair in re.split(r"[|\n]", PAIRS) for a, b in (pair.split(), pair.split()[::-1])}
 WORD = re.compile(r"[A-Za-z]+")
-# After these `her` is the object ("saw her and"), elsewhere the possessive ("her car").
-AFTER_OBJECT = {
-    "and",
-    "or",
-    "but",
-    "to",
-    "for",
-    "with",
-    "in",
-    "on",
-    "at",
-    "because",
-    "when",
-    "if",
-    "that",
-    "the",
-    "a",
-    "is",
-    "was",
-}
+# Before these words `her` is the object ("saw her and"), elsewhere the possessive ("her car").
+AFTER_OBJECT = re.compile(r"and|or|but|to|for|with|in|on|at|because|when|if|that|the|a|is|was", re.IGNORECASE)
 
 
 def swap(text: str) -> str:
@@ -50,10 +32,11 @@ def swap(text: str) -> str:
 
 
 def _other(word: str, rest: str) -> str | None:
+    """The counterpart of a word before the rest of its text, None where it has no gender."""
     following = re.match(r" +([A-Za-z]+)", rest)
-    before_noun = bool(following) and following.group(1).lower() not in AFTER_OBJECT
+    before_noun = following is not None and not AFTER_OBJECT.fullmatch(following[1])
     if word == "her":
         return "his" if before_noun else "him"
     if word == "his":
         return "her" if before_noun else "hers"
-    return {"him": "her", "hers": "his"}.get(word) or SWAP.get(word)
+    return {"him": "her", "hers": "his"}.get(word) or OTHER_GENDER.get(word)

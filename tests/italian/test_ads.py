@@ -69,42 +69,11 @@ def test_every_occupation_but_the_held_out_is_reached(rows):
         assert not re.search(HELD_OUT, row["text"], re.IGNORECASE), row["text"]
 
 
-@pytest.mark.parametrize(
-    ("noun", "article", "gender", "expected"),
-    [
-        ("stagista", "il", "masculine", "lo stagista"),
-        ("stagista", "il", "feminine", "la stagista"),
-        ("operatore", "il", "masculine", "l'operatore"),
-        ("addetta", "un", "feminine", "un'addetta"),
-        ("addetto", "un", "masculine", "un addetto"),
-        ("psicologo", "un", "masculine", "uno psicologo"),
-        ("segretaria", "un", "feminine", "una segretaria"),
-        ("sales manager", "un", "masculine", "un sales manager"),
-        ("specialisti", "i", "masculine", "gli specialisti"),
-        ("operatrici", "dei", "feminine", "delle operatrici"),
-        ("operatori", "ai", "masculine", "agli operatori"),
-        ("chef", "del", "masculine", "dello chef"),
-        ("cuoco", "del", "masculine", "del cuoco"),
-        ("infermiera", "al", "feminine", "all'infermiera"),
-        ("infermiere", "i", "feminine", "le infermiere"),
-        ("cuochi", "dei", "masculine", "dei cuochi"),
-        ("HR manager", "il", "masculine", "l'HR manager"),
-    ],
-)
-def test_articles(noun, article, gender, expected):
-    assert ad_frames.articled(noun, article, gender) == expected
-
-
-def test_an_unknown_article_is_refused():
-    with pytest.raises(KeyError):
-        ad_frames.articled("cuoco", "presso", "masculine")
-
-
 def test_pairs_say_the_common_words_once():
     assert (
-        ad_frames.paired("operatrici di macchina", "operatori di macchina", "e") == "operatrici e operatori di macchina"
+        ad_frames.joined("operatrici di macchina", "operatori di macchina", "e") == "operatrici e operatori di macchina"
     )
-    assert ad_frames.paired("una cuoca", "un cuoco", "o") == "una cuoca o un cuoco"
+    assert ad_frames.joined("una cuoca", "un cuoco", "o") == "una cuoca o un cuoco"
 
 
 def test_agreement_of_participles():
@@ -115,27 +84,27 @@ def test_agreement_of_participles():
 
 def test_an_epicene_occupation_carries_gender_in_the_article_only():
     job = next(job for job in ad_frames.library()["jobs"] if job["lemma"] == "autista")
-    assert not ad_frames.gendered(ad_frames.occupation(job, "", False, True))
-    assert not ad_frames.gendered(ad_frames.occupation(job, "il", False, True))  # l'autista
-    assert ad_frames.gendered(ad_frames.occupation(job, "un", False, True))  # un autista, un'autista
+    assert not ad_frames.is_gendered(ad_frames.occupation_wordings(job, "", False, False))
+    assert not ad_frames.is_gendered(ad_frames.occupation_wordings(job, "il", False, False))  # l'autista
+    assert ad_frames.is_gendered(ad_frames.occupation_wordings(job, "un", False, False))  # un autista, un'autista
 
 
 def test_a_slip_is_one_place_in_an_otherwise_inclusive_text():
     job = next(job for job in ad_frames.library()["jobs"] if job["lemma"] == "magazziniere")
     frame = "{Il occ} sarà {=inserito} nel team e {=seguito} {da_un_tutor}."
-    total = ad_frames.gendered_slots(frame, job)
+    total = ad_frames.count_gendered_slots(frame, job)
     assert total == 4
     for slip in (1, 2, 3):
         rng = random.Random(slip)
         plan = ad_frames.Plan("slip", "double", job, {}, rng, slip=slip)
-        _, spans = ad_frames.unmarked(ad_frames.realised(frame, plan))
+        _, spans = ad_frames.without_marks(ad_frames.realise(frame, plan))
         assert len(spans) == 1
 
 
 def test_noise_leaves_marked_wording_alone():
     marked = f"Per la nostra sede cerchiamo {ad_frames.OPEN}il candidato{ad_frames.CLOSE} ideale, per nuove sfide."
     for seed in range(300):
-        text, spans = ad_frames.unmarked(ads.noisy(marked, "shop", random.Random(seed)))
+        text, spans = ad_frames.without_marks(ads.noisy(marked, "shop", random.Random(seed)))
         assert [text[a:b].lower() for a, b in spans] == ["il candidato"]
 
 
@@ -152,5 +121,7 @@ def test_every_frame_can_be_realised_for_every_kind_of_occupation():
             for frame in frames:
                 count += 1
                 for job in kinds:
-                    assert ad_frames.gendered_slots(fill.sub("x", frame), job) >= 0
+                    plan = ad_frames.Plan("masculine", "double", job, {}, random.Random(0))
+                    text, _ = ad_frames.without_marks(ad_frames.realise(fill.sub("x", frame), plan))
+                    assert not re.search(r"[{}\[\]]", text), text
     assert count >= 500

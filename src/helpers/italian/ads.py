@@ -1,6 +1,6 @@
 """Generated Italian job ads with the label, the category and the evidence known by construction.
 
-An ad is an outline of sections, a frame for each (see ad_wording), their fill-ins, and the noise of real ads.
+An ad is an outline of sections, a frame for each (see `ad_frames`), their fill-ins, and the noise of real ads.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from helpers.italian.ad_frames import (
     CLOSE,
@@ -17,31 +18,174 @@ from helpers.italian.ad_frames import (
     SLOT,
     STYLES,
     Plan,
-    gendered_slots,
+    count_gendered_slots,
     library,
-    realised,
-    unmarked,
+    realise,
+    without_marks,
 )
 
 # share of texts: all inclusive, with a lawful exception, in one gender, inclusive but for one slip, excluding
 MODES = {"inclusive": 0.47, "lawful": 0.03, "masculine": 0.18, "feminine": 0.04, "slip": 0.19, "exclusion": 0.09}
-MODES_OF = {  # those that give a text its category, all others exclude
+MODES_OF = {  # the modes that give a text its category; every other category comes from `exclusion`
     "inclusive": ["inclusive"],
     "lawful_exception": ["lawful"],
     "masculine_form": ["masculine", "slip"],
     "feminine_title": ["feminine"],
 }
+SIZES = {"short": 0.25, "middle": 0.55, "long": 0.20}
+SHORTEST, LONGEST = 30, 1200  # characters of a text
 LISTED = ("duty", "req", "soft", "benefit")  # fill-ins drawn anew at each place, the others once for a text
 NAMES_SOMEONE = re.compile(
     r"\b(person[ae]|risors[ae]|figur[ae]|professionalità|personale|profil[oi]|candidatur[ae]|chi|team|squadra"
-    r"|sei|sai|hai|ti|tuo|tua|te|specialist|talent[is])\b", re.IGNORECASE,
-)  # fmt: skip
+    r"|sei|sai|hai|ti|tuo|tua|te|specialist|talent[is])\b",
+    re.IGNORECASE,
+)
 FEMALE = re.compile(r"\b(donn[ae]|ragazz[ae]|femminil[ei]|mamm[ae]|madri|nubile|premurosa)\b", re.IGNORECASE)
 MALE = re.compile(r"\b(uom\w+|ragazz[oi]|maschi\w*|sesso M|stranieri)\b", re.IGNORECASE)
 
+Frames = list[tuple[str, str]]  # (section, frame)
 
-def register_of(sector: str, rng: random.Random) -> str:
-    """A register that the sector is written in: competitions for public bodies, messages for small shops."""
+
+@dataclass
+class Draft:
+    """An ad before its slots are worded; `category` is that of an exclusion among the frames, or ""."""
+
+    plan: Plan
+    register: str
+    size: str
+    frames: Frames
+    category: str
+
+
+# --- ads --------------------------------------------------------------------------------
+
+
+def generate(n: int, seed: int = 0) -> Iterator[dict]:
+    """Generate rows with distinct texts, which depend on the seed alone.
+
+    A shorter generation is the beginning of a longer one.
+
+    Parameters
+    ----------
+    n : int
+        Number of rows.
+    seed : int
+
+    Yields
+    ------
+    dict with text, label, category, gender_form, occupation, sector, register, length, spans
+        `spans` are [start, end] of the wording that makes the text not inclusive.
+    """
+    rng, texts = random.Random(seed), set()
+    while len(texts) < n:
+        mode, row = rng.choices(list(MODES), list(MODES.values()))[0], None
+        while row is None or row["text"] in texts:
+            row = _row(mode, rng, {})
+        texts.add(row["text"])
+        yield row
+
+
+def commissioned(wanted: dict[str, str], seed: int | str = 0, drafts: int = 100) -> dict | None:
+    """A row whose columns have the values `wanted`, or None after so many drafts."""
+    known = {"register": library()["sections"], "length": SIZES}
+    if not jobs_of(wanted) or any(column in wanted and wanted[column] not in known[column] for column in known):
+        return None
+    rng = random.Random(seed)
+    modes = MODES_OF.get(wanted["category"], ["exclusion"]) if "category" in wanted else list(MODES)
+    for _ in range(drafts):
+        row = _row(rng.choices(modes, [MODES[mode] for mode in modes])[0], rng, wanted)
+        if row and all(row.get(column) == value for column, value in wanted.items()):
+            return row
+    return None
+
+
+def jobs_of(wanted: dict[str, str]) -> list[dict[str, str]]:
+    """The occupations not held out that have the sector and the name wanted."""
+    return [
+        job
+        for job in library()["jobs"]
+        if wanted.get("sector", job["sector"]) == job["sector"]
+        and wanted.get("occupation", job["lemma"]) == job["lemma"]
+    ]
+
+
+def _row(mode: str, rng: random.Random, wanted: dict[str, str]) -> dict | None:
+    """One generated row, or None where the frames drawn do not fit the mode."""
+    ad = draft(mode, rng, wanted)
+    plan = ad.plan
+    slots = sum(count_gendered_slots(frame, plan.job) for _, frame in ad.frames)
+    if mode in ("masculine", "feminine", "slip") and not slots:
+        return None
+    if mode == "slip":
+        plan.slip = rng.randrange(slots)
+    if mode in ("exclusion", "lawful"):
+        plan.mode = "masculine" if mode == "exclusion" and rng.random() < 0.3 else "inclusive"
+    marked = _assembled([(section, realise(frame, plan)) for section, frame in ad.frames], ad.size, rng)
+    text, spans = without_marks(noisy(marked, ad.register, rng))
+    if not SHORTEST <= len(text) <= LONGEST or bool(spans) == (mode in ("inclusive", "lawful")):
+        return None
+    gender_form = _gender_form(plan, text, spans)
+    category = ad.category
+    if not spans:
+        category = "lawful_exception" if category else "inclusive"
+    elif mode != "exclusion":
+        category = "feminine_title" if gender_form == "feminine" else "masculine_form"
+    return {
+        "text": text,
+        "label": "not_inclusive" if spans else "inclusive",
+        "category": category,
+        "gender_form": gender_form,
+        "occupation": plan.job["lemma"] if plan.names_occupation else "",
+        "sector": plan.job["sector"],
+        "register": ad.register,
+        "length": ad.size,
+        "spans": spans,
+    }
+
+
+def _gender_form(plan: Plan, text: str, spans: list[list[int]]) -> str:
+    """The dominant gender form: masculine, feminine, double, neutral, symbol; none if nobody is named."""
+    used = plan.used
+    if plan.mode == "feminine" and used["feminine"]:
+        return "feminine"
+    if used["masculine"]:
+        return "masculine"
+    evidence = " ".join(text[start:end] for start, end in spans)
+    if FEMALE.search(evidence) and not MALE.search(evidence):
+        return "feminine"
+    if MALE.search(evidence):
+        return "masculine"
+    counts = {
+        "symbol": used["symbol"] * 3,
+        "double": used["double"],
+        "neutral": used["neutral_m"] + used["neutral_f"] + used["epicene"],
+    }
+    dominant = max(counts, key=counts.get)
+    if counts[dominant]:
+        return dominant
+    return "neutral" if NAMES_SOMEONE.search(text) else "none"
+
+
+# --- drafts -----------------------------------------------------------------------------
+
+
+def draft(mode: str, rng: random.Random, wanted: dict[str, str]) -> Draft:
+    """The plan and the filled frames of one ad, with the register, length, occupation and category wanted."""
+    job = rng.choice(jobs_of(wanted) if wanted else library()["jobs"])
+    fills = library()["fills"] | library()["sectors"][job["sector"]]
+    fixed_fills = {name: rng.choice(values) for name, values in fills.items() if name not in LISTED}
+    plan = Plan(mode, rng.choices(list(STYLES), list(STYLES.values()))[0], job, fixed_fills, rng)
+    register = wanted.get("register") or _register_of(job["sector"], rng)
+    size = wanted.get("length") or rng.choices(list(SIZES), list(SIZES.values()))[0]
+    used: set[str] = set()  # frames of this text and the facts they state
+    frames = [(section, _frame(register, section, plan, used)) for section in _outline(register, size, rng)]
+    category = _add_exclusion(plan, size, frames, used, wanted.get("category", ""))
+    decks: dict[str, list[str]] = {}
+    return Draft(plan, register, size, [(section, _filled(frame, plan, decks)) for section, frame in frames], category)
+
+
+def _register_of(sector: str, rng: random.Random) -> str:
+    """A register of the sector: competitions for public bodies, messages for small shops."""
     if sector == "pubblica amministrazione":
         return rng.choices(["public", "third"], [0.75, 0.25])[0]
     shop = 0.02 if sector in library()["office_sectors"] else 0.16
@@ -49,7 +193,7 @@ def register_of(sector: str, rng: random.Random) -> str:
     return rng.choices(["third", "second", "shop", "public", "social"], [0.42, 0.32, shop, public, 0.08])[0]
 
 
-def outline(register: str, size: str, rng: random.Random) -> list[str]:
+def _outline(register: str, size: str, rng: random.Random) -> list[str]:
     """The sections of one text, in the order of an ad."""
     order = library()["sections"][register]
     if register in ("shop", "social"):
@@ -63,31 +207,31 @@ def outline(register: str, size: str, rng: random.Random) -> list[str]:
     return sorted(rng.sample(order, count), key=order.index)
 
 
-def pick(register: str, section: str, plan: Plan, taken: set[str]) -> str:
-    """A frame of the section for the plan's sector, new to the text; no fact is told twice if possible."""
+def _frame(register: str, section: str, plan: Plan, used: set[str]) -> str:
+    """A frame of the section, new to the text; no fact is stated twice if possible."""
     frames = library()["frames"]
-    found = frames[register].get(section) or frames["third"].get(section) or frames["second"][section]
+    candidates = frames[register].get(section) or frames["third"].get(section) or frames["second"][section]
     sector = plan.job["sector"]
-    ours = (f"@{sector}@", "@ufficio@" if sector in library()["office_sectors"] else f"@{sector}@")
-    found = [frame for frame in found if not frame.startswith("@") or frame.startswith(ours)]
+    prefixes = (f"@{sector}@", "@ufficio@" if sector in library()["office_sectors"] else f"@{sector}@")
+    candidates = [frame for frame in candidates if not frame.startswith("@") or frame.startswith(prefixes)]
     for attempt in range(60):
-        frame = re.sub(r"^@[^@]+@", "", plan.rng.choice(found))
+        frame = re.sub(r"^@[^@]+@", "", plan.rng.choice(candidates))
         facts = set(SLOT.findall(frame)).intersection(library()["told_once"])
-        if frame not in taken and (attempt > 30 or not facts & taken):
+        if frame not in used and (attempt > 30 or not facts & used):
             break
-    taken |= {frame, *facts}
+    used |= {frame, *facts}
     return frame
 
 
-def excluded(plan: Plan, size: str, frames: list[tuple[str, str]], taken: set[str], wanted: str = "") -> str:
-    """Puts a frame of exclusion (of the category `wanted`), or a lawful exception, among the frames; returns its category or ""."""
+def _add_exclusion(plan: Plan, size: str, frames: Frames, used: set[str], wanted: str) -> str:
+    """Put an exclusion or a lawful exception among the frames; returns its category or ""."""
     if plan.mode not in ("lawful", "exclusion") and not (plan.mode == "slip" and plan.rng.random() < 0.05):
         return ""
     category = "lawful_alone" if size == "short" and plan.rng.random() < 0.5 else "lawful"
     if plan.mode == "exclusion":
-        named = [name for name in library()["frames"]["exclusion"] if not name.startswith("lawful")]
-        category = wanted if wanted in named else plan.rng.choice(named)
-    frame = ("exclusion", pick("exclusion", category, plan, taken))
+        categories = [name for name in library()["frames"]["exclusion"] if not name.startswith("lawful")]
+        category = wanted if wanted in categories else plan.rng.choice(categories)
+    frame = ("exclusion", _frame("exclusion", category, plan, used))
     if size == "short" and plan.mode != "slip":
         frames[:] = [frame]
     else:
@@ -95,16 +239,16 @@ def excluded(plan: Plan, size: str, frames: list[tuple[str, str]], taken: set[st
     return category
 
 
-def filled(frame: str, plan: Plan, decks: dict[str, list[str]]) -> str:
-    """The frame with its fill-ins; duties, benefits and so on do not repeat while they last."""
-    entry = library()["fills"] | library()["sectors"][plan.job["sector"]]
+def _filled(frame: str, plan: Plan, decks: dict[str, list[str]]) -> str:
+    """The frame with its fill-ins; none of a deck repeats before the deck is empty."""
+    fills = library()["fills"] | library()["sectors"][plan.job["sector"]]
 
     def draw(name: str) -> str:
         if not decks.get(name):
-            decks[name] = plan.rng.sample(entry[name], len(entry[name]))
+            decks[name] = plan.rng.sample(fills[name], len(fills[name]))
         return decks[name].pop()
 
-    def one(match: re.Match) -> str:
+    def fill(match: re.Match) -> str:
         name = match[1]
         if name in plan.fills:
             return plan.fills[name]
@@ -116,21 +260,21 @@ def filled(frame: str, plan: Plan, decks: dict[str, list[str]]) -> str:
             return ";\n".join(bullet + draw("duty") for _ in range(plan.rng.choice([3, 4, 5])))
         return draw(name) if name in LISTED else match[0]
 
-    return re.sub(r"\ba (?=A[a-z])", "ad ", SLOT.sub(one, frame))  # "ad Asti"
+    return re.sub(r"\ba (?=A[a-z])", "ad ", SLOT.sub(fill, frame))  # "ad Asti"
 
 
-def joined(parts: list[tuple[str, str]], size: str, rng: random.Random) -> str:
-    """(section, realised frame) pairs as one text: run on, or on lines, with headers in a longer ad."""
-    lines = size == "long" or rng.random() < 0.25
-    headers = size == "long" and rng.random() < 0.7
+def _assembled(parts: Frames, size: str, rng: random.Random) -> str:
+    """The realised frames as one text: run on, or on lines, with headers in a longer ad."""
+    on_lines = size == "long" or rng.random() < 0.25
+    with_headers = size == "long" and rng.random() < 0.7
     text = ""
     for section, part in parts:
-        part = re.sub(rf"^([{OPEN}{KEEP}]*)(\w)", lambda m: m[1] + m[2].upper(), part)
+        part = re.sub(rf"^([{OPEN}{KEEP}]*)(\w)", lambda match: match[1] + match[2].upper(), part)
         if not text:
             text = part
             continue
-        gap = "\n" if lines or "\n" in part or "\n" in text.rpartition(". ")[2] else " "
-        if headers and section in library()["headers"]:
+        gap = "\n" if on_lines or "\n" in part or "\n" in text.rpartition(". ")[2] else " "
+        if with_headers and section in library()["headers"]:
             gap = "\n\n" if rng.random() < 0.4 else "\n"
             text += gap + rng.choice(library()["headers"][section])
             gap = "\n"
@@ -138,6 +282,9 @@ def joined(parts: list[tuple[str, str]], size: str, rng: random.Random) -> str:
             gap = rng.choice([". ", ". ", " - ", "\n", " | "])
         text += gap + part
     return text
+
+
+# --- noise ------------------------------------------------------------------------------
 
 
 def noisy(text: str, register: str, rng: random.Random) -> str:
@@ -152,44 +299,43 @@ def noisy(text: str, register: str, rng: random.Random) -> str:
     if rng.random() < 0.35 and text[-1] == ".":
         text = text[:-1] + rng.choice(["", "", "!", "...", " !!", ""])
     pieces = re.split(f"({OPEN}[^{CLOSE}]*{CLOSE}|{KEEP}[^{KEPT}]*{KEPT})", text)
-    wears = [apostrophes, misspelt, spaced, abbreviated, shouted, *[lowered, texted] * (register == "shop")]
-    for wear in rng.sample(wears, rng.choice([0, 1, 1, 2])):
-        free = range(0, len(pieces), 2)
-        for i in [max(free, key=lambda k: len(pieces[k]))] if wear in (misspelt, shouted) else free:
-            pieces[i] = wear(pieces[i], rng)
+    slips = [_apostrophes, _misspelt, _spaced, _abbreviated, _shouted]
+    if register == "shop":
+        slips += [_in_small_letters, _as_a_message]
+    for slip in rng.sample(slips, rng.choice([0, 1, 1, 2])):
+        unmarked = range(0, len(pieces), 2)
+        if slip in (_misspelt, _shouted):  # one word of the whole text
+            unmarked = [max(unmarked, key=lambda i: len(pieces[i]))]
+        for i in unmarked:
+            pieces[i] = slip(pieces[i], rng)
     return "".join(pieces)
 
 
-def apostrophes(text: str, rng: random.Random) -> str:
+def _apostrophes(text: str, rng: random.Random) -> str:
     """Accents typed as apostrophes, as on a keyboard without them."""
     accents = {"à": "a'", "è": "e'", "é": "e'", "ì": "i'", "ò": "o'", "ù": "u'", "È": "E'"}
     return text.translate(str.maketrans(accents))
 
 
-def long_words(text: str, least: int) -> list[re.Match]:
-    """The words in small letters of at least so many, those of addresses aside."""
-    return list(re.finditer(rf"(?<![@.\w])[a-zà-ù]{{{least},}}\b(?![@.]\w)", text))
-
-
-def misspelt(text: str, rng: random.Random) -> str:
+def _misspelt(text: str, rng: random.Random) -> str:
     """One long word with two inner letters swapped or one lost; the last three letters stay."""
-    words = long_words(text, 8)
+    words = _long_words(text, 8)
     if not words:
         return text
-    match = rng.choice(words)
-    at = rng.randrange(match.start() + 1, match.end() - 5)
+    word = rng.choice(words)
+    at = rng.randrange(word.start() + 1, word.end() - 5)
     middle = text[at + 1] + text[at] if rng.random() < 0.5 else text[at]
     return text[:at] + middle + text[at + 2 :]
 
 
-def spaced(text: str, rng: random.Random) -> str:
+def _spaced(text: str, rng: random.Random) -> str:
     """Spaces doubled, or lost after a comma."""
     if rng.random() < 0.5:
-        return re.sub(r" (?=\w)", lambda m: "  " if rng.random() < 0.08 else " ", text)
-    return re.sub(r", (?=[a-z])", lambda m: "," if rng.random() < 0.4 else " , ", text)
+        return re.sub(r" (?=\w)", lambda _: "  " if rng.random() < 0.08 else " ", text)
+    return re.sub(r", (?=[a-z])", lambda _: "," if rng.random() < 0.4 else " , ", text)
 
 
-def abbreviated(text: str, rng: random.Random) -> str:
+def _abbreviated(text: str, rng: random.Random) -> str:
     """The abbreviations of small ads."""
     for word, short in library()["abbreviations"].items():
         if rng.random() < 0.5:
@@ -197,130 +343,26 @@ def abbreviated(text: str, rng: random.Random) -> str:
     return text
 
 
-def texted(text: str, rng: random.Random) -> str:
+def _as_a_message(text: str, rng: random.Random) -> str:
     """The spelling of phone messages."""
     text = text.replace(" per ", " x ").replace(" non ", " nn ")
     return text.replace(" e ", rng.choice([" e ", " & ", " + "]))
 
 
-def shouted(text: str, rng: random.Random) -> str:
+def _shouted(text: str, rng: random.Random) -> str:
     """One word in capitals."""
-    words = long_words(text, 6)
+    words = _long_words(text, 6)
     if not words:
         return text
-    match = rng.choice(words)
-    return text[: match.start()] + match[0].upper() + text[match.end() :]
+    word = rng.choice(words)
+    return text[: word.start()] + word[0].upper() + text[word.end() :]
 
 
-def lowered(text: str, rng: random.Random) -> str:
+def _in_small_letters(text: str, rng: random.Random) -> str:
     """No capitals, as in a message."""
     return text.lower()
 
 
-def form_of(plan: Plan, text: str, spans: list[list[int]]) -> str:
-    """The dominant gender form: masculine, feminine, double, neutral, symbol; none if nobody is named."""
-    used = plan.used
-    if plan.mode == "feminine" and used["feminine"]:
-        return "feminine"
-    if used["masculine"]:
-        return "masculine"
-    evidence = " ".join(text[a:b] for a, b in spans)
-    if FEMALE.search(evidence) and not MALE.search(evidence):
-        return "feminine"
-    if MALE.search(evidence):
-        return "masculine"
-    counts = {
-        "symbol": used["symbol"] * 3,
-        "double": used["double"],
-        "neutral": used["neutral_m"] + used["neutral_f"] + used["epicene"],
-    }
-    best = max(counts, key=counts.get)
-    if counts[best]:
-        return best
-    return "neutral" if NAMES_SOMEONE.search(text) else "none"
-
-
-def jobs_of(wanted: dict[str, str]) -> list[dict[str, str]]:
-    """The occupations not held out that have the sector and the name wanted."""
-    return [
-        job
-        for job in library()["jobs"]
-        if wanted.get("sector", job["sector"]) == job["sector"]
-        and wanted.get("occupation", job["lemma"]) == job["lemma"]
-    ]
-
-
-def drafted(mode: str, rng: random.Random, wanted: dict[str, str]) -> tuple[Plan, str, str, list[tuple[str, str]], str]:
-    """A plan with its filled frames: plan, register, length, [(section, frame)], category or ""."""
-    job = rng.choice(jobs_of(wanted) if wanted else library()["jobs"])
-    entry = library()["fills"] | library()["sectors"][job["sector"]]
-    fixed = {name: rng.choice(values) for name, values in entry.items() if name not in LISTED}
-    plan = Plan(mode, rng.choices(list(STYLES), list(STYLES.values()))[0], job, fixed, rng)
-    register = wanted.get("register") or register_of(job["sector"], rng)
-    size = wanted.get("length") or rng.choices(["short", "middle", "long"], [0.25, 0.55, 0.20])[0]
-    taken: set[str] = set()
-    frames = [(name, pick(register, name, plan, taken)) for name in outline(register, size, rng)]
-    category = excluded(plan, size, frames, taken, wanted.get("category", ""))
-    decks: dict[str, list[str]] = {}
-    return plan, register, size, [(name, filled(frame, plan, decks)) for name, frame in frames], category
-
-
-def written(mode: str, rng: random.Random, wanted: dict[str, str]) -> dict | None:
-    """One generated row, or None where the frames drawn do not fit the mode."""
-    plan, register, size, frames, category = drafted(mode, rng, wanted)
-    slots = sum(gendered_slots(frame, plan.job) for _, frame in frames)
-    if mode in ("masculine", "feminine", "slip") and not slots:
-        return None
-    if mode == "slip":
-        plan.slip = rng.randrange(slots)
-    if mode in ("exclusion", "lawful"):
-        plan.mode = "masculine" if mode == "exclusion" and rng.random() < 0.3 else "inclusive"
-    text = joined([(name, realised(frame, plan)) for name, frame in frames], size, rng)
-    text, spans = unmarked(noisy(text, register, rng))
-    if not 30 <= len(text) <= 1200 or bool(spans) == (mode in ("inclusive", "lawful")):
-        return None
-    form = form_of(plan, text, spans)
-    if not spans:
-        category = "lawful_exception" if category else "inclusive"
-    elif mode != "exclusion":
-        category = "feminine_title" if form == "feminine" else "masculine_form"
-    return {
-        "text": text,
-        "label": "not_inclusive" if spans else "inclusive",
-        "category": category,
-        "gender_form": form,
-        "occupation": plan.job["lemma"] if plan.told else "",
-        "sector": plan.job["sector"],
-        "register": register,
-        "length": size,
-        "spans": spans,
-    }
-
-
-def generate(n: int, seed: int = 0) -> Iterator[dict]:
-    """`n` rows with distinct texts: text, label, category, gender_form, occupation, sector, register, length, spans.
-
-    `spans` are [start, end] of the wording that makes the text not inclusive. The rows
-    depend on the seed alone, so a shorter generation is the beginning of a longer one.
-    """
-    rng, seen = random.Random(seed), set()
-    while len(seen) < n:
-        mode, row = rng.choices(list(MODES), list(MODES.values()))[0], None
-        while row is None or row["text"] in seen:
-            row = written(mode, rng, {})
-        seen.add(row["text"])
-        yield row
-
-
-def commissioned(wanted: dict[str, str], seed: int | str = 0, drafts: int = 100) -> dict | None:
-    """A row whose columns have the values `wanted`; None where no such text comes up in so many drafts."""
-    known = {"register": library()["sections"], "length": ("short", "middle", "long")}
-    if not jobs_of(wanted) or any(k in wanted and wanted[k] not in values for k, values in known.items()):
-        return None
-    rng = random.Random(seed)
-    modes = MODES_OF.get(wanted["category"], ["exclusion"]) if "category" in wanted else list(MODES)
-    for _ in range(drafts):
-        row = written(rng.choices(modes, [MODES[mode] for mode in modes])[0], rng, wanted)
-        if row and all(row.get(k) == v for k, v in wanted.items()):
-            return row
-    return None
+def _long_words(text: str, letters: int) -> list[re.Match]:
+    """The words in small letters of at least so many, those of addresses excepted."""
+    return list(re.finditer(rf"(?<![@.\w])[a-zà-ù]{{{letters},}}\b(?![@.]\w)", text))

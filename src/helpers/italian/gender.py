@@ -1,318 +1,280 @@
-"""Gender in Italian job ads: occupations, counterfactual swap, double forms, and cues of exclusive wording."""
+"""Gender rewritten: counterfactual swap, double forms, schwa, "persona", and back to one gender.
+
+All of them start from the person phrases of a text and put each phrase into another slot: 0 masculine, 1 feminine,
+2 masculine plural, 3 feminine plural. So `slot ^ 1` is the other gender, `slot & 2` the masculine of the same number and
+`slot | 1` the feminine.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
 from typing import Literal
 
+from helpers.italian.cues import LAWFUL, cues, grammar_cue  # noqa: F401 - `cues` for callers of gender.cues
+from helpers.italian.forms import article, doubled, inflected, with_capitals, with_schwa
 from helpers.italian.lexicon import (
     FEMININE,
-    FOLDER,
     MASCULINE,
     PLURAL,
     SINGULAR,
+    SLOT_BITS,
+    Reading,
     Token,
+    are_pair,
     belongs,
-    is_function,
-    read_table,
+    reading_of,
+    tokenise,
 )
 from helpers.italian.nouns import Phrase
-from helpers.italian.phrases import is_oblique, person_phrases
-
-# where one sex may lawfully be named: acting and fashion, positive action (D.Lgs. 198/2006, art. 27 and 42)
-LAWFUL = re.compile(r"casting|sfilat|azioni positive|art\. ?(27|42)\b", re.IGNORECASE)
+from helpers.italian.phrases import person_phrases
 
 # nouns made from participles: "il candidato" is as well "la persona candidata"
-PARTICIPLES = set(
-    re.findall(
-        r"\w+",
-        "addetto assunto candidato delegato diplomato disoccupato incaricato interessato iscritto laureato neoassunto "
-        "neodiplomato neolaureato qualificato selezionato",
-    )
+PARTICIPLE_NOUNS = re.compile(
+    r"addetto|assunto|candidato|delegato|diplomato|disoccupato|incaricato|interessato|iscritto|laureato|neoassunto"
+    r"|neodiplomato|neolaureato|qualificato|selezionato"
 )
 
-
-@dataclass(frozen=True)
-class Occupation:
-    """One row of occupations.tsv."""
-
-    lemma: str
-    masculine: str
-    feminine: str
-    masculine_plural: str
-    feminine_plural: str
-    double: str
-    neutral: str
-    epicene: bool
-    sector: str
+Words = dict[int, str]  # new words by the index of the token that they replace
+Form = Callable[[Reading, int, str], str | None]  # of a word in a slot, before the next word
 
 
-@dataclass(frozen=True)
-class Cue:
-    """A stretch `text[start:end]` that makes an ad exclusive, and why."""
-
-    start: int
-    end: int
-    text: str
-    category: str
+# --- one gender -------------------------------------------------------------------------
 
 
-@cache
-def occupations() -> list[Occupation]:
-    """The occupations of the package, in file order."""
-    fields = [name for name in Occupation.__dataclass_fields__ if name != "epicene"]
-    return [
-        Occupation(**{f: row[f] for f in fields}, epicene=row["epicene"] == "yes")
-        for row in read_table(FOLDER / "occupations.tsv")
-    ]
+def swap(text: str, to: Literal["feminine", "masculine"]) -> str:
+    """The counterfactual: every word that gives a person the other gender is put into `to`."""
+    tokens, phrases = person_phrases(text)
+    wanted = FEMININE if to == "feminine" else MASCULINE
+    words: Words = {}
+    for phrase in phrases:
+        slot = phrase.slot
+        if slot is not None and not SLOT_BITS[slot] & wanted and not tokens[phrase.head].is_double:
+            words |= _inflected(tokens, phrase, slot ^ 1)
+    return _with_words(text, tokens, words)
 
 
-# --- rewriting -------------------------------------------------------------------------------------------------------
-
-
-def article(forms: tuple[str, ...], slot: int, following: str) -> str:
-    """The article of `slot` before a word: lo studente, l'operatrice, gli amici."""
-    vowel = re.match(r"[aeiouàèéìòù]", following.lower())
-    impure = re.match(r"s[^aeiouàèéìòùh]|sh|z|gn|p[sn]|x|y|i[aeou]", following.lower())
-    masculine, masculine_z, masculine_v, feminine, feminine_v, plural, plural_z, feminine_plural = forms
-    if slot == 0:
-        return masculine_v if vowel else masculine_z if impure else masculine
-    if slot == 1:
-        return feminine_v if vowel else feminine
-    return feminine_plural if slot == 3 else plural_z if vowel or impure else plural
-
-
-def as_in(old: Token, new: str) -> str:
-    """`new` in the capitals of the word it replaces."""
-    if new == old.low:
-        return old.text
-    if old.text.isupper() and len(old.text.strip("'’")) > 1:
-        return new.upper()
-    return new[0].upper() + new[1:] if old.text[0].isupper() else new
-
-
-def _flip(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str]:
-    """New words by index for a phrase put into `slot`; empty where a form is missing."""
-    words: dict[int, str] = {}
-    for i in sorted(phrase.parts, reverse=True):
-        forms = phrase.parts[i].forms
+def _inflected(tokens: list[Token], phrase: Phrase, slot: int, form: Form = inflected) -> Words:
+    """The words of a phrase put into `slot` by a function of `forms`; empty where a form is missing."""
+    words: Words = {}
+    for i in sorted(phrase.parts, reverse=True):  # an article depends on the new word after it
         following = words.get(i + 1) or (tokens[i + 1].text if i + 1 < len(tokens) else "")
-        new = article(forms, slot, following) if len(forms) == 8 else forms[slot]
-        if new == "-":
+        new = form(phrase.parts[i], slot, following)
+        if new is None:
             return {}
-        words[i] = as_in(tokens[i], new)
+        words[i] = with_capitals(new, tokens[i].text)
     return words
 
 
-def _render(text: str, tokens: list[Token], words: dict[int, str]) -> str:
-    """`text` with the words replaced, save fixed ones; an elided article clings to the next word, a full one does not."""
+def _with_words(text: str, tokens: list[Token], words: Words) -> str:
+    """`text` with words replaced, except in double forms; an elided article clings to its noun."""
     pieces, position = [], 0
     curly = "’" in text and "'" not in text
     for i, word in sorted(words.items()):
         token, end = tokens[i], tokens[i].end
-        if token.fixed:
+        if token.is_double:
             continue
-        if word.endswith("'") and not token.low.endswith("'"):
+        if word.endswith("'") and not token.lower.endswith("'"):
             end = tokens[i + 1].start
-        elif token.low.endswith("'") and not word.endswith("'"):
+        elif token.lower.endswith("'") and not word.endswith("'"):
             word += " "
         pieces += [text[position : token.start], word.replace("'", "’") if curly else word]
         position = end
     return "".join(pieces) + text[position:]
 
 
-def swap(text: str, to: Literal["feminine", "masculine"]) -> str:
-    """Counterfactual variant: every word that gives a person the other gender is put into `to`, with full agreement."""
-    tokens, phrases = person_phrases(text)
-    wanted = FEMININE if to == "feminine" else MASCULINE
-    words: dict[int, str] = {}
-    for phrase in phrases:
-        slot = phrase.slot
-        if slot is not None and not 1 << slot & wanted and not tokens[phrase.head].fixed:
-            words |= _flip(tokens, phrase, slot ^ 1)
-    return _render(text, tokens, words)
-
-
-def _double(masculine: str, feminine: str) -> str:
-    """Both genders in one word as editors write it: candidato/a, operatori/trici, tecnici/che, uomo/donna."""
-    if masculine == feminine:
-        return masculine
-    if masculine[:-1] == feminine[:-1]:
-        return f"{masculine}/{feminine[-1]}"
-    for ending in ("trice", "trici", "essa", "esse", "che", "ghe"):
-        if feminine.endswith(ending) and feminine[: -len(ending)] == masculine[: len(feminine) - len(ending)]:
-            return f"{masculine}/{ending}"
-    return f"{masculine}/{feminine}"
-
-
-def _both(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str]:
-    """Words by index that put a phrase of masculine `slot` into the double form; empty where a form is missing."""
-    words: dict[int, str] = {}
-    for i in sorted(phrase.parts):
-        forms = phrase.parts[i].forms
-        pair = (forms[slot], forms[slot + 1])
-        if len(forms) == 8:
-            following = phrase.parts[i + 1].forms if i + 1 in phrase.parts else ()
-            word = following[slot] if len(following) == 4 else tokens[i + 1].text
-            pair = (article(forms, slot, word), forms[3 if slot == 0 else 7])
-            if pair[0].endswith("'"):  # "l'operaio/a", "dell'operaio/a": the elided article serves both
-                pair = (pair[0], pair[0])
-        if "-" in pair:
-            return {}
-        new = "/".join(pair) if len(forms) == 8 and pair[0] != pair[1] else _double(*pair)
-        words[i] = as_in(tokens[i], new)
-    return words
-
-
-def _split(tokens: list[Token], phrase: Phrase) -> dict[int, str]:
-    """Both nouns in full for a plural article and noun with unlike forms: "gli operatori e le operatrici"."""
-    head, noun = phrase.head, phrase.parts[phrase.head].forms
-    if phrase.slot not in (2, 3) or len(noun) != 4 or noun[2][:-1] == noun[3][:-1]:
-        return {}
-    first, second = (_flip(tokens, phrase, slot) for slot in (2, 3))
-    if not first or not second or sorted(phrase.parts) not in ([head], [head - 1, head]):
-        return {}
-    extra = " ".join(second[i].lower() for i in sorted(second))
-    return first | {head: f"{first[head]} e {extra.upper() if tokens[head].text.isupper() else extra}"}
-
-
-def _schwa(masculine: str, feminine: str) -> str | None:
-    """Both genders by a schwa: candidatə, operatorə, studentə, colleghə; None where the genders have no stem in common."""
-    if masculine == feminine:
-        return masculine
-    if re.search(r"[^aeiou](trice|trici)$|ess[ae]$", feminine) and feminine[:2] == masculine[:2]:
-        return masculine[:-1] + "ə"
-    if feminine.endswith(("trice", "trici")) and masculine.endswith(("tore", "tori")):
-        return masculine[:-1] + "ə"
-    one, two = sorted((masculine[:-1], feminine[:-1]), key=len)
-    # the feminine has the sound before the ending: tecnichə, operaiə
-    return feminine[:-1] + "ə" if two.startswith(one) and len(two) - len(one) <= 1 < len(one) else None
-
-
-def _with_schwa(tokens: list[Token], phrase: Phrase, slot: int) -> dict[int, str]:
-    """Words by index that put a phrase of masculine `slot` into the schwa form; empty where a word has none."""
-    words: dict[int, str] = {}
-    for i in sorted(phrase.parts, reverse=True):
-        forms = phrase.parts[i].forms
-        if len(forms) == 8:
-            following = words.get(i + 1) or (tokens[i + 1].text if i + 1 < len(tokens) else "")
-            pair = article(forms, slot, following), article(forms, slot + 1, following)
-            new = pair[0] if pair[0] == pair[1] else forms[3 if slot == 0 else 7][:-1] + "ə"
-        else:
-            new = _schwa(forms[slot], forms[slot + 1])
-        if new is None or "-" in (new, *forms[slot : slot + 2]):
-            return {}
-        words[i] = as_in(tokens[i], new)
-    return words
+# --- both genders -----------------------------------------------------------------------
 
 
 def neutralise(text: str) -> str:
-    """`text` with each one-gender phrase about people in the double form; text without any comes back as it is."""
-    return _reworded(text, lambda tokens, phrase: _split(tokens, phrase) or _both(tokens, phrase, phrase.slot & 2))
+    """`text` with each one-gender phrase about people in the double form."""
+    return _rewritten(text, _in_house_style)
 
 
 def schwa(text: str) -> str:
-    """`text` with each one-gender phrase about people written with a schwa, singular and plural, as most ads do that use it.
+    """`text` with each one-gender phrase about people written with a schwa, plurals too.
 
     A noun whose genders have no stem in common (uomo, donna) takes the double form.
     """
 
-    def write(tokens: list[Token], phrase: Phrase) -> dict[int, str]:
-        return _with_schwa(tokens, phrase, phrase.slot & 2) or _both(tokens, phrase, phrase.slot & 2)
+    def write(tokens: list[Token], phrase: Phrase) -> Words:
+        return _inflected(tokens, phrase, phrase.slot & 2, with_schwa) or _in_double_form(tokens, phrase)
 
-    return _reworded(text, write)
+    return _rewritten(text, write)
 
 
 def persona(text: str) -> str:
-    """`text` with nouns made from participles after "persona": le persone candidate, una persona addetta; the rest in double form.
+    """`text` with nouns made from participles after "persona": una persona addetta.
 
-    What agrees with such a noun becomes feminine, as "persona" is. A text without any comes back in the double form.
+    What agrees with such a noun becomes feminine, as "persona" is. Every other phrase takes the double form.
     """
-    number = None  # of the last "persona" in the text
+    persona_slot = None  # the slot of the last "persona" or "persone" written, None after another noun
 
-    def write(tokens: list[Token], phrase: Phrase) -> dict[int, str]:
-        nonlocal number
-        slot, head = phrase.slot | 1, phrase.head
-        follows = phrase.kind != "noun" and number == slot
+    def write(tokens: list[Token], phrase: Phrase) -> Words:
+        nonlocal persona_slot
+        slot = phrase.slot | 1
         if phrase.kind == "noun":
-            before = [i for i in phrase.parts if i < head]
-            named = phrase.parts[head].forms[0] in PARTICIPLES and all(len(phrase.parts[i].forms) == 8 for i in before)
-            number = slot if named else None
-        if number is None and not follows:
-            return _split(tokens, phrase) or _both(tokens, phrase, phrase.slot & 2)
-        words = _flip(tokens, phrase, slot)
-        if phrase.kind == "noun" and words:
-            noun = "persona" if slot == 1 else "persone"
-            words[head] = as_in(tokens[head], f"{noun} {phrase.parts[head].forms[slot]}")
-            words |= {i: as_in(tokens[i], article(phrase.parts[i].forms, slot, noun)) for i in before}
-        return words if words and (follows or phrase.kind == "noun") else _both(tokens, phrase, phrase.slot & 2)
+            persona_slot = slot if _may_follow_persona(phrase) else None
+            words = _after_persona(tokens, phrase, slot) if persona_slot is not None else {}
+        else:
+            words = _inflected(tokens, phrase, slot) if persona_slot == slot else {}
+        # a predicate in another number than the "persona" before it takes the plain double form
+        style = _in_house_style if persona_slot is None else _in_double_form
+        return words or style(tokens, phrase)
 
-    return _reworded(text, write)
+    return _rewritten(text, write)
 
 
-def _reworded(text: str, write: Callable[[list[Token], Phrase], dict[int, str]]) -> str:
-    """`text` with what `write` makes of each phrase that is a cue; a text that may lawfully name one sex stays."""
+def _rewritten(text: str, write: Callable[[list[Token], Phrase], Words]) -> str:
+    """`text` with what `write` makes of each cue; a text that may lawfully name one sex stays."""
     if LAWFUL.search(text):
         return text
     tokens, phrases = person_phrases(text)
-    words: dict[int, str] = {}
+    words: Words = {}
     for phrase in phrases:
-        if _grammar_cue(text, tokens, phrase):
+        if grammar_cue(text, tokens, phrase):
             words |= write(tokens, phrase)
-    return _render(text, tokens, words)
+    return _with_words(text, tokens, words)
 
 
-# --- cues ------------------------------------------------------------------------------------------------------------
+def _in_house_style(tokens: list[Token], phrase: Phrase) -> Words:
+    """Both nouns where their plurals differ by more than a letter, otherwise the double form."""
+    return _with_both_nouns(tokens, phrase) or _in_double_form(tokens, phrase)
 
 
-@cache
-def _patterns() -> list[tuple[str, re.Pattern[str], re.Pattern[str]]]:
-    """(category, pattern, context that makes it lawful) of every cue beyond grammar."""
-    return [
-        (row["category"], re.compile(row["pattern"], re.IGNORECASE), re.compile(row["unless"], re.IGNORECASE))
-        for row in read_table(FOLDER / "morph_cues.tsv")
-    ]
+def _in_double_form(tokens: list[Token], phrase: Phrase) -> Words:
+    """The words of a phrase in the double form; empty where a form is missing."""
+    return _inflected(tokens, phrase, phrase.slot & 2, doubled)
 
 
-def _is_certain_person(tokens: list[Token], phrase: Phrase) -> bool:
-    """A relative, a named person or a woman already known: "la nostra mamma", "il fondatore Mario Rossi"."""
-    after = tokens[max(phrase.parts) + 1 : max(phrase.parts) + 3]
-    if len(after) == 2 and all(t.text.istitle() and len(t.text) > 2 and not is_function(t) for t in after):
-        return not any(belongs(t, "english") for t in after)
-    known_woman = phrase.slot == 1 and phrase.kind == "noun" and is_oblique(tokens, min(phrase.parts))
-    return known_woman or belongs(tokens[phrase.head], "kin")
+def _with_both_nouns(tokens: list[Token], phrase: Phrase) -> Words:
+    """A plural noun with unlike forms written twice: "gli operatori e le operatrici"; or empty."""
+    head, noun = phrase.head, phrase.parts[phrase.head]
+    if phrase.slot not in (2, 3) or noun.is_article or noun.forms[2][:-1] == noun.forms[3][:-1]:
+        return {}
+    masculine, feminine = _inflected(tokens, phrase, 2), _inflected(tokens, phrase, 3)
+    if not masculine or not feminine or sorted(phrase.parts) not in ([head], [head - 1, head]):
+        return {}
+    second = " ".join(feminine[i].lower() for i in sorted(feminine))
+    if tokens[head].text.isupper():
+        second = second.upper()
+    return masculine | {head: f"{masculine[head]} e {second}"}
 
 
-def _grammar_cue(text: str, tokens: list[Token], phrase: Phrase) -> Cue | None:
-    """The cue of a phrase that has one gender, from its first gendered word to its last."""
-    head = tokens[phrase.head]
-    if phrase.slot is None or phrase.kind == "object" or head.fixed or _is_certain_person(tokens, phrase):
+def _may_follow_persona(phrase: Phrase) -> bool:
+    """Whether the noun is made from a participle and only articles stand before it."""
+    before = [reading for i, reading in phrase.parts.items() if i < phrase.head]
+    named = PARTICIPLE_NOUNS.fullmatch(phrase.parts[phrase.head].forms[0])
+    return bool(named) and all(reading.is_article for reading in before)
+
+
+def _after_persona(tokens: list[Token], phrase: Phrase, slot: int) -> Words:
+    """The words of a noun phrase in the feminine `slot`, "persona" or "persone" before its noun."""
+    words, head = _inflected(tokens, phrase, slot), phrase.head
+    if not words:
+        return {}
+    noun = "persona" if slot == 1 else "persone"
+    words[head] = with_capitals(f"{noun} {phrase.parts[head].forms[slot]}", tokens[head].text)
+    for i, reading in phrase.parts.items():
+        if i < head:
+            words[i] = with_capitals(article(reading, slot, noun), tokens[i].text)
+    return words
+
+
+# --- double forms back to one gender ----------------------------------------------------
+
+_SIGNED = re.compile(r"([^\W\d_]+)(?:/-?|-|\()([^\W\d_]+)\)?")
+
+
+def single(text: str, to: Literal["feminine", "masculine"]) -> str:
+    """The counterfactual of inclusive wording: double forms give way to `to`.
+
+    Signs that hide the number (candidat*, candidatə) stay, and so do neutral names of people.
+    """
+    if LAWFUL.search(text):
+        return text
+    tokens = tokenise(text)
+    rewritten, end, i = "", len(text), len(tokens) - 1  # `rewritten` is what text[end:] became
+    while i >= 0:
+        rest = text[tokens[i].end : end] + rewritten
+        if replacement := _masculine_at(text, tokens, i, rest.lstrip()):
+            i, wording = replacement
+            rewritten = wording + (rest.lstrip(" ") if wording.endswith("'") else rest)
+            end = tokens[i].start
+        i -= 1
+    masculine = text[:end] + rewritten
+    return swap(masculine, "feminine") if to == "feminine" else masculine
+
+
+def _masculine_at(text: str, tokens: list[Token], i: int, following: str) -> tuple[int, str] | None:
+    """(first token, masculine wording) of the double form that ends at token i, or None."""
+    token = tokens[i]
+    if not token.is_double:
         return None
-    number = SINGULAR if phrase.slot < 2 else PLURAL
-    gendered = [i for i, reading in phrase.parts.items() if (reading.mask & number).bit_count() == 1]
-    if not gendered or head.low in ("lui", "lei", "tutte") or head.low.startswith("quel"):
+    if word := _masculine_of(token.lower):
+        is_article = word == "un" and token.readings and token.readings[0].is_article
+        return i, with_capitals(article(token.readings[0], 0, following) if is_article else word, token.text)
+    link = _link_before(tokens, i)
+    if link is None:
         return None
-    start, end = tokens[min([*gendered, phrase.head])].start, tokens[max([*gendered, phrase.head])].end
-    category = "feminine_title" if 1 << phrase.slot & FEMININE else "masculine_form"
-    return Cue(start, end, text[start:end], category)
+    if reading := reading_of(token, {"article"}):  # "il/la", "del/della"
+        return link - 1, _masculine_article(tokens[link - 1], reading, following)
+    return _masculine_noun(text, tokens, link, i)
 
 
-def cues(text: str) -> list[Cue]:
-    """Stretches that make an ad not inclusive, in order; overlapping ones give way to the exclusion beyond grammar."""
-    found = [
-        Cue(match.start(), match.end(), match.group(), category)
-        for category, pattern, unless in _patterns()
-        if not unless.search(text)
-        for match in pattern.finditer(text)
-    ]
-    if not LAWFUL.search(text):
-        tokens, phrases = person_phrases(text)
-        found += [cue for phrase in phrases if (cue := _grammar_cue(text, tokens, phrase))]
-    kept: list[Cue] = []
-    for cue in found:
-        if all(cue.end <= other.start or cue.start >= other.end for other in kept):
-            kept.append(cue)
-    return sorted(kept, key=lambda cue: cue.start)
+def _masculine_of(word: str) -> str | None:
+    """The masculine in candidato/a, addetta/o, direttrice/tore; None where a sign hides the number."""
+    match = _SIGNED.fullmatch(word)
+    if not match:
+        return None
+    first, ending = match.groups()
+    if ending in ("tore", "tori"):
+        return first[: -len("trice")] + ending
+    if first[-1] in "ae" and ending in ("o", "e", "i") and first[-1] != ending:
+        return first[:-1] + ending
+    return first
+
+
+def _masculine_article(token: Token, reading: Reading, following: str) -> str:
+    """The article in the masculine of its number before a word, in the capitals of `token`."""
+    return with_capitals(article(reading, 0 if reading.mask & SINGULAR else 2, following), token.text)
+
+
+def _link_before(tokens: list[Token], last: int) -> int | None:
+    """Index of the "e", "o" or "/" in the pair that ends at `last`: "gli addetti e le addette"."""
+    link = last - 1
+    while link > 0 and last - link < 4 and reading_of(tokens[link], {"article", "determiner", "adj"}):
+        link -= 1
+    if link < 1 or not (belongs(tokens[link], "conjunction") or tokens[link].lower == "/"):
+        return None
+    first, second = tokens[link - 1], tokens[last]
+    repeated = link == last - 2 and first.lower == second.lower  # "le assistenti e gli assistenti"
+    couple = belongs(first, "kin") or belongs(second, "kin")  # "donne e uomini" are two kinds of people
+    return link if (repeated or are_pair(first, second)) and not couple else None
+
+
+def _masculine_noun(text: str, tokens: list[Token], link: int, last: int) -> tuple[int, str]:
+    """As `_masculine_at`, for two nouns in full with what stands before them."""
+    first, modifiers = link - 1, last - link - 1  # words before the second noun, and as many before the first
+    start = max(first - modifiers, 0)
+    differ = modifiers and tokens[link + 1].lower != tokens[start].lower
+    one, two = (tokens[start], tokens[link + 1]) if differ else (tokens[first], tokens[last])
+    if not _is_masculine(two, one):
+        return first, tokens[first].text
+    shared = reading_of(tokens[first - 1], {"article"}) if first and not modifiers else None
+    if shared and (first < 2 or tokens[first - 2].lower != "/"):  # "le addette o addetti", not "i/le miei/mie"
+        slot = 2 if shared.mask & PLURAL else 0
+        word = with_capitals(article(shared, slot, tokens[last].lower), tokens[first - 1].text)
+        return first - 1, word + ("" if word.endswith("'") else " ") + tokens[last].text
+    second = text[tokens[link + 1].start : tokens[last].end]
+    return start, second[0].upper() + second[1:] if tokens[start].text[0].isupper() else second
+
+
+def _is_masculine(one: Token, other: Token) -> bool:
+    """Whether the first of the two genders of a word is the masculine."""
+    for a in one.readings:
+        for b in other.readings:
+            for number in (SINGULAR, PLURAL):
+                if a.forms == b.forms and a.mask & number and b.mask & number:
+                    return bool(a.mask & number & MASCULINE)
+    return one.lower[-1] in "oi"

@@ -1,4 +1,8 @@
-"""The words of Italian job ads: the tables of italian_jobs, guesses for unknown words by their endings, and tokens."""
+"""The words of Italian job ads: tables, guesses by ending, and tokens with their readings.
+
+Agreement is computed on masks. A mask is a set of bits over the four forms of a word (its slots):
+1 masculine, 2 feminine, 4 masculine plural, 8 feminine plural. "candidati" has the mask 4, the epicene "responsabile" 3.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +13,27 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "tables"
-# Masks are bit sets over the four forms of a word: 1 masculine, 2 feminine, 4 masculine plural, 8 feminine plural.
 MASCULINE, FEMININE, SINGULAR, PLURAL, ANY = 0b0101, 0b1010, 0b0011, 0b1100, 0b1111
-PEOPLE = {"noun", "role"}
-SAID_OF_PEOPLE = {"adj", "participle", "person", "role"}
+SLOT_BITS = (1, 2, 4, 8)
+ARTICLE_BITS = (1, 1, 1, 2, 2, 4, 4, 8)  # the eight columns of morph_determiners.tsv
+NOUNS = {"noun", "role"}
+MODIFIERS = {"adj", "participle", "person", "role"}  # kinds of words that may describe a person
 AMOUNTS = {"molto", "tanto", "troppo", "poco"}
-BOUNDARY = set(".;:!?\n•|–—·✓●▪►")
+BOUNDARY = set(".;:!?\n•|–—·✓●▪►")  # signs that end a sentence, a line or an item
 
 
 @dataclass(frozen=True)
 class Reading:
-    """What a word can be: its kind, its four forms (eight for an article), and the mask of forms it stands for."""
+    """One meaning of a word: its kind, its four forms (an article: eight), the mask it can have."""
 
     kind: str
     forms: tuple[str, ...]
     mask: int
+
+    @property
+    def is_article(self) -> bool:
+        """Whether the form depends on the next word: "il", "dello", "un'", "bell'"."""
+        return len(self.forms) == len(ARTICLE_BITS)
 
 
 @dataclass
@@ -31,25 +41,31 @@ class Token:
     """A word, number, sign or line end of the text."""
 
     text: str
-    low: str  # lower case, straight apostrophe
+    lower: str  # lower case, straight apostrophe
     start: int
     end: int
     readings: list[Reading]
-    fixed: bool  # part of a double form such as "candidato/a" or "il/la": never rewritten
+    is_double: bool  # part of a double form such as "candidato/a" or "il/la": never rewritten
 
 
 def reading_of(token: Token, kinds: set[str], mask: int = ANY) -> Reading | None:
     """The first reading of one of the kinds that can agree with `mask`."""
-    return next((r for r in token.readings if r.kind in kinds and r.mask & mask), None)
+    return next((reading for reading in token.readings if reading.kind in kinds and reading.mask & mask), None)
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
+# --- tables -----------------------------------------------------------------------------
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
     """The rows of a tab-separated table."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+
+
+@cache
+def occupations() -> list[dict[str, str]]:
+    """The rows of occupations.tsv."""
+    return read_table(FOLDER / "occupations.tsv")
 
 
 @cache
@@ -63,12 +79,12 @@ def word_classes() -> dict[str, set[str]]:
 
 def belongs(token: Token, *classes: str) -> bool:
     """Whether the word belongs to one of the classes of morph_words.tsv."""
-    return any(token.low in word_classes()[name] for name in classes)
+    return any(token.lower in word_classes()[name] for name in classes)
 
 
 def is_adverb(token: Token) -> bool:
-    """A known adverb, or any word in -mente."""
-    return belongs(token, "adverb") or token.low.endswith("mente")
+    """Whether the token is a known adverb or any word in -mente."""
+    return belongs(token, "adverb") or token.lower.endswith("mente")
 
 
 @cache
@@ -81,8 +97,8 @@ def function_words() -> frozenset[str]:
 def is_function(token: Token) -> bool:
     """Whether the token is a sign, a number, a function word or a determiner."""
     return (
-        not token.low[0].isalpha()
-        or token.low in function_words()
+        not token.lower[0].isalpha()
+        or token.lower in function_words()
         or reading_of(token, {"article", "determiner"}) is not None
     )
 
@@ -90,34 +106,40 @@ def is_function(token: Token) -> bool:
 @cache
 def lexicon() -> dict[str, list[Reading]]:
     """Form → readings, from the articles, the lexicon and the head words of the occupations."""
-    found: dict[str, list[Reading]] = {}
+    readings: dict[str, list[Reading]] = {}
     for row in read_table(FOLDER / "morph_determiners.tsv"):
-        _add(found, "article", tuple(row.values())[1:], (1, 1, 1, 2, 2, 4, 4, 8))
+        _add(readings, "article", tuple(row.values())[1:], ARTICLE_BITS)
     for row in read_table(FOLDER / "lexicon.tsv"):
-        _add(found, row["kind"], tuple(row.values())[:4], (1, 2, 4, 8))
-    for row in read_table(FOLDER / "occupations.tsv"):
+        _add(readings, row["kind"], tuple(row.values())[:4], SLOT_BITS)
+    for row in occupations():
         columns = (row["masculine"], row["feminine"], row["masculine_plural"], row["feminine_plural"])
         forms = tuple(column.lower().split()[0] for column in columns)
         # epicene heads are listed in the lexicon, with care: "guida" names no one's gender
-        if forms[0] not in forms[1:3] and all(r.kind == "adj" for r in found.get(forms[0], [])):
-            _add(found, "role", forms, (1, 2, 4, 8))
+        if forms[0] not in forms[1:3] and all(known.kind == "adj" for known in readings.get(forms[0], [])):
+            _add(readings, "role", forms, SLOT_BITS)
     for word in AMOUNTS:  # beside one person they are adverbs: "molto motivata"
-        found.pop(word, None)
-    return found
+        readings.pop(word, None)
+    return readings
 
 
-def _add(found: dict[str, list[Reading]], kind: str, forms: tuple[str, ...], bits: tuple[int, ...]) -> None:
+def _add(readings: dict[str, list[Reading]], kind: str, forms: tuple[str, ...], bits: tuple[int, ...]) -> None:
+    """Add a reading under each of its forms, with the mask of all slots that the form fills."""
     for form in set(forms) - {"-"}:
         mask = sum({bit for other, bit in zip(forms, bits, strict=True) if other == form})
-        found.setdefault(form, []).append(Reading(kind, forms, mask))
+        readings.setdefault(form, []).append(Reading(kind, forms, mask))
 
 
-# --- endings ---------------------------------------------------------------------------------------------------------
+def article_named(name: str) -> Reading:
+    """The article or articulated preposition with the form `name`; raises KeyError for another word."""
+    return next(reading for reading in lexicon()[name] if reading.kind == "article")
+
+
+# --- endings ----------------------------------------------------------------------------
 
 # Endings of unknown words: masculine, feminine, masculine plural, feminine plural.
 ROLE_ENDINGS = [
     ("ista", "ista", "isti", "iste"),
-    *((f"{v}tore", f"{v}trice", f"{v}tori", f"{v}trici") for v in "aiut"),
+    *((f"{vowel}tore", f"{vowel}trice", f"{vowel}tori", f"{vowel}trici") for vowel in "aiut"),
     ("ologo", "ologa", "ologi", "ologhe"),
     ("aiolo", "aiola", "aioli", "aiole"),
 ]
@@ -132,47 +154,60 @@ ADJECTIVE_ENDINGS = [
 EPICENE = re.compile(r"(nt|il|al|es|ar|bil|vol|ac|oc|ev|or|en|on)[ei]$|ista$")
 # the plural -i of an unknown word turns into -e only after these: "contenti", but "felici"
 PARTICIPLE = re.compile(r"(at|it|ut|tt|st|rt|lt|os|is|us|rs|ss|iv|an|egn|ich?|olt|ett|unt|int|ert)(issim)?[oaie]$")
+NOT_A_QUALITY = ("mento", "ezza", "enza", "anza", "ore", "ista", "ando", "endo")  # "stai cercando"
 
 
 def _by_ending(word: str, kind: str, table: list[tuple[str, ...]], mask: int = ANY) -> list[Reading]:
     """Readings of an unknown word by its ending, those that can agree with `mask`."""
     for endings in table:
-        found = []
-        for position, ending in enumerate(endings):
-            if word.endswith(ending) and len(word) > len(ending) + 2 and mask & 1 << position:
-                forms = tuple(word[: len(word) - len(ending)] + e for e in endings)
-                found.append(Reading(kind, forms, sum(1 << p for p, form in enumerate(forms) if form == word)))
-        if found:
-            return found
+        readings = []
+        for slot, ending in enumerate(endings):
+            if word.endswith(ending) and len(word) > len(ending) + 2 and mask & SLOT_BITS[slot]:
+                stem = word[: len(word) - len(ending)]
+                forms = tuple(stem + other for other in endings)
+                bits = (bit for bit, form in zip(SLOT_BITS, forms, strict=True) if form == word)
+                readings.append(Reading(kind, forms, sum(bits)))
+        if readings:
+            return readings
     return []
 
 
-def adjective_of(token: Token, mask: int, loose: bool) -> Reading | None:
-    """The adjective that `token` may be beside a person of `mask`; any ending will do where `loose`."""
-    known = reading_of(token, SAID_OF_PEOPLE, mask)
-    if known or token.readings or token.fixed or not token.low.isalpha() or len(token.low) < 4:
+def adjective_of(token: Token, mask: int, any_ending: bool) -> Reading | None:
+    """The adjective that `token` may be beside a person of `mask`.
+
+    Parameters
+    ----------
+    token : Token
+    mask : int
+        Gender and number that the adjective has to agree with.
+    any_ending : bool
+        Whether an unknown word in -o or -a counts as well, and not only one with an ending of participles.
+    """
+    known = reading_of(token, MODIFIERS, mask)
+    if known or token.readings or token.is_double or not token.lower.isalpha() or len(token.lower) < 4:
         return known
-    if token.low in function_words() or belongs(token, "english") or token.text.istitle():
+    if token.lower in function_words() or belongs(token, "english") or token.text.istitle():
         return None
-    if EPICENE.search(token.low):
-        forms = (token.low,) * 4
-        number = SINGULAR if token.low[-1] in "ea" else PLURAL
-        return Reading("adj", forms, number) if number & mask else None
-    other = token.low.endswith(("mento", "ezza", "enza", "anza", "ore", "ista", "ando", "endo"))  # "stai cercando"
-    if not PARTICIPLE.search(token.low) and not (loose and token.low[-1] in "oa" and not other):
+    if EPICENE.search(token.lower):
+        number = SINGULAR if token.lower[-1] in "ea" else PLURAL
+        return Reading("adj", (token.lower,) * 4, number) if number & mask else None
+    regular = any_ending and token.lower[-1] in "oa" and not token.lower.endswith(NOT_A_QUALITY)
+    if not PARTICIPLE.search(token.lower) and not regular:
         return None
-    return next(iter(_by_ending(token.low, "adj", ADJECTIVE_ENDINGS, mask)), None)
+    return next(iter(_by_ending(token.lower, "adj", ADJECTIVE_ENDINGS, mask)), None)
 
 
 def noun_mask(token: Token) -> int:
-    """The forms an unknown noun may stand for, by its last letter; foreign words agree with anything."""
-    low = token.low
-    if low.endswith(("zione", "sione", "gione", "tà", "tù", "tudine", "rice")):
+    """The mask of an unknown noun by its last letter; foreign words have any singular."""
+    word = token.lower
+    if word.endswith(("zione", "sione", "gione", "tà", "tù", "tudine", "rice")):
         return FEMININE
-    return {"o": 1, "a": 2, "i": PLURAL, "e": 0b1011}.get(low[-1], SINGULAR) if low[-1].isalpha() else 0
+    if not word[-1].isalpha():
+        return 0
+    return {"o": 1, "a": 2, "i": PLURAL, "e": 0b1011}.get(word[-1], SINGULAR)
 
 
-# --- tokens ----------------------------------------------------------------------------------------------------------
+# --- tokens -----------------------------------------------------------------------------
 
 _SIGN = r"(?:/-?|-|\()"  # "addetto/i" is a number, not a gender: the endings are paired one by one
 _TOKEN = re.compile(
@@ -185,49 +220,58 @@ _TOKEN = re.compile(
 
 # "le assistenti e gli assistenti", "una baby sitter o un baby sitter"
 _DETERMINER = r"\b(?:(?:il|lo|la|i|gli|le|un|un[ao]|(?:de|a|da|ne|su)(?:l|i|gli|ll[aoe])) |(?:un|l|\wll|\w\wll)['’])"
-_TWICE = re.compile(rf"{_DETERMINER}(\w+(?: \w+)?) (?:e|o|ed|od|oppure) {_DETERMINER}\1\b", re.IGNORECASE)
+_REPEATED = re.compile(rf"{_DETERMINER}(\w+(?: \w+)?) (?:e|o|ed|od|oppure) {_DETERMINER}\1\b", re.IGNORECASE)
 
 
 def tokenise(text: str) -> list[Token]:
-    """Words, numbers, signs and line ends with their offsets and readings; pairs of both genders are fixed."""
+    """Words, numbers, signs and line ends with their readings; double forms are marked."""
     tokens = []
     for match in _TOKEN.finditer(text):
-        word, double = match.group(), bool(match["double"])
-        low = word.lower().replace("’", "'")
-        known = _double_readings(low) if double else lexicon().get(low) or _by_ending(low, "role", ROLE_ENDINGS)
-        tokens.append(Token(word, low, match.start(), match.end(), known, double))
-    for match in _TWICE.finditer(text):
+        word, is_double = match.group(), bool(match["double"])
+        lower = word.lower().replace("’", "'")
+        readings = _double_readings(lower) if is_double else _word_readings(lower)
+        tokens.append(Token(word, lower, match.start(), match.end(), readings, is_double))
+    for match in _REPEATED.finditer(text):
         for token in tokens:
-            token.fixed |= match.start() <= token.start < match.end()
-    _fix_pairs(tokens)
+            token.is_double |= match.start() <= token.start < match.end()
+    _mark_pairs(tokens)
     return tokens
 
 
-def _fix_pairs(tokens: list[Token]) -> None:
-    """Fix the words from one gender of a word to the other: "addetti e addette", "un valido o una valida"."""
+def _mark_pairs(tokens: list[Token]) -> None:
+    """Mark the words from one gender of a word to the other: "un valido o una valida"."""
     for i, first in enumerate(tokens):
         # no determiner between two articles: "la nostra responsabile e il suo collaboratore" are two people
         between = {"article", "adj"} if reading_of(first, {"article"}) else {"article", "adj", "determiner"}
         for j in range(i + 1, min(i + 6, len(tokens))):
             if are_pair(first, tokens[j]):
                 for token in tokens[i : j + 1]:
-                    token.fixed = True
-            linked = belongs(tokens[j], "conjunction") or tokens[j].low in "(),"
+                    token.is_double = True
+            linked = belongs(tokens[j], "conjunction") or tokens[j].lower in "(),"
             if not linked and not reading_of(tokens[j], between):
                 break
 
 
-def _double_readings(low: str) -> list[Reading]:
-    """A double form is a noun, an article or an adjective that agrees with either gender."""
-    stem = re.split(r"[/*@ə(\-]", low)[0]
-    known = [r for ending in ("", "o", "a", "e", "i") for r in lexicon().get(stem + ending, [])]
-    return [Reading(r.kind, r.forms, SINGULAR if r.mask & SINGULAR else PLURAL) for r in known[:1]]
+def _word_readings(word: str) -> list[Reading]:
+    """The readings of a word in the tables, or by its ending."""
+    return lexicon().get(word) or _by_ending(word, "role", ROLE_ENDINGS)
+
+
+def _double_readings(word: str) -> list[Reading]:
+    """The reading of a double form, which agrees with either gender."""
+    stem = re.split(r"[/*@ə(\-]", word)[0]
+    for ending in ("", "o", "a", "e", "i"):
+        for known in lexicon().get(stem + ending, []):
+            return [Reading(known.kind, known.forms, SINGULAR if known.mask & SINGULAR else PLURAL)]
+    return []
 
 
 def are_pair(one: Token, two: Token) -> bool:
     """Whether two words are the two genders of one word: il/la, addetti e addette."""
-    same_stem = len(one.low) > 4 and one.low[:-1] == two.low[:-1]
-    return (same_stem and {one.low[-1], two.low[-1]} in ({"a", "o"}, {"e", "i"})) or any(
+    same_stem = len(one.lower) > 4 and one.lower[:-1] == two.lower[:-1]
+    if same_stem and {one.lower[-1], two.lower[-1]} in ({"a", "o"}, {"e", "i"}):
+        return True
+    return any(
         a.forms == b.forms and not a.mask & b.mask and any(a.mask & n and b.mask & n for n in (SINGULAR, PLURAL))
         for a in one.readings
         for b in two.readings

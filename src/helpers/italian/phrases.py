@@ -1,17 +1,19 @@
-"""The stretches of a text that give people a gender: noun phrases, predicates, loose adjectives, pronouns."""
+"""Person phrases: the noun phrases, predicates, loose adjectives and pronouns about people."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from helpers.italian.lexicon import (
     ANY,
     BOUNDARY,
     FEMININE,
     MASCULINE,
+    MODIFIERS,
     PLURAL,
-    SAID_OF_PEOPLE,
     SINGULAR,
+    SLOT_BITS,
     Reading,
     Token,
     adjective_of,
@@ -22,7 +24,34 @@ from helpers.italian.lexicon import (
     tokenise,
     word_classes,
 )
-from helpers.italian.nouns import VERBAL, Phrase, before, chain, joined, noun_phrases, opens
+from helpers.italian.nouns import (
+    VERBAL,
+    Parts,
+    Phrase,
+    adjacent,
+    adjectives_from,
+    noun_phrases,
+    opens_sentence,
+    previous_word,
+)
+
+DETERMINERS = {"article", "determiner", "adj"}
+
+
+@lru_cache(maxsize=64)  # cues, rules and the check ask for the same text again and again
+def person_phrases(text: str) -> tuple[list[Token], list[Phrase]]:
+    """The tokens of `text` and its person phrases, in order; neither may be changed."""
+    tokens = tokenise(text)
+    phrases = noun_phrases(tokens)
+    heads = _heads(tokens, phrases)
+    phrases = [phrase for phrase in phrases if not _is_apposition(tokens, heads, phrase)]
+    used = {i for phrase in phrases for i in phrase.parts}
+    for find in (_predicates, _loose_adjectives, _pronouns):
+        phrases += find(tokens, heads, used)
+    return tokens, sorted(phrases, key=lambda phrase: min(phrase.parts))
+
+
+# --- heads ------------------------------------------------------------------------------
 
 
 @dataclass
@@ -31,16 +60,16 @@ class Head:
 
     index: int
     mask: int
-    person: bool  # a person with a gender of its own, so that what agrees with it is gendered too
-    oblique: bool  # after a preposition, so no subject
-    neutral: bool = False
+    is_person: bool  # a person with a gender of its own, so that what agrees with it is gendered too
+    is_oblique: bool  # after a preposition, so no subject
+    is_neutral: bool = False  # "la persona", "il profilo": a noun for a person of either gender
 
 
 def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
     """Every noun that a predicate could agree with, people and things, in order."""
     heads = []
     people = {phrase.head: phrase for phrase in phrases}
-    inside = {i for phrase in phrases for i in phrase.parts}
+    in_phrases = {i for phrase in phrases for i in phrase.parts}
     for i, token in enumerate(tokens):
         if belongs(token, "someone"):
             heads.append(Head(i, 1, True, False))
@@ -48,43 +77,47 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
             heads.append(Head(i, SINGULAR, True, False))
         elif i in people:
             slot = people[i].slot
-            mask = people[i].mask if slot is None else 1 << slot
+            mask = people[i].mask if slot is None else SLOT_BITS[slot]
             heads.append(Head(i, mask, True, is_oblique(tokens, min(people[i].parts))))
-        elif i not in inside and token.low[0].isalpha() and not _modifies_title(tokens, i, people):
-            heads += [thing] if (thing := _thing(tokens, i)) else []
+        elif i not in in_phrases and token.lower[0].isalpha() and not _modifies_title(tokens, i, people):
+            thing = _thing(tokens, i)
+            if thing:
+                heads.append(thing)
     return heads
 
 
 def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> bool:
-    """Whether the word at i stands in an English title before its head: the "Software" of "il Software Engineer"."""
+    """Whether i modifies the head of an English title: the "Software" of "Software Engineer"."""
     k = i
-    while k not in people and joined(tokens, k) and (belongs(tokens[k], "english") or tokens[k].text.istitle()):
+    while k not in people and adjacent(tokens, k) and (belongs(tokens[k], "english") or tokens[k].text.istitle()):
         k += 1
     return k > i and k in people and tokens[k].text.istitle() and len(set(people[k].parts[k].forms)) == 1
 
 
 def _thing(tokens: list[Token], i: int) -> Head | None:
-    """The noun at i that is no gendered person: after an article, a name, the first word, or "persona", "profilo"."""
+    """The noun at i that is no gendered person: a thing, a name, "persona", "profilo"."""
     token = tokens[i]
     neutral = reading_of(token, {"neutral"})
-    article = reading_of(tokens[i - 1], {"article", "determiner", "adj"}) if i else None
+    article = reading_of(tokens[i - 1], DETERMINERS) if i else None
     if not neutral and is_function(token):
         return None
-    first = token.text[0].isupper() and opens(tokens, i)
-    name = token.text.istitle() and not token.readings and not opens(tokens, i)
-    if not (neutral or article or first or name or (i and tokens[i - 1].low in ("ogni", "qualche"))):
+    opens = opens_sentence(tokens, i)
+    is_first = token.text[0].isupper() and opens
+    is_name = token.text.istitle() and not token.readings and not opens
+    if not (neutral or article or is_first or is_name or (i and tokens[i - 1].lower in ("ogni", "qualche"))):
         return None
     mask = neutral.mask if neutral else noun_mask(token)
-    mask = (article.mask & mask or article.mask) if article else mask
-    k = i
-    while k and reading_of(tokens[k - 1], {"article", "determiner", "adj"}):  # "dal nostro ufficio"
-        k -= 1
-    said_of_people = reading_of(token, {"person"}) is not None and not neutral
-    return Head(i, mask, said_of_people, is_oblique(tokens, k), bool(neutral))
+    if article:
+        mask = article.mask & mask or article.mask
+    first = i
+    while first and reading_of(tokens[first - 1], DETERMINERS):  # "dal nostro ufficio"
+        first -= 1
+    is_person = reading_of(token, {"person"}) is not None and not neutral
+    return Head(i, mask, is_person, is_oblique(tokens, first), bool(neutral))
 
 
 def is_oblique(tokens: list[Token], first: int) -> bool:
-    """Whether the phrase whose first word is given stands after a preposition, "del" and the like included."""
+    """Whether the phrase that begins at `first` follows a preposition, or begins with "del"."""
     article = reading_of(tokens[first], {"article"})
     contracted = article and article.forms[0] in ("del", "al", "dal", "nel", "sul")
     return bool(contracted or (first and belongs(tokens[first - 1], "preposition")))
@@ -92,41 +125,51 @@ def is_oblique(tokens: list[Token], first: int) -> bool:
 
 def _sentence_start(tokens: list[Token], i: int) -> int:
     """Index of the first token of the sentence or line of i."""
-    while i > 0 and tokens[i - 1].low not in BOUNDARY:
+    while i > 0 and tokens[i - 1].lower not in BOUNDARY:
         i -= 1
     return i
 
 
-# --- predicates ------------------------------------------------------------------------------------------------------
+def _follows_neutral(heads: list[Head], i: int, mask: int) -> bool:
+    """Whether the last person named before i is "la risorsa", "il profilo" or the like."""
+    people = [h for h in heads if h.index < i and (h.is_person or h.is_neutral) and h.mask & mask & FEMININE]
+    return bool(people) and people[-1].is_neutral
 
 
-def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: int) -> Head | None:
-    """The head that the predicate between `verb` and `end` agrees with: to the left, or just after it."""
-    left = [h for h in heads if _sentence_start(tokens, verb) <= h.index < verb and h.mask & mask]
-    i = verb - 1
-    while i >= 0 and belongs(tokens[i], "clitic", "adverb"):
-        i -= 1
-    link = tokens[i].low if i >= 0 else ""
-    if link == "che" or (link in ("quale", "quali") and i and not is_oblique(tokens, i - 1)):
-        return left[-1] if left else None
-    # "il rischio di essere assunto"
-    if i >= 0 and belongs(tokens[verb], "copula_infinitive") and belongs(tokens[i], "preposition"):
-        left = [h for h in left if h.person or h.neutral]
-    after = next((h for h in heads if end <= h.index < end + 4 and h.mask & mask and not h.oblique), None)
-    between = tokens[end : after.index] if after else []
-    if after and all(belongs(t, "function") or reading_of(t, {"article", "determiner", "adj"}) for t in between):
-        return after
-    if link in ("cui", "quale", "quali", "dove"):
-        return None
-    clause = i >= 0 and belongs(tokens[i], "clause")
-    subjects = [h for h in left if not h.oblique] or [h for h in left if clause and h.person]
-    shared = link == "," or clause or (i >= 0 and belongs(tokens[i], "conjunction"))
-    return (subjects[0] if shared else subjects[-1]) if subjects else None
+def _is_apposition(tokens: list[Token], heads: list[Head], phrase: Phrase) -> bool:
+    """Whether a bare noun only agrees with a neutral one before it: "persona ordinata, non fumatrice"."""
+    start = _sentence_start(tokens, phrase.head)
+    is_bare = len(phrase.parts) == 1 and phrase.slot == 1
+    return is_bare and _follows_neutral([h for h in heads if h.index >= start], phrase.head, phrase.mask)
+
+
+# --- predicates -------------------------------------------------------------------------
+
+
+def _predicates(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
+    """Participles and adjectives after a copula whose subject is a person: "sei pronto"."""
+    phrases = []
+    for i, token in enumerate(tokens):
+        mask, is_own = _copula(tokens, i)
+        if not mask:
+            continue
+        parts, mask, end = adjectives_from(tokens, i + 1, mask, True)
+        parts = {k: reading for k, reading in parts.items() if k not in used}
+        in_lexicon = any(tokens[k].readings for k in parts)  # "mi ha colpito", not "mi ha detto"
+        if not parts or (belongs(token, "have") and not in_lexicon):
+            continue
+        if not is_own and not (token.lower == "sono" and mask & SINGULAR):
+            subject = _subject(tokens, heads, i, end, mask)
+            if not (subject.is_person if subject else _describes_people(tokens, heads, i, parts, mask)):
+                continue
+        phrases.append(Phrase(parts, mask, min(parts), "object" if belongs(token, "have") else "predicate"))
+        used |= set(parts)
+    return phrases
 
 
 def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
-    """The forms a predicate after token i may take (0: no copula), and whether the person is spoken to or speaking."""
-    token, clitic = tokens[i], tokens[i - 1].low if i else ""
+    """The mask after the copula at i (0: none), and whether its subject is reader or speaker."""
+    token, clitic = tokens[i], tokens[i - 1].lower if i else ""
     if clitic in ("c'", "ci"):  # "c'è", "ci sono"
         return 0, False
     if belongs(token, "copula_singular") or (belongs(token, "wish") and clitic == "ti"):  # "ti vogliamo curioso"
@@ -135,187 +178,201 @@ def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
         return SINGULAR, True
     if belongs(token, "copula_plural"):
         return PLURAL, True
-    if belongs(token, "copula_infinitive") or token.low == "sono":
+    if belongs(token, "copula_infinitive") or token.lower == "sono":
         return ANY, False
-    return SINGULAR * belongs(token, "copula_third_singular") | PLURAL * belongs(token, "copula_third_plural"), False
+    mask = SINGULAR if belongs(token, "copula_third_singular") else 0
+    if belongs(token, "copula_third_plural"):
+        mask |= PLURAL
+    return mask, False
 
 
-def _predicates(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
-    """Participles and adjectives after a copula whose subject is a person: "sei pronto", "il candidato è assunto"."""
-    phrases = []
-    for i, token in enumerate(tokens):
-        mask, own = _copula(tokens, i)
-        if not mask:
-            continue
-        parts, mask, end = chain(tokens, i + 1, mask, True)
-        parts = {k: r for k, r in parts.items() if k not in used}
-        known = any(tokens[k].readings for k in parts)  # "mi ha colpito", not "mi ha detto"
-        if not parts or (belongs(token, "have") and not known):
-            continue
-        if not own and not (token.low == "sono" and mask & SINGULAR):
-            subject = _subject(tokens, heads, i, end, mask)
-            if not (subject.person if subject else _is_typical(tokens, heads, i, parts, mask)):
-                continue
-        phrases.append(Phrase(parts, mask, min(parts), "object" if belongs(token, "have") else "predicate"))
-        used |= set(parts)
-    return phrases
+def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: int) -> Head | None:
+    """The head that the predicate between `verb` and `end` agrees with: to the left, or just after it."""
+    left = [h for h in heads if _sentence_start(tokens, verb) <= h.index < verb and h.mask & mask]
+    i = verb - 1
+    while i >= 0 and belongs(tokens[i], "clitic", "adverb"):
+        i -= 1
+    link = tokens[i].lower if i >= 0 else ""
+    if link == "che" or (link in ("quale", "quali") and i and not is_oblique(tokens, i - 1)):
+        return left[-1] if left else None
+    # "il rischio di essere assunto"
+    if i >= 0 and belongs(tokens[verb], "copula_infinitive") and belongs(tokens[i], "preposition"):
+        left = [h for h in left if h.is_person or h.is_neutral]
+    after = next((h for h in heads if end <= h.index < end + 4 and h.mask & mask and not h.is_oblique), None)
+    between = tokens[end : after.index] if after else []
+    if after and all(belongs(token, "function") or reading_of(token, DETERMINERS) for token in between):
+        return after
+    if link in ("cui", "quale", "quali", "dove"):
+        return None
+    opens_clause = i >= 0 and belongs(tokens[i], "clause")
+    subjects = [h for h in left if not h.is_oblique] or [h for h in left if opens_clause and h.is_person]
+    if not subjects:
+        return None
+    shares_subject = link == "," or opens_clause or (i >= 0 and belongs(tokens[i], "conjunction"))
+    return subjects[0] if shares_subject else subjects[-1]
 
 
-def _is_typical(tokens: list[Token], heads: list[Head], verb: int, parts: dict[int, Reading], mask: int) -> bool:
-    """Whether a predicate without a subject is one that is said of people: "verrà inserito in un team"."""
-    if verb and tokens[verb - 1].low == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
+def _describes_people(tokens: list[Token], heads: list[Head], verb: int, parts: Parts, mask: int) -> bool:
+    """Whether a predicate without a subject describes people: "verrà inserito in un team"."""
+    if verb and tokens[verb - 1].lower == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
         return False
-    kinds = {"person", "participle"} | ({"adj"} if belongs(tokens[verb], "copula_infinitive") else set())
-    told = [r for r in parts.values() if r.kind in kinds and r.forms[0] != "stato"]
-    return bool(told) and not _earlier_neutral(heads, verb, mask)
+    kinds = {"person", "participle"}
+    if belongs(tokens[verb], "copula_infinitive"):
+        kinds.add("adj")
+    of_people = any(reading.kind in kinds and reading.forms[0] != "stato" for reading in parts.values())
+    return of_people and not _follows_neutral(heads, verb, mask)
 
 
-def _earlier_neutral(heads: list[Head], i: int, mask: int) -> bool:
-    """Whether the last person spoken of before i is "la risorsa", "il profilo" or the like."""
-    people = [h for h in heads if h.index < i and (h.person or h.neutral) and h.mask & mask & FEMININE]
-    return bool(people) and people[-1].neutral
+# --- loose adjectives -------------------------------------------------------------------
 
 
-# --- loose words -----------------------------------------------------------------------------------------------------
-
-
-def _loose(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
-    """Adjectives whose person is unsaid or stands further left: "se interessato", "automunito"."""
+def _loose_adjectives(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
+    """Adjectives whose person is not named or stands further left: "se interessato", "automunito"."""
     phrases = []
     for i, token in enumerate(tokens):
-        if i in used or token.fixed:
+        if i in used or token.is_double:
             continue
-        shared = _joined_quality(tokens, i, used)
-        reading = shared or reading_of(token, {"person", "adj"})
+        joined = _joined_adjective(tokens, i, used)
+        reading = joined or reading_of(token, {"person", "adj"})
         if not reading or len(set(reading.forms)) < 3:
             continue
-        if not shared and not _stands_alone(tokens, heads, i, reading, used):
+        if joined:
+            parts, mask = {i: reading}, reading.mask
+        elif _describes_a_person(tokens, heads, i, reading, used):
+            parts, mask, _ = adjectives_from(tokens, i, reading.mask, False)
+        else:
             continue
-        parts, mask, _ = ({i: reading}, reading.mask, i) if shared else chain(tokens, i, reading.mask, False)
-        parts = {k: r for k, r in parts.items() if k not in used}
+        parts = {k: reading for k, reading in parts.items() if k not in used}
         phrases.append(Phrase(parts, mask, i, "loose"))
         used |= set(parts)
     return phrases
 
 
-def _stands_alone(tokens: list[Token], heads: list[Head], i: int, reading: Reading, used: set[int]) -> bool:
-    """Whether the adjective at i is said of a person, and not of the word before or after it."""
-    j = before(tokens, i)
-    comma = j >= 0 and tokens[j].low == ","
-    linked = j < 0 or tokens[j].low in ",/" or belongs(tokens[j], "conjunction")
-    linked = linked or (belongs(tokens[j], "clause") and tokens[j].low != "che")  # "purché serio"
-    while j >= 0 and (belongs(tokens[j], "conjunction") or tokens[j].low in ",/"):
-        j = before(tokens, j)
+def _describes_a_person(tokens: list[Token], heads: list[Head], i: int, reading: Reading, used: set[int]) -> bool:
+    """Whether the adjective at i describes a person, and not the word before or after it."""
+    j = previous_word(tokens, i)
+    after_comma = j >= 0 and tokens[j].lower == ","
+    linked = j < 0 or tokens[j].lower in ",/" or belongs(tokens[j], "conjunction")
+    linked = linked or (belongs(tokens[j], "clause") and tokens[j].lower != "che")  # "purché serio"
+    while j >= 0 and (belongs(tokens[j], "conjunction") or tokens[j].lower in ",/"):
+        j = previous_word(tokens, j)
     if j >= 0 and (reading_of(tokens[j], {"article"}) or belongs(tokens[j], "have")):
         return False
-    start = _sentence_start(tokens, i)
-    human = reading.kind == "person" and reading.forms[0] not in word_classes()["also_of_things"]
-    own = j < start or j in used or is_function(tokens[j]) or _is_quality(tokens[j], reading.mask)
-    following = tokens[i + 1] if joined(tokens, i) else None
-    if following and not reading.mask & MASCULINE and reading_of(following, {"article"}, reading.mask):
-        return False  # "benvenute le esperienze"
-    unknown = following and not following.readings and not is_function(following)
-    thing = reading.kind == "adj" or (unknown and following.low[-1] in "oa")
-    if unknown and thing and noun_mask(following) & reading.mask:  # "pronto soccorso", "buona dizione"
+    if _modifies_next_word(tokens, i, reading):
         return False
-    near = [h for h in heads if start <= h.index < i and h.mask & reading.mask]
-    people = [h for h in near if h.person or h.neutral]
-    human = human and bool(people) and people[-1].person
-    near = people if human else near  # no thing is "laureato": the last person is
-    unclear = reading.kind == "person" and near and near[-1].person and tokens[j].low.endswith("e")
-    if people and people[-1].person and _in_title(tokens, people[-1].index, j):
+    start = _sentence_start(tokens, i)
+    candidates = [h for h in heads if start <= h.index < i and h.mask & reading.mask]
+    people = [h for h in candidates if h.is_person or h.is_neutral]
+    last_is_person = bool(people) and people[-1].is_person
+    of_people_only = reading.kind == "person" and reading.forms[0] not in word_classes()["also_of_things"]
+    if of_people_only and last_is_person:
+        candidates = people  # no thing is "laureato": the last person is
+    if last_is_person and _in_title(tokens, people[-1].index, j):
         return True
-    if not own and not comma and not unclear and not human and noun_mask(tokens[j]) & reading.mask:
+    apart = j < start or j in used or is_function(tokens[j]) or _is_quality(tokens[j], reading.mask)
+    ambiguous = reading.kind == "person" and candidates and candidates[-1].is_person and tokens[j].lower.endswith("e")
+    free = apart or after_comma or ambiguous or (of_people_only and last_is_person)
+    if not free and noun_mask(tokens[j]) & reading.mask:
         return False  # "addetto vendite automunito", but not "impianto automatizzato"
     if linked:
-        near = [h for h in near if not h.oblique] or near
-    if near:
-        return near[-1].person and (reading.kind == "person" or (linked and j >= start))
-    return reading.kind == "person" and not _earlier_neutral(heads, i, reading.mask)
+        candidates = [h for h in candidates if not h.is_oblique] or candidates
+    if candidates:
+        return candidates[-1].is_person and (reading.kind == "person" or (linked and j >= start))
+    return reading.kind == "person" and not _follows_neutral(heads, i, reading.mask)
+
+
+def _modifies_next_word(tokens: list[Token], i: int, reading: Reading) -> bool:
+    """Whether the adjective at i belongs to the thing after it: "pronto soccorso", "buona dizione"."""
+    following = tokens[i + 1] if adjacent(tokens, i) else None
+    if not following:
+        return False
+    if not reading.mask & MASCULINE and reading_of(following, {"article"}, reading.mask):
+        return True  # "benvenute le esperienze"
+    unknown = not following.readings and not is_function(following)
+    may_modify = reading.kind == "adj" or following.lower[-1] in "oa"
+    return unknown and may_modify and bool(noun_mask(following) & reading.mask)
 
 
 def _is_quality(token: Token, mask: int) -> bool:
-    """Whether the word is an adjective that may be said of people of `mask`, an unknown one only by an ending without gender."""
-    found = adjective_of(token, mask, False)
-    unknown = len(token.low) > 6 and token.low[:-1].endswith(("ent", "ant", "bil", "vol"))  # "sorridente", not "mente"
-    return found is not None and (bool(token.readings) or unknown)
+    """Whether the word is an adjective for people; an unknown one needs an ending without gender."""
+    # "sorridente", but not "mente"
+    without_gender = len(token.lower) > 6 and token.lower[:-1].endswith(("ent", "ant", "bil", "vol"))
+    return adjective_of(token, mask, False) is not None and (bool(token.readings) or without_gender)
 
 
-def _joined_quality(tokens: list[Token], i: int, used: set[int]) -> Reading | None:
-    """The participle or adjective at i where it goes on with what was said of a person, see `_is_shared`."""
-    j = before(tokens, i)
-    if j < 1 or not (belongs(tokens[j], "conjunction") or tokens[j].low == ","):
+def _joined_adjective(tokens: list[Token], i: int, used: set[int]) -> Reading | None:
+    """The participle or adjective at i where it continues one about a person, see `_continues`."""
+    token, j = tokens[i], previous_word(tokens, i)
+    if j < 1 or not (belongs(tokens[j], "conjunction") or tokens[j].lower == ","):
         return None
-    known = [r for r in tokens[i].readings if r.kind in ("person", "adj", "participle")]
-    unknown = not tokens[i].readings and VERBAL.search(tokens[i].low)
-    reading = known[0] if known else adjective_of(tokens[i], ANY, True) if unknown else None
-    if not reading or reading_of(tokens[i], {"thing", "noun"}):
+    reading = reading_of(token, {"person", "adj", "participle"})
+    if not reading and not token.readings and VERBAL.search(token.lower):
+        reading = adjective_of(token, ANY, True)
+    if not reading or reading_of(token, {"thing", "noun"}):
         return None
-    if tokens[j].low == "," and not (VERBAL.search(tokens[i].low) or reading.kind == "person"):
+    if tokens[j].lower == "," and not (VERBAL.search(token.lower) or reading.kind == "person"):
         return None
-    return reading if _is_shared(tokens, i, j, reading.mask, used) else None
+    return reading if _continues(tokens, i, j, reading.mask, used) else None
 
 
-def _is_shared(tokens: list[Token], i: int, link: int, mask: int, used: set[int]) -> bool:
-    """Whether "e" or a comma joins the word at i to one said of a person: "iscritto all'albo e munito di", "stimato, ascoltato".
+def _continues(tokens: list[Token], i: int, link: int, mask: int, used: set[int]) -> bool:
+    """Whether the word at i continues one about a person: "iscritto all'albo e munito di".
 
     Between them stands nothing but a complement, and after the word another one, a sign or a conjunction.
     """
-    k = link - 1
-    while k >= 0 and k not in used and tokens[k].low not in BOUNDARY | {","}:
+    k = link - 1  # the word that describes a person
+    while k >= 0 and k not in used and tokens[k].lower not in BOUNDARY | {","}:
         k -= 1
-    if k not in used or tokens[k].fixed or link - k > 7 or not reading_of(tokens[k], SAID_OF_PEOPLE, mask):
+    if k not in used or tokens[k].is_double or link - k > 7 or not reading_of(tokens[k], MODIFIERS, mask):
         return False
-    spots = [n for n in ([i + 1] if k + 1 == link else [k + 1, i + 1]) if n < len(tokens)]
-    ends = [i + 1 == len(tokens) or not tokens[i + 1].low[0].isalpha() or belongs(tokens[i + 1], "conjunction")]
-    after = [belongs(tokens[n], "preposition") or is_oblique(tokens, n) for n in spots]
-    told = all(after) or (any(ends) and all(after[:-1] if i + 1 in spots else after))
-    return told and tokens[k].low[-1] == tokens[i].low[-1]
+    if tokens[k].lower[-1] != tokens[i].lower[-1]:
+        return False
+    ends = i + 1 == len(tokens) or not tokens[i + 1].lower[0].isalpha() or belongs(tokens[i + 1], "conjunction")
+    complement_between = k + 1 == link or _is_complement(tokens, k + 1)
+    complement_after = i + 1 == len(tokens) or _is_complement(tokens, i + 1)
+    return complement_between and (complement_after or ends)
+
+
+def _is_complement(tokens: list[Token], i: int) -> bool:
+    """Whether a complement with a preposition begins at i."""
+    return belongs(tokens[i], "preposition") or is_oblique(tokens, i)
 
 
 def _in_title(tokens: list[Token], head: int, last: int) -> bool:
-    """Whether all from the person at `head` to `last` is its title, and ends in a foreign word: "redattore web"."""
-    foreign = tokens[last].low[-1] not in "aeioàèéìòù" and not tokens[last].readings
-    return foreign and all(joined(tokens, k - 1) and not is_function(tokens[k]) for k in range(head + 1, last + 1))
+    """Whether `head` to `last` is a title that ends in a foreign word: "redattore web"."""
+    is_foreign = tokens[last].lower[-1] not in "aeioàèéìòù" and not tokens[last].readings
+    return is_foreign and all(adjacent(tokens, k - 1) and not is_function(tokens[k]) for k in range(head + 1, last + 1))
+
+
+# --- pronouns ---------------------------------------------------------------------------
 
 
 def _pronouns(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
     """Pronouns that stand for people: lui, tutti coloro, uno dei nostri, quelli che, i quali."""
     phrases = []
     for i, token in enumerate(tokens[:-1]):
-        low = tokens[i + 1].low
-        if low in ("quale", "quali") and (article := reading_of(token, {"article"})):
-            near = [h for h in heads if h.index < i and h.mask & article.mask]
-            if near and near[-1].person:
-                phrases.append(Phrase({i: article}, article.mask & near[-1].mask, i, "loose"))
+        if tokens[i + 1].lower in ("quale", "quali") and (article := reading_of(token, {"article"})):
+            candidates = [h for h in heads if h.index < i and h.mask & article.mask]
+            if candidates and candidates[-1].is_person:
+                phrases.append(Phrase({i: article}, article.mask & candidates[-1].mask, i, "loose"))
             continue
-        reading = None if i in used or token.fixed else reading_of(token, {"pronoun"})
-        if not reading or (token.low in ("uno", "una") and low not in ("di", "dei", "degli", "delle", "tra", "fra")):
-            continue
-        people = {"noi", "voi", "loro", "coloro", "quelli", "quelle"} | ({"che"} if reading.mask & PLURAL else set())
-        everyone = token.low in ("tutti", "tutte") and (low in BOUNDARY or low in (",", ")", "e", "anche"))
-        linked = low in ("di", "dei", "degli", "delle") and used & {i + 1, i + 2, i + 3}
-        linked = linked or (low == "di" and i + 2 < len(tokens) and tokens[i + 2].low in people)
-        if low in people or everyone or linked or token.text in ("lui", "lei", "Lui"):
+        reading = None if i in used or token.is_double else reading_of(token, {"pronoun"})
+        if reading and _stands_for_people(tokens, i, reading, used):
             phrases.append(Phrase({i: reading}, reading.mask, i, "loose"))
             used.add(i)
     return phrases
 
 
-def _is_apposition(tokens: list[Token], heads: list[Head], phrase: Phrase) -> bool:
-    """A bare noun that only agrees with a neutral one before it: "persona ordinata, non fumatrice"."""
-    start = _sentence_start(tokens, phrase.head)
-    bare = len(phrase.parts) == 1 and phrase.slot == 1
-    return bare and _earlier_neutral([h for h in heads if h.index >= start], phrase.head, phrase.mask)
-
-
-def person_phrases(text: str) -> tuple[list[Token], list[Phrase]]:
-    """The tokens of `text` and all stretches that agree about a person, in order."""
-    tokens = tokenise(text)
-    phrases = noun_phrases(tokens)
-    heads = _heads(tokens, phrases)
-    phrases = [p for p in phrases if not _is_apposition(tokens, heads, p)]
-    used = {i for phrase in phrases for i in phrase.parts}
-    for find in (_predicates, _loose, _pronouns):
-        phrases += find(tokens, heads, used)
-    return tokens, sorted(phrases, key=lambda phrase: min(phrase.parts))
+def _stands_for_people(tokens: list[Token], i: int, reading: Reading, used: set[int]) -> bool:
+    """Whether the pronoun at i stands for people, by the words after it."""
+    token, following = tokens[i], tokens[i + 1].lower
+    partitive = following in ("di", "dei", "degli", "delle")
+    if token.lower in ("uno", "una") and not (partitive or following in ("tra", "fra")):
+        return False
+    people = {"noi", "voi", "loro", "coloro", "quelli", "quelle"}
+    if reading.mask & PLURAL:
+        people.add("che")
+    everyone = token.lower in ("tutti", "tutte") and (following in BOUNDARY or following in (",", ")", "e", "anche"))
+    of_people = bool(partitive and used & {i + 1, i + 2, i + 3})
+    of_people = of_people or (following == "di" and i + 2 < len(tokens) and tokens[i + 2].lower in people)
+    return following in people or everyone or of_people or token.text in ("lui", "lei", "Lui")

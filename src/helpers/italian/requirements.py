@@ -1,7 +1,8 @@
-"""Requirements that exclude beyond grammar (age, looks, sex, origin, family, health) taken out of Italian job ads.
+"""Requirements that exclude beyond grammar (age, looks, sex, origin, …) taken out of job ads.
 
-What stands as an item of a list or beside a noun goes, with the words that belong to it and one comma or conjunction, and so does
-a sentence that says nothing else; what else a sentence is built on stays.
+A requirement that is an item of a list or stands beside a noun goes, with the words that belong to it and one comma or
+conjunction; a sentence that says nothing else goes whole. What the rest of a sentence is built on stays. What asks for a list
+("si richiedono", "è richiesta") then agrees with the items that are left.
 """
 
 from __future__ import annotations
@@ -9,12 +10,12 @@ from __future__ import annotations
 import re
 
 from helpers.italian import gender
-from helpers.italian.asking import ASKING, agreed
+from helpers.italian.cues import LAWFUL, requirement_cues
 from helpers.italian.phrases import person_phrases
 
-GRAMMAR = ("masculine_form", "feminine_title")
-PEOPLE = r"(?:uomini|donne|uomo|donna|maschi|maschio|femmine|femmina|ragazz[oaie]|signor[aei]|signorin[ae])"
+PERSON = r"(?:uomini|donne|uomo|donna|maschi|maschio|femmine|femmina|ragazz[oaie]|signor[aei]|signorin[ae])"
 ONLY = r"(?:solo|soltanto|esclusivamente|unicamente|preferibilmente|rigorosamente|tassativamente|assolutamente)"
+SEARCH = r"cerc|ricerc|selez|assum"  # stems of "cercasi", "si ricerca", "selezioniamo", "assumiamo"
 # words before a requirement that go with it, and after it
 LEADS = re.compile(
     rf"\b(?:e|ed|di|con|un|una|il|la|{ONLY}|possibilmente|meglio se|anche|ma|purché|non oltre|eventuali|età|fisico|voce|tra i"
@@ -28,68 +29,104 @@ TRAILS = re.compile(
     re.IGNORECASE,
 )
 ALTERNATIVE = re.compile(r" o \w+[aeio](?=[,.;)]| per | a |$)")  # "rumene o moldave"
-NEXT = r"(?:per|a|ad|al|in|da|con|su|presso|nel|nella|sul|sulla)\b"
+NEXT_PHRASE = r"(?:per|a|ad|al|in|da|con|su|presso|nel|nella|sul|sulla)\b"
 UNFINISHED = re.compile(
     r":[.;:!?]?$|\b(?:il|lo|la|i|gli|le|un|una|e|ed|di|del|della|con|per|a|da|in)[,.;:!?]?$", re.IGNORECASE
 )
-SOUGHT = re.compile(
-    rf"((?:si )?(?:cerc|ricerc|selez|assum)\w+)(?: una?| un['’])? ({PEOPLE})", re.IGNORECASE
-)  # and nobody else
+SOUGHT = re.compile(rf"((?:si )?(?:{SEARCH})\w+)(?: una?| un['’])? ({PERSON})", re.IGNORECASE)  # and nobody else
+SEX_OF_A_NOUN = re.compile(rf"(?!{ONLY}|no |di |sesso|{SEARCH}|si )(\S+) {PERSON}", re.IGNORECASE)
+ONLY_ONE_SEX = re.compile(rf"{ONLY} {PERSON}", re.IGNORECASE)
 STAFF = re.compile(rf"(?:{ONLY} )?(personale|candidature|profili|figure|risorse|staff|team) .*", re.IGNORECASE)
-ASKED = re.compile(
+STEREOTYPE_OF = re.compile(r"(?:^tipicamente|(?<=\w)(?: tipicamente)?) (?:femminil[ei]|maschil[ei]|matern[oa])$")
+ASKS = re.compile(
     r"(?:^|[ (])(?:(?:richied|richiest|serv|occorr|necessari|chied|vogli|gradit|previst|indispensabil|obbligatori)\w+)$|:$",
     re.IGNORECASE,
 )
 SEPARATOR = re.compile(r"[–—•|·-]")
 SENTENCE_END = r"[.;!?\n]"
-BARE = re.compile(rf"\W*(?:{ASKING.pattern}|requisiti(?: richiesti)?)?\W*", re.IGNORECASE)  # asks for nothing else
 
 
 def without_requirements(text: str) -> str:
-    """`text` without the requirements beyond grammar that can go and leave a sentence; one without any comes back as it is."""
-    stay = 0
-    while len(found := _requirements(text)) > stay:  # sought again after each: what goes moves the others
-        left = _struck(text, *found[-1 - stay])
-        stay += left == text
-        text = left
+    """`text` without the requirements beyond grammar, as far as a sentence is left."""
+    staying = 0  # requirements, counted from the end, that cannot go
+    # found anew after each removal, which moves the others; from the last to the first
+    while len(requirements := _requirements(text)) > staying:
+        shorter = _without(text, *requirements[-1 - staying])
+        if shorter == text:
+            staying += 1
+        text = shorter
     return text
 
 
 def inclusive(text: str) -> str:
-    """`text` as the rules would write it for everyone: requirements beyond grammar go, gendered phrases take the double form."""
+    """`text` for everyone: requirements beyond grammar go, gendered phrases take the double form."""
     return gender.neutralise(without_requirements(text))
+
+
+# --- where they stand -------------------------------------------------------------------
 
 
 def _requirements(text: str) -> list[tuple[int, int, str]]:
     """(start, end, category) of what excludes beyond grammar, in order."""
-    found = [(c.start, c.end, c.category) for c in gender.cues(text) if c.category not in GRAMMAR]
-    named = [n for n in _named_sexes(text) if not any(a <= n[0] < b for a, b, _ in found)]
-    return sorted(found + [(start, end, "explicit_sex") for start, end in named])
+    spans = [(cue.start, cue.end, cue.category) for cue in requirement_cues(text)]
+    named = [
+        (start, end, "explicit_sex")
+        for start, end in _named_sexes(text)
+        if not any(other_start <= start < other_end for other_start, other_end, _ in spans)
+    ]
+    return sorted(spans + named)
 
 
 def _named_sexes(text: str) -> list[tuple[int, int]]:
     """Where a sex is named right behind a person: the "uomo" of "pizzaiolo uomo"."""
-    if gender.LAWFUL.search(text):
+    if LAWFUL.search(text):
         return []
     tokens, phrases = person_phrases(text)
-    ends = {tokens[max(p.parts)].end for p in phrases if not re.fullmatch(PEOPLE, tokens[p.head].low)}
-    spots = re.finditer(r" (uomo|donna|maschio|femmina|uomini|donne)(?=[,.;:)!?]| per | a |$)", text)
-    return [m.span(1) for m in spots if m.start() in ends]
+    phrase_ends = {tokens[max(p.parts)].end for p in phrases if not re.fullmatch(PERSON, tokens[p.head].lower)}
+    matches = re.finditer(r" (uomo|donna|maschio|femmina|uomini|donne)(?=[,.;:)!?]| per | a |$)", text)
+    return [match.span(1) for match in matches if match.start() in phrase_ends]
 
 
-def _struck(text: str, start: int, end: int, category: str) -> str:
-    """`text` without its requirement text[start:end]."""
-    said = text[start:end]
-    if staff := STAFF.fullmatch(said):
-        return text[:start] + staff[1] + text[end:]
-    if category == "explicit_sex" and (
-        named := re.fullmatch(rf"(?!{ONLY}|no |di |sesso|cerc|ricerc|selez|assum|si )\S+( {PEOPLE})", said, re.I)
-    ):
-        return text[: start + named.start(1)] + text[end:]
-    if (sought := SOUGHT.fullmatch(said)) and re.match(rf"[,.;:!?]|$| {NEXT}", text[end:]):
-        return text[:start] + sought[1] + (" personale" if sought[2][-1] in "ei" else " una persona") + text[end:]
-    if re.fullmatch(rf"{ONLY} {PEOPLE}", said) and not _behind_a_person(text, start):
-        return text[:start] + "personale" + text[end:]
+# --- taking one out ---------------------------------------------------------------------
+
+
+def _without(text: str, start: int, end: int, category: str) -> str:
+    """`text` without its requirement text[start:end]; as it is where no sentence would be left."""
+    requirement = text[start:end]
+    wording = _neutral_wording(text, start, end, category)
+    if wording is not None:
+        return text[:start] + wording + text[end:]
+    start, end, lead = _widened(text, start, end, category)
+    shorter = _without_sentence(text, start, end)
+    return _without_item(text, start, end, lead, requirement) if shorter is None else shorter
+
+
+def _neutral_wording(text: str, start: int, end: int, category: str) -> str | None:
+    """What names the people sought without their sex, None where the requirement names nobody."""
+    requirement = text[start:end]
+    if staff := STAFF.fullmatch(requirement):
+        return staff[1]
+    if category == "explicit_sex" and (noun := SEX_OF_A_NOUN.fullmatch(requirement)):
+        return noun[1]
+    if (sought := SOUGHT.fullmatch(requirement)) and re.match(rf"[,.;:!?]|$| {NEXT_PHRASE}", text[end:]):
+        is_plural = sought[2][-1] in "ei"
+        return sought[1] + (" personale" if is_plural else " una persona")
+    if ONLY_ONE_SEX.fullmatch(requirement) and not _follows_a_person(text, start):
+        return "personale"
+    return None
+
+
+def _follows_a_person(text: str, start: int) -> bool:
+    """Whether the word before `start` belongs to a phrase about people, or there is none."""
+    before = text[:start].rstrip(" ,(")
+    if not before or before[-1] in ".;:!?" or before != text[:start].rstrip():
+        return True
+    tokens, phrases = person_phrases(text)
+    return any(tokens[i].end == len(before) for phrase in phrases for i in phrase.parts)
+
+
+def _widened(text: str, start: int, end: int, category: str) -> tuple[int, int, str]:
+    """(start, end, first word) of the requirement with what belongs to it: "(max 30 anni)"."""
     lead = ""
     while match := LEADS.search(text[:start]):
         start, lead = match.start(), match.group().strip() + " "
@@ -97,47 +134,17 @@ def _struck(text: str, start: int, end: int, category: str) -> str:
         end = match.end()
     if text[:start].endswith("(") and text[end : end + 1] == ")":
         start, end = start - 1, end + 1
-    if (rest := _without_sentence(text, start, end)) is not None:
-        return rest
-    source = text
-    text, start, end = agreed(text, start, end)
-    before, after = text[:start].rstrip(" "), text[end:].lstrip(" ")
-    if SEPARATOR.match(after) and SEPARATOR.search(before[-1:]):  # "barista – bella presenza – turni"
-        return _capital(text, f"{before[:-1]}{after}")
-    opening = not before or before[-1] in ",.;:(!?\n–-" or bool(ASKED.search(before))
-    conjunction = re.match(r"ed? ", after)
-    if conjunction and (opening or lead or " " not in said):
-        return _before_conjunction(text, before, after[conjunction.end() :], lead, opening)
-    ends = re.match(r"[,.;:)!?\n]|$", after)
-    if ends and ends.group() != "," and ASKED.search(before):
-        return source
-    if not ends and (opening or not re.match(NEXT, after)):  # "la dolcezza femminile che": the quality without the sex
-        kept = re.sub(r"(?:^tipicamente|(?<=\w)(?: tipicamente)?) (?:femminil[ei]|maschil[ei]|matern[oa])$", "", said)
-        return source.replace(said if kept else f" {said}", kept, 1)
-    if before.endswith(",") and ends:
-        inner = re.match(rf", (?={NEXT})", after)  # "facchini, no stranieri, per deposito"
-        alone = inner and "," not in before[:-1]
-        before, after = before[:-1], after[inner.end() :] if alone else after
-    elif opening and after.startswith(","):
-        after = after[1:].lstrip()
-        after = _capital(text[start:], after) if before.endswith((".", "!", "?", "\n")) else after
-    if lead in ("e ", "ed ") and re.match(r"[.;:)!?]|$", after) and (", " in before):
-        head, _, last = before.rpartition(", ")
-        before = f"{head} e {last}" if len(last.split()) < 5 else before
-    if ends and UNFINISHED.search(before + ends.group()):
-        return source
-    apart = "" if not before or before[-1] in "\n(" or after[:1] in (*",.;:)!?\n", "") else " "
-    return _capital(text, before + apart + after)
+    return start, end, lead
 
 
 def _without_sentence(text: str, start: int, end: int) -> str | None:
-    """`text` without the sentence or line that says nothing but text[start:end], None where it says more.
+    """`text` without the sentence that is nothing but text[start:end], None where it says more.
 
     A text that would have nothing left comes back as it is.
     """
-    opens = max((m.end() for m in re.finditer(rf"{SENTENCE_END}\s*", text[:start])), default=0)
+    opens = max((match.end() for match in re.finditer(rf"{SENTENCE_END}\s*", text[:start])), default=0)
     closes = re.compile(rf"{SENTENCE_END}|$").search(text, end).start()
-    if not BARE.fullmatch(text[opens:start] + text[end:closes]):
+    if not ASKS_FOR_NOTHING_ELSE.fullmatch(text[opens:start] + text[end:closes]):
         return None
     before, after = text[:opens], text[closes:]
     if not re.search(r"\w", before + after):
@@ -146,29 +153,165 @@ def _without_sentence(text: str, start: int, end: int) -> str | None:
         return before.rstrip()[:-1] + after
     if before.endswith("\n"):
         return before + after[1:] if after else before[:-1]
-    rest = _capital(text[opens:], after[1:].lstrip(" "))
-    return before.rstrip(" ") + (" " if before and rest[:1].strip() else "") + rest
+    rest = _capitalised_as(text[opens:], after[1:].lstrip(" "))
+    space = " " if before and rest[:1].strip() else ""
+    return before.rstrip(" ") + space + rest
 
 
-def _before_conjunction(text: str, before: str, rest: str, lead: str, opening: bool) -> str:
+def _without_item(source: str, start: int, end: int, lead: str, requirement: str) -> str:
+    """`source` without source[start:end]; as it is where the sentence would not stand without it."""
+    text, start, end = _agreeing(source, start, end)
+    before, after = text[:start].rstrip(" "), text[end:].lstrip(" ")
+    if SEPARATOR.match(after) and SEPARATOR.search(before[-1:]):  # "barista – bella presenza – turni"
+        return _capitalised_as(text, before[:-1] + after)
+    opens = not before or before[-1] in ",.;:(!?\n–-" or bool(ASKS.search(before))
+    conjunction = re.match(r"ed? ", after)
+    if conjunction and (opens or lead or " " not in requirement):
+        return _before_conjunction(text, before, after[conjunction.end() :], lead, opens)
+    closes = re.match(r"[,.;:)!?\n]|$", after)
+    if closes and closes.group() != "," and ASKS.search(before):
+        return source
+    if not closes and (opens or not re.match(NEXT_PHRASE, after)):
+        # "la dolcezza femminile che": the quality stays without the sex
+        quality = STEREOTYPE_OF.sub("", requirement)
+        return source.replace(requirement if quality else f" {requirement}", quality, 1)
+    if before.endswith(",") and closes:
+        next_phrase = re.match(rf", (?={NEXT_PHRASE})", after)  # "facchini, no stranieri, per deposito"
+        if next_phrase and "," not in before[:-1]:
+            after = after[next_phrase.end() :]
+        before = before[:-1]
+    elif opens and after.startswith(","):
+        after = after[1:].lstrip()
+        if before.endswith((".", "!", "?", "\n")):
+            after = _capitalised_as(text[start:], after)
+    if lead in ("e ", "ed ") and re.match(r"[.;:)!?]|$", after) and ", " in before:
+        first_items, _, last_item = before.rpartition(", ")
+        if len(last_item.split()) < 5:
+            before = f"{first_items} e {last_item}"
+    if closes and UNFINISHED.search(before + closes.group()):
+        return source
+    space = "" if not before or before[-1] in "\n(" or after[:1] in (*",.;:)!?\n", "") else " "
+    return _capitalised_as(text, before + space + after)
+
+
+def _before_conjunction(text: str, before: str, rest: str, lead: str, opens: bool) -> str:
     """What becomes of "… con REQUIREMENT e REST", "…, REQUIREMENT e REST"."""
-    if not (opening or lead):  # "cameriera carina e spigliata"
+    if not (opens or lead):  # "cameriera carina e spigliata"
         return f"{before} {rest}"
     if before.endswith(",") and re.search(r" con |:", before):  # a list goes on: "con attestato e buone doti"
         return f"{before[:-1]} e {rest}"
     if lead in ("e ", "ed "):
         return f"{before} e {rest}"
-    lead = lead if lead == "con " and not re.match(r"(con|di)\b", rest) else ""
-    return _capital(text, f"{before} {lead}{rest}".strip())
+    if lead != "con " or re.match(r"(con|di)\b", rest):
+        lead = ""
+    return _capitalised_as(text, f"{before} {lead}{rest}".strip())
 
 
-def _behind_a_person(text: str, start: int) -> bool:
-    """Whether the word before `start` belongs to a phrase about people, or there is none."""
-    if not (before := text[:start].rstrip(" ,(")) or before[-1] in ".;:!?" or before != text[:start].rstrip():
-        return True
-    tokens, phrases = person_phrases(text)
-    return any(tokens[i].end == len(before) for p in phrases for i in p.parts)
-
-
-def _capital(source: str, text: str) -> str:
+def _capitalised_as(source: str, text: str) -> str:
+    """`text` with a capital where `source` begins with one."""
     return text[:1].upper() + text[1:] if source[:1].isupper() else text
+
+
+# --- agreement of what asks for a list with its items -----------------------------------
+
+ASKING = re.compile(
+    r"\b(?P<verb>si (?:richied|chied)|serv|occorr|servir|occorrer)(?P<person>ono|e|anno|à)\b:?"
+    r"|(?:\b(?P<copula>sono|vengono|saranno|verranno|è|viene|sarà|verrà) "
+    r"|(?:^|(?<=[.;:!?,(\n] )|(?<=[(\n])))"  # alone, a participle opens its clause
+    r"(?P<participle>richiest|gradit|previst|necessari|obbligatori|indispensabil)(?P<ending>[oaie]?)\b:?",
+    re.IGNORECASE,
+)
+ASKS_FOR_NOTHING_ELSE = re.compile(rf"\W*(?:{ASKING.pattern}|requisiti(?: richiesti)?)?\W*", re.IGNORECASE)
+PLURAL_COPULA = {"sono": "è", "vengono": "viene", "saranno": "sarà", "verranno": "verrà"}
+OTHER_NUMBER = PLURAL_COPULA | {singular: plural for plural, singular in PLURAL_COPULA.items()}
+PARTICIPLE_ENDINGS = ["o", "a", "i", "e"]  # masculine, feminine, masculine plural, feminine plural
+IRREGULAR_ENDINGS = {
+    "indispensabil": ["e", "e", "i", "i"],
+    "necessari": ["o", "a", "", "e"],
+    "obbligatori": ["o", "a", "", "e"],
+}
+# not before a preposition or a single letter, which belong to the item before: "Word e di Excel", "patenti B e C"
+BETWEEN_ITEMS = re.compile(
+    r"(?:,? ed? |, )(?!(?:di|d['’]|del\w*|al?|al\w+|in|nel\w*|con|per|da|dal\w*|sul?\w*)\b|[A-Z]\b)"
+)
+FEMININE_ITEM = re.compile(r"(?!diploma|programma|sistema)\w*(?:a|[àù]|ion[ei]|patent[ei]|auto|moto|doti)")
+FEMININE_PLURAL_ITEM = re.compile(
+    r"(?!patente)\w*(?:[nz]ze|[aiu]te|che|ghe|ure|esse|buone|ottime|massime|minime|le)|doti|\w+ioni"
+)
+
+
+def _agreeing(text: str, start: int, end: int) -> tuple[str, int, int]:
+    """`text` whose asking word agrees with the list that is left, and the span's new place.
+
+    A plural asking word agrees with all items that stay, a singular one with the first. Where no item stays, the asking word
+    stays as it is, or joins the span if it opens a clause between commas.
+    """
+    asking = max(ASKING.finditer(text[:start]), key=lambda match: match.start(), default=None)
+    items = _list_items(text, asking.end()) if asking else []
+    if not items or not items[0][0] <= start < items[-1][1]:
+        return text, start, end
+    after_comma = text[: asking.start()].endswith(", ")
+    if after_comma and not re.search(r" ed? ", text[items[0][0] : items[-1][1]]):
+        items = items[:1]  # "barista, richiesto diploma, sede a Lodi"
+    remaining = [text[first : min(last, start)] + text[max(first, end) : last] for first, last in items]
+    forms = [_gender_and_number(item) for item in remaining if re.search(r"\w", item)]
+    if not forms and after_comma:
+        return text, asking.start(), end
+    negative = any(re.match(r"(?:no|niente|nessun\w*) ", item) for item in remaining)
+    if not forms or len(forms) == len(items) or negative:
+        return text, start, end
+    first_feminine, first_plural = forms[0]
+    if _is_plural(asking):
+        word = _inflected(asking, all(feminine for feminine, _ in forms), first_plural or len(forms) > 1)
+    else:
+        word = _inflected(asking, first_feminine, first_plural)
+    shift = len(word) - len(asking.group())
+    return text[: asking.start()] + word + text[asking.end() :], start + shift, end + shift
+
+
+def _list_items(text: str, start: int) -> list[tuple[int, int]]:
+    """The items of a list from `start` to the one after its conjunction, or to the clause's end."""
+    stop = re.compile(r"[.;:!?()\n]|$").search(text, start).start()
+    items = []
+    for match in BETWEEN_ITEMS.finditer(text, start, stop):
+        items.append((start, match.start()))
+        start = match.end()
+        if match.group().strip(", "):  # a conjunction: one more item follows
+            comma = text.find(",", start, stop)
+            stop = stop if comma < 0 else comma
+            break
+    return [*items, (start, stop)]
+
+
+def _gender_and_number(item: str) -> tuple[bool, bool]:
+    """Whether an item is feminine and whether it is plural, by its first word."""
+    words = re.findall(r"\d+|[^\W\d_]+", re.sub(r"\bl['’]|\b(?:almeno|anche|inoltre) ", " ", item.lower()))
+    if not words:  # "È richiesta ____ e l'età massima di 30 anni"
+        return False, False
+    counted = words[0].isdigit() and words[0] != "1"
+    word = words[1] if words[0].isdigit() and len(words) > 1 else words[0]
+    feminine_plural = bool(FEMININE_PLURAL_ITEM.fullmatch(word))
+    feminine = feminine_plural or bool(FEMININE_ITEM.fullmatch(word))
+    return feminine, counted or feminine_plural or word.endswith("i")
+
+
+def _is_plural(asking: re.Match[str]) -> bool:
+    """Whether the asking word is in the plural."""
+    if asking["verb"]:
+        return asking["person"].lower() in ("ono", "anno")
+    return (asking["copula"] or "").lower() in PLURAL_COPULA or asking["ending"].lower() in ("i", "")
+
+
+def _inflected(asking: re.Match[str], feminine: bool, plural: bool) -> str:
+    """The asking word in another number and gender, in its capitals."""
+    colon = ":" if asking.group().endswith(":") else ""
+    if asking["verb"]:
+        singular_ending, plural_ending = ("à", "anno") if asking["person"].lower() in ("à", "anno") else ("e", "ono")
+        return asking["verb"] + (plural_ending if plural else singular_ending) + colon
+    stem = asking["participle"]
+    endings = IRREGULAR_ENDINGS.get(stem.lower(), PARTICIPLE_ENDINGS)
+    word = stem + endings[2 * plural + feminine] + colon
+    if asking["copula"]:
+        copula = asking["copula"].lower()
+        word = (copula if (copula in PLURAL_COPULA) == plural else OTHER_NUMBER[copula]) + " " + word
+    return word[0].upper() + word[1:] if asking.group()[0].isupper() else word

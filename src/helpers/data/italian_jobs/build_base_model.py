@@ -1,16 +1,16 @@
 """Rebuild the embedded base model: `make base-model` (minutes on a GPU, about two hours on one core).
 
-A small Llama is trained on the unlabelled text of the written and the generated pool, never on gold rows, as causal and
-masked language model at once (GPT-BERT, Charpentier & Samuel 2024: the same weights, a third of the batches with a causal
-mask, the others with masked tokens under a bidirectional mask, both predicting the next position). So one checkpoint
-writes ads and reads a text in both directions, which is where Italian agreement lies. The tokenizer splits the last vowel
-from the stem (candidat|o, candidat|a), so that gender is a token of its own, known from few examples for every stem.
+The script trains a small Llama on the unlabelled text of the written and the generated pool, never on gold rows. One set of
+weights learns as causal and as masked language model (GPT-BERT, Charpentier & Samuel 2024): a third of the batches has a
+causal mask, the others have masked tokens under a bidirectional mask, and both predict the next position. So one checkpoint
+writes ads and reads a text in both directions, which Italian agreement needs. The tokenizer splits the last vowel from the
+stem (candidat|o, candidat|a): gender is a token of its own, known from few examples for every stem.
 
-A second stage adds a grammar lesson: in half of its batches the model tags every token as the rules of `helpers.italian`
-do (part of a masculine-only or feminine-only person phrase, another cue, none), through a head that is thrown away. The tags
-come from rules over the unlabelled text; no label of a person, and no latent label of the generator, enters. In that stage the
-weights are rounded to NF4 in every forward pass (quantisation-aware training, with the straight-through estimator of Bengio et
-al. 2013, arXiv 1308.3432): so small a model would otherwise lose much of what it knows when it is loaded in 4 bits.
+A second stage adds a grammar lesson. In half of its batches the model tags every token as the rules of `helpers.italian` do
+(part of a masculine-only or feminine-only person phrase, another cue, none), through a head that is thrown away. The tags
+come from rules over the unlabelled text; no human label and no latent label of the generator enters. In this stage the
+weights are rounded to NF4 in every forward pass (quantisation-aware training with the straight-through estimator, Bengio et
+al. 2013, arXiv 1308.3432), because so small a model would otherwise lose much when it is loaded in 4 bits.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from helpers.core.cpu import unpacked
 from helpers.data import embedded
 from helpers.files import sha256, write_text
 from helpers.italian import ads, gender
+from helpers.italian.cues import cues
 
 HERE = Path(__file__).parent
 SPECIAL = ["<pad>", "<s>", "</s>", "<mask>"]
@@ -86,8 +87,11 @@ def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFas
 
 
 def corpus(generated: int, copies: int, rng: random.Random) -> list[str]:
-    """Pool texts, the written ones `copies` times: most as they are, some with their gendered words in the other gender
-    or in double forms (so that the model meets every form of a word in a true sentence), some in capitals."""
+    """Pool texts, the written ones `copies` times.
+
+    Most stay as they are. Some have their gendered words in the other gender or in double forms, so that the model meets
+    every form of a word in a real sentence, and some are in capitals or small letters.
+    """
 
     def vary(text: str) -> str:
         draw = rng.random()
@@ -109,7 +113,7 @@ def tagged(tokenizer, texts: list[str]) -> list[list[tuple[int, int]]]:
     for text in set(texts):
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         marks = [0] * len(text)
-        for cue in gender.cues(text):
+        for cue in cues(text):
             marks[cue.start : cue.end] = [TAGS.get(cue.category, OTHER_CUE)] * (cue.end - cue.start)
         pairs = zip(found["input_ids"], found["offset_mapping"], strict=True)
         known[text] = [(1, -100), *((i, max(marks[a:b], default=0)) for i, (a, b) in pairs), (2, -100)]

@@ -1,0 +1,79 @@
+"""Cues: the spans that make an Italian job ad not inclusive, each with its category."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+
+from helpers.italian.lexicon import FEMININE, FOLDER, SLOT_BITS, Token, belongs, is_function, read_table
+from helpers.italian.nouns import Phrase
+from helpers.italian.phrases import is_oblique, person_phrases
+
+GRAMMAR = ("masculine_form", "feminine_title")  # the categories of gendered grammar; all others are requirements
+# where one sex may lawfully be named: acting and fashion, positive action (D.Lgs. 198/2006, art. 27 and 42)
+LAWFUL = re.compile(r"casting|sfilat|azioni positive|art\. ?(27|42)\b", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Cue:
+    """A span `text[start:end]` that makes an ad exclusive, and why."""
+
+    start: int
+    end: int
+    text: str
+    category: str
+
+
+def cues(text: str) -> list[Cue]:
+    """The cues of `text`, in order; of overlapping ones the requirement beyond grammar stays."""
+    candidates = [
+        Cue(match.start(), match.end(), match.group(), category)
+        for category, pattern, unless in _patterns()
+        if not unless.search(text)
+        for match in pattern.finditer(text)
+    ]
+    if not LAWFUL.search(text):
+        tokens, phrases = person_phrases(text)
+        candidates += [cue for phrase in phrases if (cue := grammar_cue(text, tokens, phrase))]
+    accepted: list[Cue] = []
+    for cue in candidates:
+        if all(cue.end <= other.start or cue.start >= other.end for other in accepted):
+            accepted.append(cue)
+    return sorted(accepted, key=lambda cue: cue.start)
+
+
+def requirement_cues(text: str) -> list[Cue]:
+    """The cues that exclude beyond grammar: age, looks, sex, origin, family, health."""
+    return [cue for cue in cues(text) if cue.category not in GRAMMAR]
+
+
+def grammar_cue(text: str, tokens: list[Token], phrase: Phrase) -> Cue | None:
+    """The cue of a phrase with one gender, from its first gendered word to its last, or None."""
+    head = tokens[phrase.head]
+    if phrase.slot is None or phrase.kind == "object" or head.is_double or _is_certain_person(tokens, phrase):
+        return None
+    gendered = phrase.gendered_words()
+    if not gendered or head.lower in ("lui", "lei", "tutte") or head.lower.startswith("quel"):
+        return None
+    start, end = tokens[min([*gendered, phrase.head])].start, tokens[max([*gendered, phrase.head])].end
+    category = "feminine_title" if SLOT_BITS[phrase.slot] & FEMININE else "masculine_form"
+    return Cue(start, end, text[start:end], category)
+
+
+@cache
+def _patterns() -> list[tuple[str, re.Pattern[str], re.Pattern[str]]]:
+    """(category, pattern, context that makes it lawful) of every cue beyond grammar."""
+    return [
+        (row["category"], re.compile(row["pattern"], re.IGNORECASE), re.compile(row["unless"], re.IGNORECASE))
+        for row in read_table(FOLDER / "morph_cues.tsv")
+    ]
+
+
+def _is_certain_person(tokens: list[Token], phrase: Phrase) -> bool:
+    """Whether it is a relative, a named person ("il fondatore Mario Rossi") or a known woman."""
+    after = tokens[max(phrase.parts) + 1 : max(phrase.parts) + 3]
+    if len(after) == 2 and all(t.text.istitle() and len(t.text) > 2 and not is_function(t) for t in after):
+        return not any(belongs(t, "english") for t in after)
+    known_woman = phrase.slot == 1 and phrase.kind == "noun" and is_oblique(tokens, min(phrase.parts))
+    return known_woman or belongs(tokens[phrase.head], "kin")
