@@ -11,7 +11,6 @@ import hashlib
 import os
 import uuid
 from collections.abc import Callable, Sequence
-from itertools import batched
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +52,9 @@ def cached(
         keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")).digest()[:16] for t in texts]
         if any(key not in places for key in keys):
             _read_new(own_folder, files, places)
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in places}
-        for part in batched(missing.items(), block):
+        missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in places}.items())
+        for start in range(0, len(missing), block):
+            part = missing[start : start + block]
             _save(own_folder, [key for key, _ in part], embed([text for _, text in part]))
             _read_new(own_folder, files, places)
         if missing:

@@ -35,8 +35,9 @@ def cross_checked(x: np.ndarray, y: np.ndarray, folds: int = 3) -> tuple[np.ndar
     (x, probabilities, y)
         Probabilities are (rows, classes in `y`). No row at all where a class has fewer than `folds` labels.
     """
-    if np.unique(y, return_counts=True)[1].min() < folds:
-        return x[:0], np.zeros((0, 2)), y[:0]
+    counts = np.unique(y, return_counts=True)[1]
+    if counts.min() < folds:
+        return x[:0], np.zeros((0, len(counts))), y[:0]
     parts = StratifiedKFold(folds, shuffle=True, random_state=0)
     return x, cross_val_predict(probe_head(), x, y, cv=parts, method="predict_proba"), y
 
