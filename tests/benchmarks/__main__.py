@@ -1,4 +1,6 @@
-"""Speed and size, one JSON line per figure: `make bench`. Ratios are taken within this run: machines differ and are noisy.
+"""Speed and size, one JSON line per figure: `make bench`.
+
+Ratios are taken within a run, because machines differ and are noisy.
 
 python -m tests.benchmarks [scoring] [training] [decoding] [demo]
 """
@@ -48,7 +50,7 @@ def once(function) -> float:
 
 
 def decoding(n: int = 24) -> None:
-    """Greedy writing in length-sorted batches against one text at a time, by the same code, in tokens per second."""
+    """Greedy writing in length-sorted batches compared with one text at a time, tokens per second."""
     settings = recipe("demo_generation", "03_active_generation", bidirectional=False, max_new_tokens=32)
     learner = Writer(Task("decoding", (), "", (), "Annuncio: {text}\nRisposta:"), settings)
     texts = [r["text"] for r in embedded.pool_texts() if len(r["text"]) < 400][:n]
@@ -70,7 +72,7 @@ def decoding(n: int = 24) -> None:
 
 
 def scoring(n: int = 256, batch: int = 32) -> None:
-    """Label-word scoring against `transformers.pipeline` and against a bare forward over the unshared tokens."""
+    """Label-word scoring compared with `transformers.pipeline` and with a bare forward pass."""
     from transformers import pipeline
 
     settings = Recipe.for_reading(EMBEDDED, head="lm", max_length=512, token_budget=batch * 320)
@@ -108,7 +110,7 @@ def scoring(n: int = 256, batch: int = 32) -> None:
 
 
 def training(n: int = 500, batch: int = 150, pool: int = 1200) -> None:
-    """The round of the demo's recipe that reaches n labels: fit, `pool` texts scored, BAIT's next batch; then a warm start."""
+    """A round of the demo: fit on n labels, score `pool` texts, select by BAIT; then a warm start."""
     import numpy as np
 
     learner = QLoRA(TASK, recipe("demo", patience=0))

@@ -1,9 +1,9 @@
-"""QLoRA on the embedded base compared with TF-IDF + LR at equal labels, on rows that neither has seen: 5 seeds.
+"""QLoRA on the embedded base compared with TF-IDF + LR at equal labels, over 5 seeds.
 
     python -m tests.benchmarks.italian_jobs [--labels 400] [--seeds 5]
 
-Writes `tests/benchmarks/results/italian_jobs.json` and prints a table. The labels are drawn at random from the written pool,
-the same rows for every model; the cue lexicon needs none.
+Writes `tests/benchmarks/results/italian_jobs.json` and prints a table. The labels are drawn at
+random from the written pool, the same rows for every model; the cue lexicon needs none.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The recipe and the parameters of a run: a notebook's parameter cell under a profile, as `ambo run` merges them."""
+"""The parameters and the recipe of a run: a notebook's parameter cell under a profile."""
 
 from __future__ import annotations
 

@@ -1,11 +1,13 @@
 """A training step compared with TRL's `SFTTrainer`, as one JSON line.
 
-    PYTHONPATH=FOLDER_WITH_TRL python -m tests.benchmarks.sft     (`make bench-sft` installs TRL aside)
+    PYTHONPATH=FOLDER_WITH_TRL python -m tests.benchmarks.sft     (`make bench-sft` installs TRL
+    aside)
 
-Both train the embedded base to write the label word behind a shared instruction: same 4-bit weights, adapters, token ids,
-labels, optimizer, and batches of 16 by length; the loss is on the label word alone. They take turns, so that other load
-on the machine disturbs both; a run includes setting up its Trainer. SFTTrainer works without gradient checkpointing,
-packing and logging, as ours does on a CPU. Seconds are of the processor (one thread) and of the clock.
+Both train the embedded base to write the label word behind a shared instruction: same 4-bit
+weights, adapters, token ids, labels, optimizer, and batches of 16 by length; the loss is on the
+label word alone. They take turns, so that other load on the machine disturbs both; a run includes
+setting up its Trainer. SFTTrainer works without gradient checkpointing, packing and logging, as
+ours does on a CPU. Seconds are of the processor (one thread) and of the clock.
 """
 
 from __future__ import annotations

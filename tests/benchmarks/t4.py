@@ -1,9 +1,9 @@
-"""Whether the T4 profile fits a T4, on any GPU: float16, 14.4 GiB of memory, no flash attention; a JSON line per model.
+"""Whether the T4 profile fits a T4: any GPU with float16, 14.4 GiB and no flash attention.
 
 python -m tests.benchmarks.t4 [1.5] [8]
 
-The models have the sizes of Qwen2.5-1.5B and Llama-3.1-8B and random weights, so this shows what fits and that numbers
-stay finite, not what is learned; seconds are of the GPU it runs on.
+The models have the sizes of Qwen2.5-1.5B and Llama-3.1-8B and random weights, so this shows what
+fits and that numbers stay finite, not what is learned; seconds are of the GPU it runs on.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def imitate_t4() -> None:
 
 
 def random_model(folder: Path, sizes: dict) -> None:
-    """Save a Llama of these sizes with random weights and the tokenizer of the embedded base, a shard for each layer."""
+    """Save a random Llama of these sizes, a shard per layer, with the tokenizer of the embedded base."""
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 

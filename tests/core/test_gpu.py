@@ -1,4 +1,4 @@
-"""The 4-bit core on a real GPU: `make test-gpu`. The other tests run on the CPU, where numbers agree to the last digit."""
+"""The 4-bit core on a real GPU: `make test-gpu`. The other tests run on the CPU."""
 
 import numpy as np
 import pytest

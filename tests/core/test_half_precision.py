@@ -1,4 +1,4 @@
-"""The 4-bit core in half precision, as on a GPU: bfloat16 is the same on a CPU, so that dtypes that do not fit show here."""
+"""The 4-bit core in half precision, as on a GPU: dtypes that do not fit show on a CPU too."""
 
 from dataclasses import replace
 
@@ -57,7 +57,7 @@ def test_half_precision_answers_nearly_as_full(task, tiny_llama, rows, tmp_path,
     assert np.linalg.norm(full - near) < 0.1 * np.linalg.norm(full)
 
 
-def test_all_that_is_asked_of_label_words_and_of_writing(task, tiny_llama, rows, half):
+def test_label_words_and_writing(task, tiny_llama, rows, half):
     full = QLoRA(task, recipe(tiny_llama, head="lm", lora_dropout=0.1))
     likelihoods = full.nll(texts(rows[:5]))
     half()

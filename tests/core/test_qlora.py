@@ -23,11 +23,8 @@ from tests.core.recipes import SETTINGS, recipe
 from tests.project import ROOT
 
 FAST = {"epochs": 2, "learning_rate": 3e-3, "batch_size": 8, "lora_dropout": 0.0, "patience": 0}
-HEAD_ONLY = FAST | {
-    "head_first": True,
-    "learning_rate": 0.0,
-    "epochs": 1,
-}  # what is trained after the head stays as it was
+# Training leaves the weights with which the head starts.
+HEAD_ONLY = FAST | {"head_first": True, "learning_rate": 0.0, "epochs": 1}
 HEADS = {"classifier": {}, "evidence": {"pooling": "evidence"}, "lm": {"head": "lm"}}
 
 
@@ -294,7 +291,7 @@ def test_the_base_embeds_as_before_whatever_was_trained(learner, rows):
     np.testing.assert_array_equal(learner.embed_base(texts(rows[:10])), before)
 
 
-def test_scores_do_not_depend_on_the_company_a_text_keeps(learner, rows):
+def test_scores_do_not_depend_on_the_batch(learner, rows):
     learner.fit(rows[:40])
     mixed = [rows[0]["text"], "a", rows[1]["text"] * 4, rows[2]["text"]]
     alone = np.concatenate([learner.logits([t]) for t in mixed])
@@ -454,7 +451,7 @@ def test_training_after_scoring_has_true_gradients(task, tiny_llama, rows):
 
 
 @pytest.mark.parametrize("head", ["classifier", "lm"])
-def test_what_active_learning_asks_of_the_model(task, tiny_llama, rows, head):
+def test_frozen_embeddings_draws_and_held_out_rows(task, tiny_llama, rows, head):
     learner = QLoRA(task, recipe(tiny_llama, head=head, **FAST | {"epochs": 1, "lora_dropout": 0.3}))
     frozen = learner.embed_base(texts(rows[:6]))
     with pytest.raises(UserError, match="lora_dropout above 0"):
@@ -524,7 +521,7 @@ def test_untuned_base_answers_with_probabilities(task, tiny_llama, rows):
     np.testing.assert_allclose(answers.sum(1), 1)
 
 
-def test_mistakes_are_told_in_a_sentence(task, tiny_llama, rows, tmp_path):
+def test_a_mistake_gets_a_sentence(task, tiny_llama, rows, tmp_path):
     with pytest.raises(UserError, match=r"neither a folder with config\.json"):
         load_base(recipe(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="head='both' must be one of"):
@@ -543,8 +540,8 @@ def test_mistakes_are_told_in_a_sentence(task, tiny_llama, rows, tmp_path):
 @pytest.mark.parametrize("name", ["03_active_learning", "03_active_generation"])
 def test_the_parameters_of_a_notebook_are_a_recipe(name):
     parameters = notebook_parameters(ROOT / "notebooks" / f"{name}.ipynb")
-    made = Recipe.from_params(parameters)
-    assert made.model == EMBEDDED and (made.epochs, made.learning_rate) == (
+    settings = Recipe.from_params(parameters)
+    assert settings.model == EMBEDDED and (settings.epochs, settings.learning_rate) == (
         parameters["epochs"],
         parameters["learning_rate"],
     )
@@ -594,8 +591,8 @@ def test_temperature_mends_overconfidence():
 
 def test_holdout_is_stratified_steady_and_spares_small_classes():
     classes, keys = np.array([0] * 40 + [1] * 20), np.random.default_rng(0).permutation(90)
-    train, held = holdout(classes, 0.2, keys[:60])
-    assert len(held) == 12 and set(train) | set(held) == set(range(60)) and not set(train) & set(held)
+    train, held_out = holdout(classes, 0.2, keys[:60])
+    assert len(held_out) == 12 and sorted([*train, *held_out]) == list(range(60))
     assert len(holdout(np.array([0] * 40 + [1] * 3), 0.2, keys[:43])[1]) == 0
     more = holdout(np.append(classes, [0] * 20 + [1] * 10), 0.2, keys)[1]
     assert len(more) == 18 and len(set(more) & set(train)) <= 3  # what was trained on is hardly ever held out later

@@ -63,34 +63,34 @@ def test_no_pairs_are_refused_and_one_is_enough(tiny_llama):
 def test_every_embedded_pair_comes_back_from_its_edits():
     for row in embedded.rewrites():
         assert edits.apply(row["text"], edits.spans(row["text"], row["target"])) == row["target"]
-        found, lost = edits.parse(row["text"], edits.script(row["text"], row["target"]))
-        assert edits.apply(row["text"], found) == row["target"] and not lost
+        spans, lost = edits.parse(row["text"], edits.script(row["text"], row["target"]))
+        assert edits.apply(row["text"], spans) == row["target"] and not lost
 
 
 def divergence(teacher: Writer, student: Writer, rows: list[dict]) -> float:
     """Mean KL(teacher, student) over the tokens of the targets."""
     batch = student._collate(student._examples([r["text"] for r in rows], [r["target"] for r in rows]))
-    asked = {name: batch[name] for name in ("input_ids", "attention_mask", "completion")}
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "completion")}
     with torch.inference_mode():
-        told, ours = (w.head.eval().read(**asked)[0].log_softmax(-1) for w in (teacher, student))
-    inside = in_completion(batch["completion"], told.shape[1])
-    return float(((told.exp() * (told - ours)).sum(-1) * inside).sum() / inside.sum())
+        theirs, ours = (w.head.eval().read(**inputs)[0].log_softmax(-1) for w in (teacher, student))
+    inside = in_completion(batch["completion"], theirs.shape[1])
+    return float(((theirs.exp() * (theirs - ours)).sum(-1) * inside).sum() / inside.sum())
 
 
 def test_distillation_moves_the_student_towards_its_teacher():
-    """On the embedded base in 4 bits: the more the teacher weighs, the nearer the student's token distribution comes to its."""
+    """On the embedded base in 4 bits: the more the teacher weighs, the smaller the divergence."""
     rows = [r for r in embedded.counter_narratives() if r["split"] == "train"][:8]
     pairs = [{"text": r["HATE_SPEECH"][:80], "target": r["COUNTER_NARRATIVE"][:60]} for r in rows]
     settings = recipe(EMBEDDED, **(FAST | {"epochs": 6}))
     teacher = Writer(task(), settings)
     teacher.fit([r | {"target": "Grazie."} for r in pairs])
-    known, found = teacher.nll([pairs[0]["text"]], ["Grazie."]), []
+    before, divergences = teacher.nll([pairs[0]["text"]], ["Grazie."]), []
     for weight in (0.0, 0.5, 1.0):
         student = Writer(task(), replace(settings, distil_weight=weight))
         student.fit(pairs, teacher=teacher)
-        found.append(divergence(teacher, student, pairs))
-    assert found[0] > found[1] > found[2]
-    np.testing.assert_array_equal(teacher.nll([pairs[0]["text"]], ["Grazie."]), known)
+        divergences.append(divergence(teacher, student, pairs))
+    assert divergences[0] > divergences[1] > divergences[2]
+    np.testing.assert_array_equal(teacher.nll([pairs[0]["text"]], ["Grazie."]), before)
 
 
 def test_a_teacher_of_another_tokenizer_is_refused(tiny_llama):
@@ -117,7 +117,7 @@ def test_an_instruction_model_is_asked_in_its_chat_template(tiny_llama, tmp_path
     assert learner.write(["a cruel answer"]) == ["a kind answer"]
 
 
-def test_outputs_do_not_depend_on_the_company_a_text_keeps(writer):
+def test_outputs_do_not_depend_on_the_batch(writer):
     writer.fit(PAIRS)
     texts = ["a cold answer", "a", "a cruel answer was sent by mail, a cruel answer", "a cruel answer"]
     assert writer.write(texts) == [writer.write([text])[0] for text in texts]

@@ -20,9 +20,11 @@ from helpers.env import UserError
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft uses the old name
-warnings.filterwarnings("ignore", message=".*fan_in_fan_out is set to False.*")  # and sets it right by itself
-warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable` is deprecated.*")  # 5.0 has no other name
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports a missing optional CPU kernel at each start
+warnings.filterwarnings("ignore", message=".*fan_in_fan_out is set to False.*")  # peft corrects it itself
+# transformers 5.0 has no other name
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable` is deprecated.*")
+# It reports a missing optional CPU kernel at each start.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def model_path(model: str) -> str:
@@ -94,8 +96,9 @@ def _nf4():
 def _correct_on_cpu(model) -> None:
     """Avoid two errors of bitsandbytes 0.50 in 4-bit layers on a CPU.
 
-    With AVX512-BF16 the first scoring pass would repack the weights for a kernel that has no gradient: later training
-    would silently get wrong gradients through it, and it is no faster. For the other error see `cpu.unpacked`.
+    With AVX512-BF16 the first scoring pass would repack the weights for a kernel that has no
+    gradient: later training would silently get wrong gradients through it, and it is no faster. For
+    the other error see `cpu.unpacked`.
     """
     for module in model.modules():
         if hasattr(module, "support_avx512bf16_for_cpu"):
@@ -107,7 +110,8 @@ def _correct_on_cpu(model) -> None:
 def save_halved_base(recipe: Recipe, folder: Path) -> Path:
     """Save a copy of the base with every other layer to `folder`, and return the folder.
 
-    DistilBERT starts in this way (Sanh et al. 2019); here no pretraining follows, only the adapters are trained.
+    DistilBERT starts in this way (Sanh et al. 2019); here no pretraining follows, only the adapters
+    are trained.
     """
     model, tokenizer = load_base(replace(recipe, quantization="none"), "lm")
     body, config = model.get_decoder(), model.config
@@ -123,8 +127,8 @@ def save_halved_base(recipe: Recipe, folder: Path) -> Path:
 def attach(model, recipe: Recipe):
     """`model` with fresh float32 LoRA adapters on all linear layers.
 
-    Done by hand rather than with `prepare_model_for_kbit_training`, which copies embeddings and output layer to
-    float32 too: 2.5 GB for a vocabulary of 152,000.
+    Done by hand rather than with `prepare_model_for_kbit_training`, which copies embeddings and
+    output layer to float32 too: 2.5 GB for a vocabulary of 152,000.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -161,7 +165,7 @@ def reset_adapters(model) -> None:
 
 
 def check_nf4() -> str:
-    """One sentence: whether a 4-bit layer runs forward and backward here, and how much of a weight rounding loses."""
+    """One sentence: whether a 4-bit layer works here, and how much of a weight rounding loses."""
     try:
         from bitsandbytes.nn import Linear4bit
 

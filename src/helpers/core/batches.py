@@ -1,4 +1,4 @@
-"""Rows on their way to a model: what the loss knows of each, which are held out, and padded batches of like length."""
+"""Rows on their way to a model: their targets, which of them are held out, and padded batches."""
 
 from __future__ import annotations
 
@@ -27,7 +27,8 @@ class Targets:
     weights : float32 array (rows,)
         The record's `weight`, by which its loss is multiplied; 1.0 where it has none.
     groups : int array (rows,)
-        Code of the record's `group`, for losses that compare groups; one code for all rows without one.
+        Code of the record's `group`, for losses that compare groups; one code for all rows without
+        one.
     """
 
     classes: np.ndarray
@@ -36,7 +37,7 @@ class Targets:
 
     @classmethod
     def of(cls, task: Task, records: list[dict]) -> Targets:
-        """The targets of labelled records; raises UserError on an unknown label or a weight below 0."""
+        """Targets of labelled records; raises UserError on an unknown label or a weight below 0."""
         classes = np.array(task.index([r["label"] for r in records]), dtype=int)
         weights = [1.0 if r.get("weight") is None else float(r["weight"]) for r in records]
         for record, weight in zip(records, weights, strict=True):
@@ -85,7 +86,7 @@ def holdout(classes: np.ndarray, share: float, keys: Sequence[Any]) -> tuple[np.
 
 
 def pad(sequences: Sequence[Sequence[int]], value: int, left: bool = False, multiple: int = 1) -> torch.Tensor:
-    """int64 (batch, longest); a GPU, whose matrix units want it, gets the width rounded up to `multiple`."""
+    """int64 (batch, longest); on a GPU the width is rounded up to `multiple`, for its matrix units."""
     multiple = multiple if env.device() == "cuda" else 1
     width = -(-max(map(len, sequences)) // multiple) * multiple
     rows = [[value] * (width - len(s)) + list(s) if left else list(s) + [value] * (width - len(s)) for s in sequences]
@@ -99,10 +100,11 @@ def padded(ids: Sequence[list[int]], pad_id: int, left: bool = False, multiple: 
 
 
 def token_batches(lengths: Sequence[int], budget: int, shared: int = 0) -> Iterator[list[int]]:
-    """Positions in order of length, cut so that a padded batch has at most `budget` tokens (but at least one text).
+    """Positions in order of length, in batches of at most `budget` padded tokens or of one text.
 
-    A batch also ends where more than an eighth of it would be padding, once it is large enough to keep the processor
-    busy (an eighth of the budget). `shared` tokens, such as a cached prefix, take memory in every row as well.
+    A batch also ends where more than an eighth of it would be padding, once it is large enough to
+    keep the processor busy (an eighth of the budget). `shared` tokens, such as a cached prefix,
+    take memory in every row as well.
     """
     batch, real = [], 0
     for i in sorted(range(len(lengths)), key=lengths.__getitem__):
@@ -119,9 +121,10 @@ def token_batches(lengths: Sequence[int], budget: int, shared: int = 0) -> Itera
 
 
 class ByLength(Sampler):
-    """Order of training rows: batches of like length out of each random half of the rows, in random order.
+    """Order of training rows: batches of like length from each random half, in random order.
 
-    The Trainer's own groups are smaller, so few rows pad a third more, and run from the longest text to the shortest.
+    The Trainer's own groups are smaller, so few rows pad a third more, and run from the longest
+    text to the shortest.
     """
 
     def __init__(self, lengths: list[int], size: int):

@@ -1,8 +1,9 @@
 """Embeddings of a frozen model, computed once for each text and kept on the disk between runs.
 
-A folder for each model, named by a digest of what determines its embeddings; in it one file for each block of texts, a
-NumPy array of (digest of the text, vector) rows. A file is written under a temporary name, renamed, and never changed:
-two processes that share the folder at worst compute the same embeddings twice.
+A folder for each model, named by a digest of what determines its embeddings; in it one file for
+each block of texts, a NumPy array of (digest of the text, vector) rows. A file is written under a
+temporary name, renamed, and never changed: two processes that share the folder at worst compute the
+same embeddings twice.
 """
 
 from __future__ import annotations

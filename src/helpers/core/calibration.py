@@ -1,4 +1,4 @@
-"""Probabilities that can be believed: softmax, weighted likelihood, and a temperature from held-out rows."""
+"""Calibrated probabilities: softmax, weighted likelihood, and a temperature from held-out rows."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def negative_log_likelihood(logits: np.ndarray, classes: np.ndarray, weights: np
 
 
 def fit_temperature(logits: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Temperature in [0.25, 10] that minimises the negative log-likelihood (Guo et al. 2017, arXiv 1706.04599).
+    """Temperature in [0.25, 10] of the lowest negative log-likelihood (Guo et al. 2017).
 
-    A log-normal prior with a deviation of 0.5 keeps it near 1: a dozen correct rows would ask for certainty.
-    Arguments as for `negative_log_likelihood`.
+    A log-normal prior with a deviation of 0.5 keeps it near 1: a dozen correct rows would ask for
+    certainty. Arguments as for `negative_log_likelihood`.
     """
     from scipy.optimize import minimize_scalar
 
@@ -46,7 +46,7 @@ def fit_temperature(logits: np.ndarray, classes: np.ndarray, weights: np.ndarray
 
 
 class HeldOutLoss:
-    """Loss on held-out rows at their best temperature; `temperature` is that of the lowest loss so far.
+    """Loss on held-out rows at their best temperature; `temperature` belongs to the lowest so far.
 
     The temperature is divided out first because the model is calibrated after training in any case.
     """

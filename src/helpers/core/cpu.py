@@ -1,4 +1,4 @@
-"""What makes a small model fast on a CPU, and its 4-bit weights correct there: dequantised weights, folded adapters."""
+"""Speed on a CPU, and correct 4-bit weights there: dequantised weights, folded adapters."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from helpers import env
 
 
 def keep_freed_memory() -> None:
-    """Make glibc keep freed memory: every step needs large tensors again, and new pages take a fifth of its time."""
+    """Make glibc keep freed memory: mapping new pages for the same tensors takes a fifth of a step."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if hasattr(libc, "mallopt"):  # glibc alone has it
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: give nothing back
@@ -25,8 +25,9 @@ def keep_freed_memory() -> None:
 def unpacked(packed: torch.Tensor, state) -> torch.Tensor:
     """The weight that bitsandbytes' `quantize_4bit` packed, in the blocks in which it was cut.
 
-    On a CPU with AVX-512 bitsandbytes' own function (0.50) assumes that every row starts a new block, though blocks are
-    cut from the flat weight. Where rows are no multiple of a block (64), it loses a quarter to two thirds of the weight.
+    On a CPU with AVX-512 bitsandbytes' own function (0.50) assumes that every row starts a new
+    block, though blocks are cut from the flat weight. Where rows are no multiple of a block (64),
+    it loses a quarter to two thirds of the weight.
     """
     from bitsandbytes.functional import dequantize_4bit
 
@@ -61,18 +62,18 @@ SMALL = 2**27  # parameters; in float32 they take 512 MiB, which can be held for
 
 @contextmanager
 def folded(model, keep: bool | None = None):
-    """Inside, a LoRA layer adds its adapter to the dequantised weight: one product of matrices instead of three.
+    """Inside, a LoRA layer adds its adapter to the dequantised weight: one product instead of three.
 
-    Only in float32, that is on a CPU: in half precision the sum would lose part of the adapter. A model of at most
-    `SMALL` parameters is dequantised only once. A layer whose dropout is active stays as it is, because dropout changes
-    what the adapter reads.
+    Only in float32, that is on a CPU: in half precision the sum would lose part of the adapter. A
+    model of at most `SMALL` parameters is dequantised only once. A layer whose dropout is active
+    stays as it is, because dropout changes what the adapter reads.
 
     Parameters
     ----------
     model : module with peft LoRA layers
     keep : bool, optional
-        Hold the sums, 4 bytes a parameter: for the many short passes of decoding, never while the adapters change.
-        The default is to hold them where the model is small.
+        Hold the sums, 4 bytes a parameter: for the many short passes of decoding, never while the
+        adapters change. The default is to hold them where the model is small.
     """
     layers = _foldable_layers(model)
     small = sum(m.in_features * m.out_features for m in layers) <= SMALL
@@ -103,7 +104,8 @@ def folded(model, keep: bool | None = None):
             return nn.functional.linear(states, summed(layer), bias)
         return FoldedLoRA.apply(states, *adapter(layer), partial(summed, layer), bias)
 
-    outer = [vars(layer).get("forward") for layer in layers]  # training scores its held-out rows in between
+    # Blocks nest: training scores its held-out rows in between.
+    outer = [vars(layer).get("forward") for layer in layers]
     for layer in layers:
         layer.forward = partial(forward, layer)
     try:
@@ -116,7 +118,7 @@ def folded(model, keep: bool | None = None):
 
 
 def _foldable_layers(model) -> list[nn.Module]:
-    """LoRA layers in float32 without active dropout; GPT-2's Conv1D keeps its weight the other way round, and is left."""
+    """LoRA layers in float32 without active dropout, but not GPT-2's Conv1D, whose weight is transposed."""
     from peft.tuners.lora import LoraLayer
 
     if env.compute_dtype() != torch.float32:
@@ -127,11 +129,11 @@ def _foldable_layers(model) -> list[nn.Module]:
 
 @contextmanager
 def reading(model, keep: bool | None = None):
-    """Inside, the model scores, embeds or writes: adapters `folded`, on a GPU in the mixed precision of training.
+    """Inside, the model scores, embeds or writes: adapters `folded`, on a GPU in mixed precision.
 
-    Norms, and so the states between the layers, are in float32, and the output layer is in half precision: without
-    autocast it could not read them. Training has an autocast of its own; around it this one would keep the
-    half-precision copies of the adapters from step to step.
+    Norms, and so the states between the layers, are in float32, and the output layer is in half
+    precision: without autocast it could not read them. Training has an autocast of its own; around
+    it this one would keep the half-precision copies of the adapters from step to step.
     """
     dtype = env.compute_dtype()
     with folded(model, keep), torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32):
@@ -141,8 +143,8 @@ def reading(model, keep: bool | None = None):
 class FoldedLoRA(torch.autograd.Function):
     """A LoRA layer as one product, with gradients for its input and for the adapter.
 
-    `weight` computes the sum, once for the product and once for the gradient: stored, the sums of all layers would be
-    the model in full precision.
+    `weight` computes the sum, once for the product and once for the gradient: stored, the sums of
+    all layers would be the model in full precision.
     """
 
     @staticmethod

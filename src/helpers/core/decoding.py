@@ -1,4 +1,4 @@
-"""Causal models that write, and the likelihood of what is written, in length-sorted batches of token ids."""
+"""Writing with a causal model, and the likelihood of texts under it, in length-sorted batches."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def generate(
 
 
 def token_loss(model, ids: list[list[int]], budget: int, pad_id: int) -> np.ndarray:
-    """Mean negative log-likelihood of the tokens after the first, nats, float64 (texts,); NaN where there is none."""
+    """Mean negative log-likelihood of the tokens after the first, nats, float64 (texts,); NaN without any."""
     means = np.full(len(ids), np.nan)
     for batch in token_batches([len(i) for i in ids], min(LOGIT_BUDGET, budget)):
         inputs = padded([ids[i] for i in batch], pad_id)
@@ -52,7 +52,8 @@ def continue_lines(
     tokenizer : its tokenizer
     prompts : lists of token ids
     forced : for every prompt, a list of lists of token ids
-        How each line of the row starts. The row ends with the last of these lines; without any, with the closing token.
+        How each line of the row starts. The row ends with the last of these lines; without any,
+        with the closing token.
     newline : int
         The token that ends a line.
     max_new_tokens : int

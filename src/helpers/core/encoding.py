@@ -1,4 +1,4 @@
-"""Texts as the token ids that a model reads: with the prompt, the label words or the chat template of the task."""
+"""Texts as the token ids that a model reads, with the task's prompt, label words or chat template."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Encoding:
         return words
 
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix, without its prefix."""
+        """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix."""
         if self.recipe.head == "classifier":
             ids = self.tokenizer(list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
             return [i or [self.tokenizer.pad_token_id] for i in ids]  # an empty text has one token, not none
@@ -51,7 +51,7 @@ class Encoding:
         return [ids + suffix for ids in self._cut(texts, room)]
 
     def plain(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of every text without the prompt, behind the opening token, cut to `max_length`."""
+        """Token ids of every text without a prompt, behind the opening token, cut to `max_length`."""
         opening = self.opening()
         return [opening + ids for ids in self._cut(texts, self.recipe.max_length - len(opening))]
 
@@ -60,7 +60,7 @@ class Encoding:
         return self.tokenizer(list(texts), **options)["input_ids"]
 
     def turns(self, prompts: Sequence[str]) -> list[list[int]]:
-        """Token ids of prompts as the user's turn of a chat; without a chat template, behind the opening token."""
+        """Token ids of prompts as a user's turn; without a chat template, behind the opening token."""
         opening = self.opening()
         if self.tokenizer.chat_template and len(prompts):
             turns = [[{"role": "user", "content": prompt}] for prompt in prompts]

@@ -1,4 +1,4 @@
-"""Modules that give a loss (classifier, label words, completions), and label words scored behind a cached prefix."""
+"""Modules that return a loss: classifier, label words, completions; label words behind a cached prefix."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from transformers.cache_utils import Cache, DynamicLayer
 from helpers.core.batches import pad
 from helpers.core.probe import probe_head
 
-# --- modules: each takes a batch and returns its loss, so that one Trainer trains any of them --------------------------
+# --- modules that return a loss, so that one Trainer trains any of them ------------------------------------------------
 
 
 class Classifier(nn.Module):
     """Encoder, pooling over the tokens, and a float32 linear layer.
 
-    Pooling `evidence` scores every token and takes a smooth maximum for each class, as in multiple-instance learning:
-    one telling word in a long text is enough (Ilse et al. 2018, arXiv 1802.04712, use attention to the same end).
+    Pooling `evidence` scores every token and takes a smooth maximum for each class, as in
+    multiple-instance learning: one telling word in a long text is enough (Ilse et al. 2018, arXiv
+    1802.04712, use attention to the same end).
 
     Parameters
     ----------
@@ -65,7 +66,7 @@ class Classifier(nn.Module):
         return self.classify(states, attention_mask), pool(states, attention_mask, method)
 
     def loss(self, logits, classes, weights, groups=None) -> torch.Tensor:
-        """Weighted mean of the cross-entropy: a row counts by the weight of its class times its own."""
+        """Weighted mean of the cross-entropy: the weight of a row's class times its own."""
         if bool((weights == 1).all()):  # the same mean, rounded as it always was
             return cross_entropy(logits, classes, weight=self.class_weights)
         return weighted_mean(cross_entropy(logits, classes, reduction="none"), self.class_weights[classes] * weights)
@@ -100,15 +101,17 @@ class LabelWords(nn.Module):
 
 
 class Completions(nn.Module):
-    """Causal model trained to write a completion after its prompt; the loss is on the completion only.
+    """Causal model trained to write a completion after its prompt; the loss is on it alone.
 
     Parameters
     ----------
     model : peft model
     prefix : bool
-        The tokens of a prompt see each other both ways (prefix LM, Raffel et al. 2020, arXiv 1910.10683).
+        The tokens of a prompt see each other both ways (prefix LM, Raffel et al. 2020, arXiv
+        1910.10683).
     tags : int
-        Above 0, a float32 linear layer gives each token of the prompt one of so many tags, in the same pass.
+        Above 0, a float32 linear layer gives each token of the prompt one of so many tags, in the
+        same pass.
     """
 
     def __init__(self, model: nn.Module, prefix: bool, tags: int = 0):
@@ -136,9 +139,10 @@ class Completions(nn.Module):
             return logits, None if self.tagger is None else self.tagger(states.float())
 
     def losses(self, input_ids, attention_mask, completion, learned, tags) -> tuple[torch.Tensor, torch.Tensor]:
-        """(summed cross-entropy, number of tokens in it) of every row, tokens to be written and tags together.
+        """(summed cross-entropy, number of tokens in it) of every row, written tokens and tags together.
 
-        `learned` marks the tokens of a completion that are written, not given; `tags` are -100 where there is none.
+        `learned` marks the tokens of a completion that are written, not given; `tags` are -100
+        where there is none.
         """
         logits, tag_logits = self.read(input_ids, attention_mask, completion)
         width = logits.shape[1]
@@ -161,10 +165,10 @@ def weighted_mean(losses: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
 
 
 def distillation(teacher: Completions, share: float) -> Callable[..., torch.Tensor]:
-    """The loss of a student with a teacher: `share` of it is KL(teacher, student) over the completion's tokens.
+    """The loss of a student: `share` of it is KL(teacher, student) over the completion's tokens.
 
-    Hinton et al. 2015 (arXiv 1503.02531), on every token as in Kim & Rush 2016 (arXiv 1606.07947). The teacher reads
-    the target, not its own output.
+    Hinton et al. 2015 (arXiv 1503.02531), on every token as in Kim & Rush 2016 (arXiv 1606.07947).
+    The teacher reads the target, not its own output.
     """
 
     def mixed(loss, logits, inside, input_ids, attention_mask, completion) -> torch.Tensor:
@@ -191,7 +195,7 @@ def in_completion(completion: torch.Tensor, width: int) -> torch.Tensor:
 
 
 def prefix_mask(real: torch.Tensor, completion: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Additive mask (batch, 1, tokens, tokens): all see the prompt, the completion is causal; left padding."""
+    """Additive mask (batch, 1, tokens, tokens), left padding: all see the prompt, completions are causal."""
     width = real.shape[1]
     prompt = real & ~in_completion(completion, width)
     causal = torch.ones(width, width, dtype=torch.bool, device=real.device).tril()
@@ -199,7 +203,7 @@ def prefix_mask(real: torch.Tensor, completion: torch.Tensor, dtype: torch.dtype
 
 
 def branch_mask(real: torch.Tensor, shared: int, tails: list[int], dtype: torch.dtype) -> torch.Tensor:
-    """Additive mask (rows, 1, text + tails, shared + text + tails) for texts that end in several branches."""
+    """Additive mask (rows, 1, text + tails, shared + text + tails): texts that end in branches."""
     rows, width, behind = *real.shape, sum(tails)
     real = torch.cat([real, real.new_ones(rows, behind)], 1)
     sees = torch.ones(width + behind, width + behind, dtype=torch.bool, device=real.device).tril()
@@ -227,7 +231,7 @@ def positions(mask: torch.Tensor) -> torch.Tensor:
 
 
 def pool(states: torch.Tensor, mask: torch.Tensor, method: str) -> torch.Tensor:
-    """(batch, hidden) from (batch, tokens, hidden), without the padding; `method` is mean, max or last."""
+    """(batch, hidden) from (batch, tokens, hidden) without padding; `method` is mean, max or last."""
     if method == "last":
         last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
         return states[torch.arange(len(states), device=states.device), last]
@@ -243,8 +247,9 @@ def pool(states: torch.Tensor, mask: torch.Tensor, method: str) -> torch.Tensor:
 def fit_head(module: Classifier, batches: list[dict[str, torch.Tensor]], passes: int = 20) -> None:
     """Train the head alone on the states of the frozen encoder.
 
-    Fine-tuning that starts from such a head distorts the encoder less (LP-FT, Kumar et al. 2022, arXiv 2202.10054).
-    Over pooled states it is the logistic regression of `probe.Probe`, which needs no steps.
+    Fine-tuning that starts from such a head distorts the encoder less (LP-FT, Kumar et al. 2022,
+    arXiv 2202.10054). Over pooled states it is the logistic regression of `probe.Probe`, which
+    needs no steps.
 
     Parameters
     ----------
@@ -299,8 +304,8 @@ def head_state(module: nn.Module) -> dict[str, torch.Tensor]:
 class PrefixLayer(DynamicLayer):
     """Keys and values of a prefix, put before any number of rows, again and again.
 
-    It does not store what it joins: a plain cache would keep the joined tensors of all layers until the pass ends,
-    which costs more in memory and page faults than the joining itself.
+    It does not store what it joins: a plain cache would keep the joined tensors of all layers until
+    the pass ends, which costs more in memory and page faults than the joining itself.
     """
 
     def __init__(self, keys: torch.Tensor, values: torch.Tensor):
@@ -324,8 +329,8 @@ def word_scores(
 ) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Log-probability of every label word after each text, in one pass.
 
-    The words stand behind the text without their last token, side by side: each sees the text and itself, not the
-    other words.
+    The words stand behind the text without their last token, side by side: each sees the text and
+    itself, not the other words.
 
     Parameters
     ----------
@@ -346,7 +351,7 @@ def word_scores(
     """
     shared = prefix.get_seq_length() if prefix is not None else 0
     tails = [word[:-1] for word in words]
-    # The padding stands between the prefix and the text, so that the last token of every row is the text's last.
+    # The padding stands between prefix and text: the last token of every row is the text's last.
     real = pad([[1] * len(i) for i in ids], 0, left=True).bool()
     last = real.sum(1, keepdim=True) + shared - 1
     tail_positions = [last + 1 + torch.arange(len(tail), device=last.device) for tail in tails]

@@ -33,7 +33,8 @@ def cross_checked(x: np.ndarray, y: np.ndarray, folds: int = 3) -> tuple[np.ndar
     Returns
     -------
     (x, probabilities, y)
-        Probabilities are (rows, classes in `y`). No row at all where a class has fewer than `folds` labels.
+        Probabilities are (rows, classes in `y`). No row at all where a class has fewer than `folds`
+        labels.
     """
     counts = np.unique(y, return_counts=True)[1]
     if counts.min() < folds:
@@ -55,7 +56,10 @@ class Probe:
         self.task, self.embed = task, embed
 
     def fit(self, records: list[dict], seed: int = 0) -> dict[str, Any]:
-        """Train on records with `text` and `label`; raises UserError with fewer than two classes. The seed is unused."""
+        """Train on records with `text` and `label`; the seed is unused.
+
+        Raises UserError with fewer than two classes.
+        """
         classes = self.task.index([r["label"] for r in records])
         if len(set(classes)) < 2:
             raise UserError("The labels so far are all of one class: label more rows before training.")
@@ -73,7 +77,7 @@ class Probe:
         return self._probabilities(self.model, rows), rows
 
     def draws(self, texts: Sequence[str], count: int = 10, seed: int = 0) -> np.ndarray:
-        """Probabilities by heads fitted on labels drawn with replacement within each class (bagging, Breiman 1996).
+        """Probabilities by heads fitted on resampled labels of each class (bagging, Breiman 1996).
 
         Returns
         -------
@@ -89,7 +93,7 @@ class Probe:
         return np.stack(draws)
 
     def checked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(embeddings, probabilities, class numbers) of its labelled rows, by heads that were not trained on them."""
+        """(embeddings, probabilities, class numbers) of its labelled rows by `cross_checked`."""
         x, probabilities, y = cross_checked(self.x, self.y)
         padded = np.zeros((len(y), len(self.task.labels)))
         padded[:, self.model.classes_] = probabilities

@@ -1,6 +1,7 @@
 """The classifier of the 4-bit core: train, score, embed, generate, save.
 
-NF4 with double quantisation (`base`) under LoRA on all linear layers (QLoRA, Dettmers et al. 2023, arXiv 2305.14314).
+NF4 with double quantisation (`base`) under LoRA on all linear layers (QLoRA, Dettmers et al. 2023,
+arXiv 2305.14314).
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from helpers.task import Task
 
 
 class QLoRA:
-    """A learner with the methods `fit`, `predict_proba`, `embed` and `generate` over one quantised base.
+    """A learner over one quantised base: `fit`, `predict_proba`, `embed`, `generate`.
 
     Parameters
     ----------
@@ -67,7 +68,8 @@ class QLoRA:
         self.model.get_input_embeddings().register_forward_hook(self._count)
         self.module: nn.Module | None = None  # the trained head over self.model
         self.held_out_rows: list[dict] = []
-        self.frozen_states: dict[str, torch.Tensor] = {}  # of the base without adapters, for the last training's texts
+        # Of the base without adapters, for the texts of the last training.
+        self.frozen_states: dict[str, torch.Tensor] = {}
 
     @property
     def is_embedded(self) -> bool:
@@ -82,16 +84,18 @@ class QLoRA:
     def fit(self, records: list[dict], seed: int | None = None, warm: bool = False) -> dict[str, Any]:
         """Train adapters and head on labelled records.
 
-        The same records, seed and earlier weights give the same weights. A share of the records (`recipe.holdout`) is
-        held out for early stopping and for the temperature (Guo et al. 2017).
+        The same records, seed and earlier weights give the same weights. A share of the records
+        (`recipe.holdout`) is held out for early stopping and for the temperature (Guo et al. 2017).
 
         Parameters
         ----------
         records : list of dicts
-            Each has `text` and `label`, optionally `weight` (its part in every loss, default 1.0) and `group`.
+            Each has `text` and `label`, optionally `weight` (its part in every loss, default 1.0)
+            and `group`.
         seed : int, optional
         warm : bool
-            Continue from the present weights with a third of the epochs, instead of from fresh ones.
+            Continue from the present weights with a third of the epochs, instead of from fresh
+            ones.
 
         Returns
         -------
@@ -111,7 +115,7 @@ class QLoRA:
         if self.recipe.head == "lm":
             self._refuse_alibi()
         env.seed_everything(seed)
-        # By the text: what was held out stays so while labels are added, or a warm start would know it already.
+        # By the text, so that a row held out once stays so: a warm start would have trained on it.
         keys = [digest([self.seed, r["text"]]) for r in records]
         train_rows, held_out = holdout(targets.classes, self.recipe.holdout, keys)
         self.held_out_rows = [records[i] for i in held_out]
@@ -159,7 +163,7 @@ class QLoRA:
     def _fit_head(
         self, texts: list[str], targets: Targets, train_rows: np.ndarray, held_out: np.ndarray
     ) -> list[np.ndarray]:
-        """Train the head on the states of the frozen base; returns a list with its logits of the held-out rows, if any."""
+        """Train the head on the states of the frozen base; returns [its logits of the held-out rows]."""
         if self.recipe.head != "classifier":
             raise UserError("Parameter head_first needs head: classifier; label words have no head of their own.")
         states, size = self._frozen_states(texts), self.recipe.batch_size
@@ -179,9 +183,10 @@ class QLoRA:
 
     @torch.no_grad()
     def _frozen_states(self, texts: list[str]) -> list[torch.Tensor]:
-        """Last hidden states of every text in the base without adapters, float32 (tokens, hidden); read once per text.
+        """Last hidden states of every text in the base without adapters, float32 (tokens, hidden).
 
-        Each text is read alone, so that its states do not depend, in the last digit, on what else was new with it.
+        A text that the last training had is not read again. Each is read alone, so that its states
+        do not depend, in the last digit, on what else was new with it.
         """
         self.module.eval()
         with reading(self.model):
@@ -193,7 +198,7 @@ class QLoRA:
     # scoring ---------------------------------------------------------------------------------------------------------
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
-        """Calibrated probabilities, float64 (texts, labels); before `fit` from the label words, or all equal."""
+        """Calibrated probabilities, float64 (texts, labels); before `fit` by label words, or equal."""
         return softmax(self.logits(texts) / self.temperature)
 
     @torch.inference_mode()
@@ -207,7 +212,10 @@ class QLoRA:
 
     @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(probabilities, embeddings) of the texts in one pass; with the lm head the embeddings follow the prompt."""
+        """(probabilities, embeddings) of the texts in one pass.
+
+        With the lm head the embeddings are those of texts behind the prompt.
+        """
         self._evaluate()
         if self.recipe.head == "lm":
             logits, embeddings = self._label_word_scores(texts, embed=True)
@@ -220,9 +228,10 @@ class QLoRA:
 
     @torch.inference_mode()
     def draws(self, texts: Sequence[str], count: int = 10, seed: int = 0) -> np.ndarray:
-        """Probabilities under random draws of the adapters' dropout (MC dropout, Gal & Ghahramani 2016).
+        """Probabilities under draws of the adapters' dropout (MC dropout, Gal & Ghahramani 2016).
 
-        Adapters sit in every layer, so no activation is common to two draws, and each is a pass of its own.
+        Adapters sit in every layer, so no activation is common to two draws, and each is a pass of
+        its own.
 
         Returns
         -------
@@ -275,7 +284,7 @@ class QLoRA:
         return np.stack(rows)
 
     def _label_word_scores(self, texts: Sequence[str], embed: bool = False) -> tuple[np.ndarray, np.ndarray]:
-        """(log-probabilities of the label words, embeddings if `embed`); the shared prefix is read once."""
+        """(log-probabilities of the label words, embeddings if `embed`); the prefix is read once."""
         self._refuse_alibi()
         ids, words, prefix = self.encoding.texts(texts), self.encoding.label_words(), self.encoding.prefix()
         scores = np.zeros((len(ids), len(words)), np.float32)
@@ -301,7 +310,7 @@ class QLoRA:
 
     @torch.inference_mode()
     def embed(self, texts: Sequence[str]) -> np.ndarray:
-        """Mean of the last hidden states, float32 (texts, hidden); of the adapted model once it is trained."""
+        """Mean of the last hidden states, float32 (texts, hidden), of the model with its adapters."""
         self.model.eval()
         body = body_of(self.model) if self.recipe.head == "lm" else self.model
 
@@ -317,7 +326,7 @@ class QLoRA:
             return self.embed(texts)
 
     def embedding_facts(self) -> dict[str, Any]:
-        """All that determines `embed_base`, as the key of a cache: the model's content or commit, and how it is read."""
+        """All that determines `embed_base`, as the key of a cache."""
         path = Path(model_path(self.recipe.model))
         commit = getattr(self.model.config, "_commit_hash", None) or self.recipe.revision
         model = self.facts()
@@ -337,10 +346,12 @@ class QLoRA:
         Parameters
         ----------
         prompts : strings
-            Each is the user's turn in the tokenizer's chat template; a model without one continues the prompt.
+            Each is the user's turn in the tokenizer's chat template; a model without one continues
+            the prompt.
         max_new_tokens : int
         **sampling
-            Options of transformers' `generate`, such as `do_sample` and `temperature`; greedy without any.
+            Options of transformers' `generate`, such as `do_sample` and `temperature`; greedy
+            without any.
 
         Raises
         ------
@@ -356,9 +367,10 @@ class QLoRA:
 
     @torch.inference_mode()
     def nll(self, texts: Sequence[str]) -> np.ndarray:
-        """Mean negative log-likelihood of a token in each text, nats, float64 (texts,); exp gives the perplexity.
+        """Mean negative log-likelihood of a token in each text, nats, float64 (texts,).
 
-        NaN for a text without a token to predict. Raises UserError unless the model is a decoder with the lm head.
+        Its exponential is the perplexity. NaN for a text without a token to predict. Raises
+        UserError unless the model is a decoder with the lm head.
         """
         base = self.model.get_base_model()
         reads_both_ways = self.recipe.bidirectional or type(base).__name__ not in (base.config.architectures or [])
@@ -372,7 +384,7 @@ class QLoRA:
     # saving ----------------------------------------------------------------------------------------------------------
 
     def facts(self) -> dict[str, Any]:
-        """What the manifest says of the model: its quantisation as found in the layers, its parameters, its revision."""
+        """What the manifest says of the model; the quantisation is that of its layers."""
         trainable = sum(p.numel() for p in self.model.parameters() if p.requires_grad)
         four_bit = sum(type(m).__module__.startswith("bitsandbytes") for m in self.model.modules())
         config = self.model.config
@@ -388,7 +400,7 @@ class QLoRA:
         }
 
     def save(self, folder: Path) -> Path:
-        """Write the adapter, the head and the recipe; the base stays where it is. Raises UserError before `fit`."""
+        """Write the adapter, the head and the recipe, without the base; raises UserError before `fit`."""
         from safetensors.torch import save_file
 
         if self.module is None:
@@ -467,7 +479,7 @@ def _other_base(folder: Path) -> UserError:
 
 
 def zero_shot(task: Task, recipe: Recipe, texts: Sequence[str]) -> np.ndarray:
-    """Probabilities of the untuned base: by label words for a decoder, by the nearest label name for an encoder.
+    """Probabilities of the untuned base: of a decoder's label words, or of an encoder's nearest label.
 
     Parameters
     ----------

@@ -26,7 +26,8 @@ UNREAD = {
 class Recipe:
     """How a model is loaded and trained.
 
-    No field has a default: the defaults stand in the parameter cells of the notebooks, and profiles replace them.
+    No field has a default: the defaults stand in the parameter cells of the notebooks, and profiles
+    replace them.
     """
 
     model: str  # folder, hub id, or the embedded base
@@ -55,7 +56,7 @@ class Recipe:
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> Recipe:
-        """The recipe among a notebook's parameters; raises UserError where one is missing or not on offer."""
+        """The recipe among a notebook's parameters; raises UserError on a missing or unknown value."""
         kind = "generation" if params.get("kind") == "generation" else "classification"
         params = UNREAD[kind] | params
         names = [f.name for f in fields(cls)]
@@ -76,7 +77,7 @@ class Recipe:
         max_length: int = 256,
         token_budget: int = 8192,
     ) -> Recipe:
-        """The recipe of a base that embeds, scores or writes and is never trained; its training fields do nothing."""
+        """The recipe of a base that is never trained; its training fields do nothing."""
         unread = {"lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "learning_rate": 0.0, "weight_decay": 0.0}
         unread |= {"warmup": 0.0, "epochs": 0, "patience": 0, "holdout": 0.0, "batch_size": 1, "accumulation": 1}
         recipe = cls(
@@ -103,7 +104,7 @@ class Recipe:
 
 
 def check_model(model: str, revision: str = "") -> None:
-    """Raise UserError unless a model is the embedded one, a folder with a model, or a hub id that can be reached."""
+    """Raise UserError unless a model is embedded, a folder with a model, or a reachable hub id."""
     from huggingface_hub import hf_hub_download
 
     folder = env.resolve(model)

@@ -1,4 +1,4 @@
-"""One run of the transformers `Trainer` over any module that returns a loss: schedule, early stopping, guards."""
+"""Training by the transformers `Trainer` of any module that returns a loss, with early stopping."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def train(
     seed: int,
     held_out_loss: Callable[[], float] | None = None,
 ) -> dict[str, Any]:
-    """Train the trainable parameters of `module` and leave it with the weights of the lowest held-out loss.
+    """Train `module` and leave it with the weights of the lowest held-out loss.
 
     Parameters
     ----------
@@ -35,8 +35,8 @@ def train(
     recipe : Recipe
     seed : int
     held_out_loss : function, optional
-        Called after every epoch; with a patience of 0 after the last epoch only; with `head_first` also before the
-        first. Without it the last weights are kept.
+        Called after every epoch; with a patience of 0 after the last epoch only; with `head_first`
+        also before the first. Without it the last weights are kept.
 
     Returns
     -------
@@ -78,7 +78,8 @@ def train(
             disable_tqdm=True,
             seed=seed,
         )
-        # With two GPUs (Kaggle) the Trainer would copy the module to both and double the batch; the base is on the first.
+        # With two GPUs (Kaggle) the Trainer would copy the module, whose base is on the first, and
+        # double the batch.
         arguments._n_gpu = min(arguments.n_gpu, 1)
         watch = _watch(module, recipe, held_out_loss)
         module.train()
@@ -91,7 +92,7 @@ def train(
 
 
 def _watch(module: nn.Module, recipe: Recipe, held_out_loss: Callable[[], float] | None):
-    """Trainer callback that keeps the weights of the lowest held-out loss and stops on lost or NaN gradients."""
+    """Trainer callback: keeps the weights of the lowest held-out loss, stops on lost gradients."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):

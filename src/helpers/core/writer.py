@@ -1,4 +1,4 @@
-"""The learner that writes: QLoRA on (text, target) pairs, greedy decoding in batches, distillation from a teacher."""
+"""The learner that writes: QLoRA on (text, target) pairs, greedy decoding, distillation."""
 
 from __future__ import annotations
 
@@ -28,17 +28,18 @@ Place = tuple[int, int]  # start and end of a token in its text; (0, 0) outside
 Prompt = tuple[list[int], list[Place]]  # token ids, and the place of every token
 Drafters = Mapping[str, Callable[[str], str]]
 
-# Nats by which correcting a draft by rule must be likelier than leaving it; chosen on the validation rows.
+# Nats by which correcting a draft must be likelier than leaving it; chosen on the validation rows.
 DRAFT_MARGIN = 2.5
 
 
 class Writer:
-    """A learner that writes a target for a text, over one quantised base (QLoRA, Dettmers et al. 2023, arXiv 2305.14314).
+    """A learner that writes a target for a text, over one quantised base.
 
-    A base that reads both ways reads the prompt so and writes from left to right (prefix LM, Raffel et al. 2020). With
-    `output: edits` in the task it learns the edits that lead to the target (see `edits`), not the target. A base that
-    reads both ways then tags the words to edit and writes their replacements, in the manner of FELIX (Mallinson et al.
-    2020, arXiv 2003.10687); any other base writes the whole edit script.
+    A base that reads both ways reads the prompt so and writes from left to right (prefix LM, Raffel
+    et al. 2020). With `output: edits` in the task it learns the edits that lead to the target (see
+    `edits`), not the target. A base that reads both ways then tags the words to edit and writes
+    their replacements, in the manner of FELIX (Mallinson et al. 2020, arXiv 2003.10687); any other
+    base writes the whole edit script.
 
     Parameters
     ----------
@@ -49,7 +50,8 @@ class Writer:
     core : QLoRA, optional
         A base that is loaded already, with the lm head.
     drafters : dict from name to function, optional
-        Functions from a text to its first version by rule; the task names one of them in `draft`, if any.
+        Functions from a text to its first version by rule; the task names one of them in `draft`,
+        if any.
 
     Raises
     ------
@@ -104,7 +106,8 @@ class Writer:
             Each has `text` and `target`, optionally a `draft` in place of the one by rule.
         seed : int, optional
         teacher : Writer, optional
-            Its token distribution takes `recipe.distil_weight` of the loss (see `heads.distillation`).
+            Its token distribution takes `recipe.distil_weight` of the loss (see
+            `heads.distillation`).
 
         Returns
         -------
@@ -148,7 +151,7 @@ class Writer:
     def _examples(
         self, texts: Sequence[str], targets: Sequence[str], own_drafts: Sequence[str | None] = ()
     ) -> list[dict[str, Any]]:
-        """Training rows: token ids, the length of the completion, which of its tokens are learned, and tags."""
+        """Training rows: token ids, length of the completion, which tokens are learned, and tags."""
         drafts = self.drafts(texts)
         if self.task.draft:  # silver pairs may bring a draft of their own
             if own_drafts:
@@ -172,7 +175,7 @@ class Writer:
         return rows
 
     def _edit_script(self, text: str, spans: list[tuple[int, int, str]]) -> tuple[list[int], list[bool]]:
-        """Token ids of the lines that edit `text`, and which of them are learned: with tags the replacements alone."""
+        """Token ids of the lines that edit `text`, and which are learned: with tags the replacements."""
         if not spans and not self.tags:
             ids = self.encoding.ids(edits.KEEP)
             return ids, [True] * len(ids)
@@ -229,7 +232,7 @@ class Writer:
         return rows
 
     def _prompts(self, texts: Sequence[str]) -> tuple[list[str], list[int]]:
-        """The prompt around every text, in the chat template where there is one, and where the text starts in it."""
+        """The prompt around every text, in the chat template if any, and where the text starts in it."""
         prompts, start = [self.task.prompt.replace("{text}", text) for text in texts], len(self.task.prefix)
         if not self.tokenizer.chat_template:
             return prompts, [start] * len(texts)
@@ -313,7 +316,7 @@ class Writer:
     # saving ----------------------------------------------------------------------------------------------------------
 
     def save(self, folder: Path) -> Path:
-        """Write the adapter, the tagger and the recipe; the base stays where it is. Raises UserError before `fit`."""
+        """Write the adapter, the tagger and the recipe, without the base; raises UserError before `fit`."""
         return self.core.save(folder)
 
     @classmethod
