@@ -1,4 +1,6 @@
-"""Speed and size, one JSON line per figure: `make bench`. Ratios are taken within this run: machines differ and are noisy.
+"""Speed and size, one JSON line per figure: `make bench`.
+
+Ratios are taken within a run, because machines differ and are noisy.
 
 python -m tests.benchmarks [scoring] [training] [decoding] [demo]
 """
@@ -12,18 +14,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 
-from helpers.core.heads import pad, token_batches
+from helpers.core.batches import pad, token_batches
 from helpers.core.qlora import QLoRA
-from helpers.core.recipe import Recipe
+from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.core.writer import Writer
 from helpers.data import embedded
 from helpers.query import rounds, strategies
 from helpers.task import Task
+from tests.benchmarks.recipes import ROOT, recipe
 
 INSTRUCTION = (
     "Compito: leggere il testo di un annuncio di lavoro e dire se il linguaggio è inclusivo oppure no. Un testo non è "
@@ -48,8 +50,9 @@ def once(function) -> float:
 
 
 def decoding(n: int = 24) -> None:
-    """Greedy writing in length-sorted batches against one text at a time, by the same code, in tokens per second."""
-    learner = Writer(Task("decoding", (), "", (), "Annuncio: {text}\nRisposta:"), Recipe(max_new_tokens=32))
+    """Greedy writing in length-sorted batches compared with one text at a time, tokens per second."""
+    settings = recipe("demo_generation", "03_active_generation", bidirectional=False, max_new_tokens=32)
+    learner = Writer(Task("decoding", (), "", (), "Annuncio: {text}\nRisposta:"), settings)
     texts = [r["text"] for r in embedded.pool_texts() if len(r["text"]) < 400][:n]
     outputs = learner.write(texts)
     alone = [learner.write([text])[0] for text in texts]
@@ -69,18 +72,19 @@ def decoding(n: int = 24) -> None:
 
 
 def scoring(n: int = 256, batch: int = 32) -> None:
-    """Label-word scoring against `transformers.pipeline` and against a bare forward over the unshared tokens."""
+    """Label-word scoring compared with `transformers.pipeline` and with a bare forward pass."""
     from transformers import pipeline
 
-    learner = QLoRA(TASK, Recipe(head="lm", max_length=512, token_budget=batch * 320))
+    settings = Recipe.for_reading(EMBEDDED, head="lm", max_length=512, token_budget=batch * 320)
+    learner = QLoRA(TASK, settings)
     learner.model.eval()
     texts = [r["text"] for r in embedded.pool_texts() if len(r["text"]) < 400][:n]
     prompts = [TASK.prompt.replace("{text}", t) for t in texts]
     plain = learner.model.get_base_model()
     writer = pipeline("text-generation", model=plain, tokenizer=learner.tokenizer)
     options = {"batch_size": batch, "max_new_tokens": 1, "do_sample": False, "return_full_text": False}
-    ids = learner.encode(texts)
-    shared = len(learner.prefix_ids())
+    ids = learner.encoding.texts(texts)
+    shared = len(learner.encoding.prefix())
 
     @torch.inference_mode()
     def bare():
@@ -106,30 +110,28 @@ def scoring(n: int = 256, batch: int = 32) -> None:
 
 
 def training(n: int = 500, batch: int = 150, pool: int = 1200) -> None:
-    """The round of the demo's recipe that reaches n labels: fit, `pool` texts scored, BAIT's next batch; then a warm start."""
+    """A round of the demo: fit on n labels, score `pool` texts, select by BAIT; then a warm start."""
     import numpy as np
-    import yaml
 
-    params = yaml.safe_load((Path(__file__).parents[2] / "params/profiles/demo.yaml").read_text())
-    learner = QLoRA(TASK, replace(Recipe.from_params(params), patience=0))
+    learner = QLoRA(TASK, recipe("demo", patience=0))
     rows = embedded.labelled_pool()
     rows = [rows[i] for i in np.random.default_rng(0).permutation(len(rows))]
-    known, free = rows[:n], rows[n : n + pool]
+    labelled, unlabelled = rows[:n], rows[n : n + pool]
 
     def score():
-        learner.scored = learner.score([r["text"] for r in free])
+        learner.scored = learner.score([r["text"] for r in unlabelled])
 
     def choose():
         strategies.select(
-            "bait", *learner.scored, batch, 0, **rounds.strategy_inputs("bait", learner, None, known, free)
+            "bait", *learner.scored, batch, 0, **rounds.strategy_inputs("bait", learner, None, labelled, unlabelled)
         )
 
     parts = {
-        "first": lambda: learner.fit(known[:-batch]),
-        "fit": lambda: learner.fit(known),
+        "first": lambda: learner.fit(labelled[:-batch]),
+        "fit": lambda: learner.fit(labelled),
         "score": score,
         "choose": choose,
-        "warm": lambda: learner.fit(known, 1, warm=True),
+        "warm": lambda: learner.fit(labelled, 1, warm=True),
     }
     wall, processor = {}, {}
     for name, part in parts.items():
@@ -139,7 +141,7 @@ def training(n: int = 500, batch: int = 150, pool: int = 1200) -> None:
     report(
         "training",
         labels=n,
-        known_before=n - batch,
+        labels_before=n - batch,
         scored=pool,
         epochs=learner.recipe.epochs,
         round_seconds=round(wall["fit"] + wall["score"] + wall["choose"], 1),
@@ -151,23 +153,12 @@ def training(n: int = 500, batch: int = 150, pool: int = 1200) -> None:
 def demo() -> None:
     """`make demo` after installation: wall seconds and the peak memory of its largest process."""
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(__file__).parents[2]
         for name in ("notebooks", "params"):
-            (Path(folder) / name).symlink_to(root / name)
-        words = [
-            sys.executable,
-            "-m",
-            "helpers.cli",
-            "run",
-            "--task",
-            "italian_jobs",
-            "--profile",
-            "demo",
-            "--run-id",
-            "demo",
-        ]
+            (Path(folder) / name).symlink_to(ROOT / name)
+        command = "-m helpers.cli run --task italian_jobs --profile demo --run-id demo"
+        environment = {**os.environ, "AMBO_ROOT": folder}
         start = time.perf_counter()
-        subprocess.run(words, check=True, env={**os.environ, "AMBO_ROOT": folder}, stdout=subprocess.DEVNULL)
+        subprocess.run([sys.executable, *command.split()], check=True, env=environment, stdout=subprocess.DEVNULL)
         took = time.perf_counter() - start
         manifests = [json.loads(f.read_text()) for f in Path(folder).glob("outputs/*/*/*/manifest.json")]
         peak = max(m["peak_memory_gib"]["ram"] for m in manifests)
@@ -175,7 +166,8 @@ def demo() -> None:
         report("demo", seconds=round(took, 1), peak_gib=peak, stages=stages)
 
 
+BENCHMARKS = {f.__name__: f for f in (scoring, training, decoding, demo)}
+
 if __name__ == "__main__":
-    chosen = sys.argv[1:] or ["scoring", "training", "decoding", "demo"]
-    for name in chosen:
-        {"scoring": scoring, "training": training, "decoding": decoding, "demo": demo}[name]()
+    for name in sys.argv[1:] or BENCHMARKS:
+        BENCHMARKS[name]()

@@ -1,9 +1,9 @@
-"""QLoRA on the embedded base against TF-IDF + LR at equal labels, on rows that neither has seen: 5 seeds.
+"""QLoRA on the embedded base compared with TF-IDF + LR at equal labels, over 5 seeds.
 
     python -m tests.benchmarks.italian_jobs [--labels 400] [--seeds 5]
 
-Writes `tests/benchmarks/results/italian_jobs.json` and prints a table. The labels are drawn at random from the written pool,
-the same rows for every model; the cue lexicon needs none.
+Writes `tests/benchmarks/results/italian_jobs.json` and prints a table. The labels are drawn at
+random from the written pool, the same rows for every model; the cue lexicon needs none.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ import yaml
 
 from helpers import files, run
 from helpers.core.qlora import QLoRA
-from helpers.core.recipe import Recipe
 from helpers.data import embedded
 from helpers.evaluation import baselines, detection
 from helpers.italian import gender
 from helpers.task import make_task
-
-ROOT = Path(__file__).parents[2]
+from tests.benchmarks.recipes import ROOT, parameters, recipe
 
 
 def main() -> None:
@@ -32,11 +30,9 @@ def main() -> None:
     parser.add_argument("--labels", type=int, nargs="+", default=[400])
     parser.add_argument("--seeds", type=int, default=5)
     args = parser.parse_args()
-    params = {
-        f: yaml.safe_load((ROOT / "params" / f).read_text()) for f in ("tasks/italian_jobs.yaml", "profiles/demo.yaml")
-    }
-    task = make_task(params["tasks/italian_jobs.yaml"])
-    learner = QLoRA(task, Recipe.from_params(params["profiles/demo.yaml"]))
+    settings = yaml.safe_load((ROOT / "params/tasks/italian_jobs.yaml").read_text())
+    task = make_task(settings)
+    learner = QLoRA(task, recipe("demo"))
     pool = embedded.labelled_pool()
     sets = {name: [r for r in embedded.gold() if r["split"] == name] for name in ("test", "test_whole_ads")}
     rows = []
@@ -60,7 +56,7 @@ def main() -> None:
     summary = table.groupby(["set", "labels", "model"]).macro_f1.agg(["mean", "std", "min", "max"]).round(3)
     print(summary.to_string())
     facts = {
-        "params": params,
+        "params": parameters("demo") | settings,
         "packages": {p: run.version(p) for p in run.PACKAGES},
         "base": learner.facts(),
         "rows": rows,

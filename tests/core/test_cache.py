@@ -1,4 +1,4 @@
-"""The embedding cache: nothing is worked out twice, nothing half-written is believed, the size is bounded."""
+"""The embedding cache: nothing is computed twice, torn files are redone, the size is bounded."""
 
 import multiprocessing
 
@@ -11,15 +11,15 @@ FACTS = {"model": "m", "revision": "1"}
 
 
 class Counting:
-    """A real, cheap embedding that remembers what it was asked."""
+    """A real, cheap embedding that records the texts it computed."""
 
     def __init__(self, fail_at: int | None = None):
-        self.asked, self.fail_at = [], fail_at
+        self.computed, self.fail_at = [], fail_at
 
     def __call__(self, texts):
-        if self.fail_at is not None and len(self.asked) >= self.fail_at:
+        if self.fail_at is not None and len(self.computed) >= self.fail_at:
             raise KeyboardInterrupt
-        self.asked += texts
+        self.computed += texts
         return np.array([[len(t), sum(map(ord, t)), 1 / 3] for t in texts], dtype=np.float32).reshape(len(texts), 3)
 
 
@@ -30,12 +30,12 @@ def texts(n):
 def test_nothing_is_embedded_twice_not_even_by_the_next_process(tmp_path):
     first, second = Counting(), Counting()
     look_up = cached(first, FACTS, tmp_path, block=10)
-    asked = [*texts(25), *texts(5)]
-    assert (look_up(asked) == Counting()(asked)).all() and len(first.asked) == 25
-    assert (look_up(texts(30)[::-1]) == Counting()(texts(30)[::-1])).all() and len(first.asked) == 30
+    batch = [*texts(25), *texts(5)]
+    assert (look_up(batch) == Counting()(batch)).all() and len(first.computed) == 25
+    assert (look_up(texts(30)[::-1]) == Counting()(texts(30)[::-1])).all() and len(first.computed) == 30
     again = cached(second, FACTS, tmp_path)
-    assert (again(texts(30)) == Counting()(texts(30))).all() and not second.asked
-    assert again(["new"]).dtype == np.float32 and second.asked == ["new"]
+    assert (again(texts(30)) == Counting()(texts(30))).all() and not second.computed
+    assert again(["new"]).dtype == np.float32 and second.computed == ["new"]
     assert again([]).shape == (0, 3)
 
 
@@ -43,7 +43,7 @@ def test_another_model_has_a_cache_of_its_own(tmp_path):
     cached(Counting(), FACTS, tmp_path)(texts(3))
     other = Counting()
     cached(other, FACTS | {"revision": "2"}, tmp_path)(texts(3))
-    assert other.asked == texts(3)
+    assert other.computed == texts(3)
 
 
 def test_a_run_cut_off_keeps_its_finished_blocks(tmp_path):
@@ -51,28 +51,28 @@ def test_a_run_cut_off_keeps_its_finished_blocks(tmp_path):
         cached(Counting(fail_at=20), FACTS, tmp_path, block=10)(texts(35))
     after = Counting()
     cached(after, FACTS, tmp_path, block=10)(texts(35))
-    assert after.asked == texts(35)[20:]
+    assert after.computed == texts(35)[20:]
 
 
-def test_a_torn_file_is_worked_out_again(tmp_path):
+def test_a_torn_file_is_computed_again(tmp_path):
     cached(Counting(), FACTS, tmp_path, block=10)(texts(20))
     torn = sorted(tmp_path.rglob("*.npy"))[0]
     torn.write_bytes(torn.read_bytes()[:-7])
     again = Counting()
     assert (cached(again, FACTS, tmp_path)(texts(20)) == Counting()(texts(20))).all()
-    assert len(again.asked) == 10
+    assert len(again.computed) == 10
 
 
 def test_the_oldest_files_make_room(tmp_path):
     for name in ("a", "b", "c"):
         cached(Counting(), FACTS | {"model": name}, tmp_path, limit_gib=600 / 2**30)(texts(10))
     assert sum(f.stat().st_size for f in tmp_path.rglob("*.npy")) <= 600
-    kept = Counting()
-    cached(kept, FACTS | {"model": "c"}, tmp_path)(texts(10))
-    assert not kept.asked
-    gone = Counting()
-    cached(gone, FACTS | {"model": "a"}, tmp_path)(texts(10))
-    assert len(gone.asked) == 10
+    newest = Counting()
+    cached(newest, FACTS | {"model": "c"}, tmp_path)(texts(10))
+    assert not newest.computed
+    oldest = Counting()
+    cached(oldest, FACTS | {"model": "a"}, tmp_path)(texts(10))
+    assert len(oldest.computed) == 10
 
 
 def test_what_is_deleted_under_a_reader_stays_readable(tmp_path):
@@ -85,8 +85,8 @@ def test_what_is_deleted_under_a_reader_stays_readable(tmp_path):
 def worker(folder, start, wrong):
     look_up = cached(Counting(), FACTS, folder, block=3)
     for n in range(20):
-        asked = texts(60)[start : start + 10 + n]
-        if not (look_up(asked) == Counting()(asked)).all():
+        batch = texts(60)[start : start + 10 + n]
+        if not (look_up(batch) == Counting()(batch)).all():
             wrong.value += 1
 
 

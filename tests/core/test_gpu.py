@@ -1,4 +1,4 @@
-"""The 4-bit core on a real GPU: `make test-gpu`. The other tests run on the CPU, where numbers agree to the last digit."""
+"""The 4-bit core on a real GPU: `make test-gpu`. The other tests run on the CPU."""
 
 import numpy as np
 import pytest
@@ -7,8 +7,8 @@ import torch
 from helpers import env
 from helpers.core.base import check_nf4
 from helpers.core.qlora import QLoRA
-from helpers.core.recipe import Recipe
 from helpers.data import embedded
+from tests.core.recipes import recipe
 
 pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available(), reason="no GPU is visible (`make test-gpu` lets it be seen)"
@@ -37,9 +37,7 @@ def test_it_learns_on_a_gpu_and_answers_the_same_when_loaded(
 ):
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda *_: capability)
     texts = [r["text"] for r in rows]
-    learner = QLoRA(
-        task, Recipe(model=str(tiny_llama), epochs=12, learning_rate=3e-3, batch_size=8, lora_dropout=0.0, **head)
-    )
+    learner = QLoRA(task, recipe(tiny_llama, epochs=12, learning_rate=3e-3, batch_size=8, lora_dropout=0.0, **head))
     learner.fit(rows)
     answers = learner.predict_proba(texts)
     assert (answers.argmax(1) == task.index([r["label"] for r in rows])).mean() > 0.9
@@ -54,7 +52,7 @@ def test_what_was_trained_on_a_cpu_answers_alike_on_a_gpu(task, tmp_path, on_cpu
 
     def trained():
         learner = QLoRA(
-            task, Recipe(pooling="evidence", head_first=True, bidirectional=True, learning_rate=1.5e-3, epochs=2)
+            task, recipe(pooling="evidence", head_first=True, bidirectional=True, learning_rate=1.5e-3, epochs=2)
         )
         learner.fit(rows)
         learner.save(tmp_path / "adapter")

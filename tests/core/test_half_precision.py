@@ -1,4 +1,4 @@
-"""The 4-bit core in half precision, as on a GPU: bfloat16 is the same on a CPU, so that dtypes that do not fit show here."""
+"""The 4-bit core in half precision, as on a GPU: dtypes that do not fit show on a CPU too."""
 
 from dataclasses import replace
 
@@ -8,9 +8,9 @@ import torch
 
 from helpers import env
 from helpers.core.qlora import QLoRA
-from helpers.core.recipe import Recipe
 from helpers.core.writer import Writer
 from helpers.task import Task
+from tests.core.recipes import recipe
 
 FAST = {"epochs": 8, "learning_rate": 3e-3, "batch_size": 8, "lora_dropout": 0.0}
 HEADS = {"classifier": {}, "evidence": {"pooling": "evidence", "head_first": True}, "lm": {"head": "lm"}}
@@ -29,7 +29,7 @@ def half(monkeypatch):
 @pytest.mark.parametrize("head", HEADS)
 def test_it_learns_saves_and_goes_on_from_the_disk(task, tiny_llama, rows, tmp_path, half, head):
     half()
-    learner = QLoRA(task, Recipe(model=str(tiny_llama), **HEADS[head], **FAST))
+    learner = QLoRA(task, recipe(tiny_llama, **HEADS[head], **FAST))
     learner.fit(rows)
     probabilities, embeddings = learner.score(texts(rows))
     assert (probabilities.argmax(1) == task.index([r["label"] for r in rows])).mean() > 0.9
@@ -45,7 +45,7 @@ def test_it_learns_saves_and_goes_on_from_the_disk(task, tiny_llama, rows, tmp_p
 
 @pytest.mark.parametrize("head", HEADS)
 def test_half_precision_answers_nearly_as_full(task, tiny_llama, rows, tmp_path, half, head):
-    learner = QLoRA(task, Recipe(model=str(tiny_llama), **HEADS[head], **FAST))
+    learner = QLoRA(task, recipe(tiny_llama, **HEADS[head], **FAST))
     learner.fit(rows)
     learner.save(tmp_path / "adapter")
     half()
@@ -57,11 +57,11 @@ def test_half_precision_answers_nearly_as_full(task, tiny_llama, rows, tmp_path,
     assert np.linalg.norm(full - near) < 0.1 * np.linalg.norm(full)
 
 
-def test_all_that_is_asked_of_label_words_and_of_writing(task, tiny_llama, rows, half):
-    full = QLoRA(task, Recipe(model=str(tiny_llama), head="lm", lora_dropout=0.1))
+def test_label_words_and_writing(task, tiny_llama, rows, half):
+    full = QLoRA(task, recipe(tiny_llama, head="lm", lora_dropout=0.1))
     likelihoods = full.nll(texts(rows[:5]))
     half()
-    learner = QLoRA(task, Recipe(model=str(tiny_llama), head="lm", lora_dropout=0.1, epochs=1))
+    learner = QLoRA(task, recipe(tiny_llama, head="lm", lora_dropout=0.1, epochs=1))
     learner.fit(rows[:24])
     draws = learner.draws(texts(rows[:5]), 3)
     assert draws.shape == (3, 5, 2) and len(np.unique(draws[:, 0, 0])) == 3
@@ -79,7 +79,7 @@ def test_writing_is_learned(output, half):
         for i in range(12)
         for who in ("cameriere", "cuoco", "barista")
     ]
-    writer = Writer(task, Recipe(epochs=6, learning_rate=3e-3, batch_size=8, lora_dropout=0.0, max_new_tokens=24))
+    writer = Writer(task, recipe(epochs=6, learning_rate=3e-3, batch_size=8, lora_dropout=0.0, max_new_tokens=24))
     before = writer.nll(texts(records), [r["target"] for r in records])
     writer.fit(records)
     after = writer.nll(texts(records), [r["target"] for r in records])

@@ -10,12 +10,13 @@ import torch
 from transformers import AutoTokenizer
 
 from helpers import edits
-from helpers.core.heads import completed
-from helpers.core.recipe import EMBEDDED, Recipe
+from helpers.core.heads import in_completion
+from helpers.core.recipe import EMBEDDED
 from helpers.core.writer import Writer
 from helpers.data import embedded
 from helpers.env import UserError
 from helpers.task import Task
+from tests.core.recipes import recipe
 
 FAST = {"epochs": 30, "learning_rate": 3e-3, "batch_size": 8, "lora_dropout": 0.0, "patience": 0, "holdout": 0.0}
 PAIRS = [{"text": f"a {w} answer", "target": f"a {n} answer"} for w, n in (("cruel", "kind"), ("cold", "warm"))] * 8
@@ -28,7 +29,7 @@ def task(output="text", name="t"):
 @pytest.fixture(params=["text", "edits", "prefix"])
 def writer(request, tiny_llama):
     prefix = {"bidirectional": request.param == "prefix"}
-    return Writer(task("edits" if request.param == "edits" else "text"), Recipe(str(tiny_llama), **FAST, **prefix))
+    return Writer(task("edits" if request.param == "edits" else "text"), recipe(tiny_llama, **FAST, **prefix))
 
 
 def test_it_learns_pairs_and_reloads_with_equal_outputs(writer, tmp_path):
@@ -46,14 +47,14 @@ def test_it_learns_pairs_and_reloads_with_equal_outputs(writer, tmp_path):
 
 def test_the_embedded_base_learns_to_edit_in_4_bits():
     rows = [r for r in embedded.rewrites() if r["split"] == "train"][:6]
-    learner = Writer(task("edits"), Recipe(EMBEDDED, bidirectional=True, **FAST))
+    learner = Writer(task("edits"), recipe(EMBEDDED, bidirectional=True, **FAST))
     assert learner.facts()["quantization"] == "nf4"
     learner.fit(rows)
     assert learner.write([r["text"] for r in rows]) == [r["target"] for r in rows]
 
 
 def test_no_pairs_are_refused_and_one_is_enough(tiny_llama):
-    learner = Writer(task(), Recipe(str(tiny_llama), **(FAST | {"holdout": 0.5})))
+    learner = Writer(task(), recipe(tiny_llama, **(FAST | {"holdout": 0.5})))
     with pytest.raises(UserError, match="pair"):
         learner.fit([])
     assert learner.fit(PAIRS[:1])["train_rows"] == 1
@@ -62,38 +63,38 @@ def test_no_pairs_are_refused_and_one_is_enough(tiny_llama):
 def test_every_embedded_pair_comes_back_from_its_edits():
     for row in embedded.rewrites():
         assert edits.apply(row["text"], edits.spans(row["text"], row["target"])) == row["target"]
-        found, lost = edits.parse(row["text"], edits.script(row["text"], row["target"]))
-        assert edits.apply(row["text"], found) == row["target"] and not lost
+        spans, lost = edits.parse(row["text"], edits.script(row["text"], row["target"]))
+        assert edits.apply(row["text"], spans) == row["target"] and not lost
 
 
 def divergence(teacher: Writer, student: Writer, rows: list[dict]) -> float:
     """Mean KL(teacher, student) over the tokens of the targets."""
     batch = student._collate(student._examples([r["text"] for r in rows], [r["target"] for r in rows]))
-    asked = {name: batch[name] for name in ("input_ids", "attention_mask", "completion")}
+    inputs = {name: batch[name] for name in ("input_ids", "attention_mask", "completion")}
     with torch.inference_mode():
-        told, ours = (w.head.eval().read(**asked)[0].log_softmax(-1) for w in (teacher, student))
-    inside = completed(batch["completion"], told.shape[1])
-    return float(((told.exp() * (told - ours)).sum(-1) * inside).sum() / inside.sum())
+        theirs, ours = (w.head.eval().read(**inputs)[0].log_softmax(-1) for w in (teacher, student))
+    inside = in_completion(batch["completion"], theirs.shape[1])
+    return float(((theirs.exp() * (theirs - ours)).sum(-1) * inside).sum() / inside.sum())
 
 
 def test_distillation_moves_the_student_towards_its_teacher():
-    """On the embedded base in 4 bits: the more the teacher weighs, the nearer the student's token distribution comes to its."""
+    """On the embedded base in 4 bits: the more the teacher weighs, the smaller the divergence."""
     rows = [r for r in embedded.counter_narratives() if r["split"] == "train"][:8]
     pairs = [{"text": r["HATE_SPEECH"][:80], "target": r["COUNTER_NARRATIVE"][:60]} for r in rows]
-    recipe = Recipe(EMBEDDED, **(FAST | {"epochs": 6}))
-    teacher = Writer(task(), recipe)
+    settings = recipe(EMBEDDED, **(FAST | {"epochs": 6}))
+    teacher = Writer(task(), settings)
     teacher.fit([r | {"target": "Grazie."} for r in pairs])
-    known, found = teacher.nll([pairs[0]["text"]], ["Grazie."]), []
+    before, divergences = teacher.nll([pairs[0]["text"]], ["Grazie."]), []
     for weight in (0.0, 0.5, 1.0):
-        student = Writer(task(), replace(recipe, distil_weight=weight))
+        student = Writer(task(), replace(settings, distil_weight=weight))
         student.fit(pairs, teacher=teacher)
-        found.append(divergence(teacher, student, pairs))
-    assert found[0] > found[1] > found[2]
-    np.testing.assert_array_equal(teacher.nll([pairs[0]["text"]], ["Grazie."]), known)
+        divergences.append(divergence(teacher, student, pairs))
+    assert divergences[0] > divergences[1] > divergences[2]
+    np.testing.assert_array_equal(teacher.nll([pairs[0]["text"]], ["Grazie."]), before)
 
 
 def test_a_teacher_of_another_tokenizer_is_refused(tiny_llama):
-    student, teacher = Writer(task(), Recipe(str(tiny_llama), **FAST)), Writer(task(), Recipe(EMBEDDED, **FAST))
+    student, teacher = Writer(task(), recipe(tiny_llama, **FAST)), Writer(task(), recipe(EMBEDDED, **FAST))
     with pytest.raises(UserError, match="tokenizer"):
         student.fit(PAIRS, teacher=teacher)
 
@@ -107,7 +108,7 @@ def test_an_instruction_model_is_asked_in_its_chat_template(tiny_llama, tmp_path
         "{% if add_generation_prompt %}[assistant] {% endif %}"
     )
     tokenizer.save_pretrained(folder)
-    learner = Writer(task(), Recipe(str(folder), **FAST))
+    learner = Writer(task(), recipe(folder, **FAST))
     ((ids, places),) = learner.encode(["a cruel answer"])
     assert tokenizer.decode(ids) == "<s>[user] Text: a cruel answer\nAnswer:</s>[assistant] "
     inside = [place for place in places if place[0] < place[1]]
@@ -116,7 +117,7 @@ def test_an_instruction_model_is_asked_in_its_chat_template(tiny_llama, tmp_path
     assert learner.write(["a cruel answer"]) == ["a kind answer"]
 
 
-def test_outputs_do_not_depend_on_the_company_a_text_keeps(writer):
+def test_outputs_do_not_depend_on_the_batch(writer):
     writer.fit(PAIRS)
     texts = ["a cold answer", "a", "a cruel answer was sent by mail, a cruel answer", "a cruel answer"]
     assert writer.write(texts) == [writer.write([text])[0] for text in texts]
@@ -124,7 +125,7 @@ def test_outputs_do_not_depend_on_the_company_a_text_keeps(writer):
 
 
 def test_a_long_text_is_cut_with_a_warning_and_its_end_stays_as_it_is(tiny_llama):
-    learner = Writer(task("edits"), Recipe(str(tiny_llama), **FAST, max_length=40))
+    learner = Writer(task("edits"), recipe(tiny_llama, **FAST, max_length=40))
     learner.fit(PAIRS)
     long = "a cruel answer" + " was sent by mail" * 20
     with pytest.warns(UserWarning, match="max_length=40"):
@@ -133,7 +134,7 @@ def test_a_long_text_is_cut_with_a_warning_and_its_end_stays_as_it_is(tiny_llama
 
 
 def test_what_a_model_copies_or_leaves_empty_is_seen(tiny_llama):
-    learner = Writer(task(), Recipe(str(tiny_llama), **FAST))
+    learner = Writer(task(), recipe(tiny_llama, **FAST))
     learner.fit([{"text": r["text"], "target": r["text"]} for r in PAIRS])
     assert learner.write([PAIRS[0]["text"]]) == [PAIRS[0]["text"]]
     learner.fit([{"text": r["text"], "target": ""} for r in PAIRS])

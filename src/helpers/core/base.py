@@ -1,7 +1,4 @@
-"""The quantised base under the learner: load it in 4 bits, attach adapters, add them up for scoring.
-
-With `qlora` the only helper module that imports transformers, peft and bitsandbytes.
-"""
+"""The quantised base of a learner: load it in 4 bits, attach adapters, reset them."""
 
 from __future__ import annotations
 
@@ -17,15 +14,17 @@ import torch
 from torch import nn
 
 from helpers import env
-from helpers.core.cpu import _has_cut_rows, _read_dequantized, keep_freed_memory, unpacked
+from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, unpacked
 from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.env import UserError
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft asks the old name
-warnings.filterwarnings("ignore", message=".*fan_in_fan_out is set to False.*")  # and sets it right by itself
-warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable` is deprecated.*")  # 5.0 has no other name
-logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it reports a missing optional CPU kernel at each start
+warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft uses the old name
+warnings.filterwarnings("ignore", message=".*fan_in_fan_out is set to False.*")  # peft corrects it itself
+# transformers 5.0 has no other name
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable` is deprecated.*")
+# It reports a missing optional CPU kernel at each start.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
 
 
 def model_path(model: str) -> str:
@@ -36,33 +35,39 @@ def model_path(model: str) -> str:
 
 
 def load_base(recipe: Recipe, head: str | None = None):
-    """(model, tokenizer) in 4 bits or full precision, frozen; `head` `lm` keeps the output layer.
+    """Load the base in 4 bits or full precision, frozen; no remote code and no pickles.
 
-    No remote code and no pickles are loaded. Raises UserError when the model is neither a folder nor reachable.
+    Parameters
+    ----------
+    recipe : Recipe
+    head : str, optional
+        `lm` keeps the output layer, `classifier` drops it; by default as in the recipe.
+
+    Returns
+    -------
+    (model, tokenizer)
+
+    Raises
+    ------
+    UserError
+        When the model is neither a folder with a model nor a hub id that can be reached.
     """
-    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+    from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
 
     if env.device() == "cpu":
         keep_freed_memory()
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    where = {"revision": recipe.revision or None, "trust_remote_code": False}
+    source = {"revision": recipe.revision or None, "trust_remote_code": False}
     options: dict[str, Any] = {"dtype": env.compute_dtype(), "use_safetensors": True, "device_map": {"": env.device()}}
     if recipe.quantization == "nf4":
-        options["quantization_config"] = BitsAndBytesConfig(
-            load_in_4bit=True,
-            bnb_4bit_quant_type="nf4",
-            bnb_4bit_use_double_quant=True,
-            bnb_4bit_compute_dtype=env.compute_dtype(),
-            # A new head has no quantisation state: its first forward would fail in bitsandbytes.
-            llm_int8_skip_modules=["lm_head", "score", "classifier", "pooler"],
-        )
-    kind = AutoModelForCausalLM if (head or recipe.head) == "lm" else AutoModel
+        options["quantization_config"] = _nf4()
+    model_class = AutoModelForCausalLM if (head or recipe.head) == "lm" else AutoModel
     path = model_path(recipe.model)
     try:
-        tokenizer = AutoTokenizer.from_pretrained(path, **where)
-        model = kind.from_pretrained(path, **where, **options)
+        tokenizer = AutoTokenizer.from_pretrained(path, **source)
+        model = model_class.from_pretrained(path, **source, **options)
     except (OSError, ValueError) as error:
         raise UserError(
             f"model {recipe.model!r} could not be loaded: it is neither a folder with config.json, tokenizer and "
@@ -70,27 +75,47 @@ def load_base(recipe: Recipe, head: str | None = None):
         ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    for module in model.modules():
-        # On a CPU with AVX512-BF16 the first scoring pass would repack the weights for a kernel that has no gradient:
-        # later training would silently get wrong gradients through it (bitsandbytes 0.50), and it is no faster.
-        if hasattr(module, "support_avx512bf16_for_cpu"):
-            module.support_avx512bf16_for_cpu = False
-            if _has_cut_rows(module.weight):
-                module.forward = partial(_read_dequantized, module)
+    _correct_on_cpu(model)
     model.requires_grad_(False)
     return model, tokenizer
 
 
-def save_halved_base(recipe: Recipe, folder: Path) -> Path:
-    """Save a copy of the base with every other layer to `folder`: a smaller model with the weights of the larger one.
+def _nf4():
+    from transformers import BitsAndBytesConfig
 
-    How DistilBERT starts (Sanh et al. 2019), here without further pretraining: what it lost, the adapters must make good.
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=env.compute_dtype(),
+        # A new head has no quantisation state: its first forward would fail in bitsandbytes.
+        llm_int8_skip_modules=["lm_head", "score", "classifier", "pooler"],
+    )
+
+
+def _correct_on_cpu(model) -> None:
+    """Avoid two errors of bitsandbytes 0.50 in 4-bit layers on a CPU.
+
+    With AVX512-BF16 the first scoring pass would repack the weights for a kernel that has no
+    gradient: later training would silently get wrong gradients through it, and it is no faster. For
+    the other error see `cpu.unpacked`.
     """
-    from torch.nn import ModuleList
+    for module in model.modules():
+        if hasattr(module, "support_avx512bf16_for_cpu"):
+            module.support_avx512bf16_for_cpu = False
+            if has_cut_rows(module.weight):
+                module.forward = partial(read_dequantized, module)
 
+
+def save_halved_base(recipe: Recipe, folder: Path) -> Path:
+    """Save a copy of the base with every other layer to `folder`, and return the folder.
+
+    DistilBERT starts in this way (Sanh et al. 2019); here no pretraining follows, only the adapters
+    are trained.
+    """
     model, tokenizer = load_base(replace(recipe, quantization="none"), "lm")
     body, config = model.get_decoder(), model.config
-    body.layers = ModuleList(body.layers[::2])
+    body.layers = nn.ModuleList(body.layers[::2])
     config.num_hidden_layers = len(body.layers)
     if getattr(config, "layer_types", None):
         config.layer_types = config.layer_types[::2]
@@ -102,8 +127,8 @@ def save_halved_base(recipe: Recipe, folder: Path) -> Path:
 def attach(model, recipe: Recipe):
     """`model` with fresh float32 LoRA adapters on all linear layers.
 
-    Done by hand rather than with `prepare_model_for_kbit_training`, which copies embeddings and output layer to
-    float32 too: 2.5 GB for a vocabulary of 152,000.
+    Done by hand rather than with `prepare_model_for_kbit_training`, which copies embeddings and
+    output layer to float32 too: 2.5 GB for a vocabulary of 152,000.
     """
     from peft import LoraConfig, get_peft_model
 
@@ -111,7 +136,7 @@ def attach(model, recipe: Recipe):
         model.config.is_causal = False
     for name, module in model.named_modules():
         if isinstance(module, nn.Dropout):
-            module.p = 0.0  # the base learns nothing; its masks cost a fifth of a step on a CPU and bring nothing
+            module.p = 0.0  # the base is frozen: its masks would only cost a fifth of a step on a CPU
         if recipe.bidirectional and hasattr(module, "is_causal"):
             module.is_causal = False
         if "norm" in name.lower().rpartition(".")[2]:
@@ -127,8 +152,7 @@ def attach(model, recipe: Recipe):
         exclude_modules=[n for n, _ in model.named_modules() if "pooler" in n] or None,
         task_type="CAUSAL_LM" if recipe.head == "lm" else "FEATURE_EXTRACTION",
     )
-    model = get_peft_model(model, config, autocast_adapter_dtype=True)
-    return model
+    return get_peft_model(model, config, autocast_adapter_dtype=True)
 
 
 def reset_adapters(model) -> None:
@@ -141,7 +165,7 @@ def reset_adapters(model) -> None:
 
 
 def check_nf4() -> str:
-    """Whether a 4-bit layer runs forward and backward here, and how much of a weight it loses, in one sentence."""
+    """One sentence: whether a 4-bit layer works here, and how much of a weight rounding loses."""
     try:
         from bitsandbytes.nn import Linear4bit
 

@@ -1,8 +1,9 @@
-"""Embeddings of a frozen model, worked out once for each text and kept on the disk between runs.
+"""Embeddings of a frozen model, computed once for each text and kept on the disk between runs.
 
-A folder per model, named by a digest of what fixes its embeddings; in it one file for every block of texts, a NumPy array of
-(digest of the text, vector) rows. A file is written under a temporary name and renamed, and never changed: two processes that
-share the folder at worst do the same work twice.
+A folder for each model, named by a digest of what determines its embeddings; in it one file for
+each block of texts, a NumPy array of (digest of the text, vector) rows. A file is written under a
+temporary name, renamed, and never changed: two processes that share the folder at worst compute the
+same embeddings twice.
 """
 
 from __future__ import annotations
@@ -25,29 +26,41 @@ Embed = Callable[[Sequence[str]], np.ndarray]
 def cached(
     embed: Embed, facts: dict[str, Any], folder: Path | None = None, limit_gib: float = 4.0, block: int = 4096
 ) -> Embed:
-    """`embed` that reads from the cache what the model described by `facts` has embedded before.
+    """An `embed` that looks up what the same model has embedded before.
 
-    New texts are embedded and saved in blocks of `block`, so that a run cut off loses one block at most. Above `limit_gib` the
-    files used longest ago are deleted, of all models in `folder` (`outputs/.cache/embeddings` where none is given). Vectors come
-    back as float32, as they were saved.
+    Parameters
+    ----------
+    embed : function from texts to an array (texts, hidden)
+    facts : dict
+        What determines the embeddings, such as `QLoRA.embedding_facts()`.
+    folder : Path, optional
+        `outputs/.cache/embeddings` by default.
+    limit_gib : float
+        Above this size of `folder` the files used longest ago are deleted, of all models in it.
+    block : int
+        Texts in a file, so that an interrupted run loses at most one block.
+
+    Returns
+    -------
+    function from texts to a float32 array (texts, hidden)
     """
     folder = folder or env.root() / "outputs/.cache/embeddings"
-    mine = folder / digest(facts)[:16]
-    files: dict[str, np.ndarray] = {}  # memory-mapped, in the order in which they were found
-    where: dict[bytes, tuple[int, int]] = {}  # number of the file, row in it
+    own_folder = folder / digest(facts)[:16]
+    files: dict[str, np.ndarray] = {}  # memory-mapped, by name
+    places: dict[bytes, tuple[str, int]] = {}  # name of the file, row in it
 
     def look_up(texts: Sequence[str]) -> np.ndarray:
         keys = [hashlib.sha256(t.encode("utf-8", "surrogatepass")).digest()[:16] for t in texts]
-        if any(key not in where for key in keys):
-            _read_new(mine, files, where)
-        missing = {key: text for key, text in zip(keys, texts, strict=True) if key not in where}
+        if any(key not in places for key in keys):
+            _read_new(own_folder, files, places)
+        missing = list({key: text for key, text in zip(keys, texts, strict=True) if key not in places}.items())
         for start in range(0, len(missing), block):
-            part = dict(list(missing.items())[start : start + block])
-            _save(mine, list(part), embed(list(part.values())))
-            _read_new(mine, files, where)
+            part = missing[start : start + block]
+            _save(own_folder, [key for key, _ in part], embed([text for _, text in part]))
+            _read_new(own_folder, files, places)
         if missing:
             _shrink(folder, limit_gib * 2**30)
-        return _gather(keys, files, where) if keys else np.asarray(embed([]), dtype=np.float32)
+        return _gather(keys, files, places) if keys else np.asarray(embed([]), dtype=np.float32)
 
     return look_up
 
@@ -59,7 +72,8 @@ def _save(folder: Path, keys: list[bytes], vectors: np.ndarray) -> None:
         np.save(stream, rows)
 
 
-def _read_new(folder: Path, files: dict, where: dict) -> None:
+def _read_new(folder: Path, files: dict, places: dict) -> None:
+    """Add the files that this or another process has written since the last look."""
     for path in sorted(folder.glob("*.npy")):
         if path.name in files:
             continue
@@ -68,33 +82,33 @@ def _read_new(folder: Path, files: dict, where: dict) -> None:
             os.utime(path)  # used just now
         except FileNotFoundError:  # another process made room
             continue
-        except (ValueError, OSError, EOFError):  # cut short by a crash of the machine: worked out again
+        except (ValueError, OSError, EOFError):  # cut short by a crash of the machine: computed again
             path.unlink(missing_ok=True)
             continue
         files[path.name] = rows
-        where.update((key.tobytes(), (len(files) - 1, i)) for i, key in enumerate(rows["key"]))
+        places.update((key.tobytes(), (path.name, i)) for i, key in enumerate(rows["key"]))
 
 
-def _gather(keys: list[bytes], files: dict, where: dict) -> np.ndarray:
+def _gather(keys: list[bytes], files: dict, places: dict) -> np.ndarray:
     """float32 (keys, hidden), file by file."""
-    number, row = np.array([where[key] for key in keys]).T
-    vectors = [rows["vector"] for rows in files.values()]
-    out = np.empty((len(keys), vectors[0].shape[1]), dtype=np.float32)
-    for file in np.unique(number):
-        out[number == file] = vectors[file][row[number == file]]
-    return out
+    names, rows = (np.array(column) for column in zip(*(places[key] for key in keys), strict=True))
+    vectors = np.empty((len(keys), files[names[0]]["vector"].shape[1]), dtype=np.float32)
+    for name in np.unique(names):
+        vectors[names == name] = files[name]["vector"][rows[names == name]]
+    return vectors
 
 
 def _shrink(folder: Path, limit: float) -> None:
-    found = []
+    """Delete the files used longest ago until the rest is within `limit` bytes."""
+    files = []
     for path in folder.glob("*/*.npy"):
         try:
-            found.append((path.stat().st_mtime_ns, path.stat().st_size, path))
-        except FileNotFoundError:
+            files.append((path.stat().st_mtime_ns, path.stat().st_size, path))
+        except FileNotFoundError:  # another process made room
             continue
-    excess = sum(size for _, size, _ in found) - limit
-    for _, size, path in sorted(found):
-        if excess <= 0:
+    size = sum(bytes_ for _, bytes_, _ in files)
+    for _, bytes_, path in sorted(files):
+        if size <= limit:
             break
         path.unlink(missing_ok=True)
-        excess -= size
+        size -= bytes_

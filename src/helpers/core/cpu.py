@@ -1,4 +1,4 @@
-"""What makes a small model fast on a CPU, and its 4-bit weights right there: dequantised weights, folded adapters."""
+"""Speed on a CPU, and correct 4-bit weights there: dequantised weights, folded adapters."""
 
 from __future__ import annotations
 
@@ -12,23 +12,22 @@ import torch
 from torch import nn
 
 from helpers import env
-from helpers.core.heads import replaced
 
 
 def keep_freed_memory() -> None:
-    """Let glibc keep what is freed: every step asks for large tensors again, and new pages for them cost a fifth of its time."""
+    """Make glibc keep freed memory: mapping new pages for the same tensors takes a fifth of a step."""
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if hasattr(libc, "mallopt"):  # glibc alone has it
         libc.mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: give nothing back
-        libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: 32 MiB, the most it takes
+        libc.mallopt(-3, 2**25)  # M_MMAP_THRESHOLD: 32 MiB, its upper bound
 
 
 def unpacked(packed: torch.Tensor, state) -> torch.Tensor:
-    """The weight that bitsandbytes' `quantize_4bit` packed, with the blocks where it cut them.
+    """The weight that bitsandbytes' `quantize_4bit` packed, in the blocks in which it was cut.
 
-    On a CPU with AVX-512 its own function (0.50) takes every row to start a new block, though blocks are cut from the weight laid
-    flat: of rows that are no multiple of a block (64) a quarter to two thirds of the weight was lost, and on another machine the
-    same model was another one.
+    On a CPU with AVX-512 bitsandbytes' own function (0.50) assumes that every row starts a new
+    block, though blocks are cut from the flat weight. Where rows are no multiple of a block (64),
+    it loses a quarter to two thirds of the weight.
     """
     from bitsandbytes.functional import dequantize_4bit
 
@@ -42,43 +41,44 @@ def dequantized(layer) -> torch.Tensor:
     from peft.utils.integrations import dequantize_module_weight
 
     weight = layer.weight
-    return unpacked(weight, weight.quant_state) if _has_cut_rows(weight) else dequantize_module_weight(layer)
+    return unpacked(weight, weight.quant_state) if has_cut_rows(weight) else dequantize_module_weight(layer)
 
 
-def _has_cut_rows(weight) -> bool:
+def has_cut_rows(weight) -> bool:
     """Whether a weight is in 4 bits on a CPU, in blocks that go over the ends of its rows."""
     state = getattr(weight, "quant_state", None)
     return state is not None and weight.device.type == "cpu" and state.shape[-1] % state.blocksize != 0
 
 
-def _read_dequantized(layer, states: torch.Tensor) -> torch.Tensor:
+def read_dequantized(layer, states: torch.Tensor) -> torch.Tensor:
     """The forward pass of a 4-bit layer by `dequantized`."""
     weight = dequantized(layer)
     bias = None if layer.bias is None else layer.bias.to(weight.dtype)
     return nn.functional.linear(states.to(weight.dtype), weight, bias).to(states.dtype)
 
 
-SMALL = 2**27  # parameters: what they take in float32, 512 MiB, can be held for the time of a pass
+SMALL = 2**27  # parameters; in float32 they take 512 MiB, which can be held for the time of a pass
 
 
 @contextmanager
 def folded(model, keep: bool | None = None):
-    """Inside, an adapter is added to the weight under it as that is dequantised: one product of matrices, not three.
+    """Inside, a LoRA layer adds its adapter to the dequantised weight: one product instead of three.
 
-    For training, scoring and writing on a CPU: in float32 the sum loses nothing, in half precision it would lose part of the
-    adapter. A model of at most `SMALL` parameters is dequantised once. `keep` holds the sums, 4 bytes a parameter: for the many
-    short passes of decoding, never while the adapters change; unless told, where the model is small. A layer with dropout is left
-    as it is while that draws, for it changes what the adapter reads.
+    Only in float32, that is on a CPU: in half precision the sum would lose part of the adapter. A
+    model of at most `SMALL` parameters is dequantised only once. A layer whose dropout is active
+    stays as it is, because dropout changes what the adapter reads.
+
+    Parameters
+    ----------
+    model : module with peft LoRA layers
+    keep : bool, optional
+        Hold the sums, 4 bytes a parameter: for the many short passes of decoding, never while the
+        adapters change. The default is to hold them where the model is small.
     """
-    from peft.tuners.lora import LoraLayer
-
-    # Conv1D of GPT-2 and its kin, which keeps its weight the other way round, stays as it is.
-    layers = [m for m in model.modules() if isinstance(m, LoraLayer) and not getattr(m, "fan_in_fan_out", False)]
-    layers = layers if env.compute_dtype() == torch.float32 else []
-    layers = [m for m in layers if not any(d.training and getattr(d, "p", 0) for d in m.lora_dropout.values())]
+    layers = _foldable_layers(model)
     small = sum(m.in_features * m.out_features for m in layers) <= SMALL
     keep = small if keep is None else keep
-    held: dict[nn.Module, torch.Tensor] = {}  # the sums, or while the adapters change what they are added to
+    weights: dict[nn.Module, torch.Tensor] = {}  # the sums, or what changing adapters are added to
 
     def adapter(layer):
         return layer.lora_A["default"].weight, layer.lora_B["default"].weight, layer.scaling["default"]
@@ -89,85 +89,62 @@ def folded(model, keep: bool | None = None):
         down, up, scaling = adapter(layer)
         return torch.addmm(weight, up, down, alpha=scaling)
 
-    def added(layer):
-        weight = held.get(layer)
+    def summed(layer):
+        weight = weights.get(layer)
         if weight is None:
             weight = dequantized(layer.base_layer)
             weight = plus_adapter(layer, weight) if keep else weight
             if keep or small:
-                held[layer] = weight
+                weights[layer] = weight
         return weight if keep else plus_adapter(layer, weight)
 
-    def one_product(layer, states):
+    def forward(layer, states):
         bias = layer.base_layer.bias
         if not torch.is_grad_enabled() or layer.disable_adapters:
-            return nn.functional.linear(states, added(layer), bias)
-        return FoldedLoRA.apply(states, *adapter(layer), partial(added, layer), bias)
+            return nn.functional.linear(states, summed(layer), bias)
+        return FoldedLoRA.apply(states, *adapter(layer), partial(summed, layer), bias)
 
-    with replaced({layer: partial(one_product, layer) for layer in layers}), _rotated_in_place(model):
+    # Blocks nest: training scores its held-out rows in between.
+    outer = [vars(layer).get("forward") for layer in layers]
+    for layer in layers:
+        layer.forward = partial(forward, layer)
+    try:
         yield
+    finally:
+        for layer, before in zip(layers, outer, strict=True):
+            del layer.forward
+            if before:
+                layer.forward = before
+
+
+def _foldable_layers(model) -> list[nn.Module]:
+    """LoRA layers in float32 without active dropout, but not GPT-2's Conv1D, whose weight is transposed."""
+    from peft.tuners.lora import LoraLayer
+
+    if env.compute_dtype() != torch.float32:
+        return []
+    layers = [m for m in model.modules() if isinstance(m, LoraLayer) and not getattr(m, "fan_in_fan_out", False)]
+    return [m for m in layers if not any(d.training and getattr(d, "p", 0) for d in m.lora_dropout.values())]
 
 
 @contextmanager
 def reading(model, keep: bool | None = None):
-    """Inside, the model is read from: adapters `folded`, on a GPU in the mixed precision it is trained in.
+    """Inside, the model scores, embeds or writes: adapters `folded`, on a GPU in mixed precision.
 
-    Norms, and so the states between the layers, are in float32, the output layer is in half precision: without autocast the one
-    could not read the other. Not for training, which has autocast of its own: around it this one would keep the half-precision
-    copies of the adapters from step to step.
+    Norms, and so the states between the layers, are in float32, and the output layer is in half
+    precision: without autocast it could not read them. Training has an autocast of its own; around
+    it this one would keep the half-precision copies of the adapters from step to step.
     """
     dtype = env.compute_dtype()
     with folded(model, keep), torch.autocast(model.device.type, dtype, enabled=dtype != torch.float32):
         yield
 
 
-@contextmanager
-def _rotated_in_place(model):
-    """Inside, on a CPU without gradients, rotary embeddings pass over queries and keys three times, not six.
-
-    The functions of transformers are replaced where `_rotated` gives the same: most models have that one, each its own copy.
-    """
-    name = "apply_rotary_pos_emb"
-    homes = {sys.modules[type(m).__module__] for m in model.modules()} if env.device() == "cpu" else ()
-    before = {home: own for home in homes if (own := getattr(home, name, None)) and _is_rotated(own)}
-
-    def either(own, query, key, cos, sin, *rest, **options):
-        if torch.is_grad_enabled() or rest or options or cos.shape[-1] != query.shape[-1]:
-            return own(query, key, cos, sin, *rest, **options)
-        return _rotated(query, cos, sin), _rotated(key, cos, sin)
-
-    for home, own in before.items():
-        setattr(home, name, partial(either, own))
-    try:
-        yield
-    finally:
-        for home, own in before.items():
-            setattr(home, name, own)
-
-
-def _rotated(states: torch.Tensor, cos: torch.Tensor, sin: torch.Tensor) -> torch.Tensor:
-    """`states` (rows, heads, tokens, size) turned by the angles (rows, tokens, size); Su et al. 2021, arXiv 2104.09864."""
-    cos, sin, half = cos.unsqueeze(1), sin.unsqueeze(1), states.shape[-1] // 2
-    out = states * cos
-    out[..., :half].addcmul_(states[..., half:], sin[..., :half], value=-1)
-    out[..., half:].addcmul_(states[..., :half], sin[..., half:])
-    return out
-
-
-def _is_rotated(function) -> bool:
-    """Whether a function turns queries and keys as `_rotated` does."""
-    query, key, cos, sin = torch.linspace(-1, 1, 64).view(4, 1, 2, 2, 4)
-    try:
-        own = function(query, key, cos[:, 0], sin[:, 0])
-        return all(torch.allclose(a, _rotated(b, cos[:, 0], sin[:, 0])) for a, b in zip(own, (query, key), strict=True))
-    except (TypeError, ValueError, RuntimeError):  # it is asked in another way
-        return False
-
-
 class FoldedLoRA(torch.autograd.Function):
-    """A LoRA layer as one product, with gradients for what it reads and for the adapter.
+    """A LoRA layer as one product, with gradients for its input and for the adapter.
 
-    `weight` makes the sum, for the product and once more for the gradient: kept, the sums would be the model in full precision.
+    `weight` computes the sum, once for the product and once for the gradient: stored, the sums of
+    all layers would be the model in full precision.
     """
 
     @staticmethod
@@ -180,7 +157,7 @@ class FoldedLoRA(torch.autograd.Function):
     def backward(ctx, gradient):
         states, down, up = ctx.saved_tensors
         rows, out = states.flatten(0, -2), gradient.flatten(0, -2)
-        inner = out @ (up * ctx.scaling)
-        above = ((rows @ down.T).T @ out).T * ctx.scaling
-        below = (out @ ctx.weight()).view_as(states) if ctx.needs_input_grad[0] else None
-        return below, inner.T @ rows, above, None, None, None
+        for_up = ((rows @ down.T).T @ out).T * ctx.scaling
+        for_down = (out @ (up * ctx.scaling)).T @ rows
+        for_states = (out @ ctx.weight()).view_as(states) if ctx.needs_input_grad[0] else None
+        return for_states, for_down, for_up, None, None, None

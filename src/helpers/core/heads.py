@@ -1,46 +1,57 @@
-"""Parts of the 4-bit core that need torch alone: heads, pooling, batches, holding out, calibration."""
+"""Modules that return a loss: classifier, label words, completions; label words behind a cached prefix."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
+from transformers.cache_utils import Cache, DynamicLayer
 
-from helpers import env
+from helpers.core.batches import pad
+from helpers.core.probe import probe_head
 
-# --- heads: both take a batch and return the loss, so that one Trainer trains either -----------------------------------
+# --- modules that return a loss, so that one Trainer trains any of them ------------------------------------------------
 
 
 class Classifier(nn.Module):
     """Encoder, pooling over the tokens, and a float32 linear layer.
 
-    Pooling `evidence` scores every token and takes a smooth maximum for each class, as in multiple-instance learning: one
-    telling word in a long text is enough (Ilse et al. 2018, arXiv 1802.04712, use attention to the same end). The class
-    `absent` is what a text is in which nothing speaks for another: it needs no evidence, its logit is 0.
+    Pooling `evidence` scores every token and takes a smooth maximum for each class, as in
+    multiple-instance learning: one telling word in a long text is enough (Ilse et al. 2018, arXiv
+    1802.04712, use attention to the same end).
+
+    Parameters
+    ----------
+    encoder : module
+        Returns `last_hidden_state`; has `config.hidden_size` and `device`.
+    classes : int
+    pooling : str
+        mean, max, last or evidence.
+    class_weights : float tensor (classes,)
+    absent : int
+        The class of a text without evidence for any other; with `evidence` its logit is 0.
     """
 
-    def __init__(self, encoder: nn.Module, classes: int, pooling: str, weights: torch.Tensor, absent: int = 0):
+    def __init__(self, encoder: nn.Module, classes: int, pooling: str, class_weights: torch.Tensor, absent: int = 0):
         super().__init__()
         self.encoder, self.pooling, self.absent = encoder, pooling, absent
         hidden = encoder.config.hidden_size
         self.norm = nn.LayerNorm(hidden)
         self.out = nn.Linear(hidden, classes)
         nn.init.normal_(self.out.weight, std=0.02)
-        nn.init.constant_(self.out.bias, -4.0 if pooling == "evidence" else 0.0)  # most words say nothing
-        self.register_buffer("weights", weights)
+        nn.init.constant_(self.out.bias, -4.0 if pooling == "evidence" else 0.0)  # most words are no evidence
+        self.register_buffer("class_weights", class_weights)
         self.to(encoder.device)
 
     def states(self, input_ids, attention_mask) -> torch.Tensor:
-        """What the encoder says of every token, float32 (batch, tokens, hidden)."""
+        """Last hidden states of the encoder, float32 (batch, tokens, hidden)."""
         return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
 
-    def answer(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-        """Logits (batch, classes) from the states, float32 wherever it is asked."""
+    def classify(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """Logits (batch, classes) from the states; in float32, under autocast too."""
         with torch.autocast(states.device.type, enabled=False):
             if self.pooling != "evidence":
                 return self.out(self.norm(pool(states, mask, self.pooling)))
@@ -51,25 +62,30 @@ class Classifier(nn.Module):
     def read(self, input_ids, attention_mask) -> tuple[torch.Tensor, torch.Tensor]:
         """(logits (batch, classes), embeddings (batch, hidden)), float32."""
         states = self.states(input_ids, attention_mask)
-        how = "mean" if self.pooling == "evidence" else self.pooling
-        return self.answer(states, attention_mask), pool(states, attention_mask, how)
+        method = "mean" if self.pooling == "evidence" else self.pooling
+        return self.classify(states, attention_mask), pool(states, attention_mask, method)
 
-    def forward(self, input_ids, attention_mask, labels=None):
+    def loss(self, logits, classes, weights, groups=None) -> torch.Tensor:
+        """Weighted mean of the cross-entropy: the weight of a row's class times its own."""
+        if bool((weights == 1).all()):  # the same mean, rounded as it always was
+            return cross_entropy(logits, classes, weight=self.class_weights)
+        return weighted_mean(cross_entropy(logits, classes, reduction="none"), self.class_weights[classes] * weights)
+
+    def forward(self, input_ids, attention_mask, classes=None, weights=None, groups=None):
         logits, _ = self.read(input_ids, attention_mask)
-        loss = None if labels is None else cross_entropy(logits, labels, weight=self.weights)
-        return {"loss": loss, "logits": logits}
+        return {"loss": None if classes is None else self.loss(logits, classes, weights, groups), "logits": logits}
 
 
 class LabelWords(nn.Module):
-    """Causal model trained to write the label word after the prompt; the loss is on the completion only."""
+    """Causal model trained to write the label word after the prompt; the loss is on the word only."""
 
-    def __init__(self, model: nn.Module, weights: torch.Tensor):
+    def __init__(self, model: nn.Module, class_weights: torch.Tensor):
         super().__init__()
         self.model = model
-        self.register_buffer("weights", weights)
+        self.register_buffer("class_weights", class_weights)
         self.to(model.device)
 
-    def forward(self, input_ids, attention_mask, labels, completion, classes):
+    def forward(self, input_ids, attention_mask, labels, completion, classes, weights, groups=None):
         """`labels` are token ids at the last `completion` positions (left padding), -100 elsewhere."""
         keep = int(completion.max()) + 1
         logits = self.model(
@@ -80,16 +96,22 @@ class LabelWords(nn.Module):
             use_cache=False,
         ).logits.float()
         target = labels[:, -keep + 1 :]
-        loss = cross_entropy(logits[:, :-1].transpose(1, 2), target, ignore_index=-100, reduction="none").sum(1)
-        weight = self.weights[classes]
-        return {"loss": (loss * weight).sum() / weight.sum()}
+        losses = cross_entropy(logits[:, :-1].transpose(1, 2), target, ignore_index=-100, reduction="none").sum(1)
+        return {"loss": weighted_mean(losses, self.class_weights[classes] * weights)}
 
 
 class Completions(nn.Module):
-    """Causal model trained to write a completion after its prompt; the loss is on the completion only.
+    """Causal model trained to write a completion after its prompt; the loss is on it alone.
 
-    With `prefix` the tokens of a prompt see each other both ways (prefix LM, Raffel et al. 2020, arXiv 1910.10683). With `tags`
-    a float32 linear layer beside it gives each token of the prompt one of so many tags, in the same pass.
+    Parameters
+    ----------
+    model : peft model
+    prefix : bool
+        The tokens of a prompt see each other both ways (prefix LM, Raffel et al. 2020, arXiv
+        1910.10683).
+    tags : int
+        Above 0, a float32 linear layer gives each token of the prompt one of so many tags, in the
+        same pass.
     """
 
     def __init__(self, model: nn.Module, prefix: bool, tags: int = 0):
@@ -100,10 +122,16 @@ class Completions(nn.Module):
         self.tagger = nn.Sequential(nn.LayerNorm(hidden), nn.Linear(hidden, tags)).to(model.device) if tags else None
 
     def read(self, input_ids, attention_mask, completion) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """(logits of the completion's tokens (batch, longest completion, vocabulary), tags (batch, tokens, tags)), left padding."""
+        """Logits of the completion's tokens and tags of all tokens, under left padding.
+
+        Returns
+        -------
+        logits : float tensor (batch, longest completion, vocabulary)
+        tags : float tensor (batch, tokens, tags), or None without a tagger
+        """
         mask = prefix_mask(attention_mask.bool(), completion, self.model.dtype) if self.prefix else attention_mask
         inner = self.model.get_base_model()
-        states = getattr(inner, inner.base_model_prefix)(
+        states = body_of(self.model)(
             input_ids=input_ids, attention_mask=mask, position_ids=positions(attention_mask), use_cache=False
         ).last_hidden_state
         logits = inner.get_output_embeddings()(states[:, -int(completion.max()) - 1 : -1]).float()
@@ -111,19 +139,20 @@ class Completions(nn.Module):
             return logits, None if self.tagger is None else self.tagger(states.float())
 
     def losses(self, input_ids, attention_mask, completion, learned, tags) -> tuple[torch.Tensor, torch.Tensor]:
-        """(summed cross-entropy, tokens it was taken over), both (batch,): of the tokens to be written, and of the tags.
+        """(summed cross-entropy, number of tokens in it) of every row, written tokens and tags together.
 
-        `learned` says which tokens of the completions are written, not given; `tags` are -100 where there is nothing to tag.
+        `learned` marks the tokens of a completion that are written, not given; `tags` are -100
+        where there is none.
         """
-        logits, tagged = self.read(input_ids, attention_mask, completion)
+        logits, tag_logits = self.read(input_ids, attention_mask, completion)
         width = logits.shape[1]
-        inside = learned[:, -width:] & completed(completion, width)
+        inside = learned[:, -width:] & in_completion(completion, width)
         loss = cross_entropy(logits.transpose(1, 2), input_ids[:, -width:], reduction="none") * inside
         if self.distil and self.training:
             loss = self.distil(loss, logits, inside, input_ids, attention_mask, completion)
-        if tagged is None:
+        if tag_logits is None:
             return loss.sum(1), inside.sum(1)
-        tag_loss = cross_entropy(tagged.transpose(1, 2), tags, reduction="none", ignore_index=-100)
+        tag_loss = cross_entropy(tag_logits.transpose(1, 2), tags, reduction="none", ignore_index=-100)
         return loss.sum(1) + tag_loss.sum(1), inside.sum(1) + (tags >= 0).sum(1)
 
     def forward(self, input_ids, attention_mask, completion, learned, tags):
@@ -131,47 +160,69 @@ class Completions(nn.Module):
         return {"loss": loss.sum() / count.sum()}
 
 
-def distillation(teacher: Completions, weight: float, temperature: float) -> Callable[..., torch.Tensor]:
-    """The loss of a student that has a teacher: `weight` of it is KL(teacher, student) over the tokens of the completion.
+def weighted_mean(losses: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
+    return (losses * weights).sum() / weights.sum()
 
-    Both distributions are softened by the temperature, and its square makes up for the smaller gradients (Hinton et al. 2015,
-    arXiv 1503.02531, on every token, as in Kim & Rush 2016, arXiv 1606.07947). The teacher reads the target, not its own output.
+
+def distillation(teacher: Completions, share: float) -> Callable[..., torch.Tensor]:
+    """The loss of a student: `share` of it is KL(teacher, student) over the completion's tokens.
+
+    Hinton et al. 2015 (arXiv 1503.02531), on every token as in Kim & Rush 2016 (arXiv 1606.07947).
+    The teacher reads the target, not its own output.
     """
 
     def mixed(loss, logits, inside, input_ids, attention_mask, completion) -> torch.Tensor:
         with torch.no_grad():
-            told = (teacher.read(input_ids, attention_mask, completion)[0] / temperature).log_softmax(-1)
-        ours = (logits / temperature).log_softmax(-1)
-        divergence = (told.exp() * (told - ours)).sum(-1) * temperature**2
-        return (1 - weight) * loss + weight * divergence * inside
+            expected = teacher.read(input_ids, attention_mask, completion)[0].log_softmax(-1)
+        divergence = (expected.exp() * (expected - logits.log_softmax(-1))).sum(-1)
+        return (1 - share) * loss + share * divergence * inside
 
     return mixed
 
 
-def completed(completion: torch.Tensor, width: int) -> torch.Tensor:
+# --- masks, positions, pooling ---------------------------------------------------------------------------------------
+
+
+def body_of(model) -> nn.Module:
+    """The part of a peft model that returns hidden states, without its output layer."""
+    inner = model.get_base_model()
+    return getattr(inner, inner.base_model_prefix, inner)
+
+
+def in_completion(completion: torch.Tensor, width: int) -> torch.Tensor:
     """Which of the last `width` positions belong to a row's completion, bool (batch, width)."""
     return torch.arange(width, 0, -1, device=completion.device) <= completion.unsqueeze(1)
 
 
 def prefix_mask(real: torch.Tensor, completion: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Additive mask (batch, 1, tokens, tokens): all see the prompt, the completion is causal; left padding."""
+    """Additive mask (batch, 1, tokens, tokens), left padding: all see the prompt, completions are causal."""
     width = real.shape[1]
-    prompt = real & ~completed(completion, width)
+    prompt = real & ~in_completion(completion, width)
     causal = torch.ones(width, width, dtype=torch.bool, device=real.device).tril()
-    own = torch.eye(width, dtype=torch.bool, device=real.device)  # padding looks at itself: a softmax needs something
-    sees = ((causal | prompt.unsqueeze(1)) & real.unsqueeze(1) | own).unsqueeze(1)
-    return torch.zeros(sees.shape, dtype=dtype, device=real.device).masked_fill(~sees, torch.finfo(dtype).min)
+    return _additive((causal | prompt.unsqueeze(1)) & real.unsqueeze(1) | _diagonal(real), dtype)
 
 
-def pool(states: torch.Tensor, mask: torch.Tensor, how: str) -> torch.Tensor:
-    """(batch, hidden) from (batch, tokens, hidden), padding left out."""
-    if how == "last":
-        last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
-        return states[torch.arange(len(states), device=states.device), last]
-    inside = mask.unsqueeze(-1).bool()
-    if how == "max":
-        return states.masked_fill(~inside, float("-inf")).amax(1)
-    return states.masked_fill(~inside, 0).sum(1) / inside.sum(1).clamp(min=1)
+def branch_mask(real: torch.Tensor, shared: int, tails: list[int], dtype: torch.dtype) -> torch.Tensor:
+    """Additive mask (rows, 1, text + tails, shared + text + tails): texts that end in branches."""
+    rows, width, behind = *real.shape, sum(tails)
+    real = torch.cat([real, real.new_ones(rows, behind)], 1)
+    sees = torch.ones(width + behind, width + behind, dtype=torch.bool, device=real.device).tril()
+    start = width
+    for tail in tails:
+        sees[start : start + tail, width:start] = False  # the branches before this one
+        start += tail
+    inside = sees & real.unsqueeze(1) | _diagonal(real)
+    return _additive(torch.cat([real.new_ones(rows, width + behind, shared), inside], 2), dtype)
+
+
+def _diagonal(real: torch.Tensor) -> torch.Tensor:
+    """Every token sees itself, padding too: a softmax over nothing would be NaN."""
+    return torch.eye(real.shape[1], dtype=torch.bool, device=real.device)
+
+
+def _additive(sees: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    sees = sees.unsqueeze(1)
+    return torch.zeros(sees.shape, dtype=dtype, device=sees.device).masked_fill(~sees, torch.finfo(dtype).min)
 
 
 def positions(mask: torch.Tensor) -> torch.Tensor:
@@ -179,71 +230,44 @@ def positions(mask: torch.Tensor) -> torch.Tensor:
     return (mask.cumsum(1) - 1).clamp(min=0)
 
 
-@contextmanager
-def replaced(forwards: dict[nn.Module, Callable]):
-    """Inside, these modules work by these functions; afterwards by what they had before."""
-    before = {module: module.__dict__.get("forward") for module in forwards}
-    for module, forward in forwards.items():
-        module.forward = forward
-    try:
-        yield
-    finally:
-        for module, forward in before.items():
-            if forward:
-                module.forward = forward
-            else:
-                del module.forward
+def pool(states: torch.Tensor, mask: torch.Tensor, method: str) -> torch.Tensor:
+    """(batch, hidden) from (batch, tokens, hidden) without padding; `method` is mean, max or last."""
+    if method == "last":
+        last = mask.shape[1] - 1 - mask.flip(1).argmax(1)
+        return states[torch.arange(len(states), device=states.device), last]
+    inside = mask.unsqueeze(-1).bool()
+    if method == "max":
+        return states.masked_fill(~inside, float("-inf")).amax(1)
+    return states.masked_fill(~inside, 0).sum(1) / inside.sum(1).clamp(min=1)
 
 
-# --- batches ---------------------------------------------------------------------------------------------------------
+# --- the classifier's head on the frozen encoder ---------------------------------------------------------------------
 
 
-def pad(sequences: Sequence[Sequence[int]], value: int, left: bool = False, multiple: int = 1) -> torch.Tensor:
-    """int64 (batch, longest); on a GPU, whose matrix units want it, rounded up to `multiple`."""
-    multiple = multiple if env.device() == "cuda" else 1
-    width = -(-max(map(len, sequences)) // multiple) * multiple
-    rows = [[value] * (width - len(s)) + list(s) if left else list(s) + [value] * (width - len(s)) for s in sequences]
-    return torch.tensor(rows, device=env.device())
+def fit_head(module: Classifier, batches: list[dict[str, torch.Tensor]], passes: int = 20) -> None:
+    """Train the head alone on the states of the frozen encoder.
 
+    Fine-tuning that starts from such a head distorts the encoder less (LP-FT, Kumar et al. 2022,
+    arXiv 2202.10054). Over pooled states it is the logistic regression of `probe.Probe`, which
+    needs no steps.
 
-def token_batches(lengths: Sequence[int], budget: int, shared: int = 0) -> Iterator[list[int]]:
-    """Indices in order of length, cut so that a padded batch holds at most `budget` tokens (one text at least).
-
-    `shared` tokens (a cached prefix) take memory in every row as well. A batch also ends where more than an eighth of it would be
-    padding, once it is large enough to keep the processor busy (an eighth of the budget).
-    """
-    batch, real = [], 0
-    for i in sorted(range(len(lengths)), key=lengths.__getitem__):
-        length = lengths[i] + shared
-        padded = length * (len(batch) + 1)
-        wasted = padded - real - length
-        if batch and (padded > budget or (8 * real > budget and 8 * wasted > padded)):
-            yield batch
-            batch, real = [], 0
-        batch.append(i)
-        real += length
-    if batch:
-        yield batch
-
-
-# --- parts of training -----------------------------------------------------------------------------------------------
-
-
-def fit_head(module: Classifier, batches: list[tuple[torch.Tensor, ...]], passes: int = 20) -> None:
-    """Train the head alone on what the frozen encoder says: batches of (states, mask, classes).
-
-    Fine-tuning that starts from such a head distorts the encoder less (LP-FT, Kumar et al. 2022, arXiv 2202.10054). Over pooled
-    states it is the logistic regression of `baselines.Probe`, which needs no steps.
+    Parameters
+    ----------
+    module : Classifier
+    batches : list of dicts
+        `states` (batch, tokens, hidden), `mask` (batch, tokens), and the tensors of `Targets`.
+    passes : int
     """
     if module.pooling != "evidence":
         return _fit_probe(module, batches)
-    weights = [*module.norm.parameters(), *module.out.parameters()]
-    optimizer = torch.optim.AdamW(weights, lr=1e-2, weight_decay=0.0)
+    parameters = [*module.norm.parameters(), *module.out.parameters()]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0)
     for step in range(passes):
-        for group in optimizer.param_groups:
-            group["lr"] = 1e-2 * (1 - step / passes)
-        for states, mask, classes in batches:
-            loss = cross_entropy(module.answer(states, mask), classes, weight=module.weights)
+        for settings in optimizer.param_groups:
+            settings["lr"] = 1e-2 * (1 - step / passes)
+        for batch in batches:
+            logits = module.classify(batch["states"], batch["mask"])
+            loss = module.loss(logits, batch["classes"], batch["weights"], batch["groups"])
             loss = loss + 0.01 * module.out.weight.square().sum()  # few labels, many features
             optimizer.zero_grad()
             loss.backward()
@@ -251,66 +275,119 @@ def fit_head(module: Classifier, batches: list[tuple[torch.Tensor, ...]], passes
 
 
 @torch.no_grad()
-def _fit_probe(module: Classifier, batches: list[tuple[torch.Tensor, ...]]) -> None:
-    """Give the head the weights of a probe; the classes that no row has stay far behind."""
-    from helpers.core.probe import probe_head
-
-    rows = torch.cat([module.norm(pool(states, mask, module.pooling)) for states, mask, _ in batches])
-    classes = torch.cat([c for *_, c in batches])
-    length = rows.shape[1] ** 0.5  # of every row behind the norm; a probe reads rows of length 1
+def _fit_probe(module: Classifier, batches: list[dict[str, torch.Tensor]]) -> None:
+    """Give the head the weights of a probe; a class without rows gets a bias far below the others."""
+    pooled = torch.cat([module.norm(pool(b["states"], b["mask"], module.pooling)) for b in batches])
+    classes, weights = (torch.cat([b[name] for b in batches]) for name in ("classes", "weights"))
+    length = pooled.shape[1] ** 0.5  # of every row after the norm; a probe reads rows of length 1
     probe = probe_head().set_params(class_weight=None)
-    probe.fit((rows / length).cpu().numpy(), classes.cpu().numpy(), module.weights[classes].cpu().numpy())
-    weights, biases = torch.tensor(probe.coef_ / length), torch.tensor(probe.intercept_)
-    if len(weights) == 1:  # two classes share one row, with opposite signs
-        weights, biases = torch.cat([-weights, weights]) / 2, torch.cat([-biases, biases]) / 2
+    row_weights = module.class_weights[classes] * weights
+    probe.fit((pooled / length).cpu().numpy(), classes.cpu().numpy(), row_weights.cpu().numpy())
+    slopes, biases = torch.tensor(probe.coef_ / length), torch.tensor(probe.intercept_)
+    if len(slopes) == 1:  # two classes share one row, with opposite signs
+        slopes, biases = torch.cat([-slopes, slopes]) / 2, torch.cat([-biases, biases]) / 2
     module.out.weight.zero_()
     module.out.bias.fill_(float(biases.min()) - 4)
-    module.out.weight[probe.classes_] = weights.to(module.out.weight)
+    module.out.weight[probe.classes_] = slopes.to(module.out.weight)
     module.out.bias[probe.classes_] = biases.to(module.out.bias)
 
 
 def head_state(module: nn.Module) -> dict[str, torch.Tensor]:
     """Weights of what a module has above its model."""
-    inner = ("encoder.", "model.", "weights")
+    inner = ("encoder.", "model.", "class_weights")
     return {k: v.detach().clone() for k, v in module.state_dict().items() if not k.startswith(inner)}
 
 
-def holdout(classes: np.ndarray, share: float, keys: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """(train, held) positions: of each class the `share` with the lowest keys is held out.
+# --- label words behind a shared prompt ------------------------------------------------------------------------------
 
-    Nothing is held out where a class has fewer than four labels.
+
+class PrefixLayer(DynamicLayer):
+    """Keys and values of a prefix, put before any number of rows, again and again.
+
+    It does not store what it joins: a plain cache would keep the joined tensors of all layers until
+    the pass ends, which costs more in memory and page faults than the joining itself.
     """
-    if share <= 0 or np.bincount(classes)[np.unique(classes)].min() < 4:
-        return np.arange(len(classes)), np.arange(0)
-    keys, held = np.asarray(keys), []
-    for c in np.unique(classes):
-        members = np.flatnonzero(classes == c)
-        held.extend(members[keys[members].argsort(kind="stable")[: max(1, round(share * len(members)))]])
-    held = np.sort(np.array(held))
-    return np.setdiff1d(np.arange(len(classes)), held), held
+
+    def __init__(self, keys: torch.Tensor, values: torch.Tensor):
+        super().__init__()
+        self.lazy_initialization(keys, values)
+        self.keys, self.values = keys, values
+
+    def update(self, key_states: torch.Tensor, value_states: torch.Tensor, *_, **__):
+        pairs = ((self.keys, key_states), (self.values, value_states))
+        return tuple(torch.cat([prefix.expand(len(new), -1, -1, -1), new], 2) for prefix, new in pairs)
 
 
-def fit_temperature(logits: np.ndarray, classes: np.ndarray) -> float:
-    """Temperature in [0.25, 10] that minimises the negative log-likelihood (Guo et al. 2017, arXiv 1706.04599).
+def prefix_cache(model, prefix: list[int]) -> Cache:
+    """The cache of a prefix that every text of a batch continues; it can serve many batches."""
+    outputs = model(input_ids=pad([prefix], 0), use_cache=True, logits_to_keep=1)
+    return Cache(layers=[PrefixLayer(layer.keys, layer.values) for layer in outputs.past_key_values.layers])
 
-    Held near 1 by a log-normal prior with a deviation of 0.5: a dozen rows answered rightly would ask for certainty.
+
+def word_scores(
+    model, ids: list[list[int]], words: list[list[int]], prefix: Cache | None, pad_id: int, embed: bool = False
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Log-probability of every label word after each text, in one pass.
+
+    The words stand behind the text without their last token, side by side: each sees the text and
+    itself, not the other words.
+
+    Parameters
+    ----------
+    model : peft model
+    ids, words : lists of token ids
+        One or more tokens for each text and each word.
+    prefix : Cache or None
+        What stands before every text, from `prefix_cache`.
+    pad_id : int
+    embed : bool
+        Whether to return embeddings too.
+
+    Returns
+    -------
+    scores : float32 tensor (texts, words)
+    embeddings : float32 tensor (texts, hidden) or None
+        Mean of the text's last hidden states behind the prefix.
     """
-    from scipy.optimize import minimize_scalar
+    shared = prefix.get_seq_length() if prefix is not None else 0
+    tails = [word[:-1] for word in words]
+    # The padding stands between prefix and text: the last token of every row is the text's last.
+    real = pad([[1] * len(i) for i in ids], 0, left=True).bool()
+    last = real.sum(1, keepdim=True) + shared - 1
+    tail_positions = [last + 1 + torch.arange(len(tail), device=last.device) for tail in tails]
+    tokens = pad(ids, pad_id, left=True)
+    flat = torch.tensor([token for tail in tails for token in tail], dtype=torch.long, device=tokens.device)
+    with _last_states(model) as states:
+        logits = model(
+            input_ids=torch.cat([tokens, flat.expand(len(ids), -1)], 1),
+            attention_mask=branch_mask(real, shared, [len(tail) for tail in tails], model.dtype),
+            position_ids=torch.cat([positions(real) + shared, *tail_positions], 1),
+            past_key_values=prefix,
+            use_cache=bool(shared),
+            logits_to_keep=len(flat) + 1,
+        ).logits
+    scores = _branch_scores(logits.float().log_softmax(-1), words)
+    return scores, pool(states[0][:, : real.shape[1]].float(), real, "mean") if embed else None
 
-    def loss(log_t: float) -> float:
-        return nll(logits / np.exp(log_t), classes) + 2 * log_t**2 / len(classes)
 
-    return float(np.exp(minimize_scalar(loss, bounds=np.log([0.25, 10]), method="bounded").x))
+def _branch_scores(logits: torch.Tensor, words: list[list[int]]) -> torch.Tensor:
+    """(texts, words) from the log-probabilities at the text's last token and at the words' tails."""
+    scores, start = [], 1
+    for word in words:
+        score = logits[:, 0, word[0]]
+        for step, token in enumerate(word[1:]):
+            score = score + logits[:, start + step, token]
+        scores.append(score)
+        start += len(word) - 1
+    return torch.stack(scores, 1)
 
 
-def nll(logits: np.ndarray, classes: np.ndarray, weights: np.ndarray | None = None) -> float:
-    """Mean negative log-likelihood of `classes` under `logits`, of every class with its own of `weights` (classes,)."""
-    shifted = logits - logits.max(1, keepdims=True)
-    each = np.log(np.exp(shifted).sum(1)) - shifted[np.arange(len(classes)), classes]
-    return float(np.average(each, weights=None if weights is None else weights[classes]))
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities in float64 from logits, row by row."""
-    exponent = np.exp(logits.astype(np.float64) - logits.max(1, keepdims=True))
-    return exponent / exponent.sum(1, keepdims=True)
+@contextmanager
+def _last_states(model):
+    """Inside, a list that receives the last hidden states of every pass, (rows, tokens, hidden)."""
+    states: list[torch.Tensor] = []
+    hook = body_of(model).register_forward_hook(lambda module, inputs, output: states.append(output.last_hidden_state))
+    try:
+        yield states
+    finally:
+        hook.remove()

@@ -20,23 +20,46 @@ def probe_head() -> LogisticRegression:
 
 
 def cross_checked(x: np.ndarray, y: np.ndarray, folds: int = 3) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(rows, probabilities, class numbers) of labelled rows, each answered by a head that did not train on it.
+    """Probabilities of labelled rows by heads that were not trained on them (cross-validation).
 
-    No row at all where a class has fewer than `folds` labels: it cannot be left out.
+    Parameters
+    ----------
+    x : float array (rows, hidden)
+        Unit-length embeddings.
+    y : int array (rows,)
+        Class numbers.
+    folds : int
+
+    Returns
+    -------
+    (x, probabilities, y)
+        Probabilities are (rows, classes in `y`). No row at all where a class has fewer than `folds`
+        labels.
     """
-    if np.unique(y, return_counts=True)[1].min() < folds:
-        return x[:0], np.zeros((0, 2)), y[:0]
+    counts = np.unique(y, return_counts=True)[1]
+    if counts.min() < folds:
+        return x[:0], np.zeros((0, len(counts))), y[:0]
     parts = StratifiedKFold(folds, shuffle=True, random_state=0)
     return x, cross_val_predict(probe_head(), x, y, cv=parts, method="predict_proba"), y
 
 
 class Probe:
-    """Logistic regression on frozen embeddings from `embed`."""
+    """Logistic regression on frozen embeddings.
+
+    Parameters
+    ----------
+    task : Task
+    embed : function from texts to a float array (texts, hidden)
+    """
 
     def __init__(self, task: Task, embed: Callable[[Sequence[str]], np.ndarray]):
         self.task, self.embed = task, embed
 
     def fit(self, records: list[dict], seed: int = 0) -> dict[str, Any]:
+        """Train on records with `text` and `label`; the seed is unused.
+
+        Raises UserError with fewer than two classes.
+        """
         classes = self.task.index([r["label"] for r in records])
         if len(set(classes)) < 2:
             raise UserError("The labels so far are all of one class: label more rows before training.")
@@ -45,34 +68,40 @@ class Probe:
         return {"train_rows": len(records)}
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
+        """Probabilities, float64 (texts, labels)."""
         return self.score(texts)[0]
 
     def score(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(probabilities, embeddings) of the texts."""
+        """(probabilities (texts, labels), unit-length embeddings (texts, hidden))."""
         rows = normalize(self.embed(texts)) if len(texts) else np.zeros((0, self.x.shape[1]), self.x.dtype)
         return self._probabilities(self.model, rows), rows
 
     def draws(self, texts: Sequence[str], count: int = 10, seed: int = 0) -> np.ndarray:
-        """(count, texts, labels) of heads fitted on labels drawn with replacement within each class (bagging, Breiman 1996)."""
+        """Probabilities by heads fitted on resampled labels of each class (bagging, Breiman 1996).
+
+        Returns
+        -------
+        float64 array (count, texts, labels)
+        """
         rows, rng = self.score(texts)[1], np.random.default_rng(seed)
-        out = []
+        members = [np.flatnonzero(self.y == number) for number in np.unique(self.y)]
+        draws = []
         for _ in range(count):
-            drawn = np.concatenate(
-                [rng.choice(own, len(own)) for own in map(np.flatnonzero, self.y == np.unique(self.y)[:, None])]
-            )
-            out.append(self._probabilities(probe_head().fit(self.x[drawn], self.y[drawn]), rows))
-        return np.stack(out)
+            sample = np.concatenate([rng.choice(own, len(own)) for own in members])
+            head = probe_head().fit(self.x[sample], self.y[sample])
+            draws.append(self._probabilities(head, rows))
+        return np.stack(draws)
 
     def checked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """(embeddings, probabilities, class numbers) of its labelled rows, each answered by a head that did not train on it."""
-        x, p, y = cross_checked(self.x, self.y)
-        out = np.zeros((len(y), len(self.task.labels)))
-        out[:, self.model.classes_] = p
-        return x, out, y
+        """(embeddings, probabilities, class numbers) of its labelled rows by `cross_checked`."""
+        x, probabilities, y = cross_checked(self.x, self.y)
+        padded = np.zeros((len(y), len(self.task.labels)))
+        padded[:, self.model.classes_] = probabilities
+        return x, padded, y
 
     def _probabilities(self, head: LogisticRegression, rows: np.ndarray) -> np.ndarray:
         """float64 (rows, labels); a class it has not seen gets probability zero."""
-        out = np.zeros((len(rows), len(self.task.labels)))
+        probabilities = np.zeros((len(rows), len(self.task.labels)))
         if len(rows):
-            out[:, head.classes_] = head.predict_proba(rows)
-        return out
+            probabilities[:, head.classes_] = head.predict_proba(rows)
+        return probabilities

@@ -10,54 +10,101 @@ from helpers import env
 from helpers.env import UserError
 
 EMBEDDED = "embedded:italian_jobs/base_model"  # the small model that comes with the package
+CHOICES = {
+    "quantization": ("nf4", "none"),
+    "head": ("classifier", "lm"),
+    "pooling": ("mean", "max", "last", "evidence"),
+}
+# What the notebooks of one kind of task have no parameter for, because nothing there reads it.
+UNREAD = {
+    "classification": {"max_new_tokens": 0, "distil_weight": 0.0},
+    "generation": {"head": "lm", "pooling": "mean", "head_first": False, "class_weights": False},
+}
 
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is loaded and trained; every field is a key of `params/profiles/*.yaml`."""
+    """How a model is loaded and trained.
 
-    model: str = EMBEDDED  # folder, hub id, or the embedded base
-    revision: str = ""  # commit of a hub model; '' for a folder
-    quantization: str = "nf4"  # nf4 or none
-    head: str = "classifier"  # classifier, or lm: label words scored at the last position
-    pooling: str = "mean"  # mean, max, last or evidence, for the classifier
-    head_first: bool = False  # the head is trained on the frozen base first, and kept so where the rest does no better
-    bidirectional: bool = False  # a decoder reads both ways; only for a base trained so
-    lora_r: int = 16
-    lora_alpha: int = 32
-    lora_dropout: float = 0.05
-    learning_rate: float = 2.0e-4
-    weight_decay: float = 0.0
-    warmup: float = 0.1  # share of the steps
-    epochs: int = 4
-    patience: int = 3  # epochs without improvement on held-out labels, the best is kept; 0 trains to the end
-    holdout: float = 0.15  # share of the labels kept for early stopping and calibration
-    batch_size: int = 16
-    accumulation: int = 1  # gradient accumulation steps
-    max_length: int = 256  # tokens of a prompt
-    token_budget: int = 8192  # tokens in a scoring batch, padding included
-    class_weights: bool = True
-    max_new_tokens: int = 96  # tokens written for one text
-    distil_weight: float = 0.5  # share of the teacher's distribution in the loss, where `fit` has a teacher
-    distil_temperature: float = 1.0
+    No field has a default: the defaults stand in the parameter cells of the notebooks, and profiles
+    replace them.
+    """
+
+    model: str  # folder, hub id, or the embedded base
+    revision: str  # commit of a hub model; '' for a folder
+    quantization: str  # nf4 or none
+    head: str  # classifier, or lm: label words scored at the last position
+    pooling: str  # mean, max, last or evidence, for the classifier
+    head_first: bool  # train the head on the frozen base first; keep it if training the rest is no better
+    bidirectional: bool  # a decoder reads both ways; only for a base trained so
+    lora_r: int
+    lora_alpha: int
+    lora_dropout: float
+    learning_rate: float
+    weight_decay: float
+    warmup: float  # share of the steps
+    epochs: int
+    patience: int  # epochs without improvement on held-out labels; 0 trains to the end
+    holdout: float  # share of the labels held out for early stopping and calibration
+    batch_size: int
+    accumulation: int  # gradient accumulation steps
+    max_length: int  # tokens of a prompt
+    token_budget: int  # tokens in a scoring batch, padding included
+    class_weights: bool
+    max_new_tokens: int  # tokens a Writer writes for one text
+    distil_weight: float  # share of the teacher's distribution in a Writer's loss
 
     @classmethod
     def from_params(cls, params: dict[str, Any]) -> Recipe:
-        """The recipe among a notebook's parameters; raises UserError on a value that is not on offer."""
-        recipe = cls(**{f.name: params[f.name] for f in fields(cls) if f.name in params})
-        offered = {
-            "quantization": ("nf4", "none"),
-            "head": ("classifier", "lm"),
-            "pooling": ("mean", "max", "last", "evidence"),
-        }
-        for name, values in offered.items():
-            if getattr(recipe, name) not in values:
-                raise UserError(f"Parameter {name}={getattr(recipe, name)!r} must be one of {', '.join(values)}.")
+        """The recipe among a notebook's parameters; raises UserError on a missing or unknown value."""
+        kind = "generation" if params.get("kind") == "generation" else "classification"
+        params = UNREAD[kind] | params
+        names = [f.name for f in fields(cls)]
+        if missing := [name for name in names if name not in params]:
+            raise UserError(f"Parameter {missing[0]} is missing: give it in the profile or the notebook.")
+        recipe = cls(**{name: params[name] for name in names})
+        recipe._check_choices()
         return recipe
+
+    @classmethod
+    def for_reading(
+        cls,
+        model: str,
+        revision: str = "",
+        quantization: str = "nf4",
+        head: str = "classifier",
+        bidirectional: bool = False,
+        max_length: int = 256,
+        token_budget: int = 8192,
+    ) -> Recipe:
+        """The recipe of a base that is never trained; its training fields do nothing."""
+        unread = {"lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "learning_rate": 0.0, "weight_decay": 0.0}
+        unread |= {"warmup": 0.0, "epochs": 0, "patience": 0, "holdout": 0.0, "batch_size": 1, "accumulation": 1}
+        recipe = cls(
+            model=model,
+            revision=revision,
+            quantization=quantization,
+            head=head,
+            bidirectional=bidirectional,
+            max_length=max_length,
+            token_budget=token_budget,
+            pooling="mean",
+            head_first=False,
+            class_weights=False,
+            **unread,
+            **UNREAD["classification"],
+        )
+        recipe._check_choices()
+        return recipe
+
+    def _check_choices(self) -> None:
+        for name, values in CHOICES.items():
+            if getattr(self, name) not in values:
+                raise UserError(f"Parameter {name}={getattr(self, name)!r} must be one of {', '.join(values)}.")
 
 
 def check_model(model: str, revision: str = "") -> None:
-    """Raise UserError when a model is neither the embedded one, nor a folder with a model, nor a hub id that can be reached."""
+    """Raise UserError unless a model is embedded, a folder with a model, or a reachable hub id."""
     from huggingface_hub import hf_hub_download
 
     folder = env.resolve(model)
@@ -65,11 +112,12 @@ def check_model(model: str, revision: str = "") -> None:
         return
     if folder.is_dir():
         raise UserError(f"model {model!r} is a folder without config.json: give that of a saved model.")
-    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it tells of every attempt
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every attempt
     try:
         hf_hub_download(model, "config.json", revision=revision or None)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"model {model!r} is neither a folder nor a hub id that can be reached ({str(error).splitlines()[0][:160]}): "
-            f"check the name and the connection, or give the folder of a downloaded model."
+            f"model {model!r} is neither a folder nor a hub id that can be reached "
+            f"({str(error).splitlines()[0][:160]}): check the name and the connection, or give the folder of a "
+            "downloaded model."
         ) from error

@@ -1,4 +1,4 @@
-"""One training run of the transformers `Trainer` over any module that returns a loss: schedule, early stopping, guards."""
+"""Training by the transformers `Trainer` of any module that returns a loss, with early stopping."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import Sampler
 
 from helpers import env
+from helpers.core.batches import ByLength
 from helpers.core.cpu import folded
 from helpers.core.recipe import Recipe
 from helpers.env import UserError
@@ -22,13 +22,31 @@ def train(
     collate: Callable,
     recipe: Recipe,
     seed: int,
-    held_loss: Callable[[], float] | None = None,
+    held_out_loss: Callable[[], float] | None = None,
 ) -> dict[str, Any]:
-    """Train what `module` leaves trainable; returns the epochs run and the best held-out loss.
+    """Train `module` and leave it with the weights of the lowest held-out loss.
 
-    `rows` have a `length`, by which batches are grouped; `held_loss` is asked after every epoch, without `recipe.patience` after
-    the last alone, with `recipe.head_first` also before the first, and the weights that did best are kept. Raises UserError when
-    gradients stay infinite.
+    Parameters
+    ----------
+    module : module whose output has a `loss`
+    rows : list of dicts
+        What `collate` makes batches of; each has a `length`, by which batches are grouped.
+    collate : function from rows to the arguments of `module`
+    recipe : Recipe
+    seed : int
+    held_out_loss : function, optional
+        Called after every epoch; with a patience of 0 after the last epoch only; with `head_first`
+        also before the first. Without it the last weights are kept.
+
+    Returns
+    -------
+    dict
+        `epochs` run and the lowest `held_out_loss`, None without one.
+
+    Raises
+    ------
+    UserError
+        When ten gradients in a row are not finite.
     """
     from transformers import PrinterCallback, Trainer, TrainingArguments
 
@@ -60,9 +78,10 @@ def train(
             disable_tqdm=True,
             seed=seed,
         )
-        # Of two GPUs (Kaggle) the base is on the first; the Trainer would copy the module to both, and double the batch.
+        # With two GPUs (Kaggle) the Trainer would copy the module, whose base is on the first, and
+        # double the batch.
         arguments._n_gpu = min(arguments.n_gpu, 1)
-        watch = _watch(module, recipe, held_loss)
+        watch = _watch(module, recipe, held_out_loss)
         module.train()
         trainer = ByLengthTrainer(module, arguments, data_collator=collate, train_dataset=rows, callbacks=[watch])
         trainer.remove_callback(PrinterCallback)
@@ -72,36 +91,14 @@ def train(
     return watch.report()
 
 
-class ByLength(Sampler):
-    """Batches of like length out of each random half of the rows, in random order.
-
-    The Trainer's own groups are smaller, so few rows pad a third more, and run from the longest text to the shortest.
-    """
-
-    def __init__(self, lengths: list[int], size: int):
-        self.lengths, self.size = lengths, size
-
-    def __len__(self):
-        return len(self.lengths)
-
-    def __iter__(self):
-        order, size = torch.randperm(len(self)).tolist(), self.size
-        half = size * max(1, len(self) // (2 * size))
-        parts = [sorted(order[k : k + half], key=self.lengths.__getitem__) for k in range(0, len(self), half)]
-        batches = [part[k : k + size] for part in parts for k in range(0, len(part), size)]
-        # A short batch may only come last: the loader cuts the whole list every `size` rows.
-        whole = [b for b in batches if len(b) == size]
-        rest = [i for b in batches if len(b) < size for i in b]
-        return iter([i for k in torch.randperm(len(whole)).tolist() for i in whole[k]] + rest)
-
-
-def _watch(module: nn.Module, recipe: Recipe, held_loss: Callable[[], float] | None):
-    """Trainer callback: keeps the weights that did best on held-out rows, and stops on lost or NaN gradients."""
+def _watch(module: nn.Module, recipe: Recipe, held_out_loss: Callable[[], float] | None):
+    """Trainer callback: keeps the weights of the lowest held-out loss, stops on lost gradients."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):
         def __init__(self):
-            self.best, self.weights, self.waited, self.epochs, self.bad = float("inf"), None, 0, 0, 0
+            self.lowest, self.weights = float("inf"), None
+            self.epochs = self.worse_epochs = self.bad_gradients = 0
 
         def on_train_begin(self, args, state, control, **_):
             if recipe.head_first:
@@ -113,25 +110,26 @@ def _watch(module: nn.Module, recipe: Recipe, held_loss: Callable[[], float] | N
                 self.compare(control)
 
         def compare(self, control):
-            if held_loss is None:
+            if held_out_loss is None:
                 return
-            loss = held_loss()
+            loss = held_out_loss()
             module.train()
-            if loss < self.best:
-                self.best, self.waited = loss, 0
+            if loss < self.lowest:
+                self.lowest, self.worse_epochs = loss, 0
                 self.weights = {n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad}
             else:
-                self.waited += 1
-                control.should_training_stop = self.waited >= recipe.patience
+                self.worse_epochs += 1
+                control.should_training_stop = self.worse_epochs >= recipe.patience
 
         def on_pre_optimizer_step(self, args, state, control, **_):
             # The sum of the absolute values: squares of finite gradients could overflow.
             norm = nn.utils.get_total_norm((p.grad for p in module.parameters() if p.grad is not None), norm_type=1)
-            self.bad = 0 if torch.isfinite(norm) else self.bad + 1
-            if self.bad >= 10:  # a gradient scaler skips a few steps by design
+            self.bad_gradients = 0 if torch.isfinite(norm) else self.bad_gradients + 1
+            if self.bad_gradients >= 10:  # a gradient scaler skips a few steps by design
+                dtype = "float16" if args.fp16 else "float32"
                 raise UserError(
-                    f"Ten gradients in a row are not finite under {(args.fp16 and 'float16') or 'float32'}: lower "
-                    f"learning_rate, or choose a model that is safe in half precision."
+                    f"Ten gradients in a row are not finite under {dtype}: lower learning_rate, or choose a model that "
+                    "is safe in half precision."
                 )
 
         def on_train_end(self, args, state, control, **_):
@@ -139,6 +137,6 @@ def _watch(module: nn.Module, recipe: Recipe, held_loss: Callable[[], float] | N
                 module.load_state_dict(self.weights, strict=False)
 
         def report(self) -> dict[str, Any]:
-            return {"epochs": self.epochs, "held_out_loss": None if self.weights is None else self.best}
+            return {"epochs": self.epochs, "held_out_loss": None if self.weights is None else self.lowest}
 
     return Watch()

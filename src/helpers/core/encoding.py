@@ -1,0 +1,96 @@
+"""Texts as the token ids that a model reads, with the task's prompt, label words or chat template."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from helpers import env
+from helpers.core.batches import Targets, pad, padded
+from helpers.core.recipe import Recipe
+from helpers.env import UserError
+from helpers.task import Task
+
+IGNORED = -100  # of cross-entropy
+
+
+class Encoding:
+    """Token ids for one task and one model, and training batches of them."""
+
+    def __init__(self, task: Task, recipe: Recipe, tokenizer):
+        self.task, self.recipe, self.tokenizer = task, recipe, tokenizer
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a piece of text, without opening or closing tokens."""
+        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+
+    def opening(self) -> list[int]:
+        """The token that opens a text, for models that have one."""
+        return [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
+
+    def prefix(self) -> list[int]:
+        """What stands before every text, for the lm head."""
+        return self.opening() + self.ids(self.task.prefix)
+
+    def label_words(self) -> list[list[int]]:
+        """Token ids of every label word; raises UserError where two are the same."""
+        words = [self.ids(word) for word in self.task.label_words]
+        if len({tuple(word) for word in words}) < len(words):
+            raise UserError("Two label_words give the same tokens in this model: choose words that differ.")
+        return words
+
+    def texts(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix."""
+        if self.recipe.head == "classifier":
+            ids = self.tokenizer(list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
+            return [i or [self.tokenizer.pad_token_id] for i in ids]  # an empty text has one token, not none
+        suffix = self.ids(self.task.suffix)
+        room = max(1, self.recipe.max_length - len(suffix) - len(self.prefix()))
+        return [ids + suffix for ids in self._cut(texts, room)]
+
+    def plain(self, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of every text without a prompt, behind the opening token, cut to `max_length`."""
+        opening = self.opening()
+        return [opening + ids for ids in self._cut(texts, self.recipe.max_length - len(opening))]
+
+    def _cut(self, texts: Sequence[str], room: int) -> list[list[int]]:
+        options = {"add_special_tokens": False, "truncation": True, "max_length": room}
+        return self.tokenizer(list(texts), **options)["input_ids"]
+
+    def turns(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of prompts as a user's turn; without a chat template, behind the opening token."""
+        opening = self.opening()
+        if self.tokenizer.chat_template and len(prompts):
+            turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
+            prompts = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            opening = []  # the template brings its own
+        return [opening + ids for ids in self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
+
+    # training --------------------------------------------------------------------------------------------------------
+
+    def examples(self, texts: Sequence[str], targets: Targets) -> list[dict[str, Any]]:
+        """Training rows for `train` and `collate`; for the lm head each ends with its label word."""
+        rows = [
+            {"input_ids": ids, "length": len(ids), "target": targets[[i]]} for i, ids in enumerate(self.texts(texts))
+        ]
+        if self.recipe.head == "lm":
+            prefix, words = self.prefix(), self.label_words()
+            for row, number in zip(rows, targets.classes, strict=True):
+                word = words[number]
+                row |= {"input_ids": prefix + row["input_ids"] + word, "completion": len(word)}
+        return rows
+
+    def collate(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        """The batch that the module's `forward` takes."""
+        left = self.recipe.head == "lm"
+        ids = [row["input_ids"] for row in rows]
+        batch = padded(ids, self.tokenizer.pad_token_id, left, 8)
+        batch |= Targets.join([row["target"] for row in rows]).tensors()
+        if not left:
+            return batch
+        lengths = [row["completion"] for row in rows]
+        labels = [[IGNORED] * (len(i) - n) + i[-n:] for i, n in zip(ids, lengths, strict=True)]
+        completion = torch.tensor(lengths, device=env.device())
+        return batch | {"labels": pad(labels, IGNORED, True, 8), "completion": completion}
