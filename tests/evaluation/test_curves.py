@@ -97,11 +97,11 @@ def test_mistakes_are_told_in_a_sentence():
 
 def test_a_sentence_says_whether_it_is_luck():
     rows = curves.compare(table(), "s", 0.68)
-    assert curves.describe_gain(rows.iloc[0]).endswith("against random on 10 seeds, p = 0.002: more than luck.")
+    assert curves.describe_gain(rows.iloc[0]).endswith("against random on 10 seeds, p = 0.002: more than chance.")
     assert "one seed" in curves.describe_gain(curves.compare(table(1), "s", 0.68).iloc[0])
     assert curves.describe_gain(
         curves.compare(table(lift=0.0), "s", 0.68).query("strategy == 'clever'").iloc[0]
-    ).endswith("luck.")
+    ).endswith("it may be chance.")
 
 
 def stage(folder, seed, scores, strategy="margin", learner="probe"):
