@@ -127,9 +127,8 @@ def test_changes_are_coloured_and_escaped():
     assert "<del>cuoco</del><ins>personale</ins>" in shown and "<del> un</del>" in shown
     assert report.changes("uno due tre", "uno due tre") == "uno due tre"
     assert report.changes("uno due tre", "<i>tutt'altro</i>") == "&lt;i&gt;tutt&#39;altro&lt;/i&gt;"
-    page = report._table(
-        report.mark_changes(pd.DataFrame({"text": ["un cuoco bravo"], "output": ["una persona brava, un cuoco bravo"]}))
-    )
+    rows = pd.DataFrame({"text": ["un cuoco bravo"], "output": ["una persona brava, un cuoco bravo"]})
+    page = report.as_html(report.mark_changes(rows)).data
     assert "<ins>" in page and "&lt;ins&gt;" not in page
 
 
