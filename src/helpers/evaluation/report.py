@@ -118,7 +118,7 @@ def _tabulate(table: pd.DataFrame, digits: int | dict[str, Format] | None = None
     if table.empty:
         return Markup("<p>None.</p>")
     if any(name is not None for name in table.index.names):
-        table = table.reset_index()
+        table = table.reset_index(allow_duplicates=True)
     columns, cells = [], []
     for i, name in enumerate(table.columns):
         values = list(table.iloc[:, i])
