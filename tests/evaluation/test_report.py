@@ -8,11 +8,6 @@ from helpers.evaluation import report
 from helpers.evaluation.report import as_html, highlight, highlight_rows, section, write_report
 
 
-def cells(html: str) -> list[list[str]]:
-    """The text of every cell, row by row."""
-    return pd.read_html(html)[0].astype(str).to_numpy().tolist()
-
-
 @pytest.mark.parametrize(
     ("name", "plain"),
     [

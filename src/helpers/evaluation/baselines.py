@@ -1,4 +1,4 @@
-"""Baseline learners without a language model (majority, TF-IDF, lexicon), and text embeddings by LSA."""
+"""Baseline learners (majority, TF-IDF, lexicon), and text embeddings by LSA."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ WORD = r"(?u)\b\w+\b"  # words of one letter count: Italian articles and preposi
 
 
 class Sklearn:
-    """A scikit-learn classifier of texts as a learner; a class without training rows gets probability zero."""
+    """A scikit-learn classifier as a learner; a class without training rows gets probability zero."""
 
     def __init__(self, task: Task, classifier: Any):
         self.task, self.classifier = task, classifier
 
     def fit(self, records: list[dict], seed: int = 0) -> dict[str, Any]:
-        """Train on labelled records; `seed` is part of the learners' common signature, nothing here is random."""
+        """Train on labelled records. `seed` is common to all learners; nothing here is random."""
         self.classifier.fit([r["text"] for r in records], self.task.index([r["label"] for r in records]))
         return {"train_rows": len(records)}
 
@@ -43,7 +43,7 @@ def majority(task: Task) -> Sklearn:
 
 
 def tfidf(task: Task) -> Sklearn:
-    """Logistic regression on TF-IDF of word 1-2-grams and character 2-5-grams inside words, classes weighted equally."""
+    """Logistic regression on TF-IDF of word 1-2-grams and character 2-5-grams, classes balanced."""
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=WORD)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     classifier = LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced")
@@ -51,7 +51,7 @@ def tfidf(task: Task) -> Sklearn:
 
 
 class Lexicon:
-    """Predicts the positive label where `cues(text)` finds anything, the first other label elsewhere."""
+    """Predicts the positive label where `cues(text)` finds anything, else the first other one."""
 
     def __init__(self, task: Task, cues: Callable[[str], list]):
         self.task, self.cues = task, cues

@@ -1,8 +1,9 @@
 """Learning curves compared: area, labels to reach a level, intervals over seeds and paired tests.
 
-A table of curves has one row per round: `set`, `strategy`, `seed`, `labels`, `score`, and the round's costs. The score is
-macro-F1; a generation task has two scores, compliance and chrF, each a set of its own. The strategies of a set share
-their seeds and their first labels, so differences are taken seed by seed.
+A table of curves has one row per round: `set`, `strategy`, `seed`, `labels`, `score`, and the
+round's costs. The score is macro-F1; a generation task has two scores, compliance and chrF, each a
+set of its own. The strategies of a set share their seeds and their first labels, so differences are
+taken seed by seed.
 """
 
 from __future__ import annotations
@@ -26,13 +27,13 @@ DRAWS = 2000  # bootstrap draws over seeds
 
 
 def area(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Mean height (...) of the curves `scores` (..., rounds) between the first and the last of `labels` (rounds,)."""
+    """Mean height (...) of the curves `scores` (..., rounds) over `labels` (rounds,)."""
     labels = np.asarray(labels, dtype=float)
     return trapezoid(scores, labels, axis=-1) / (labels[-1] - labels[0])
 
 
 def labels_to(labels: np.ndarray, scores: np.ndarray, level: float) -> np.ndarray:
-    """Labels (...) at which the curves `scores` (..., rounds) first reach `level`, interpolated; infinity if never."""
+    """Labels (...) at which the curves `scores` (..., rounds) reach `level`; infinity if never."""
     labels, scores = np.asarray(labels, dtype=float), np.asarray(scores, dtype=float)
     reached = scores >= level
     after = reached.argmax(-1)
@@ -43,7 +44,7 @@ def labels_to(labels: np.ndarray, scores: np.ndarray, level: float) -> np.ndarra
 
 
 def paired_p(differences: np.ndarray) -> float:
-    """Two-sided p of the sign-flip test that paired `differences` (seeds,) have mean zero; exact up to 13 seeds."""
+    """Two-sided p of the sign-flip test on paired differences (seeds,); exact up to 13 seeds."""
     if len(differences) < 2:
         return 1.0
     test = permutation_test(
@@ -58,7 +59,7 @@ def paired_p(differences: np.ndarray) -> float:
 
 
 def wide(table: pd.DataFrame, of: str, strategy: str, measure: str = "score") -> pd.DataFrame:
-    """The curves of a strategy on the set `of`: one row per seed, one column per number of labels every seed reached."""
+    """A strategy's curves on the set `of`: one row per seed, one column per shared number of labels."""
     part = table[(table["set"] == of) & (table.strategy == strategy)]
     return part.pivot(index="seed", columns="labels", values=measure).dropna(axis=1)
 
@@ -77,14 +78,16 @@ def compare(
     full : float
         The score with every label.
     upto : int, optional
-        Labels at which areas end; by default as many as every strategy has. The baseline's curve may go on.
+        Labels at which areas end; by default as many as every strategy has. The baseline's curve
+        may go on.
 
     Returns
     -------
     DataFrame
-        One row per strategy, largest area first. `area` is under the curve; `gain` its mean difference from the
-        baseline's; `p` that of the sign-flip test; `to_95` the labels at which the mean curve reaches 95 % of `full`;
-        `ratio_95` its share of what the baseline needs. `_low` and `_high` bound 95 % bootstrap intervals over seeds.
+        One row per strategy, largest area first. `area` is under the curve; `gain` its mean
+        difference from the baseline's; `p` that of the sign-flip test; `to_95` the labels at which
+        the mean curve reaches 95 % of `full`; `ratio_95` its share of what the baseline needs.
+        `_low` and `_high` bound 95 % bootstrap intervals over seeds.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def _gain(curve: pd.DataFrame, rival: pd.DataFrame, upto: int, seed: int) -> dic
 
 
 def _labels_needed(curve: pd.DataFrame, rival: pd.DataFrame, full: float, seed: int) -> dict[str, float]:
-    """Labels at which a curve (seeds, rounds) reaches each level, and their share of what a rival needs."""
+    """Labels at which a curve (seeds, rounds) reaches each level, and their share of a rival's."""
     row = {}
     for level in LEVELS:
         name = f"{100 * level:.0f}"
@@ -137,7 +140,7 @@ def _labels_needed(curve: pd.DataFrame, rival: pd.DataFrame, full: float, seed: 
 
 
 def _labels_to_level(curve: pd.DataFrame, level: float, seed: int) -> tuple[float, np.ndarray]:
-    """Labels at which the mean of a curve (seeds, rounds) reaches a level, and as many bootstrap draws over seeds."""
+    """Labels at which the mean curve over seeds reaches a level, and its bootstrap draws."""
     scores = curve.to_numpy()
 
     def labels_needed(seeds: np.ndarray, axis: int) -> np.ndarray:
@@ -148,15 +151,16 @@ def _labels_to_level(curve: pd.DataFrame, level: float, seed: int) -> tuple[floa
 
 
 def _estimate(name: str, value: float, draws: np.ndarray) -> dict[str, float]:
-    """A value with its 95 % percentile interval; a bound among draws that never reached a level is infinite."""
+    """A value with its 95 % percentile interval, which may end at infinity: never reached."""
     low, high = np.quantile(draws, [0.025, 0.975], method="nearest")
     return {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def mean_curve(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """Mean score over seeds with a 95 % bootstrap interval: one row per set, strategy and number of labels.
+    """Mean score over seeds, with 95 % bootstrap interval, by set, strategy and number of labels.
 
-    With a single seed, the interval is the one over its rows: `low` and `high` of the table, where it has them.
+    With a single seed, the interval is the one over its rows: `low` and `high` of the table, where
+    it has them.
     """
     _check_columns(table)
     rows = []
@@ -172,9 +176,10 @@ def mean_curve(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def from_runs(folders: list[Path]) -> pd.DataFrame:
-    """The rounds of 03 in several run folders, one row per round; a `set` is a task, a learner, a model and a score.
+    """The rounds of 03 in several run folders; a `set` is a task, a learner, a model and a score.
 
-    Raises UserError on a run without finished rounds, and on two runs with the same strategy and seed.
+    Raises UserError on a run without finished rounds, and on two runs with the same strategy and
+    seed.
     """
     rows = []
     for folder in folders:
@@ -213,8 +218,8 @@ def _round_rows(name: str, parameters: dict, rounds: list[dict]) -> list[dict]:
 def from_csv(path: Path) -> pd.DataFrame:
     """A table of curves from a CSV file of the benchmarks.
 
-    Its columns are `set`, `strategy`, `seed` and one per number of labels; for generation `learner`, `labels` and the
-    scores. Raises UserError where one of the first three is missing.
+    Its columns are `set`, `strategy`, `seed` and one per number of labels; for generation
+    `learner`, `labels` and the scores. Raises UserError where one of the first three is missing.
     """
     table = pd.read_csv(path)
     if missing := [c for c in COLUMNS[:3] if c not in table.columns]:
@@ -231,7 +236,7 @@ def from_csv(path: Path) -> pd.DataFrame:
 
 
 def final_scores(folders: list[Path]) -> pd.DataFrame:
-    """Test scores from 04: one row per model or system, one column per score and run; empty if no run has reached 04."""
+    """Test scores from 04: one row per model or system, one column per score and run."""
     tables = []
     for path in (p for folder in folders for p in folder.glob("04_*/headline.csv")):
         table = pd.read_csv(path).rename(columns={"system": "model"}).assign(run=path.parents[1].name)
@@ -258,7 +263,7 @@ def describe_gain(row: pd.Series, baseline: str = "random") -> str:
 
 
 def format_labels(value: float, form: str = ".0f") -> str:
-    """A number of labels, or a ratio, from a row of `compare`: infinity was not reached, NaN has no baseline."""
+    """Labels, or a ratio, from a row of `compare`: infinity was not reached, NaN has no baseline."""
     return "–" if np.isnan(value) else "not reached" if np.isinf(value) else format(value, form)
 
 

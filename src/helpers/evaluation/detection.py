@@ -15,7 +15,8 @@ from helpers.task import Task
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
     """Mean F1 over the classes that occur in the truth or the predictions.
 
-    scikit-learn scores one sample at a time; this formula scores all the draws of a bootstrap at once.
+    scikit-learn scores one sample at a time; this formula scores all the draws of a bootstrap at
+    once.
 
     Parameters
     ----------
@@ -81,7 +82,8 @@ def compare_models(
     Returns
     -------
     DataFrame
-        One row per model: model, macro_f1 with low and high, F1 of the positive class, accuracy, count of rows.
+        One row per model: model, macro_f1 with low and high, F1 of the positive class, accuracy,
+        count of rows.
     """
     positive = task.labels.index(task.positive)
     rows = [
@@ -98,7 +100,7 @@ def compare_models(
 
 
 def compare_on_set(name: str, rows: list[dict], models: dict, task: Task) -> pd.DataFrame:
-    """`compare_models` of learners on the records of a further test set, whose name fills the first column."""
+    """`compare_models` on the records of a further test set, whose name fills the first column."""
     truth, texts = np.array(task.index([r["label"] for r in rows])), [r["text"] for r in rows]
     answers = {model: learner.predict_proba(texts).argmax(1) for model, learner in models.items()}
     table = compare_models(answers, truth, task)
@@ -107,9 +109,10 @@ def compare_on_set(name: str, rows: list[dict], models: dict, task: Task) -> pd.
 
 
 def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str], task: Task) -> pd.DataFrame:
-    """Scores and rates of the positive class by group, lowest accuracy first, by fairlearn's MetricFrame.
+    """Scores and rates of the positive class by group, lowest accuracy first.
 
-    A rate over no row is NaN, such as the false-positive rate of a group that has only positives.
+    Computed by fairlearn's MetricFrame. A rate over no row is NaN, such as the false-positive rate
+    of a group that has only positives.
 
     Parameters
     ----------
@@ -120,8 +123,8 @@ def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str],
     Returns
     -------
     DataFrame
-        One row per group: group, count, positives, macro_f1, accuracy, selection_rate, false_positive_rate,
-        false_negative_rate.
+        One row per group: group, count, positives, macro_f1, accuracy, selection_rate,
+        false_positive_rate, false_negative_rate.
     """
     from fairlearn.metrics import MetricFrame, count
 
@@ -152,8 +155,8 @@ def _share(values: np.ndarray) -> float:
 def group_gaps(table: pd.DataFrame, smallest: int = 10) -> dict[str, float | str]:
     """The worst group of a `group_table` and the largest differences between groups.
 
-    Groups under `smallest` rows are not compared. `equalized_odds_difference` is the larger of the gaps in
-    false-positive and false-negative rate (Hardt et al. 2016).
+    Groups under `smallest` rows are not compared. `equalized_odds_difference` is the larger of the
+    gaps in false-positive and false-negative rate (Hardt et al. 2016).
     """
     table = table[table["count"] >= smallest]
     if table.empty:
@@ -171,7 +174,7 @@ def group_gaps(table: pd.DataFrame, smallest: int = 10) -> dict[str, float | str
 
 
 def calibration(truth: np.ndarray, probabilities: np.ndarray) -> tuple[pd.DataFrame, float]:
-    """Confidence against accuracy in ten bins of equal width, and the expected calibration error (Guo et al. 2017).
+    """Confidence against accuracy in ten bins, and the expected calibration error (Guo et al. 2017).
 
     Parameters
     ----------
@@ -181,7 +184,8 @@ def calibration(truth: np.ndarray, probabilities: np.ndarray) -> tuple[pd.DataFr
     Returns
     -------
     (DataFrame, float)
-        One row per bin that is not empty: mean confidence, accuracy, count; and the expected calibration error.
+        One row per bin that is not empty: mean confidence, accuracy, count; and the expected
+        calibration error.
     """
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == truth
     edges = np.linspace(1 / probabilities.shape[1], 1, 11)  # the likeliest of k classes has at least 1/k

@@ -1,7 +1,8 @@
-"""A learner that rewrites by tagging words with edits (LaserTagger, Malmi et al. 2019), without a language model.
+"""A learner that rewrites by tagging words with edits (LaserTagger, Malmi et al. 2019).
 
-Logistic regression predicts which words are edited, naive Bayes how. It can write only edits that its training rows
-contain. It trains in a second and has the verbs of the 4-bit writer: `fit`, `write`, `nll`.
+It has no language model: logistic regression predicts which words are edited, naive Bayes how. It
+can write only edits that its training rows contain. It trains in a second and has the verbs of the
+4-bit writer: `fit`, `write`, `nll`.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ FLOOR = 1e-4  # probability of an edit that was never seen
 
 
 def tag(old: str, new: str) -> str:
-    """The edit from `old` to `new`: letters cut from the end, and letters added; *impiegato* → *impiegato/a* is `0+/a`."""
+    """The edit that turns `old` into `new`: letters cut from its end + letters added, as in `0+/a`."""
     if not new:
         return DROP
     shared = shared_prefix(old, new)
@@ -45,7 +46,7 @@ def apply(old: str, edit: str) -> str:
 
 
 def tags(source: str, target: str) -> tuple[list[str], list[str]]:
-    """Tokens of the source, after an empty one, and an edit for each; applied and joined, they give the target.
+    """Tokens of the source, after an empty one, and the edit of each that gives the target.
 
     The empty token takes what is inserted before the first word.
     """
@@ -96,7 +97,7 @@ class EditTagger:
         return ["".join(apply(word, next(remaining)) for word in words).strip() for words in rows]
 
     def nll(self, texts: Sequence[str], outputs: Sequence[str]) -> np.ndarray:
-        """Mean negative log-likelihood of a word's edit on the way from text to output, in nats: float array (texts,)."""
+        """Mean negative log-likelihood (nats) of the edits from each text to its output: (texts,)."""
         rows = [tags(text, output) for text, output in zip(texts, outputs, strict=True)]
         if not rows:
             return np.zeros(0)
@@ -114,7 +115,7 @@ class EditTagger:
 
 
 def features(words: Sequence[str]) -> list[dict[str, float]]:
-    """Features of every token: itself, its endings, its shape, and the two tokens on either side with their endings."""
+    """Features of every token: itself, its endings, its shape, and two tokens on either side."""
     low = [w.strip().lower() for w in words]
     rows = []
     for i, word in enumerate(low):

@@ -1,8 +1,8 @@
 """How good written texts are: compliance, meaning, fluency and diversity, over all rows and by group.
 
-`judge_outputs` gives one row per text, and every other function works on that table, so that each figure can be traced
-to the texts behind it. `score` is any function from texts to float (texts,): at least `COMPLIES` where a text complies
-with the regulated attribute (R of Hassan et al. 2024).
+`judge_outputs` gives one row per text, and every other function works on that table, so that each
+figure can be traced to the texts behind it. `score` is any function from texts to float (texts,):
+at least `COMPLIES` where a text complies with the regulated attribute (R of Hassan et al. 2024).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ LOWER_IS_BETTER = ("perplexity", "self-BLEU", "empty")
 INTERVALS = ("compliance", "strict", "chrF", "exact match", "similarity")  # means over rows
 
 
-# --- one row per text ------------------------------------------------------------------------------------------------
+# --- one row per text -----------------------------------------------------------------------------
 
 
 def judge_outputs(
@@ -51,14 +51,16 @@ def judge_outputs(
     embed : texts → float (texts, dimensions), optional
         For the cosine similarity of output and source.
     nll : texts → float (texts,), optional
-        Mean negative log-likelihood of a token, in nats, under a model that did not write the texts.
+        Mean negative log-likelihood of a token, in nats, under a model that did not write the
+        texts.
     checks : DataFrame of booleans, optional
         Further verdicts, such as those of `run_checks`.
 
     Returns
     -------
     DataFrame
-        One row per text: id, text, output, references and the verdicts; a judge that is not given has no column.
+        One row per text: id, text, output, references and the verdicts; a judge that is not given
+        has no column.
 
     Raises
     ------
@@ -94,7 +96,7 @@ def judge_outputs(
 
 
 def output_records(table: pd.DataFrame, rows: Sequence[dict], groups: Sequence[str]) -> list[dict]:
-    """The judged outputs as records: id, text, output, references, the group columns, and the verdicts under `checks`."""
+    """Judged outputs as records: text, output, references, groups, and verdicts under `checks`."""
     named = ["id", "text", "output", "references"]
     saved = []
     for row, judged in zip(rows, table.astype(object).to_dict("records"), strict=True):
@@ -114,8 +116,8 @@ def run_checks(name: str, rows: Sequence[dict], outputs: Sequence[str]) -> pd.Da
     Returns
     -------
     DataFrame of booleans, or None without a check
-        `strict`, which takes all of `inclusive`, `untouched` and `agreement`. Of several references, the one that an
-        output fits best counts.
+        `strict`, which takes all of `inclusive`, `untouched` and `agreement`. Of several
+        references, the one that an output fits best counts.
 
     Raises
     ------
@@ -133,7 +135,7 @@ def run_checks(name: str, rows: Sequence[dict], outputs: Sequence[str]) -> pd.Da
     return pd.DataFrame(verdicts, columns=columns, dtype=bool).rename(columns={"compliant": "strict"})
 
 
-# --- figures of a set ------------------------------------------------------------------------------------------------
+# --- figures of a set -----------------------------------------------------------------------------
 
 
 def figures(table: pd.DataFrame, diversity: bool = True) -> dict[str, float]:
@@ -144,13 +146,14 @@ def figures(table: pd.DataFrame, diversity: bool = True) -> dict[str, float]:
     table : DataFrame
         From `judge_outputs`.
     diversity : bool
-        With distinct-n, self-BLEU and MTLD. They depend on the number of outputs: compare systems on the same rows,
-        not groups of different size.
+        With distinct-n, self-BLEU and MTLD. They depend on the number of outputs: compare systems
+        on the same rows, not groups of different size.
 
     Returns
     -------
     dict
-        Shares and means of the columns, BLEU and edit F1 of the set, and `perplexity`, the exponential of the mean NLL.
+        Shares and means of the columns, BLEU and edit F1 of the set, and `perplexity`, the
+        exponential of the mean NLL.
     """
     means = ["compliance", "score", "chrF", "exact match", "copied", "empty", "similarity"]
     means += [c for c in table.columns if table[c].dtype == bool and c not in means]
@@ -168,7 +171,7 @@ def figures(table: pd.DataFrame, diversity: bool = True) -> dict[str, float]:
 
 
 def headline_scores(table: pd.DataFrame) -> dict[str, float]:
-    """Compliance and mean chrF of judged outputs, with `_low` and `_high` of their 95 % bootstrap intervals over rows."""
+    """Compliance and mean chrF, each with `_low` and `_high` of its 95 % bootstrap interval."""
     scores = {}
     for name in ("compliance", "chrF"):
         low, high = bootstrap_interval(np.mean, table[name].to_numpy(), draws=300)
@@ -177,9 +180,10 @@ def headline_scores(table: pd.DataFrame) -> dict[str, float]:
 
 
 def compare_systems(tables: dict[str, pd.DataFrame], draws: int = 1000) -> pd.DataFrame:
-    """One row per system with all figures, and 95 % bootstrap intervals over rows for those that are means.
+    """One row per system with all figures, and 95 % bootstrap intervals of those that are means.
 
-    `tables` maps a system's name to its judged outputs; the bounds of chrF are `chrF low` and `chrF high`.
+    `tables` maps a system's name to its judged outputs; the bounds of chrF are `chrF low` and `chrF
+    high`.
     """
     rows = []
     for name, table in tables.items():
@@ -192,9 +196,9 @@ def compare_systems(tables: dict[str, pd.DataFrame], draws: int = 1000) -> pd.Da
 
 
 def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame, draws: int = 1000) -> pd.DataFrame:
-    """`ours` minus `theirs`, judged on the same rows: figure, difference, low and high of its 95 % paired bootstrap interval.
+    """`ours` minus `theirs`, judged on the same rows, with 95 % paired bootstrap intervals.
 
-    Raises UserError where the rows differ.
+    The columns are figure, difference, low and high. Raises UserError where the rows differ.
     """
     if list(ours["id"]) != list(theirs["id"]):
         raise UserError("Two systems can be compared in pairs only on the same rows in the same order.")
@@ -206,15 +210,15 @@ def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame, draws: int = 10
     return pd.DataFrame(rows)
 
 
-# --- by group --------------------------------------------------------------------------------------------------------
+# --- by group -------------------------------------------------------------------------------------
 
 
 def group_table(table: pd.DataFrame, groups: Sequence[str], smallest: int = 10) -> pd.DataFrame:
     """The figures of every group, lowest compliance first.
 
-    Diversity depends on the number of texts, so every group is measured at the size of the smallest one that has at
-    least `smallest` rows: distinct-2 and MTLD over as many words, self-BLEU over as many texts (mean of five draws).
-    Groups below `smallest` have NaN there.
+    Diversity depends on the number of texts, so every group is measured at the size of the smallest
+    one that has at least `smallest` rows: distinct-2 and MTLD over as many words, self-BLEU over as
+    many texts (mean of five draws). Groups below `smallest` have NaN there.
 
     Parameters
     ----------
@@ -247,8 +251,8 @@ def group_spread(table: pd.DataFrame, smallest: int = 10) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row per figure that two groups or more have: figure, spread (highest minus lowest), worst group,
-        its value, groups compared.
+        One row per figure that two groups or more have: figure, spread (highest minus lowest),
+        worst group, its value, groups compared.
     """
     large, rows = table[table["count"] >= smallest], []
     for column in (c for c in (*FIGURES, *PARTS) if c in table):
@@ -263,7 +267,7 @@ def group_spread(table: pd.DataFrame, smallest: int = 10) -> pd.DataFrame:
 
 
 def readable_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of judged outputs that a page shows: yes and no for the verdicts, the first of the references."""
+    """The columns of judged outputs that a page shows: verdicts as yes and no, one reference."""
     verdicts = [c for c in ("compliance", "strict") if c in table]
     readable = table.assign(reference=table.references.str[0], chrF=table.chrF.round(1))
     readable[verdicts] = readable[verdicts].astype(bool).replace({True: "yes", False: "no"}).astype(object)
@@ -276,7 +280,7 @@ def worst_outputs(table: pd.DataFrame, count: int = 10) -> pd.DataFrame:
     return order.head(count).drop(columns="complies")
 
 
-# --- a baseline ------------------------------------------------------------------------------------------------------
+# --- a baseline -----------------------------------------------------------------------------------
 
 
 def nearest_targets(texts: Sequence[str], training: Sequence[dict], embed: Score) -> list[str]:

@@ -1,4 +1,4 @@
-"""Figures, drawn only from saved tables: titles, units and plain names, and a legend beside the data."""
+"""Figures from saved tables, with titles, units, plain names and a legend beside the data."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ GREY = "0.7"
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Save as PNG at 150 dpi, cropped to its content, and close: a notebook then shows it once, where it is displayed."""
+    """Save as PNG, cropped to its content, and close, so that a notebook shows the figure once."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
     plt.close(figure)
     return path
 
 
-# --- seed and synthetic texts ----------------------------------------------------------------------------------------
+# --- seed and synthetic texts ---------------------------------------------------------------------
 
 
 def coverage(points: pd.DataFrame) -> Figure:
@@ -55,7 +55,7 @@ def coverage(points: pd.DataFrame) -> Figure:
 
 
 def balance(table: pd.DataFrame, name: str) -> Figure:
-    """Share of the rows in pool and seed by the values of the group column `name`: columns value, pool, seed."""
+    """Share of the rows by the values of the group column `name`: columns value, pool, seed."""
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.36 * len(table)))
     rows = np.arange(len(table))
     axis.barh(rows - 0.2, table["pool"], height=0.4, color=GREY, label="pool")
@@ -97,7 +97,7 @@ def vocabulary(table: pd.DataFrame) -> Figure:
     return figure
 
 
-# --- learning curves -------------------------------------------------------------------------------------------------
+# --- learning curves ------------------------------------------------------------------------------
 
 
 def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
@@ -116,9 +116,10 @@ def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
 
 
 def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
-    """Compliance and chrF of the outputs for the validation rows: columns strategy, targets, both with _low and _high.
+    """Compliance and chrF on the validation rows against targets.
 
-    `copying` has the two scores of texts left as they are.
+    Columns strategy, targets, both scores, and these with _low and _high; `copying` has the two
+    scores of texts left as they are.
     """
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     styles = ("o-", "o--", "o:", "o-.")  # two equal curves can be told apart
@@ -177,7 +178,7 @@ def gains(table: pd.DataFrame, baseline: str) -> Figure:
     return figure
 
 
-# --- models and groups -----------------------------------------------------------------------------------------------
+# --- models and groups ----------------------------------------------------------------------------
 
 
 def model_bars(table: pd.DataFrame) -> Figure:
@@ -198,7 +199,8 @@ def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
     Parameters
     ----------
     table : DataFrame
-        From `generation.compare_systems`: system, and every figure with its bounds, such as chrF, chrF low, chrF high.
+        From `generation.compare_systems`: system, and every figure with its bounds, such as chrF,
+        chrF low, chrF high.
     columns : dict from figure to axis label
         A figure that the table lacks has no panel.
     """
@@ -217,7 +219,7 @@ def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
 
 
 def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figure:
-    """A share of rows by the groups of the column `name`, with their sizes: columns group, count, and `column`."""
+    """A share of rows by group of the column `name`: columns group, count, and `column`."""
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.32 * len(table)))
     axis.barh(range(len(table)), table[column], color=BLUE)
     for y, (value, count) in enumerate(zip(table[column], table["count"], strict=True)):
@@ -231,7 +233,7 @@ def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figu
 
 
 def reliability(table: pd.DataFrame, error: float) -> Figure:
-    """Accuracy against confidence, from `detection.calibration`: columns confidence, accuracy, count."""
+    """Accuracy against confidence: the table and the error of `detection.calibration`."""
     figure, axis = plt.subplots(figsize=(4.6, 4.4))
     low = min(0.45, float(table[["confidence", "accuracy"]].min().min()) - 0.03)
     axis.plot([low, 1], [low, 1], color="0.6", linestyle="--", linewidth=1)
@@ -253,7 +255,7 @@ def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
 
 
 def agreement(kappa: pd.DataFrame, shared: pd.DataFrame) -> Figure:
-    """Cohen's κ of every two annotators, from `agreement.matrix`, with the number of texts that both labelled."""
+    """Cohen's κ of every two annotators, with the number of texts that both labelled."""
     pairs = kappa.where(np.tri(len(kappa), k=-1, dtype=bool)).iloc[1:, :-1]  # every pair once
     values = pairs.apply(lambda column: column.map("{:.2f}".format)).where(pairs.notna(), "–")
     notes = values + "\nn = " + shared.reindex_like(pairs).fillna(0).astype(int).astype(str)
@@ -265,7 +267,7 @@ def agreement(kappa: pd.DataFrame, shared: pd.DataFrame) -> Figure:
     return figure
 
 
-# --- parts that figures share ----------------------------------------------------------------------------------------
+# --- parts that figures share ---------------------------------------------------------------------
 
 
 def _legend(figure: Figure) -> list:
@@ -274,7 +276,8 @@ def _legend(figure: Figure) -> list:
     for axis in figure.axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}  # saved figures are cropped to their content, with legend
+    # Beyond the figure's edge: what is saved is cropped to its content, legend included.
+    place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
     return figure.legend(handles.values(), handles.keys(), fontsize=10, **place).legend_handles
 
 
@@ -298,7 +301,7 @@ def _intervals(axis: Axes, values: pd.DataFrame, colours: Sequence, marker: str 
 
 
 def _name_rows(axis: Axes, names: Sequence[str]) -> None:
-    """Names beside the rows of the panel, the first on top. Two names that read alike keep their own rows."""
+    """Names beside the rows of the panel, the first on top; two that read alike stay two."""
     axis.set(yticks=range(len(names)), yticklabels=[plain_name(name) for name in names])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
@@ -322,7 +325,7 @@ def _heatmap(axis: Axes, values: pd.DataFrame, notes: pd.DataFrame, **options) -
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure with `count` axes of this size in inches, three in a row, or two where that makes full rows."""
+    """A figure with `count` axes of this size in inches, two or three in a row."""
     across = 2 if count in (2, 4) else min(3, count)
     down = -(-count // across)
     size = (width * across, height * down)

@@ -1,4 +1,4 @@
-"""Tables as a person reads them, in notebooks and in the self-contained HTML report; every text is escaped."""
+"""Tables for people, in notebooks and in the self-contained HTML report; all text is escaped."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def tiny(language: str) -> str:
     return TINY + " It has read Italian only: what it writes in another language are no sentences, whatever the scores."
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 
 
 def plain_name(name: object) -> str:
-    """A machine name in plain words: `not_inclusive` reads *not inclusive*, `macro_f1` reads *macro-F1*."""
+    """A machine name in plain words: `not_inclusive` is *not inclusive*, `macro_f1` is *macro-F1*."""
     words = str(name).replace("macro_f1", "macro-F1").replace("_", " ")
     return re.sub(r"^f1\b", "F1", words)
 
@@ -92,12 +92,13 @@ def as_html(
     Parameters
     ----------
     table : DataFrame
-        The index is shown where it has a name. Strings that are `Markup`, as from `highlight_rows`, keep their markup.
+        The index is shown where it has a name. Strings that are `Markup`, as from `highlight_rows`,
+        keep their markup.
     empty : str
         The sentence shown for a table without rows.
     digits : int, or dict from column to int, format string or function; optional
-        Decimals of all floats; or, by column, decimals, a format such as `"{:.0%}"`, or a function of the value.
-        By default a float has three decimals up to 1, two below 10, one above.
+        Decimals of all floats; or, by column, decimals, a format such as `"{:.0%}"`, or a function
+        of the value. By default a float has three decimals up to 1, two below 10, one above.
     title : str
         Caption, with the units.
 
@@ -164,11 +165,11 @@ def _formatted(value: object, form: Format | None) -> str:
     return plain_name(value) if IDENTIFIER.fullmatch(str(value)) else str(value)
 
 
-# --- marked texts ----------------------------------------------------------------------------------------------------
+# --- marked texts ---------------------------------------------------------------------------------
 
 
 def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:
-    """The text escaped, with its character spans [start, end) in <mark>; overlapping spans are joined."""
+    """The text escaped, with its character spans [start, end) in <mark>; overlaps are joined."""
     out, position = Markup(""), 0
     for start, end in sorted(map(tuple, spans)):
         start = max(start, position)
@@ -186,9 +187,10 @@ def highlight_rows(rows: pd.DataFrame, spans: dict[str, Sequence[Sequence[int]]]
 
 
 def changes(source: str, output: str) -> Markup:
-    """The output escaped, with what it drops from the source in <del> and what it inserts in <ins>, word by word.
+    """The output escaped, with dropped words of the source in <del> and inserted ones in <ins>.
 
-    An output that shares less than two fifths with its source is shown without marks: nobody could read them.
+    An output that shares less than two fifths with its source is shown without marks: nobody could
+    read them.
     """
     # Blanks are tokens here, because what is shown must be the text to the last blank.
     old, new = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (source, output))
@@ -214,16 +216,16 @@ def mark_changes(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(output=pd.Series(marked, index=rows.index, dtype=object))
 
 
-# --- the page --------------------------------------------------------------------------------------------------------
+# --- the page -------------------------------------------------------------------------------------
 
 
 def section(heading: str, note: str = "", table: pd.DataFrame | None = None, pictures: Sequence[Path] = ()) -> dict:
-    """A part of the page; `write_report` leaves out one with neither a table nor pictures (PNG files)."""
+    """A part of the page; one with neither a table nor pictures (PNG files) is left out."""
     return {"heading": heading, "note": note, "table": table, "pictures": pictures}
 
 
 def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
-    """The section on a group column: its groups of at least `smallest` rows, and the number of smaller ones."""
+    """The section on a group column: its groups of at least `smallest` rows; others are counted."""
     large = table[table["count"] >= smallest]
     note = "Worst first."
     if len(large) < len(table):
@@ -232,7 +234,7 @@ def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
 
 
 def write_report(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
-    """Write the report as one HTML file, pictures inside; `sections` come from `section` and `group_section`."""
+    """Write the report as one HTML file, pictures inside, from parts that `section` makes."""
     page = TEMPLATES.from_string(PAGE).render(
         title=title,
         lead=lead,

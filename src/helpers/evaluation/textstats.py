@@ -1,4 +1,4 @@
-"""Statistics of texts: diversity, coverage of a pool, nearness of rewritten texts to their references, keywords."""
+"""Statistics of texts: diversity, coverage of a pool, nearness to references, keywords."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from helpers.text import normalise
 
 TYPE_TOKEN_RATIO = 0.72  # the threshold of MTLD
 
-# --- diversity -------------------------------------------------------------------------------------------------------
+# --- diversity ------------------------------------------------------------------------------------
 
 
 def distinct_n(texts: Sequence[str], n: int, tokens: int = 5000) -> float:
-    """Share of different n-grams among those of the first `tokens` words (Li et al. 2016); NaN without an n-gram.
+    """Share of n-grams that are different (Li et al. 2016), NaN without one.
 
-    The share falls with the number of words: compare sets at the same `tokens`.
+    It reads the first `tokens` words. The share falls with the number of words: compare sets at the
+    same `tokens`.
     """
     grams, words_read = [], 0
     for text in texts:
@@ -45,14 +46,16 @@ def diversity(texts: Sequence[str]) -> dict[str, float]:
 
 
 def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
-    """Mean BLEU (0–100) of each text against all the others (Zhu et al. 2018), by sacrebleu on lower-cased words.
+    """Mean BLEU (0–100) of each text against all the others (Zhu et al. 2018).
 
-    A higher score means that the texts are more alike; it is NaN below two texts.
+    By sacrebleu on lower-cased words. A higher score means that the texts are more alike; it is NaN
+    below two texts.
 
     Parameters
     ----------
     sample : int
-        Texts drawn by `seed`. The score grows with their number, the cost with its square: compare equal samples.
+        Texts drawn by `seed`. The score grows with their number, the cost with its square: compare
+        equal samples.
     """
     from sacrebleu.metrics import BLEU
 
@@ -66,10 +69,11 @@ def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
 
 
 def mtld(texts: Sequence[str], tokens: int | None = None) -> float:
-    """Measure of textual lexical diversity of the first `tokens` words, or of all, in words (McCarthy & Jarvis 2010).
+    """Measure of textual lexical diversity, in words (McCarthy & Jarvis 2010).
 
-    The mean number of words until the type-token ratio falls below `TYPE_TOKEN_RATIO`, over the texts read in sequence,
-    forwards and backwards; NaN where no word comes twice. The threshold was tuned on English: compare Italian only with
+    It reads the first `tokens` words, or all. The mean number of words until the type-token ratio
+    falls below `TYPE_TOKEN_RATIO`, over the texts read in sequence, forwards and backwards; NaN
+    where no word comes twice. The threshold was tuned on English: compare Italian only with
     Italian, and read distinct-n beside it.
     """
     words = [word for text in texts for word in normalise(text).split()][:tokens]
@@ -91,7 +95,7 @@ def _factors(words: list[str]) -> float:
 
 
 def vocabulary_growth(texts: Sequence[str], points: int = 20) -> pd.DataFrame:
-    """Number of different words against words read (Heaps' curve): columns words, vocabulary, about `points` rows."""
+    """Different words against words read (Heaps' curve): columns words, vocabulary."""
     words = [word for text in texts for word in normalise(text).split()]
     sizes = np.append(0, np.cumsum(~pd.Series(words, dtype=object).duplicated().to_numpy(bool)))
     positions = np.unique(np.linspace(0, len(words), points + 1).round().astype(int))
@@ -105,7 +109,7 @@ def new_words(texts: Sequence[str], known: Sequence[str]) -> float:
 
 
 def coverage(pool: np.ndarray, rows: np.ndarray, k: int = 5) -> float:
-    """Share of pool rows that have one of `rows` within the distance of their k-th neighbour (Naeem et al. 2020).
+    """Share of the pool with one of `rows` nearer than its k-th neighbour (Naeem et al. 2020).
 
     Parameters
     ----------
@@ -129,7 +133,7 @@ def coverage(pool: np.ndarray, rows: np.ndarray, k: int = 5) -> float:
     return float(np.mean(nearest <= radius))
 
 
-# --- nearness to a reference -----------------------------------------------------------------------------------------
+# --- nearness to a reference ----------------------------------------------------------------------
 
 
 def bleu(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:
@@ -147,9 +151,9 @@ def bleu(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:
 
 
 def chrf(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """chrF (0–100) of each text to the nearest of its references (Popović 2015), by sacrebleu: float array (texts,).
+    """chrF (0–100) of each text to its nearest reference (Popović 2015): float array (texts,).
 
-    The mean over texts differs from the chrF of the whole set.
+    By sacrebleu. The mean over texts differs from the chrF of the whole set.
     """
     from sacrebleu.metrics import CHRF
 
@@ -166,7 +170,8 @@ def tokens(text: str) -> list[str]:
 def edits(source: str, target: str) -> set[tuple[int, int, str]]:
     """Token edits (start, end, new tokens) that turn `source` into `target`; blanks do not count.
 
-    A span replaced by one of equal length counts token by token, so a half-done correction gets half the credit.
+    A span replaced by one of equal length counts token by token, so a half-done correction gets
+    half the credit.
     """
     old, new = ([token.strip() for token in tokens(text.rstrip())] for text in (source, target))
     found = set()
@@ -193,11 +198,11 @@ def edit_counts(source: str, output: str, references: Sequence[str]) -> tuple[in
     return max(counts, key=fit)
 
 
-# --- words -----------------------------------------------------------------------------------------------------------
+# --- words ----------------------------------------------------------------------------------------
 
 
 def keyword_finder(keywords: Sequence[str]) -> Callable[[str], list[str]]:
-    """A function from a text to the words in it that are among `keywords`, in any case; a final * matches any ending."""
+    """A function that finds keywords in a text, in any case; a final * matches any ending."""
     patterns = []
     for keyword in keywords:
         if keyword.strip("* "):

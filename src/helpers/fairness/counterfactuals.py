@@ -12,7 +12,7 @@ from helpers.italian import gender
 
 
 def flip_rates(learner, texts: Sequence[str], variants: Sequence[list[str]]) -> dict[str, float]:
-    """How often a detector's answer changes with the gender in a text: counterfactual token fairness (Garg et al. 2019).
+    """How often an answer changes with the gender in a text (Garg et al. 2019).
 
     Parameters
     ----------
@@ -25,8 +25,8 @@ def flip_rates(learner, texts: Sequence[str], variants: Sequence[list[str]]) -> 
     Returns
     -------
     dict
-        `pairs` of a text and a version; `flip_rate`, the share of pairs whose answers differ; `low` and `high` of
-        its 95 % bootstrap interval over pairs. NaN without a pair.
+        `pairs` of a text and a version; `flip_rate`, the share of pairs whose answers differ; `low`
+        and `high` of its 95 % bootstrap interval over pairs. NaN without a pair.
     """
     origin = [i for i, versions in enumerate(variants) for _ in versions]
     if not origin:
@@ -39,7 +39,7 @@ def flip_rates(learner, texts: Sequence[str], variants: Sequence[list[str]]) -> 
 
 
 def variants(text: str, language: str) -> list[str]:
-    """Gender-swapped versions of a text that differ from it, by rule (counterfactual data: Zmigrod et al. 2019).
+    """Gender-swapped versions of a text that differ from it, by rule (Zmigrod et al. 2019).
 
     Parameters
     ----------
