@@ -55,6 +55,7 @@ def test_every_text_is_escaped():
     nasty = "<script>alert(1)</script>"
     page = as_html(pd.DataFrame({nasty: [nasty], "n": [1]}).rename_axis(nasty), title=nasty).data
     assert "<script" not in page and page.count("&lt;script&gt;") == 4
+    assert '<table class="mathjax_ignore tex2jax_ignore">' in page  # "$x$" stays "$x$" in a notebook
     marked = pd.DataFrame({"text": pd.Series([Markup("<mark>a</mark>")], dtype=object)})
     assert "<mark>a</mark>" in as_html(marked).data
 

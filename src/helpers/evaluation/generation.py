@@ -116,8 +116,8 @@ def run_checks(name: str, rows: Sequence[dict], outputs: Sequence[str]) -> pd.Da
     Returns
     -------
     DataFrame of booleans, or None without a check
-        `strict`, which takes all of `inclusive`, `untouched` and `agreement`. Of several
-        references, the one that an output fits best counts.
+        `strict`, which requires `inclusive`, `untouched` and `agreement`. Of several references,
+        the one that an output fits best counts.
 
     Raises
     ------
@@ -182,8 +182,7 @@ def headline_scores(table: pd.DataFrame) -> dict[str, float]:
 def compare_systems(tables: dict[str, pd.DataFrame], draws: int = 1000) -> pd.DataFrame:
     """One row per system with all figures, and 95 % bootstrap intervals of those that are means.
 
-    `tables` maps a system's name to its judged outputs; the bounds of chrF are `chrF low` and `chrF
-    high`.
+    `tables` maps a system's name to its judged outputs. The bounds are named as in `chrF low`.
     """
     rows = []
     for name, table in tables.items():

@@ -52,8 +52,9 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 {% for picture in section.pictures %}<p><img alt="{{ section.heading }}" src="{{ embed(picture) }}"></p>{% endfor %}
 {% endfor %}<footer>{{ footer }}</footer></body></html>
 """
-# Alignment is inline, because JupyterLab's own style sheet aligns every cell to the right.
-TABLE = """<table{% if columns | length > 9 %} class="dense"{% endif %}>
+# Alignment is inline, because JupyterLab's own style sheet aligns every cell to the right; the first
+# two classes keep MathJax, versions 3 and 2, from reading a "$" in the data as mathematics.
+TABLE = """<table class="mathjax_ignore tex2jax_ignore{% if columns | length > 9 %} dense{% endif %}">
 {% if title %}<caption style="text-align: left; font-weight: 600">{{ title }}</caption>{% endif %}
 <tr>{% for column in columns %}<th style="text-align: {{ column.side }}">{{ column.heading }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr>{% for column, cell in row -%}

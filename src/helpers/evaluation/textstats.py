@@ -109,7 +109,7 @@ def new_words(texts: Sequence[str], known: Sequence[str]) -> float:
 
 
 def coverage(pool: np.ndarray, rows: np.ndarray, k: int = 5) -> float:
-    """Share of the pool with one of `rows` nearer than its k-th neighbour (Naeem et al. 2020).
+    """Share of the pool with one of `rows` within reach of its k-th neighbour (Naeem et al. 2020).
 
     Parameters
     ----------
