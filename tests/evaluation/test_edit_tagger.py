@@ -5,7 +5,8 @@ import pytest
 
 from helpers.data import embedded
 from helpers.env import UserError
-from helpers.evaluation.edit_tagger import DROP, KEEP, EditTagger, apply, tag, tags, tokens
+from helpers.evaluation.edit_tagger import DROP, KEEP, EditTagger, apply, tag, tags
+from helpers.evaluation.textstats import tokens
 from helpers.italian import gender
 
 ROWS = embedded.rewrites()
@@ -27,27 +28,30 @@ def test_the_edits_of_every_pair_lead_to_its_target():
         assert "".join(tokens(row["text"])) == row["text"]
 
 
-def test_it_learns_to_rewrite():
-    test = [r for r in ROWS if r["split"] == "test"]
+@pytest.fixture(scope="module")
+def tagger():
     learner = EditTagger()
-    report = learner.fit([r for r in ROWS if r["split"] == "train"])
-    assert report["train_rows"] == 729 and report["edits"] > 900
-    texts = [r["text"] for r in test]
-    written = learner.write(texts)
-    clean = [sum(not gender.cues(t) for t in part) for part in (texts, written)]
-    assert clean[1] > 1.8 * clean[0] and learner.tokens_read > 2000
-    assert learner.write([]) == [] and learner.write(["", "Cuoco"])[0] == ""
-    assert learner.write(texts) == written and learner.write(texts[5:7]) == written[5:7]
+    report = learner.fit([r for r in ROWS if r["split"] == "train"][:300])
+    assert report["train_rows"] == 300 and report["edits"] > report["kinds_of_edit"] > 100
+    return learner
 
 
-def test_likely_edits_have_a_low_loss():
-    learner = EditTagger()
-    learner.fit(ROWS[:200])
-    texts = [r["text"] for r in ROWS[:20]]
-    loss = learner.nll(texts, [r["target"] for r in ROWS[:20]])
-    assert loss.shape == (20,) and (loss < 0.3).all()
-    assert (learner.nll(texts, ["altro " * 8] * 20) > loss + 1).all() and learner.nll([], []).shape == (0,)
-    assert np.allclose(learner.nll(texts[3:5], [r["target"] for r in ROWS[3:5]]), loss[3:5])
+def test_it_learns_to_rewrite(tagger):
+    texts = [r["text"] for r in ROWS if r["split"] == "test"]
+    outputs = tagger.write(texts)
+    inclusive = [sum(not gender.cues(text) for text in part) for part in (texts, outputs)]
+    assert inclusive[1] > 1.5 * inclusive[0]
+    assert tagger.write(texts) == outputs and tagger.write(texts[5:7]) == outputs[5:7]
+    assert tagger.write([]) == [] and tagger.write(["", "Cuoco"])[0] == ""
+
+
+def test_likely_edits_have_a_low_loss(tagger):
+    known = [r for r in ROWS if r["split"] == "train"][:20]
+    texts, targets = [r["text"] for r in known], [r["target"] for r in known]
+    loss = tagger.nll(texts, targets)
+    assert loss.shape == (20,) and loss.mean() < 0.1
+    assert (tagger.nll(texts, ["altro " * 8] * 20) > loss + 1).all() and tagger.nll([], []).shape == (0,)
+    assert np.allclose(tagger.nll(texts[3:5], targets[3:5]), loss[3:5])
 
 
 def test_nothing_to_learn_from():

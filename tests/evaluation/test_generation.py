@@ -6,7 +6,7 @@ import pytest
 
 from helpers.data import embedded
 from helpers.env import UserError
-from helpers.evaluation import baselines, report
+from helpers.evaluation import baselines
 from helpers.evaluation import generation as metrics
 from helpers.italian import gender
 
@@ -121,20 +121,8 @@ def test_nearest_training_target():
         metrics.nearest_targets(["a"], [], letters)
 
 
-def test_changes_are_coloured_and_escaped():
-    shown = report.changes("Cerchiamo un <b>cuoco</b> bravo", "Cerchiamo <b>personale</b> bravo & svelto")
-    assert "<b>" not in shown and "&lt;b&gt;" in shown and "&amp;" in shown
-    assert "<del>cuoco</del><ins>personale</ins>" in shown and "<del> un</del>" in shown
-    assert report.changes("uno due tre", "uno due tre") == "uno due tre"
-    assert report.changes("uno due tre", "<i>tutt'altro</i>") == "&lt;i&gt;tutt&#39;altro&lt;/i&gt;"
-    page = report._table(
-        report.mark_changes(pd.DataFrame({"text": ["un cuoco bravo"], "output": ["una persona brava, un cuoco bravo"]}))
-    )
-    assert "<ins>" in page and "&lt;ins&gt;" not in page
-
-
 def test_the_strict_check_passes_every_reference_and_no_copy_of_what_is_to_change():
-    rows = embedded.rewrites()[::8]  # all of them go through the check itself in test_rewriting
+    rows = embedded.rewrites()[::24]  # tests/italian/test_check.py takes all of them
     ours = metrics.run_checks("italian", rows, [r["target"] for r in rows])
     assert ours.all().all()
     copies = metrics.run_checks("italian", rows, [r["text"] for r in rows])

@@ -1,143 +1,197 @@
 """Learning curves compared: area, labels to reach a level, intervals over seeds and paired tests.
 
-A table of curves has a row a round: `set`, `strategy`, `seed`, `labels`, `score`, and what else was measured. The score is
-macro-F1; in a task of generation compliance and chrF are measured, and each is a set of its own. Strategies of one set share their
-seeds and their first labels, so differences are taken seed by seed.
+A table of curves has one row per round: `set`, `strategy`, `seed`, `labels`, `score`, and the
+round's costs. The score is macro-F1; a generation task has two scores, compliance and chrF, each a
+set of its own. The strategies of a set share their seeds and their first labels, so differences are
+taken seed by seed.
 """
 
 from __future__ import annotations
 
-from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.integrate import trapezoid
+from scipy.stats import permutation_test
 
 from helpers import files, run
 from helpers.env import UserError
+from helpers.evaluation.intervals import bootstrap_draws, bootstrap_interval
 
 COLUMNS = ("set", "strategy", "seed", "labels", "score")
-GENERATION = ("compliance", "chrF")  # the scores of a task of generation
-# of a round, where it recorded them, with how a page writes them; money is a teacher's
-COSTS = {"seconds": "{:,.1f}", "tokens": "{:,.0f}", "money": "{:,.4f}"}
-LEVELS = (0.90, 0.95, 0.98)
+GENERATION = ("compliance", "chrF")  # the scores of a generation task
+COSTS = {"seconds": "{:,.1f}", "tokens": "{:,.0f}", "money": "{:,.4f}"}  # of a round, with their formats on a page
+LEVELS = (0.90, 0.95, 0.98)  # shares of the full-data score
+DRAWS = 2000  # bootstrap draws over seeds
 
 
 def area(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Mean height of the curves `scores` (..., rounds) between the first and the last of `labels` (rounds,)."""
+    """Mean height (...) of the curves `scores` (..., rounds) over `labels` (rounds,)."""
     labels = np.asarray(labels, dtype=float)
-    return np.trapezoid(scores, labels, axis=-1) / (labels[-1] - labels[0])
+    return trapezoid(scores, labels, axis=-1) / (labels[-1] - labels[0])
 
 
 def labels_to(labels: np.ndarray, scores: np.ndarray, level: float) -> np.ndarray:
-    """Labels (...) at which the curves `scores` (..., rounds) first reach `level`, interpolated; infinity where they never do."""
-    n, s = np.asarray(labels, dtype=float), np.asarray(scores, dtype=float)
-    reached = s >= level
-    at = reached.argmax(-1)
-    before = np.maximum(at - 1, 0)
-    low, high = (np.take_along_axis(s, i[..., None], -1)[..., 0] for i in (before, at))
-    share = np.where(at > 0, (level - low) / np.where(high > low, high - low, 1), 0)
-    return np.where(reached.any(-1), n[before] + share * (n[at] - n[before]), np.inf)
+    """Labels (...) at which the curves `scores` (..., rounds) reach `level`; infinity if never."""
+    labels, scores = np.asarray(labels, dtype=float), np.asarray(scores, dtype=float)
+    reached = scores >= level
+    after = reached.argmax(-1)
+    before = np.maximum(after - 1, 0)
+    low, high = (np.take_along_axis(scores, i[..., None], -1)[..., 0] for i in (before, after))
+    share = np.where(after > 0, (level - low) / np.where(high > low, high - low, 1), 0)
+    return np.where(reached.any(-1), labels[before] + share * (labels[after] - labels[before]), np.inf)
 
 
-def paired_p(differences: np.ndarray, draws: int = 10_000, seed: int = 0) -> float:
-    """Two-sided p of the sign-flip test that paired `differences` (seeds,) have mean zero; exact up to 13 seeds."""
-    d = np.asarray(differences, dtype=float)
-    if len(d) <= 13:
-        signs = np.array(list(product((1, -1), repeat=len(d))))
-    else:
-        signs = np.random.default_rng(seed).choice((1, -1), (draws, len(d)))
-        signs[0] = 1  # what was observed is one of the draws
-    means = np.abs((signs * d).mean(1))
-    return float((means >= abs(d.mean()) - 1e-12).mean())
+def paired_p(differences: np.ndarray) -> float:
+    """Two-sided p of the sign-flip test on paired differences (seeds,); exact up to 13 seeds."""
+    if len(differences) < 2:
+        return 1.0
+    test = permutation_test(
+        (differences,),
+        np.mean,
+        permutation_type="samples",
+        vectorized=True,
+        n_resamples=10_000,
+        random_state=np.random.default_rng(0),
+    )
+    return float(test.pvalue)
 
 
 def wide(table: pd.DataFrame, of: str, strategy: str, measure: str = "score") -> pd.DataFrame:
-    """One strategy's curves on one set: a row a seed, a column a number of labels that every seed reached."""
+    """A strategy's curves on the set `of`: one row per seed, one column per shared number of labels."""
     part = table[(table["set"] == of) & (table.strategy == strategy)]
     return part.pivot(index="seed", columns="labels", values=measure).dropna(axis=1)
 
 
 def compare(
-    table: pd.DataFrame,
-    of: str,
-    full: float,
-    baseline: str = "random",
-    upto: int | None = None,
-    draws: int = 2000,
-    seed: int = 0,
+    table: pd.DataFrame, of: str, full: float, baseline: str = "random", upto: int | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """One row a strategy on the set `of`, best area first, with 95 % bootstrap intervals over seeds.
+    """Compare the strategies of a set with a baseline, seed by seed.
 
-    `area` is that of the score up to `upto` labels, by default as many as every strategy has; `gain` is its mean difference to
-    `baseline` on the same seeds, `p` that of the sign-flip test. `to_95` is the number of labels at which the mean curve reaches
-    95 % of `full`, the score with every label, and `ratio_95` its share of what the baseline needs, whose curve may go on beyond
-    `upto`. Raises UserError on a missing column or baseline.
+    Parameters
+    ----------
+    table : DataFrame
+        Curves, see the module.
+    of : str
+        The set.
+    full : float
+        The score with every label.
+    upto : int, optional
+        Labels at which areas end; by default as many as every strategy has. The baseline's curve
+        may go on.
+
+    Returns
+    -------
+    DataFrame
+        One row per strategy, largest area first. `area` is under the curve; `gain` its mean
+        difference from the baseline's; `p` that of the sign-flip test; `to_95` the labels at which
+        the mean curve reaches 95 % of `full`; `ratio_95` its share of what the baseline needs.
+        `_low` and `_high` bound 95 % bootstrap intervals over seeds.
+
+    Raises
+    ------
+    UserError
+        Where a column or the baseline is missing, or a strategy shares no seed with it.
     """
-    _checked(table)
-    mine = table[table["set"] == of]
-    base, rows = wide(mine, of, baseline), []
-    if base.empty:
+    _check_columns(table)
+    curves = {name: wide(table, of, name) for name in table[table["set"] == of].strategy.unique()}
+    if baseline not in curves or curves[baseline].empty:
         raise UserError(
             f"The set {of} has no curve of {baseline}: run it with the same seeds, or choose another baseline."
         )
-    found = {name: wide(mine, of, name) for name in mine.strategy.unique()}
-    upto = upto or min((c.columns.max() for name, c in found.items() if name != baseline), default=base.columns.max())
-    for name, curve in found.items():
+    base = curves[baseline]
+    last = [curve.columns.max() for name, curve in curves.items() if name != baseline]
+    upto = upto or min(last, default=base.columns.max())
+    rows = []
+    for name, curve in curves.items():
         seeds = curve.index.intersection(base.index)
         if not len(seeds):
             raise UserError(f"Strategy {name} and {baseline} share no seed on {of}: run both with the same seeds.")
-        drawn = np.random.default_rng(seed).integers(0, len(seeds), (draws, len(seeds)))
-        shared = [n for n in curve.columns.intersection(base.columns) if n <= upto]
-        ours, theirs = (_areas(c.loc[seeds, shared]) for c in (curve, base))
-        row = {"set": of, "strategy": name, "seeds": len(seeds), "area": ours.mean()}
-        row |= _bounds("area", ours[drawn].mean(1)) | {"gain": (ours - theirs).mean()}
-        row |= _bounds("gain", (ours - theirs)[drawn].mean(1)) | {"p": paired_p(ours - theirs)}
-        for level in LEVELS:
-            needs = [
-                labels_to(c.columns, np.vstack([c.mean(), c.to_numpy()[drawn].mean(1)]), level * full)
-                for c in (curve.loc[seeds], base.loc[seeds])
-            ]
-            tag = f"{100 * level:.0f}"
-            row |= {f"to_{tag}": needs[0][0]} | _bounds(f"to_{tag}", needs[0][1:])
-            if np.isfinite(needs[1]).all():
-                ratio = needs[0] / needs[1]
-                row |= {f"ratio_{tag}": ratio[0]} | _bounds(f"ratio_{tag}", ratio[1:])
-        rows.append(row)
-    return pd.DataFrame(rows).sort_values("area", ascending=False, kind="stable").reset_index(drop=True)
+        curve, rival = curve.loc[seeds], base.loc[seeds]
+        row = {"set": of, "strategy": name, "seeds": len(seeds)}
+        rows.append(row | _gain(curve, rival, upto, seed) | _labels_needed(curve, rival, full, seed))
+    return pd.DataFrame(rows).sort_values("area", ascending=False, kind="stable", ignore_index=True)
 
 
-def mean_curve(table: pd.DataFrame, draws: int = 1000, seed: int = 0) -> pd.DataFrame:
-    """Mean score over seeds with a 95 % bootstrap interval: a row for each set, strategy and number of labels.
+def _gain(curve: pd.DataFrame, rival: pd.DataFrame, upto: int, seed: int) -> dict[str, float]:
+    """Area of a curve (seeds, rounds) and its gain over a rival on the same seeds."""
+    shared = [n for n in curve.columns.intersection(rival.columns) if n <= upto]
+    if len(shared) < 2:
+        raise UserError("Curves need two rounds that every seed and the baseline reached: an area lies between them.")
+    ours, theirs = (area(np.array(shared), c[shared].to_numpy()) for c in (curve, rival))
+    row = {}
+    for name, values in {"area": ours, "gain": ours - theirs}.items():
+        row |= _estimate(name, values.mean(), bootstrap_draws(np.mean, values, draws=DRAWS, seed=seed))
+    return row | {"p": paired_p(ours - theirs)}
 
-    Of one seed the interval is that over its rows, `low` and `high` of the table, where it has them.
+
+def _labels_needed(curve: pd.DataFrame, rival: pd.DataFrame, full: float, seed: int) -> dict[str, float]:
+    """Labels at which a curve (seeds, rounds) reaches each level, and their share of a rival's."""
+    row = {}
+    for level in LEVELS:
+        name = f"{100 * level:.0f}"
+        value, draws = _labels_to_level(curve, level * full, seed)
+        rival_value, rival_draws = _labels_to_level(rival, level * full, seed)
+        row |= _estimate(f"to_{name}", value, draws)
+        if np.isfinite([rival_value, *rival_draws]).all():
+            row |= _estimate(f"ratio_{name}", value / rival_value, draws / rival_draws)
+    return row
+
+
+def _labels_to_level(curve: pd.DataFrame, level: float, seed: int) -> tuple[float, np.ndarray]:
+    """Labels at which the mean curve over seeds reaches a level, and its bootstrap draws."""
+    scores = curve.to_numpy()
+
+    def labels_needed(seeds: np.ndarray, axis: int) -> np.ndarray:
+        return labels_to(curve.columns, scores[seeds].mean(-2), level)
+
+    every_seed = np.arange(len(scores))
+    return float(labels_needed(every_seed, -1)), bootstrap_draws(labels_needed, every_seed, draws=DRAWS, seed=seed)
+
+
+def _estimate(name: str, value: float, draws: np.ndarray) -> dict[str, float]:
+    """A value with its 95 % percentile interval, which may end at infinity: never reached."""
+    low, high = np.quantile(draws, [0.025, 0.975], method="nearest")
+    return {name: float(value), f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def mean_curve(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
+    """Mean score over seeds, with 95 % bootstrap interval, by set, strategy and number of labels.
+
+    With a single seed, the interval is the one over its rows: `low` and `high` of the table, where
+    it has them.
     """
-    _checked(table)
+    _check_columns(table)
     rows = []
     for (of, name, labels), part in table.groupby(["set", "strategy", "labels"], sort=False):
         values = part.score.to_numpy(dtype=float)
-        drawn = np.random.default_rng(seed).choice(values, (draws, len(values))).mean(1)
-        bounds = dict(zip(("low", "high"), np.quantile(drawn, [0.025, 0.975]), strict=True))
         if len(part) == 1 and {"low", "high"} <= {*part.dropna(axis=1)}:
-            bounds = part[["low", "high"]].iloc[0].to_dict()
+            low, high = part[["low", "high"]].iloc[0]
+        else:
+            low, high = bootstrap_interval(np.mean, values, seed=seed)
         row = {"set": of, "strategy": name, "labels": labels, "score": values.mean(), "seeds": len(values)}
-        rows.append(row | bounds)
+        rows.append(row | {"low": low, "high": high})
     return pd.DataFrame(rows)
 
 
 def from_runs(folders: list[Path]) -> pd.DataFrame:
-    """The rounds of active learning in run folders, a row a round; a `set` is a task with a learner, a model and a score."""
+    """The rounds of 03 in several run folders; a `set` is a task, a learner, a model and a score.
+
+    Raises UserError on a run without finished rounds, and on two runs with the same strategy and
+    seed.
+    """
     rows = []
     for folder in folders:
         stage = next((f for f in folder.glob("03_*") if (f / "rounds.jsonl").exists()), folder)
         manifest = run.read_manifest(stage)
         if manifest is None:
             raise UserError(f"{folder} has no finished rounds: run 03 with run_id={folder.name!r} first.")
-        rows += _of_run(folder.name, manifest["parameters"], files.read_jsonl(stage / "rounds.jsonl"))
+        rows += _round_rows(folder.name, manifest["parameters"], files.read_jsonl(stage / "rounds.jsonl"))
     table = pd.DataFrame(rows, columns=["set", "run", "seed", "strategy", "labels", "score", "low", "high", *COSTS])
-    table = table.drop_duplicates([*COLUMNS])  # random runs beside every strategy
-    if (twice := table.duplicated(["set", "strategy", "seed", "labels"])).any():
-        first = table[twice].iloc[0]
+    table = table.drop_duplicates([*COLUMNS])  # every strategy's run may bring the same random curve
+    if (repeated := table.duplicated(["set", "strategy", "seed", "labels"])).any():
+        first = table[repeated].iloc[0]
         raise UserError(
             f"Run {first.run} has the seed and the strategy of another one (seed={first.seed}, {first.strategy}): "
             f"name the runs to compare in the parameter runs."
@@ -145,83 +199,75 @@ def from_runs(folders: list[Path]) -> pd.DataFrame:
     return table.sort_values("set", kind="stable", ignore_index=True)
 
 
-def _of_run(name: str, chosen: dict, rounds: list[dict]) -> list[dict]:
-    """The rows of one run: a round once for every score that it has."""
-    model, rows = Path(chosen["model"]).name, []
+def _round_rows(name: str, parameters: dict, rounds: list[dict]) -> list[dict]:
+    """The rows of one run: each round once per score."""
+    model, rows = Path(parameters["model"]).name, []
     for r in rounds:
-        shared = {"run": name, "seed": chosen["seed"], "strategy": r["strategy"]} | {c: r.get(c) for c in COSTS}
+        shared = {"run": name, "seed": parameters["seed"], "strategy": r["strategy"]} | {c: r.get(c) for c in COSTS}
         if "macro_f1" in r:
             score = {"labels": r["labels"], "score": r["macro_f1"], "low": r.get("low"), "high": r.get("high")}
-            rows.append(shared | score | {"set": f"{chosen['task']}, {chosen['learner']}, {model}"})
-        else:
-            rows += [
-                shared
-                | {"set": f"{chosen['task']}, {model}: {m}", "labels": r["targets"], "score": r[m]}
-                | {end: r[f"{m}_{end}"] for end in ("low", "high")}
-                for m in GENERATION
-            ]
+            rows.append(shared | score | {"set": f"{parameters['task']}, {parameters['learner']}, {model}"})
+            continue
+        for measure in GENERATION:
+            score = {"labels": r["targets"], "score": r[measure]}
+            score |= {"low": r[f"{measure}_low"], "high": r[f"{measure}_high"]}
+            rows.append(shared | score | {"set": f"{parameters['task']}, {model}: {measure}"})
     return rows
 
 
 def from_csv(path: Path) -> pd.DataFrame:
-    """A table of curves as the benchmarks write it.
+    """A table of curves from a CSV file of the benchmarks.
 
-    Columns `set`, `strategy`, `seed`, and one for each number of labels; of generation `learner`, `labels` and the scores.
+    Its columns are `set`, `strategy`, `seed` and one per number of labels; for generation
+    `learner`, `labels` and the scores. Raises UserError where one of the first three is missing.
     """
     table = pd.read_csv(path)
     if missing := [c for c in COLUMNS[:3] if c not in table.columns]:
         raise UserError(
-            f"{path} has no column {missing[0]}: it needs set, strategy, seed and a column a number of labels."
+            f"{path} has no column {missing[0]}: it needs set, strategy, seed and one column per number of labels."
         )
-    if measured := [m for m in GENERATION if m in table.columns]:
-        long = table.melt([*COLUMNS[:3], "learner", "labels"], measured, var_name="measure", value_name="score")
-        long["set"] = long["set"] + ", " + long.learner + ": " + long.measure
-        long = long[[*COLUMNS]].dropna()
+    if measures := [m for m in GENERATION if m in table.columns]:
+        table = table.melt([*COLUMNS[:3], "learner", "labels"], measures, var_name="measure", value_name="score")
+        table["set"] = table["set"] + ", " + table.learner + ": " + table.measure
     else:
-        long = table.melt(list(COLUMNS[:3]), var_name="labels", value_name="score").dropna()
-    return long.astype({"labels": int}).sort_values(["set", "strategy", "seed", "labels"]).reset_index(drop=True)
+        table = table.melt([*COLUMNS[:3]], var_name="labels", value_name="score")
+    table = table[[*COLUMNS]].dropna().astype({"labels": int})
+    return table.sort_values(["set", "strategy", "seed", "labels"], ignore_index=True)
 
 
 def final_scores(folders: list[Path]) -> pd.DataFrame:
-    """What 04 measured on the test rows: a row a model or system, a column a score and run; empty where no run has reached it."""
-    found = []
+    """Test scores from 04: one row per model or system, one column per score and run."""
+    tables = []
     for path in (p for folder in folders for p in folder.glob("04_*/headline.csv")):
         table = pd.read_csv(path).rename(columns={"system": "model"}).assign(run=path.parents[1].name)
         scores = [c for c in ("macro_f1", "strict", *GENERATION) if c in table]
-        found.append(table.melt(["model", "run"], scores, var_name="score"))
-    if not found:
+        tables.append(table.melt(["model", "run"], scores, var_name="score"))
+    if not tables:
         return pd.DataFrame()
-    return pd.concat(found).pivot_table("value", "model", ["score", "run"], sort=False)
+    return pd.concat(tables).pivot_table("value", "model", ["score", "run"], sort=False)
 
 
 def describe_gain(row: pd.Series, baseline: str = "random") -> str:
-    """A row of `compare` in words: the gain with its interval, and whether it is more than luck."""
+    """A row of `compare` in words: the gain with its interval, and whether chance explains it."""
     if row.seeds < 2:
-        return f"{row.strategy} {row.gain:+.3f} against {baseline} on one seed: it cannot be told from luck."
-    luck = "more than luck" if row.p < 0.05 and row.gain_low * row.gain_high > 0 else "it may be luck"
-    if row.seeds < 6 and row.gain_low * row.gain_high > 0:  # the sign-flip test has 2 ** seeds outcomes
-        luck = "the interval leaves zero out, but p < 0.05 takes six seeds or more"
-    span = f"{row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}]"
-    return f"{row.strategy} {span} against {baseline} on {row.seeds} seeds, p = {row.p:.3f}: {luck}."
+        return f"{row.strategy} {row.gain:+.3f} against {baseline} on one seed, which cannot rule out chance."
+    excludes_zero = row.gain_low * row.gain_high > 0
+    if excludes_zero and row.seeds < 6:  # the sign-flip test has 2 ** seeds outcomes
+        verdict = "the interval excludes zero, but p < 0.05 needs at least six seeds"
+    elif excludes_zero and row.p < 0.05:
+        verdict = "more than chance"
+    else:
+        verdict = "it may be chance"
+    interval = f"{row.gain:+.4f} [{row.gain_low:+.4f}, {row.gain_high:+.4f}]"
+    return f"{row.strategy} {interval} against {baseline} on {row.seeds} seeds, p = {row.p:.3f}: {verdict}."
 
 
 def format_labels(value: float, form: str = ".0f") -> str:
-    """A number of labels, or a share, from a row of `compare`: an infinite one was never reached, a missing one has no baseline."""
+    """Labels, or a ratio, from a row of `compare`: infinity was not reached, NaN has no baseline."""
     return "–" if np.isnan(value) else "not reached" if np.isinf(value) else format(value, form)
 
 
-def _areas(curve: pd.DataFrame) -> np.ndarray:
-    if curve.shape[1] < 2:
-        raise UserError("Curves need two rounds that every seed and the baseline reached: an area lies between them.")
-    return area(curve.columns.to_numpy(), curve.to_numpy())
-
-
-def _bounds(name: str, values: np.ndarray) -> dict[str, float]:
-    """95 % percentile interval; a bound that lies among never-reached draws is infinite."""
-    low, high = np.quantile(values, [0.025, 0.975], method="nearest")
-    return {f"{name}_low": float(low), f"{name}_high": float(high)}
-
-
-def _checked(table: pd.DataFrame) -> None:
+def _check_columns(table: pd.DataFrame) -> None:
+    """Raise UserError where the table of curves lacks a column."""
     if missing := [c for c in COLUMNS if c not in table.columns]:
         raise UserError(f"The table of curves has no column {missing[0]}: it needs {', '.join(COLUMNS)}.")

@@ -1,77 +1,130 @@
-"""How good and how biased a detector is: scores with intervals, by group, under counterfactuals, calibration."""
+"""How good a detector is: scores with intervals, by group, calibration."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score, f1_score
 
+from helpers.evaluation.intervals import bootstrap_interval
 from helpers.task import Task
 
 
-def macro_f1(truth: np.ndarray, predicted: np.ndarray) -> float:
-    """Mean F1 over the classes present in the truth or the predictions; by hand, for a bootstrap asks it thousands of times."""
-    classes, codes = np.unique(np.concatenate([truth, predicted]), return_inverse=True)
-    ours, theirs = codes[: len(truth)], codes[len(truth) :]
-    hits = np.bincount(ours[ours == theirs], minlength=len(classes))
-    return float(np.mean(2 * hits / np.bincount(codes, minlength=len(classes))))
+def macro_f1(truth: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
+    """Mean F1 over the classes that occur in the truth or the predictions.
+
+    scikit-learn scores one sample at a time; this formula scores all the draws of a bootstrap at
+    once.
+
+    Parameters
+    ----------
+    truth, predicted : arrays (..., rows) of class indices
+    axis : int
+        The axis of the rows.
+
+    Returns
+    -------
+    float array (...)
+    """
+    truth, predicted = np.asarray(truth), np.asarray(predicted)
+    scores = []
+    for label in np.union1d(truth, predicted):
+        true, positive = truth == label, predicted == label
+        count = true.sum(axis) + positive.sum(axis)
+        f1 = 2 * (true & positive).sum(axis) / np.maximum(count, 1)
+        scores.append(np.where(count > 0, f1, np.nan))  # a draw may lack a class
+    return np.nanmean(scores, axis=0)
 
 
-def interval(
-    metric: Callable[[np.ndarray, np.ndarray], float],
-    truth: np.ndarray,
-    predicted: np.ndarray,
-    draws: int = 1000,
-    seed: int = 0,
-) -> tuple[float, float]:
-    """95 % percentile bootstrap interval of `metric(truth, predicted)` over rows (Efron 1979)."""
-    rng, n = np.random.default_rng(seed), len(truth)
-    values = [metric(truth[i], predicted[i]) for i in (rng.integers(0, n, n) for _ in range(draws))]
-    return float(np.quantile(values, 0.025)), float(np.quantile(values, 0.975))
+def score_with_interval(truth: np.ndarray, answers: np.ndarray, draws: int = 300) -> dict[str, float]:
+    """Macro-F1 with the bounds of its 95 % bootstrap interval over rows."""
+    low, high = bootstrap_interval(macro_f1, truth, answers, draws=draws)
+    return {"macro_f1": float(macro_f1(truth, answers)), "low": low, "high": high}
 
 
 def paired_difference(
     truth: np.ndarray, first: np.ndarray, second: np.ndarray, draws: int = 1000, seed: int = 0
 ) -> dict[str, float]:
-    """Macro-F1 of `first` minus `second` on the same rows: difference and 95 % paired bootstrap interval."""
-    rng, n = np.random.default_rng(seed), len(truth)
-    draw = [rng.integers(0, n, n) for _ in range(draws)]
-    values = [macro_f1(truth[i], first[i]) - macro_f1(truth[i], second[i]) for i in draw]
-    low, high = np.quantile(values, [0.025, 0.975])
-    return {"difference": macro_f1(truth, first) - macro_f1(truth, second), "low": float(low), "high": float(high)}
+    """Macro-F1 of `first` minus that of `second` on the same rows.
 
+    Parameters
+    ----------
+    truth, first, second : int arrays (rows,)
+        The true classes and two models' answers.
 
-def score_with_interval(truth: np.ndarray, answers: np.ndarray, draws: int = 300) -> dict[str, float]:
-    """Macro-F1 with the bounds of its 95 % bootstrap interval over rows."""
-    low, high = interval(macro_f1, truth, answers, draws=draws)
-    return {"macro_f1": macro_f1(truth, answers), "low": low, "high": high}
+    Returns
+    -------
+    dict
+        `difference`, with `low` and `high` of its 95 % paired bootstrap interval.
+    """
+
+    def difference(truth, first, second, axis=-1):
+        return macro_f1(truth, first, axis) - macro_f1(truth, second, axis)
+
+    low, high = bootstrap_interval(difference, truth, first, second, draws=draws, seed=seed)
+    return {"difference": float(difference(truth, first, second)), "low": low, "high": high}
 
 
 def compare_models(
     predictions: dict[str, np.ndarray], truth: np.ndarray, task: Task, draws: int = 1000
 ) -> pd.DataFrame:
-    """One row a model: macro-F1 with interval, F1 of the positive class, accuracy, and the rows they rest on."""
+    """Score several models on the same rows.
+
+    Parameters
+    ----------
+    predictions : dict from a model's name to int array (rows,)
+    truth : int array (rows,)
+    draws : int
+        Bootstrap draws.
+
+    Returns
+    -------
+    DataFrame
+        One row per model: model, macro_f1 with low and high, F1 of the positive class, accuracy,
+        count of rows.
+    """
     positive = task.labels.index(task.positive)
-    rows = []
-    for name, predicted in predictions.items():
-        rows.append(
-            {
-                "model": name,
-                **score_with_interval(truth, predicted, draws),
-                f"f1_{task.positive}": f1_score(truth == positive, predicted == positive, zero_division=0),
-                "accuracy": accuracy_score(truth, predicted),
-                "count": len(truth),
-            }
-        )
+    rows = [
+        {
+            "model": name,
+            **score_with_interval(truth, predicted, draws),
+            f"f1_{task.positive}": f1_score(truth == positive, predicted == positive, zero_division=0),
+            "accuracy": accuracy_score(truth, predicted),
+            "count": len(truth),
+        }
+        for name, predicted in predictions.items()
+    ]
     return pd.DataFrame(rows)
 
 
-def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str], task: Task) -> pd.DataFrame:
-    """One row a group, worst first (fairlearn MetricFrame): count, positives, macro-F1, rates of the positive class.
+def compare_on_set(name: str, rows: list[dict], models: dict, task: Task) -> pd.DataFrame:
+    """`compare_models` on the records of a further test set, whose name fills the first column."""
+    truth, texts = np.array(task.index([r["label"] for r in rows])), [r["text"] for r in rows]
+    answers = {model: learner.predict_proba(texts).argmax(1) for model, learner in models.items()}
+    table = compare_models(answers, truth, task)
+    table.insert(0, "set", name)
+    return table
 
-    A rate over no row is NaN: the false-positive rate of a group that has only positives, for instance.
+
+def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str], task: Task) -> pd.DataFrame:
+    """Scores and rates of the positive class by group, lowest accuracy first.
+
+    Computed by fairlearn's MetricFrame. A rate over no row is NaN, such as the false-positive rate
+    of a group that has only positives.
+
+    Parameters
+    ----------
+    truth, predicted : int arrays (rows,)
+    groups : sequence of str (rows,)
+        An empty name reads "(none)".
+
+    Returns
+    -------
+    DataFrame
+        One row per group: group, count, positives, macro_f1, accuracy, selection_rate,
+        false_positive_rate, false_negative_rate.
     """
     from fairlearn.metrics import MetricFrame, count
 
@@ -90,73 +143,61 @@ def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str],
         y_pred=predicted,
         sensitive_features=pd.Series(list(groups), name="group").replace("", "(none)"),
     )
-    table = frame.by_group.reset_index()
-    return table.astype({"count": int, "positives": int}).sort_values("accuracy", kind="stable").reset_index(drop=True)
+    table = frame.by_group.reset_index().astype({"count": int, "positives": int})
+    return table.sort_values("accuracy", kind="stable", ignore_index=True)
 
 
 def _share(values: np.ndarray) -> float:
+    """The mean of booleans, NaN of none; fairlearn's own rates would be 0 there."""
     return float(values.mean()) if len(values) else float("nan")
 
 
 def group_gaps(table: pd.DataFrame, smallest: int = 10) -> dict[str, float | str]:
-    """Spread over groups of at least `smallest` rows: worst group and largest differences.
+    """The worst group of a `group_table` and the largest differences between groups.
 
-    `equalized_odds_difference` is the larger of the gaps in false-positive and false-negative rate (Hardt et al. 2016).
+    Groups under `smallest` rows are not compared. `equalized_odds_difference` is the larger of the
+    gaps in false-positive and false-negative rate (Hardt et al. 2016).
     """
     table = table[table["count"] >= smallest]
     if table.empty:
         return {"worst_group": "", "worst_accuracy": float("nan")}
-    spread = {
-        c: float(table[c].max() - table[c].min()) for c in ("accuracy", "false_positive_rate", "false_negative_rate")
-    }
+    rates = ["false_positive_rate", "false_negative_rate"]
+    gaps = table[["accuracy", *rates]].max() - table[["accuracy", *rates]].min()
     worst = table.loc[table.accuracy.idxmin()]
     return {
-        "worst_group": str(worst["group"]) if spread["accuracy"] else "(all alike)",
+        "worst_group": str(worst["group"]) if gaps.accuracy else "(all alike)",
         "worst_accuracy": float(worst["accuracy"]),
-        "accuracy_difference": spread["accuracy"],
-        "equalized_odds_difference": float(
-            np.nanmax([spread["false_positive_rate"], spread["false_negative_rate"], 0.0])
-        ),
+        "accuracy_difference": float(gaps.accuracy),
+        "equalized_odds_difference": float(gaps[rates].fillna(0).max()),
         "groups_compared": len(table),
     }
 
 
-def calibration(truth: np.ndarray, probabilities: np.ndarray, bins: int = 10) -> tuple[pd.DataFrame, float]:
-    """(table of confidence against accuracy in equal-width bins, expected calibration error) (Guo et al. 2017)."""
+def calibration(truth: np.ndarray, probabilities: np.ndarray) -> tuple[pd.DataFrame, float]:
+    """Confidence against accuracy in ten bins, and the expected calibration error (Guo et al. 2017).
+
+    Parameters
+    ----------
+    truth : int array (rows,)
+    probabilities : float array (rows, classes)
+
+    Returns
+    -------
+    (DataFrame, float)
+        One row per bin that is not empty: mean confidence, accuracy, count; and the expected
+        calibration error.
+    """
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == truth
-    edges = np.linspace(1 / probabilities.shape[1], 1, bins + 1)
-    place = np.clip(np.digitize(confidence, edges[1:-1]), 0, bins - 1)
-    rows = [
-        {
-            "confidence": confidence[place == b].mean(),
-            "accuracy": correct[place == b].mean(),
-            "count": int((place == b).sum()),
-        }
-        for b in range(bins)
-        if (place == b).any()
-    ]
-    table = pd.DataFrame(rows)
-    error = float((table["count"] * (table.confidence - table.accuracy).abs()).sum() / table["count"].sum())
-    return table, error
-
-
-def compare_on_set(name: str, rows: list[dict], models: dict, task: Task) -> pd.DataFrame:
-    """`compare` on a further test set, with its name in the first column."""
-    truth, texts = np.array(task.index([r["label"] for r in rows])), [r["text"] for r in rows]
-    answers = {model: learner.predict_proba(texts).argmax(1) for model, learner in models.items()}
-    table = compare_models(answers, truth, task)
-    table.insert(0, "set", name)
-    return table
+    edges = np.linspace(1 / probabilities.shape[1], 1, 11)  # the likeliest of k classes has at least 1/k
+    bins = np.digitize(confidence, edges[1:-1])
+    rows = pd.DataFrame({"confidence": confidence, "accuracy": correct, "count": 1}).groupby(bins)
+    table = rows.agg({"confidence": "mean", "accuracy": "mean", "count": "sum"}).reset_index(drop=True)
+    error = np.average((table.confidence - table.accuracy).abs(), weights=table["count"])
+    return table, float(error)
 
 
 def prediction_table(rows: list[dict], probabilities: np.ndarray, task: Task) -> pd.DataFrame:
-    """One row a text: id, text, label, answer, confidence."""
-    return pd.DataFrame(
-        {
-            "id": [r["id"] for r in rows],
-            "text": [r["text"] for r in rows],
-            "label": [r["label"] for r in rows],
-            "answer": [task.labels[i] for i in probabilities.argmax(1)],
-            "confidence": probabilities.max(1),
-        }
-    )
+    """One row per record: id, text, label, the model's answer and its confidence."""
+    table = pd.DataFrame(rows, columns=["id", "text", "label"])
+    answers = [task.labels[i] for i in probabilities.argmax(1)]
+    return table.assign(answer=answers, confidence=probabilities.max(1))

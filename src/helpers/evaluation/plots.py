@@ -1,67 +1,88 @@
-"""Seaborn figures, drawn only from saved tables."""
+"""Figures from saved tables, with titles, units, plain names and a legend beside the data."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
 
+from helpers.evaluation.report import plain_name
 from helpers.files import replacing
 
 sns.set_theme(
     style="whitegrid",
     context="notebook",
     palette="colorblind",
-    rc={"axes.spines.right": False, "axes.spines.top": False},
+    rc={
+        "axes.spines.right": False,
+        "axes.spines.top": False,
+        "figure.constrained_layout.use": True,
+        "text.parse_math": False,  # a "$" in a group or a label is a dollar, not mathematics
+    },
 )
+BLUE, ORANGE = sns.color_palette()[:2]
+GREY = "0.7"
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """PNG at 150 dpi, cropped to its content; closed, so that a notebook shows it once, where it is displayed."""
+    """Save as PNG, cropped to its content, and close, so that a notebook shows the figure once."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight")
     plt.close(figure)
     return path
 
 
+# --- seed and synthetic texts ---------------------------------------------------------------------
+
+
 def coverage(points: pd.DataFrame) -> Figure:
     """Pool and seed in two dimensions: columns x, y, seed (bool)."""
     figure, axis = plt.subplots(figsize=(7, 4.5))
-    rest, seed = points[~points.seed], points[points.seed]
-    axis.scatter(rest.x, rest.y, s=6, alpha=0.25, color="0.55", linewidths=0, label=f"pool ({len(rest):,})")
-    axis.scatter(seed.x, seed.y, s=24, color=sns.color_palette()[1], label=f"seed ({len(seed):,})")
+    pool, seed = points[~points.seed], points[points.seed]
+    axis.scatter(pool.x, pool.y, s=6, alpha=0.25, color="0.55", linewidths=0, label=f"pool ({len(pool):,})")
+    axis.scatter(seed.x, seed.y, s=24, color=ORANGE, label=f"seed ({len(seed):,})")
     axis.set(xlabel="first principal component", ylabel="second principal component", title="Pool and seed")
-    # Beside the points, which fill the field, and in points that can be seen alone.
-    for handle in axis.legend(loc="upper left", bbox_to_anchor=(1, 1)).legend_handles:
-        handle.set(alpha=1, sizes=[24])
+    for handle in _legend(figure):
+        handle.set(alpha=1, sizes=[24])  # a point that can be seen alone
     return figure
 
 
 def balance(table: pd.DataFrame, name: str) -> Figure:
-    """Share of the rows in pool and seed by group value: columns value, pool, seed."""
-    long = table.melt(id_vars="value", value_vars=["pool", "seed"], var_name="set", value_name="share")
+    """Share of the rows by the values of the group column `name`: columns value, pool, seed."""
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.36 * len(table)))
-    sns.barplot(long, y="value", x="share", hue="set", ax=axis, palette=["0.7", sns.color_palette()[1]])
-    axis.set(xlabel="share of the rows", ylabel="", title=f"Pool and seed by {name.replace('_', ' ')}")
-    axis.xaxis.set_major_formatter(matplotlib.ticker.PercentFormatter(1, decimals=0))
-    axis.legend(title="", loc="upper left", bbox_to_anchor=(1, 1))  # beside the bars, which may fill the field
+    rows = np.arange(len(table))
+    axis.barh(rows - 0.2, table["pool"], height=0.4, color=GREY, label="pool")
+    axis.barh(rows + 0.2, table["seed"], height=0.4, color=ORANGE, label="seed")
+    _name_rows(axis, table["value"])
+    axis.set(xlabel="share of the rows", title=f"Pool and seed by {plain_name(name)}")
+    axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    _legend(figure)
     return figure
 
 
 def acceptance(table: pd.DataFrame) -> Figure:
-    """Share that each filter lets through, by method: columns filter, method, candidates, accepted, acceptance."""
+    """Share of candidates that each filter accepts, by method.
+
+    Columns filter, method, candidates, accepted, acceptance.
+    """
     order = {"index": table["filter"].unique(), "columns": table["method"].unique()}
-    share = table.pivot(index="filter", columns="method", values="acceptance").reindex(**order)
-    counts = (table.accepted.astype(str) + "/" + table.candidates.astype(str)).rename("counts")
-    notes = table.assign(counts=counts).pivot(index="filter", columns="method", values="counts").reindex(**order)
+    table = table.assign(counts=table.accepted.astype(str) + "/" + table.candidates.astype(str))
+    share, counts = (
+        table.pivot(index="filter", columns="method", values=values)
+        .reindex(**order)
+        .rename(index=plain_name, columns=plain_name)
+        for values in ("acceptance", "counts")
+    )
     figure, axis = plt.subplots(figsize=(2.4 + 1.2 * share.shape[1], 1.2 + 0.4 * len(share)))
-    sns.heatmap(share, vmin=0, vmax=1, cmap="Blues", annot=notes.fillna(""), fmt="", ax=axis, cbar=False, linewidths=1)
-    axis.set(xlabel="", ylabel="", title="Accepted of what reached each filter")
+    _heatmap(axis, share, counts.fillna(""), vmin=0, vmax=1)
+    axis.set(xlabel="", ylabel="", title="Accepted of the candidates that reached each filter")
     axis.tick_params(axis="x", rotation=30)
     return figure
 
@@ -69,172 +90,246 @@ def acceptance(table: pd.DataFrame) -> Figure:
 def vocabulary(table: pd.DataFrame) -> Figure:
     """Different words against words read (Heaps' curve): columns set, words, vocabulary."""
     figure, axis = plt.subplots(figsize=(6, 3.4))
-    sns.lineplot(table, x="words", y="vocabulary", hue="set", ax=axis)
-    axis.set(xlabel="words", ylabel="different words", title="Vocabulary growth")
-    axis.legend(title="")
+    for name, part in table.groupby("set", sort=False):
+        axis.plot(part.words, part.vocabulary, label=plain_name(name))
+    axis.set(xlabel="words read", ylabel="different words", title="Vocabulary growth")
+    _legend(figure)
     return figure
 
 
+# --- learning curves ------------------------------------------------------------------------------
+
+
 def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
-    """Macro-F1 on the validation rows against labels: columns strategy, labels, macro_f1, low, high."""
+    """Macro-F1 on the validation rows against labels: columns strategy, labels, macro_f1, low, high.
+
+    `full` is the macro-F1 of TF-IDF with every label.
+    """
     figure, axis = plt.subplots(figsize=(7, 4.2))
-    for colour, (name, curve) in zip(sns.color_palette(), rounds.groupby("strategy", sort=False), strict=False):
-        axis.plot(curve.labels, curve.macro_f1, marker="o", color=colour, label=name.replace("_", " "))
-        axis.fill_between(curve.labels, curve.low, curve.high, color=colour, alpha=0.12, linewidth=0)
+    for name, curve in rounds.groupby("strategy", sort=False):
+        _curve(axis, curve.labels, curve[["macro_f1", "low", "high"]], "o-", label=plain_name(name))
     if full is not None:
-        axis.axhline(full, color="0.4", linestyle="--", linewidth=1, label="TF-IDF + LR, every label")
-    axis.set(xlabel="labels", ylabel="macro-F1 on validation rows", title="Learning curve")
-    axis.legend(frameon=True)
+        _level(axis, full, "TF-IDF + LR, every label")
+    axis.set(xlabel="labels", ylabel="macro-F1, 95 % interval", title="Learning curve, validation rows")
+    _legend(figure)
     return figure
 
 
 def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
-    """Compliance and chrF of what is written for the validation rows: columns strategy, targets, and both with _low and _high.
+    """Compliance and chrF on the validation rows against targets.
 
-    `copying` is what leaving the texts as they are would give.
+    Columns strategy, targets, both scores, and these with _low and _high; `copying` has the two
+    scores of texts left as they are.
     """
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-    for axis, (column, said) in zip(axes, {"compliance": "share that complies", "chrF": "chrF"}.items(), strict=True):
-        curves, styles = rounds.groupby("strategy", sort=False), ("-", "--", ":", "-.")  # equal curves stay two
-        for colour, style, (name, curve) in zip(sns.color_palette(), styles, curves, strict=False):
-            axis.plot(curve.targets, curve[column], style, marker="o", color=colour, label=name.replace("_", " "))
-            axis.fill_between(
-                curve.targets, curve[f"{column}_low"], curve[f"{column}_high"], color=colour, alpha=0.12, linewidth=0
-            )
-        axis.axhline(copying[column], color="0.4", linestyle="--", linewidth=1, label="texts left as they are")
-        axis.set(xlabel="targets", ylabel=f"{said}, validation rows")
-    axes[0].legend(frameon=True)
+    figure, axes = plt.subplots(1, 2, figsize=(10, 4))
+    styles = ("o-", "o--", "o:", "o-.")  # two equal curves can be told apart
+    for axis, column in zip(axes, ("compliance", "chrF"), strict=True):
+        columns = [column, f"{column}_low", f"{column}_high"]
+        for i, (name, curve) in enumerate(rounds.groupby("strategy", sort=False)):
+            _curve(axis, curve.targets, curve[columns], styles[i % len(styles)], label=plain_name(name))
+        _level(axis, copying[column], "texts left as they are")
+    axes[0].set(xlabel="targets", ylabel="share that complies, 95 % interval", title="Compliance, validation rows")
+    axes[1].set(xlabel="targets", ylabel="chrF (0–100), 95 % interval", title="chrF, validation rows")
+    _legend(figure)
     return figure
 
 
+def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
+    """Mean learning curves with intervals, one panel per set, the first strategy in grey.
+
+    Parameters
+    ----------
+    mean : DataFrame
+        From `curves.mean_curve`: set, strategy, labels, score, low, high.
+    full : dict from set to the score with every label
+    """
+    sets, names = list(mean["set"].unique()), list(mean.strategy.unique())
+    colours = dict(zip(names, ["0.35", *sns.color_palette("colorblind", len(names))], strict=False))
+    figure, axes = _panels(len(sets), 6, 4.4)
+    for axis, of in zip(axes, sets, strict=True):
+        for name, curve in mean[mean["set"] == of].groupby("strategy", sort=False):
+            columns = curve[["score", "low", "high"]]
+            _curve(axis, curve.labels, columns, "-", color=colours[name], label=plain_name(name))
+        _level(axis, 0.95 * full[of], "95 % of the full score")
+        axis.set(xlabel="labels", ylabel=_measure(of))
+        axis.set_title(plain_name(of), fontsize=11)
+    figure.suptitle("Learning curves, mean over seeds, 95 % intervals")
+    _legend(figure)
+    return figure
+
+
+def gains(table: pd.DataFrame, baseline: str) -> Figure:
+    """Gain in area over the baseline with intervals, one panel per set.
+
+    `table` is that of `curves.compare`: set, strategy, gain, gain_low, gain_high.
+    """
+    table = table[table.strategy != baseline]
+    sets, rows = list(table["set"].unique()), table.groupby("set").size().max() if len(table) else 1
+    figure, axes = _panels(max(1, len(sets)), 5.6, 1.4 + 0.3 * rows)
+    for axis, of in zip(axes, sets, strict=False):
+        part = table[table["set"] == of].sort_values("gain", ascending=False)
+        _intervals(axis, part[["gain", "gain_low", "gain_high"]], [BLUE] * len(part))
+        _name_rows(axis, part.strategy)
+        axis.axvline(0, color="0.4", linewidth=1)
+        axis.set(xlabel=f"gain, {_measure(of)}")
+        axis.set_title(plain_name(of), fontsize=11)
+        axis.locator_params(axis="x", nbins=5)
+    figure.suptitle(f"Gain in area under the curve over {plain_name(baseline)}, 95 % intervals over seeds")
+    return figure
+
+
+# --- models and groups ----------------------------------------------------------------------------
+
+
 def model_bars(table: pd.DataFrame) -> Figure:
-    """Macro-F1 with intervals by model: columns model, macro_f1, low, high."""
+    """Macro-F1 with intervals by model, the first one in colour: columns model, macro_f1, low, high."""
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.45 * len(table)))
-    colours = [sns.color_palette()[0] if i == 0 else "0.7" for i in range(len(table))]
-    axis.barh(table.model, table.macro_f1, color=colours)
-    errors = np.abs(table[["low", "high"]].to_numpy().T - table.macro_f1.to_numpy())
-    axis.errorbar(table.macro_f1, range(len(table)), xerr=errors, fmt="none", color="0.2", capsize=3, linewidth=1)
+    axis.barh(range(len(table)), table.macro_f1, color=_first_in_colour(len(table), GREY))
+    _intervals(axis, table[["macro_f1", "low", "high"]], ["0.2"] * len(table), marker="")
     for y, (value, high) in enumerate(zip(table.macro_f1, table.high, strict=True)):
         axis.text(high + 0.01, y, f"{value:.3f}", va="center", fontsize=10)
-    axis.set(xlim=(0, 1.05), xlabel="macro-F1, 95 % interval", title="Test rows")
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
+    _name_rows(axis, table.model)
+    axis.set(xlim=(0, 1.05), xlabel="macro-F1, 95 % interval", title="Macro-F1 by model, test rows")
+    return figure
+
+
+def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
+    """Figures of several systems with intervals, the first system in colour, one panel per figure.
+
+    Parameters
+    ----------
+    table : DataFrame
+        From `generation.compare_systems`: system, and every figure with its bounds, such as chrF,
+        chrF low, chrF high.
+    columns : dict from figure to axis label
+        A figure that the table lacks has no panel.
+    """
+    columns = {name: label for name, label in columns.items() if name in table}
+    size = (2 + 3.4 * len(columns), 1.3 + 0.36 * len(table))
+    figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False)
+    for axis, (name, label) in zip(axes.flat, columns.items(), strict=True):
+        values = table[[name, f"{name} low", f"{name} high"]]
+        _intervals(axis, values, _first_in_colour(len(table), "0.45"))
+        _name_rows(axis, table.system)
+        axis.set(xlabel=f"{label}, 95 % interval")
+        axis.label_outer()
+    figure.get_layout_engine().set(w_pad=0.12)  # keeps the numbers of neighbouring panels apart
+    figure.suptitle("Systems, test rows")
     return figure
 
 
 def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figure:
-    """A share by group with the number of rows: columns group, count, and `column`."""
+    """A share of rows by group of the column `name`: columns group, count, and `column`."""
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.32 * len(table)))
-    axis.barh(table.group, table[column], color=sns.color_palette()[0])
+    axis.barh(range(len(table)), table[column], color=BLUE)
     for y, (value, count) in enumerate(zip(table[column], table["count"], strict=True)):
         note = axis.text(value + 0.01, y, f"n = {count}", va="center", fontsize=9, color="0.3")
         note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the grid line
-    axis.set(xlim=(0, 1.12), xlabel=column, title=f"By {name.replace('_', ' ')}")
-    axis.invert_yaxis()
-    axis.grid(axis="y", visible=False)
+    _name_rows(axis, table.group)
+    measure = plain_name(column)
+    axis.set(xlim=(0, 1.12), xlabel=f"{measure}, share of rows")
+    axis.set_title(f"{measure.capitalize()} by {plain_name(name)}, test rows")
     return figure
 
 
 def reliability(table: pd.DataFrame, error: float) -> Figure:
-    """Accuracy against confidence: columns confidence, accuracy, count."""
+    """Accuracy against confidence: the table and the error of `detection.calibration`."""
     figure, axis = plt.subplots(figsize=(4.6, 4.4))
     low = min(0.45, float(table[["confidence", "accuracy"]].min().min()) - 0.03)
     axis.plot([low, 1], [low, 1], color="0.6", linestyle="--", linewidth=1)
     axis.scatter(table.confidence, table.accuracy, s=20 + 300 * table["count"] / table["count"].sum(), alpha=0.8)
     axis.plot(table.confidence, table.accuracy, alpha=0.5)
-    axis.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="confidence", ylabel="accuracy")
-    axis.set_title(f"Calibration: expected error {error:.3f}")
+    axis.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="mean confidence", ylabel="accuracy, share of rows")
+    axis.set_title(f"Calibration: expected error {error:.3f}\n(larger points have more rows)", fontsize=11)
     return figure
 
 
-def confusion(counts: np.ndarray, labels: tuple[str, ...]) -> Figure:
-    """Rows are the true labels, columns the answers."""
-    names = [label.replace("_", " ") for label in labels]
+def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
+    """Number of rows by true label (rows of `counts`) and answer (columns)."""
+    names = [plain_name(label) for label in labels]
     figure, axis = plt.subplots(figsize=(1.6 + 1.2 * len(names), 1.2 + 0.9 * len(names)))
-    sns.heatmap(counts, annot=True, fmt="d", cmap="Blues", cbar=False, xticklabels=names, yticklabels=names, ax=axis)
-    axis.set(xlabel="answer", ylabel="truth", title="Confusion")
-    axis.tick_params(axis="y", rotation=0)
+    counts = pd.DataFrame(counts, index=names, columns=names)
+    _heatmap(axis, counts, counts.astype(str), linewidths=0)
+    axis.set(xlabel="answer", ylabel="true label", title="Answers, number of rows")
     return figure
 
 
 def agreement(kappa: pd.DataFrame, shared: pd.DataFrame) -> Figure:
-    """Cohen's κ of every two annotators, from `agreement.matrix`, with the number of records that both labelled."""
-    both = kappa.where(np.tri(len(kappa), k=-1, dtype=bool)).iloc[1:, :-1]  # every pair once
-    words = both.apply(lambda column: column.map("{:.2f}".format)).where(both.notna(), "–")
-    notes = words + "\nn = " + shared.reindex_like(both).fillna(0).astype(int).astype(str)
-    figure, axis = plt.subplots(figsize=(1.6 + 0.9 * len(both), 1.2 + 0.7 * len(both)))
-    hidden = np.triu(np.ones(both.shape, bool), 1)
-    colours = {"vmin": 0, "vmax": 1, "cmap": "Blues", "cbar": False, "linewidths": 1}
-    sns.heatmap(both.astype(float).fillna(0), annot=notes, fmt="", mask=hidden, ax=axis, **colours)
-    axis.set(xlabel="", ylabel="", title="Cohen's κ by pair")
-    axis.tick_params(axis="y", rotation=0)
+    """Cohen's κ of every two annotators, with the number of texts that both labelled."""
+    pairs = kappa.where(np.tri(len(kappa), k=-1, dtype=bool)).iloc[1:, :-1]  # every pair once
+    values = pairs.apply(lambda column: column.map("{:.2f}".format)).where(pairs.notna(), "–")
+    notes = values + "\nn = " + shared.reindex_like(pairs).fillna(0).astype(int).astype(str)
+    figure, axis = plt.subplots(figsize=(1.6 + 0.9 * len(pairs), 1.2 + 0.7 * len(pairs)))
+    hidden = np.triu(np.ones(pairs.shape, bool), 1)
+    _heatmap(axis, pairs.astype(float).fillna(0), notes, vmin=0, vmax=1, mask=hidden)
+    axis.set(xlabel="", ylabel="", title="Cohen's κ by pair of annotators")
     axis.grid(visible=False)
     return figure
 
 
-def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
-    """Mean learning curves with intervals, a panel a set, the first strategy in grey.
-
-    Columns set, strategy, labels, score, low, high.
-    """
-    sets, names = list(mean["set"].unique()), list(mean.strategy.unique())
-    colours = dict(zip(names, ["0.35", *sns.color_palette("colorblind", max(1, len(names) - 1))], strict=False))
-    figure, axes = _panels(len(sets), 6, 4.4)
-    for axis, of in zip(axes, sets, strict=True):
-        for name, curve in mean[mean["set"] == of].groupby("strategy", sort=False):
-            axis.plot(curve.labels, curve.score, color=colours[name], linewidth=1.8, label=name.replace("_", " "))
-            axis.fill_between(curve.labels, curve.low, curve.high, color=colours[name], alpha=0.10, linewidth=0)
-        axis.axhline(0.95 * full[of], color="0.4", linestyle="--", linewidth=1, label="95 % of the full score")
-        measure = of.partition(": ")[2] or "macro-F1"
-        axis.set(xlabel="labels", ylabel=f"{measure}, mean over seeds")
-        axis.set_title(of, fontsize=11)
-        axis.legend(frameon=True, fontsize=9, loc="lower right")
-    return figure
+# --- parts that figures share ---------------------------------------------------------------------
 
 
-def gains(table: pd.DataFrame, baseline: str) -> Figure:
-    """Gain in area over the baseline with intervals, a panel a set: columns set, strategy, gain, gain_low, gain_high."""
-    table = table[table.strategy != baseline]
-    sets, rows = list(table["set"].unique()), table.groupby("set").size().max() if len(table) else 1
-    figure, axes = _panels(max(1, len(sets)), 5.6, 1.4 + 0.3 * rows)
-    for axis, of in zip(axes, sets, strict=False):
-        part = table[table["set"] == of].sort_values("gain")
-        bars = np.abs(part[["gain_low", "gain_high"]].to_numpy().T - part.gain.to_numpy())
-        axis.errorbar(part.gain, part.strategy.str.replace("_", " "), xerr=bars, fmt="o", color=sns.color_palette()[0])
-        axis.axvline(0, color="0.4", linewidth=1)
-        axis.set(xlabel=f"area under the curve, gain over {baseline}")
-        axis.set_title(of, fontsize=11)
-        axis.locator_params(axis="x", nbins=5)
-    return figure
+def _legend(figure: Figure) -> list:
+    """One legend to the right of all panels, where it covers no data; returns its handles."""
+    handles = {}
+    for axis in figure.axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    # Beyond the figure's edge: what is saved is cropped to its content, legend included.
+    place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
+    return figure.legend(handles.values(), handles.keys(), fontsize=10, **place).legend_handles
+
+
+def _curve(axis: Axes, x: pd.Series, values: pd.DataFrame, style: str, **options) -> None:
+    """A line with a band: `values` has the columns value, low, high."""
+    value, low, high = values.to_numpy(float).T
+    (line,) = axis.plot(x, value, style, **options)
+    axis.fill_between(x, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+
+
+def _level(axis: Axes, value: float, label: str) -> None:
+    """A dashed line across the panel."""
+    axis.axhline(value, color="0.4", linestyle="--", linewidth=1, label=label)
+
+
+def _intervals(axis: Axes, values: pd.DataFrame, colours: Sequence, marker: str = "o") -> None:
+    """A point with its interval in each row of the panel: `values` has the columns value, low, high."""
+    for y, ((value, low, high), colour) in enumerate(zip(values.to_numpy(float), colours, strict=True)):
+        axis.plot([low, high], [y, y], color=colour, linewidth=1.6)
+        axis.plot(value, y, marker=marker, color=colour)
+
+
+def _name_rows(axis: Axes, names: Sequence[str]) -> None:
+    """Names beside the rows of the panel, the first on top; two that read alike stay two."""
+    axis.set(yticks=range(len(names)), yticklabels=[plain_name(name) for name in names])
+    axis.invert_yaxis()
+    axis.grid(axis="y", visible=False)
+
+
+def _measure(of: str) -> str:
+    """The score of a set of curves, which a generation task names behind a colon."""
+    return of.partition(": ")[2] or "macro-F1"
+
+
+def _first_in_colour(count: int, grey: str) -> list:
+    """Colours of `count` rows: blue, then grey."""
+    return [BLUE, *[grey] * (count - 1)]
+
+
+def _heatmap(axis: Axes, values: pd.DataFrame, notes: pd.DataFrame, **options) -> None:
+    """Blue cells with a note in each."""
+    options = {"linewidths": 1} | options
+    sns.heatmap(values, annot=notes, fmt="", cmap="Blues", cbar=False, ax=axis, **options)
+    axis.tick_params(axis="y", rotation=0)
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
-    """A figure with `count` axes of this size in inches, three in a row, or two where that makes full rows."""
+    """A figure with `count` axes of this size in inches, two or three in a row."""
     across = 2 if count in (2, 4) else min(3, count)
     down = -(-count // across)
-    figure, axes = plt.subplots(
-        down, across, figsize=(width * across, height * down), squeeze=False, layout="constrained"
-    )
+    size = (width * across, height * down)
+    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False)
     for axis in axes.flat[count:]:
         axis.set_axis_off()
     return figure, axes.flat[:count]
-
-
-def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
-    """Figures of several systems with intervals, the first system in colour: a panel for each of `columns` (name → axis label).
-
-    Columns system, and each of the names with "low" and "high" behind a blank; a name that the table lacks has no panel.
-    """
-    columns = {name: label for name, label in columns.items() if name in table}
-    figure, axes = plt.subplots(
-        1, len(columns), figsize=(2 + 3.4 * len(columns), 1.1 + 0.36 * len(table)), sharey=True, layout="constrained"
-    )
-    colours = [sns.color_palette()[0], *["0.45"] * (len(table) - 1)]
-    for axis, (name, label) in zip(np.atleast_1d(axes), columns.items(), strict=True):
-        for y, (value, low, high) in enumerate(table[[name, f"{name} low", f"{name} high"]].to_numpy(float)):
-            axis.plot([low, high], [y, y], color=colours[y], linewidth=1.6)
-            axis.plot(value, y, "o", color=colours[y])
-        axis.set(xlabel=label, yticks=range(len(table)), yticklabels=table.system)
-        axis.grid(axis="y", visible=False)
-    np.atleast_1d(axes)[0].invert_yaxis()
-    return figure

@@ -1,14 +1,16 @@
-"""The self-contained HTML report of an evaluation: one file, figures inside, every text escaped."""
+"""Tables for people, in notebooks and in the self-contained HTML report; all text is escaped."""
 
 from __future__ import annotations
 
 import base64
 import difflib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from numbers import Real
 from pathlib import Path
 
 import jinja2
+import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
@@ -33,11 +35,10 @@ h1 { line-height: 1.2 }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
 p.note { color: var(--soft) }
 .wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0 }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); text-align: left; vertical-align: top }
+table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0; font-variant-numeric: tabular-nums }
+th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top }
 th { background: var(--head) }
 table.dense { font-size: .78rem } table.dense th, table.dense td { padding: .3rem .38rem }
-td.n { text-align: right; font-variant-numeric: tabular-nums }
 td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 10rem }
 mark { background: var(--mark); color: inherit; border-radius: .2em }
 {{ changed }}
@@ -47,123 +48,206 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 <h1>{{ title }}</h1><p>{{ lead }}</p>
 {% for section in sections if section.table is not none or section.pictures %}<h2>{{ section.heading }}</h2>
 {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
-{% if section.table is not none %}<div class="wide">{{ table(section.table) }}</div>{% endif %}
+{% if section.table is not none %}<div class="wide">{{ tabulate(section.table) }}</div>{% endif %}
 {% for picture in section.pictures %}<p><img alt="{{ section.heading }}" src="{{ embed(picture) }}"></p>{% endfor %}
 {% endfor %}<footer>{{ footer }}</footer></body></html>
 """
+# Alignment is inline, because JupyterLab's own style sheet aligns every cell to the right; the first
+# two classes keep MathJax, versions 3 and 2, from reading a "$" in the data as mathematics.
+TABLE = """<table class="mathjax_ignore tex2jax_ignore{% if columns | length > 9 %} dense{% endif %}">
+{% if title %}<caption style="text-align: left; font-weight: 600">{{ title }}</caption>{% endif %}
+<tr>{% for column in columns %}<th style="text-align: {{ column.side }}">{{ column.heading }}</th>{% endfor %}</tr>
+{% for row in rows %}<tr>{% for column, cell in row -%}
+<td{% if cell.long %} class="text"{% endif %} style="text-align: {{ column.side }}">{{ cell.text }}</td>
+{%- endfor %}</tr>
+{% endfor %}</table>"""
+TEMPLATES = jinja2.Environment(autoescape=True)
+IDENTIFIER = re.compile(r"[a-z]+(_[a-z]+)+")  # a cell that is a machine name, not text of the data
+Format = int | str | Callable[[object], str]  # decimals of floats, a format string, or a function
 
 
 def tiny(language: str) -> str:
-    """What a page says of the embedded base, for texts of `language` that it writes."""
-    foreign = " It has read Italian only: what it writes in another language are no sentences, whatever they score."
-    return TINY + foreign * (language not in ("", "it"))
+    """What a page says of the embedded base where it writes texts of `language`."""
+    if language in ("", "it"):
+        return TINY
+    return TINY + " It has read Italian only: what it writes in another language are no sentences, whatever the scores."
 
 
-def section(heading: str, note: str = "", table: pd.DataFrame | None = None, pictures: Sequence[Path] = ()) -> dict:
-    """A part of the page; one with neither table nor pictures is left out."""
-    return {"heading": heading, "note": note, "table": table, "pictures": pictures}
+# --- tables ---------------------------------------------------------------------------------------
 
 
-def write_report(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
-    """Render and save the page."""
-    environment = jinja2.Environment(autoescape=True)
-    environment.globals |= {"table": _table, "embed": _embed}
-    return write_text(
-        path,
-        environment.from_string(PAGE).render(
-            title=title, lead=lead, sections=sections, footer=footer, changed=Markup(CHANGED)
-        ),
-    )
+def plain_name(name: object) -> str:
+    """A machine name in plain words: `not_inclusive` is *not inclusive*, `macro_f1` is *macro-F1*."""
+    words = str(name).replace("macro_f1", "macro-F1").replace("_", " ")
+    return re.sub(r"^f1\b", "F1", words)
 
 
-def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:
-    """The text escaped, with the character spans in <mark>; overlapping spans are joined."""
-    out, at = Markup(""), 0
-    for start, end in sorted(map(tuple, spans)):
-        start = max(start, at)
-        if start < end <= len(text):
-            out += escape(text[at:start]) + Markup("<mark>") + escape(text[start:end]) + Markup("</mark>")
-            at = end
-    return out + escape(text[at:])
+def as_html(
+    table: pd.DataFrame,
+    empty: str = "None.",
+    digits: int | dict[str, Format] | None = None,
+    title: str = "",
+):
+    """Show a table in a notebook cell: plain headings, numbers to the right, texts escaped and wrapped.
 
+    Parameters
+    ----------
+    table : DataFrame
+        The index is shown where it has a name. Strings that are `Markup`, as from `highlight_rows`,
+        keep their markup.
+    empty : str
+        The sentence shown for a table without rows.
+    digits : int, or dict from column to int, format string or function; optional
+        Decimals of all floats; or, by column, decimals, a format such as `"{:.0%}"`, or a function
+        of the value. By default a float has three decimals up to 1, two below 10, one above.
+    title : str
+        Caption, with the units.
 
-def changes(source: str, output: str) -> Markup:
-    """The output escaped, with what it drops from the source in <del> and what it puts in in <ins>, word by word.
-
-    A text written anew, with under two fifths of its words from the source, stands as it is: no one could read the changes.
+    Returns
+    -------
+    IPython.display.HTML
     """
-    old, new = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (source, output))
-    out, matcher = Markup(""), difflib.SequenceMatcher(None, old, new, autojunk=False)
-    if matcher.ratio() < 0.4:
-        return escape(output)
-    for tag, a, b, c, d in matcher.get_opcodes():
-        for words, name in (("".join(old[a:b]), "del"), ("".join(new[c:d]), "ins")):
-            if tag == "equal":
-                out += escape(words) if name == "ins" else Markup("")
-            elif words:
-                out += Markup(f"<{name}>") + escape(words) + Markup(f"</{name}>")
-    return out
-
-
-def mark_changes(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with `output` shown as changes to `text`, ready for `as_html` and `write`."""
-    marked = [changes(text, output) for text, output in zip(rows["text"], rows["output"], strict=True)]
-    return rows.assign(output=pd.Series(marked, index=rows.index, dtype=object))
-
-
-def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
-    """The section on one group column: its groups of at least `smallest` rows, and how many smaller ones there are."""
-    large = table[table["count"] >= smallest]
-    rest = f" Smaller groups, under {smallest} rows, are in by_group.csv: {len(table) - len(large)}."
-    note = "Worst first." + rest * (len(large) < len(table))
-    return section(f"By {name.replace('_', ' ')}", note, large)
-
-
-def as_html(table: pd.DataFrame, empty: str = "None."):
-    """The table for a notebook cell, texts escaped and wrapped; `empty` stands for one without rows."""
     from IPython.display import HTML
 
     if table.empty:
         return HTML(f"<p>{escape(empty)}</p>")
-    return HTML(f"<style>td.text {{ white-space: pre-wrap; max-width: 40rem }} {CHANGED}</style>{_table(table)}")
+    style = f"<style>td.text {{ white-space: pre-wrap; max-width: 40rem }} {CHANGED}</style>"
+    return HTML(f"{style}{_tabulate(table, digits, title)}")
+
+
+def _tabulate(table: pd.DataFrame, digits: int | dict[str, Format] | None = None, title: str = "") -> Markup:
+    """The table as HTML."""
+    if table.empty:
+        return Markup("<p>None.</p>")
+    if any(name is not None for name in table.index.names):
+        table = table.reset_index(allow_duplicates=True)
+    columns, cells = [], []
+    for i, name in enumerate(table.columns):
+        values = list(table.iloc[:, i])
+        parts = name if isinstance(name, tuple) else (name,)
+        heading = ", ".join(plain_name(part) for part in parts if part != "")
+        numeric = all(_is_missing(v) or (isinstance(v, Real) and not isinstance(v, bool)) for v in values)
+        columns.append({"heading": heading, "side": "right" if numeric else "left"})
+        form = digits.get(name) if isinstance(digits, dict) else digits
+        cells.append([_cell(value, form) for value in values])
+    rows = [list(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
+    return Markup(TEMPLATES.from_string(TABLE).render(columns=columns, rows=rows, title=title))
+
+
+def _is_missing(value: object) -> bool:
+    """Whether a cell has no value; a list is one."""
+    return bool(pd.api.types.is_scalar(value) and pd.isna(value))
+
+
+def _cell(value: object, form: Format | None) -> dict:
+    """The text of a cell, and whether it needs room to wrap."""
+    text = _formatted(value, form)
+    return {"text": text, "long": isinstance(text, Markup) or len(text) > 60}
+
+
+def _formatted(value: object, form: Format | None) -> str:
+    """The text of a value."""
+    if isinstance(value, Markup):
+        return value
+    if _is_missing(value):
+        return "–"
+    if isinstance(form, str):
+        return form.format(value)
+    if callable(form):
+        return form(value)
+    if isinstance(value, bool | np.bool_):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        if form is None:
+            form = 3 if abs(value) <= 1 else 2 if abs(value) < 10 else 1  # shares have three
+        return f"{value:,.{form}f}"
+    if isinstance(value, Real):
+        return f"{value:,}"
+    return plain_name(value) if IDENTIFIER.fullmatch(str(value)) else str(value)
+
+
+# --- marked texts ---------------------------------------------------------------------------------
+
+
+def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:
+    """The text escaped, with its character spans [start, end) in <mark>; overlaps are joined."""
+    out, position = Markup(""), 0
+    for start, end in sorted(map(tuple, spans)):
+        start = max(start, position)
+        if start < end <= len(text):
+            out += escape(text[position:start]) + Markup("<mark>") + escape(text[start:end]) + Markup("</mark>")
+            position = end
+    return out + escape(text[position:])
 
 
 def highlight_rows(rows: pd.DataFrame, spans: dict[str, Sequence[Sequence[int]]]) -> pd.DataFrame:
-    """The rows with `text` highlighted at the spans of their `id`, ready for `as_html` and `write`."""
+    """The rows with `text` highlighted at the spans of their `id`, for `as_html` and `write_report`."""
     marked = [highlight(text, spans.get(i, [])) for i, text in zip(rows["id"], rows["text"], strict=True)]
-    # As objects: pandas would turn markup into plain text, which is then escaped again.
+    # As objects: pandas would turn markup into plain text, which would be escaped again.
     return rows.assign(text=pd.Series(marked, index=rows.index, dtype=object))
 
 
-def _embed(picture: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
+def changes(source: str, output: str) -> Markup:
+    """The output escaped, with dropped words of the source in <del> and inserted ones in <ins>.
+
+    An output that shares less than two fifths with its source is shown without marks: nobody could
+    read them.
+    """
+    # Blanks are tokens here, because what is shown must be the text to the last blank.
+    old, new = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (source, output))
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    if matcher.ratio() < 0.4:
+        return escape(output)
+    out = Markup("")
+    for kind, a, b, c, d in matcher.get_opcodes():
+        dropped, inserted = "".join(old[a:b]), "".join(new[c:d])
+        if kind == "equal":
+            out += escape(inserted)
+            continue
+        if dropped:
+            out += Markup("<del>{}</del>").format(dropped)
+        if inserted:
+            out += Markup("<ins>{}</ins>").format(inserted)
+    return out
 
 
-def _table(table: pd.DataFrame) -> Markup:
-    if table.empty:
-        return Markup("<p>None.</p>")
-    sides = ["right" if pd.api.types.is_numeric_dtype(kind) else "left" for kind in table.dtypes]
-    head = Markup("").join(
-        Markup('<th style="text-align: {}">{}</th>').format(side, _heading(str(c)))
-        for side, c in zip(sides, table.columns, strict=True)
+def mark_changes(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows with `output` shown as changes to `text`, for `as_html` and `write_report`."""
+    marked = [changes(text, output) for text, output in zip(rows["text"], rows["output"], strict=True)]
+    return rows.assign(output=pd.Series(marked, index=rows.index, dtype=object))
+
+
+# --- the page -------------------------------------------------------------------------------------
+
+
+def section(heading: str, note: str = "", table: pd.DataFrame | None = None, pictures: Sequence[Path] = ()) -> dict:
+    """A part of the page; one with neither a table nor pictures (PNG files) is left out."""
+    return {"heading": heading, "note": note, "table": table, "pictures": pictures}
+
+
+def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
+    """The section on a group column: its groups of at least `smallest` rows; others are counted."""
+    large = table[table["count"] >= smallest]
+    note = "Worst first."
+    if len(large) < len(table):
+        note += f" Smaller groups, under {smallest} rows, are in by_group.csv: {len(table) - len(large)}."
+    return section(f"By {plain_name(name)}", note, large)
+
+
+def write_report(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
+    """Write the report as one HTML file, pictures inside, from parts that `section` makes."""
+    page = TEMPLATES.from_string(PAGE).render(
+        title=title,
+        lead=lead,
+        sections=sections,
+        footer=footer,
+        changed=Markup(CHANGED),
+        tabulate=_tabulate,
+        embed=_embed,
     )
-    rows = [
-        Markup("<tr>") + Markup("").join(map(_cell, row)) + Markup("</tr>") for row in table.itertuples(index=False)
-    ]
-    opening = Markup('<table class="dense">') if len(table.columns) > 9 else Markup("<table>")
-    return opening + Markup("<tr>") + head + Markup("</tr>") + Markup("").join(rows) + Markup("</table>")
+    return write_text(path, page)
 
 
-def _heading(column: str) -> str:
-    return re.sub(r"^f1 ", "F1 ", column.replace("macro_f1", "macro-F1").replace("_", " "))
-
-
-def _cell(value: object) -> Markup:
-    if isinstance(value, float):
-        digits = 3 if abs(value) <= 1 else 2 if abs(value) < 10 else 1  # shares have three
-        return Markup('<td class="n">{}</td>').format("–" if pd.isna(value) else f"{value:,.{digits}f}")
-    if isinstance(value, int):
-        return Markup('<td class="n">{:,}</td>').format(value)
-    long = isinstance(value, Markup) or len(str(value)) > 60
-    # Inline, because JupyterLab's own style sheet aligns cells to the right.
-    return Markup('<td{} style="text-align: left">{}</td>').format(Markup(' class="text"') if long else "", value)
+def _embed(picture: Path) -> str:
+    """A PNG file as the source of an <img>."""
+    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()

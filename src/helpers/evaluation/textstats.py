@@ -1,4 +1,4 @@
-"""Diversity of a set of texts, how much of a pool it covers, and how near rewritten texts are to their references."""
+"""Statistics of texts: diversity, coverage of a pool, nearness to references, keywords."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ import pandas as pd
 
 from helpers.text import normalise
 
-# --- diversity -------------------------------------------------------------------------------------------------------
+TYPE_TOKEN_RATIO = 0.72  # the threshold of MTLD
+
+# --- diversity ------------------------------------------------------------------------------------
 
 
 def distinct_n(texts: Sequence[str], n: int, tokens: int = 5000) -> float:
-    """Share of different n-grams among those of the first `tokens` words (Li et al. 2016); NaN without an n-gram.
+    """Share of n-grams that are different (Li et al. 2016), NaN without one.
 
-    The cut makes sets of different size comparable: the share falls with length by itself.
+    It reads the first `tokens` words. The share falls with the number of words: compare sets at the
+    same `tokens`.
     """
-    grams, used = [], 0
+    grams, words_read = [], 0
     for text in texts:
-        words = normalise(text).split()[: tokens - used]
-        used += len(words)
+        words = normalise(text).split()[: tokens - words_read]
+        words_read += len(words)
         grams += [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
     return len(set(grams)) / len(grams) if grams else float("nan")
 
@@ -43,15 +46,21 @@ def diversity(texts: Sequence[str]) -> dict[str, float]:
 
 
 def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
-    """Mean BLEU (0–100) of a text against all others (Zhu et al. 2018): higher means more alike; NaN below two texts.
+    """Mean BLEU (0–100) of each text against all the others (Zhu et al. 2018).
 
-    By sacrebleu on lower-cased words, among `sample` texts drawn by seed: the cost grows with the square of their number, and the
-    score with the number, so compare equal samples.
+    By sacrebleu on lower-cased words. A higher score means that the texts are more alike; it is NaN
+    below two texts.
+
+    Parameters
+    ----------
+    sample : int
+        Texts drawn by `seed`. The score grows with their number, the cost with its square: compare
+        equal samples.
     """
     from sacrebleu.metrics import BLEU
 
-    chosen = np.sort(np.random.default_rng(seed).permutation(len(texts))[:sample])
-    rows = [normalise(texts[i]) for i in chosen]
+    drawn = np.sort(np.random.default_rng(seed).permutation(len(texts))[:sample])
+    rows = [normalise(texts[i]) for i in drawn]
     if len(rows) < 2:
         return float("nan")
     bleu = BLEU(tokenize="none", effective_order=True)
@@ -59,47 +68,59 @@ def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
     return float(np.mean(scores))
 
 
-def mtld(texts: Sequence[str], threshold: float = 0.72, tokens: int | None = None) -> float:
-    """Measure of textual lexical diversity of the first `tokens` words, or all (McCarthy & Jarvis 2010), in words.
+def mtld(texts: Sequence[str], tokens: int | None = None) -> float:
+    """Measure of textual lexical diversity, in words (McCarthy & Jarvis 2010).
 
-    The texts are read one after the other: the mean length of a stretch until its type-token ratio falls below `threshold`, read
-    forwards and backwards; NaN where no word comes twice. The threshold was tuned on English: compare Italian only with Italian,
-    and read distinct-n beside it.
+    It reads the first `tokens` words, or all. The mean number of words until the type-token ratio
+    falls below `TYPE_TOKEN_RATIO`, over the texts read in sequence, forwards and backwards; NaN
+    where no word comes twice. The threshold was tuned on English: compare Italian only with
+    Italian, and read distinct-n beside it.
     """
     words = [word for text in texts for word in normalise(text).split()][:tokens]
-    factors = [_factors(order, threshold) for order in (words, words[::-1])]
+    factors = [_factors(words), _factors(words[::-1])]
     return float(np.mean([len(words) / f for f in factors])) if all(factors) else float("nan")
 
 
-def _factors(words: list[str], threshold: float) -> float:
-    """How often the type-token ratio falls below the threshold, with the rest as a fraction."""
+def _factors(words: list[str]) -> float:
+    """How often the type-token ratio falls below the threshold, with the remainder as a fraction."""
     factors, types, length = 0.0, set(), 0
     for word in words:
         types.add(word)
         length += 1
-        if len(types) / length < threshold:
+        if len(types) / length < TYPE_TOKEN_RATIO:
             factors, types, length = factors + 1, set(), 0
-    return factors + ((1 - len(types) / length) / (1 - threshold) if length else 0.0)
+    if length:
+        factors += (1 - len(types) / length) / (1 - TYPE_TOKEN_RATIO)
+    return factors
 
 
 def vocabulary_growth(texts: Sequence[str], points: int = 20) -> pd.DataFrame:
-    """Different words after so many words of the texts in their order (Heaps' curve): columns words, vocabulary."""
+    """Different words against words read (Heaps' curve): columns words, vocabulary."""
     words = [word for text in texts for word in normalise(text).split()]
     sizes = np.append(0, np.cumsum(~pd.Series(words, dtype=object).duplicated().to_numpy(bool)))
-    at = np.unique(np.linspace(0, len(words), points + 1).round().astype(int))
-    return pd.DataFrame({"words": at, "vocabulary": sizes[at]})
+    positions = np.unique(np.linspace(0, len(words), points + 1).round().astype(int))
+    return pd.DataFrame({"words": positions, "vocabulary": sizes[positions]})
 
 
 def new_words(texts: Sequence[str], known: Sequence[str]) -> float:
-    """Share of the vocabulary of `texts` that `known` does not have; NaN without a word."""
+    """Share of the vocabulary of `texts` that does not occur in `known`; NaN without a word."""
     ours, theirs = ({word for text in part for word in normalise(text).split()} for part in (texts, known))
     return len(ours - theirs) / len(ours) if ours else float("nan")
 
 
 def coverage(pool: np.ndarray, rows: np.ndarray, k: int = 5) -> float:
-    """Share of pool rows that have one of `rows` no farther than their k-th neighbour in the pool (Naeem et al. 2020).
+    """Share of the pool with one of `rows` within reach of its k-th neighbour (Naeem et al. 2020).
 
-    pool (n, d), rows (m, d) float, n > k; Euclidean distance, on unit rows the same as cosine.
+    Parameters
+    ----------
+    pool : float array (n, dimensions), n > k
+    rows : float array (m, dimensions)
+        Distances are Euclidean; on unit vectors they order as cosines do.
+
+    Raises
+    ------
+    ValueError
+        Where the pool has k rows or fewer.
     """
     from sklearn.neighbors import NearestNeighbors
 
@@ -112,87 +133,81 @@ def coverage(pool: np.ndarray, rows: np.ndarray, k: int = 5) -> float:
     return float(np.mean(nearest <= radius))
 
 
-# --- nearness to a reference -----------------------------------------------------------------------------------------
+# --- nearness to a reference ----------------------------------------------------------------------
 
 
-def overlap(outputs: Sequence[str], references: Sequence[str | Sequence[str]]) -> dict[str, float]:
-    """chrF and BLEU (0–100) of the whole set against one reference or several a row, by sacrebleu; NaN without a row."""
+def bleu(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """BLEU (0–100) of a whole set (Papineni et al. 2002), by sacrebleu; NaN without a text.
+
+    `references[i]` are one or more for `outputs[i]`.
+    """
     import sacrebleu
 
-    _same_length(outputs, references)
     if not len(outputs):
-        return {"chrF": float("nan"), "BLEU": float("nan")}
+        return float("nan")
     # sacrebleu wants the first reference of every row, then the second, with None where a row has fewer.
-    streams = [list(stream) for stream in zip_longest(*map(several, references))]
-    pair = (list(outputs), streams)
-    return {"chrF": sacrebleu.corpus_chrf(*pair).score, "BLEU": sacrebleu.corpus_bleu(*pair).score}
+    streams = [list(stream) for stream in zip_longest(*references)]
+    return sacrebleu.corpus_bleu(list(outputs), streams).score
 
 
-def chrf(outputs: Sequence[str], references: Sequence[str | Sequence[str]]) -> np.ndarray:
-    """chrF (0–100) of each row, for intervals and subgroups, to the nearest of its references; its mean is not that of the set."""
+def chrf(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
+    """chrF (0–100) of each text to its nearest reference (Popović 2015): float array (texts,).
+
+    By sacrebleu. The mean over texts differs from the chrF of the whole set.
+    """
     from sacrebleu.metrics import CHRF
 
-    _same_length(outputs, references)
     metric = CHRF()
-    return np.array(
-        [metric.sentence_score(o, several(r)).score for o, r in zip(outputs, references, strict=True)], float
-    )
+    scores = [metric.sentence_score(o, list(r)).score for o, r in zip(outputs, references, strict=True)]
+    return np.array(scores, float)
 
 
-def several(references: str | Sequence[str]) -> list[str]:
-    """The references of one row as a list."""
-    return [references] if isinstance(references, str) else list(references)
+def tokens(text: str) -> list[str]:
+    """Words and single other signs, each with the blanks before it: joined they are the text."""
+    return re.findall(r"\s*\w+|\s*[^\w\s]|\s+\Z", text)
 
 
 def edits(source: str, target: str) -> set[tuple[int, int, str]]:
-    """Token edits (start, end, new tokens) that turn `source` into `target`; tokens are words and single other signs.
+    """Token edits (start, end, new tokens) that turn `source` into `target`; blanks do not count.
 
-    A stretch replaced by one of equal length counts token by token, so a half-done correction gets half the credit.
+    A span replaced by one of equal length counts token by token, so a half-done correction gets
+    half the credit.
     """
-    old, new = (re.findall(r"\w+|[^\w\s]", text) for text in (source, target))
+    old, new = ([token.strip() for token in tokens(text.rstrip())] for text in (source, target))
     found = set()
-    for tag, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
-        if tag == "replace" and b - a == d - c:
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
+        if kind == "replace" and b - a == d - c:
             found |= {(a + i, a + i + 1, new[c + i]) for i in range(b - a)}
-        elif tag != "equal":
+        elif kind != "equal":
             found.add((a, b, " ".join(new[c:d])))
     return found
 
 
-def edit_scores(
-    sources: Sequence[str], outputs: Sequence[str], references: Sequence[str | Sequence[str]]
-) -> dict[str, float]:
-    """Precision, recall and F1 of the edits made against those of the references, over the set; share of rows equal to theirs.
+def edit_counts(source: str, output: str, references: Sequence[str]) -> tuple[int, int, int]:
+    """Edits that are right, that were made and that were needed, against the best-fitting reference.
 
-    As in grammatical error correction without error types (Bryant et al. 2017): of several references the one that fits a row best
-    counts. NaN where nothing was edited or was to be.
+    As in grammatical error correction without error types (Bryant et al. 2017).
     """
-    _same_length(sources, outputs)
-    _same_length(sources, references)
-    counts = [edit_counts(*row) for row in zip(sources, outputs, references, strict=True)]
-    hits, made, wanted = np.sum(counts, axis=0) if counts else (0, 0, 0)
-    same = [o in several(r) for o, r in zip(outputs, references, strict=True)]
-    return {
-        "precision": hits / made if made else float("nan"),
-        "recall": hits / wanted if wanted else float("nan"),
-        "F1": 2 * hits / (made + wanted) if made + wanted else float("nan"),
-        "exact match": float(np.mean(same)) if same else float("nan"),
-    }
-
-
-def edit_counts(source: str, output: str, references: str | Sequence[str]) -> tuple[int, int, int]:
-    """(right edits, edits made, edits wanted) of one row, against the reference that it fits best."""
     ours = edits(source, output)
-    found = [(len(ours & theirs), len(ours), len(theirs)) for theirs in (edits(source, r) for r in several(references))]
-    return max(found, key=lambda c: (2 * c[0] / (c[1] + c[2]) if c[1] + c[2] else 1.0, -c[2]))
+    counts = [(len(ours & theirs), len(ours), len(theirs)) for theirs in (edits(source, r) for r in references)]
+
+    def fit(count):
+        right, made, needed = count
+        return 2 * right / (made + needed) if made + needed else 1.0, -needed
+
+    return max(counts, key=fit)
 
 
-def _same_length(one: Sequence[str], other: Sequence[str]) -> None:
-    if len(one) != len(other):
-        raise ValueError(f"{len(one)} texts stand against {len(other)}: each needs its own")
+# --- words ----------------------------------------------------------------------------------------
 
 
 def keyword_finder(keywords: Sequence[str]) -> Callable[[str], list[str]]:
-    """A function from a text to the words in it that are among `keywords`, in any case; a trailing * stands for any ending."""
-    parts = [re.escape(k.removesuffix("*")) + (r"\w*" if k.endswith("*") else "") for k in keywords if k.strip("* ")]
-    return re.compile(rf"(?<!\w)(?:{'|'.join(parts)})(?!\w)" if parts else r"(?!)", re.IGNORECASE).findall
+    """A function that finds keywords in a text, in any case; a final * matches any ending."""
+    patterns = []
+    for keyword in keywords:
+        if keyword.strip("* "):
+            ending = r"\w*" if keyword.endswith("*") else ""
+            patterns.append(re.escape(keyword.removesuffix("*")) + ending)
+    if not patterns:
+        return lambda text: []
+    return re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})(?!\w)", re.IGNORECASE).findall

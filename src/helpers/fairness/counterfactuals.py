@@ -1,32 +1,55 @@
-"""Gender-swapped versions of a text, and how often a detector answers them otherwise."""
+"""Gender-swapped versions of a text, and how often a detector answers them differently."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from helpers import english
-from helpers.evaluation.detection import interval
+from helpers.evaluation.intervals import bootstrap_interval
 from helpers.italian import gender
 
 
 def flip_rates(learner, texts: Sequence[str], variants: Sequence[list[str]]) -> dict[str, float]:
-    """How often the learner answers a gender-swapped text otherwise than the original (Garg et al. 2019), with interval.
+    """How often an answer changes with the gender in a text (Garg et al. 2019).
 
-    `variants[i]` are the swaps of `texts[i]`; `pairs` counts them.
+    Parameters
+    ----------
+    learner
+        Anything with `predict_proba(texts)`, float array (texts, classes).
+    texts : sequence of str (n,)
+    variants : sequence of lists (n,)
+        The gender-swapped versions of each text.
+
+    Returns
+    -------
+    dict
+        `pairs` of a text and a version; `flip_rate`, the share of pairs whose answers differ; `low`
+        and `high` of its 95 % bootstrap interval over pairs. NaN without a pair.
     """
-    pairs = [(i, v) for i, found in enumerate(variants) for v in found]
-    if not pairs:
+    origin = [i for i, versions in enumerate(variants) for _ in versions]
+    if not origin:
         return {"pairs": 0, "flip_rate": float("nan"), "low": float("nan"), "high": float("nan")}
-    original = learner.predict_proba(texts).argmax(1)
-    flips = learner.predict_proba([v for _, v in pairs]).argmax(1) != original[[i for i, _ in pairs]]
-    low, high = interval(lambda f, _: float(f.mean()), flips, flips)
-    return {"pairs": len(pairs), "flip_rate": float(flips.mean()), "low": low, "high": high}
+    answers = learner.predict_proba(texts).argmax(1)
+    swapped_answers = learner.predict_proba([v for versions in variants for v in versions]).argmax(1)
+    flips = swapped_answers != answers[origin]
+    low, high = bootstrap_interval(np.mean, flips)
+    return {"pairs": len(flips), "flip_rate": float(flips.mean()), "low": low, "high": high}
 
 
 def variants(text: str, language: str) -> list[str]:
-    """Gender-swapped versions of a text (`it`: feminine and masculine; `en`: the swap), without the text itself."""
+    """Gender-swapped versions of a text that differ from it, by rule (Zmigrod et al. 2019).
+
+    Parameters
+    ----------
+    language : str
+        `it` gives the feminine and the masculine version, `en` the swapped one, any other none.
+    """
     if language == "it":
-        found = [gender.swap(text, "feminine"), gender.swap(text, "masculine")]
+        versions = [gender.swap(text, "feminine"), gender.swap(text, "masculine")]
+    elif language == "en":
+        versions = [english.swap(text)]
     else:
-        found = [english.swap(text)] if language == "en" else []
-    return [v for v in dict.fromkeys(found) if v != text]
+        versions = []
+    return [version for version in dict.fromkeys(versions) if version != text]

@@ -1,0 +1,95 @@
+"""Figures drawn and saved: plain names, legends beside the data, and any text in the data."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib import pyplot as plt
+
+from helpers.evaluation import plots
+
+# Mathematics to matplotlib, broken where it is not read as text; and a machine name.
+NAMES = ["not_inclusive", "$x_$", r"\\$\\frac{", "a $ b $ c"]
+
+
+def drawn(tmp_path, figure) -> list[str]:
+    """Every text of the figure, after it was saved."""
+    figure.canvas.draw()
+    texts = [t.get_text() for t in figure.findobj(plt.Text)]
+    assert plots.save(figure, tmp_path / "f.png").stat().st_size > 5000
+    return texts
+
+
+def interval_columns(*names):
+    return {name: [0.5, 0.6, 0.7, 0.8] for name in names}
+
+
+FIGURES = {
+    "balance": lambda: plots.balance(pd.DataFrame({"value": NAMES} | interval_columns("pool", "seed")), "$a_b$"),
+    "acceptance": lambda: plots.acceptance(
+        pd.DataFrame({"filter": NAMES, "method": NAMES, "candidates": 4, "accepted": 3, "acceptance": 0.75})
+    ),
+    "vocabulary": lambda: plots.vocabulary(pd.DataFrame({"set": NAMES * 2, "words": range(8), "vocabulary": range(8)})),
+    "learning_curve": lambda: plots.learning_curve(
+        pd.DataFrame({"strategy": NAMES, "labels": 10} | interval_columns("macro_f1", "low", "high")), 0.9
+    ),
+    "generation_curve": lambda: plots.generation_curve(
+        pd.DataFrame(
+            {"strategy": NAMES, "targets": 10}
+            | interval_columns(*(f"{c}{end}" for c in ("compliance", "chrF") for end in ("", "_low", "_high")))
+        ),
+        {"compliance": 0.2, "chrF": 0.3},
+    ),
+    "curves_by_set": lambda: plots.curves_by_set(
+        pd.DataFrame({"set": NAMES, "strategy": NAMES, "labels": 10} | interval_columns("score", "low", "high")),
+        dict.fromkeys(NAMES, 1.0),
+    ),
+    "gains": lambda: plots.gains(
+        pd.DataFrame({"set": "$s_t$", "strategy": NAMES} | interval_columns("gain", "gain_low", "gain_high")), "$r$"
+    ),
+    "model_bars": lambda: plots.model_bars(
+        pd.DataFrame({"model": NAMES} | interval_columns("macro_f1", "low", "high"))
+    ),
+    "systems": lambda: plots.systems(
+        pd.DataFrame({"system": NAMES} | interval_columns("chrF", "chrF low", "chrF high")),
+        {"chrF": "chrF", "strict": "share strictly right"},
+    ),
+    "group_bars": lambda: plots.group_bars(
+        pd.DataFrame({"group": NAMES, "count": 9} | interval_columns("accuracy")), "who_$wrote$"
+    ),
+    "confusion": lambda: plots.confusion(np.arange(16).reshape(4, 4), NAMES),
+    "agreement": lambda: plots.agreement(
+        pd.DataFrame(np.eye(4), NAMES, NAMES), pd.DataFrame(np.ones((4, 4)), NAMES, NAMES)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FIGURES)
+def test_any_text_of_the_data_is_drawn_as_text(name, tmp_path):
+    texts = drawn(tmp_path, FIGURES[name]())
+    assert any("$" in text for text in texts)
+    if name not in ("gains", "agreement"):  # whose names are shown whole: of annotators, of sets
+        assert any("not inclusive" in text for text in texts) and "not_inclusive" not in texts
+
+
+def test_names_that_read_alike_keep_their_rows(tmp_path):
+    table = pd.DataFrame({"group": ["a_b", "a b"], "count": [1, 2], "accuracy": [0.2, 0.9]})
+    figure = plots.group_bars(table, "who")
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [0.2, 0.9]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a b", "a b"]
+
+
+def test_a_legend_covers_no_data(tmp_path):
+    rounds = pd.DataFrame({"strategy": NAMES, "labels": 10} | interval_columns("macro_f1", "low", "high"))
+    figure = plots.learning_curve(rounds, 0.9)
+    figure.canvas.draw()
+    legend, axis = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
+    assert legend.x0 >= axis.x1
+    assert [t.get_text() for t in figure.legends[0].get_texts()].count("not inclusive") == 1
+    plt.close(figure)
+
+
+def test_nothing_to_compare_draws_an_empty_figure(tmp_path):
+    table = pd.DataFrame({"set": ["s"], "strategy": ["random"], "gain": [0], "gain_low": [0], "gain_high": [0]})
+    assert "Gain in area under the curve over random, 95 % intervals over seeds" in drawn(
+        tmp_path, plots.gains(table, "random")
+    )
