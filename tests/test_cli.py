@@ -100,7 +100,7 @@ def test_a_stage_whose_process_is_gone_was_cut_off(project):
 
 
 def test_values_have_the_type_of_their_default():
-    assert cli.pairs(["b", "a"], ["[x, y]", "true"]) == {"b": "[x, y]", "a": "true"}
+    assert cli.pair_overrides(["b", "a"], ["[x, y]", "true"]) == {"b": "[x, y]", "a": "true"}
     given = [
         ("yes", ""),
         ("a: b", ""),
@@ -113,7 +113,7 @@ def test_values_have_the_type_of_their_default():
         ("true", False),
     ]
     wanted = ["yes", "a: b", "", ["yes", "1"], ["region"], [], 2e-4, 3, True]
-    assert [cli.typed("p", text, default) for text, default in given] == wanted
+    assert [cli.parse_value("p", text, default) for text, default in given] == wanted
 
 
 def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
@@ -124,21 +124,26 @@ def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
 
 
 def test_gather_merges_task_profile_and_overrides(project):
-    params = cli.gather("italian_jobs", "demo", {"rounds": "2", "run_id": "7"})
+    params = cli.gather_parameters("italian_jobs", "demo", {"rounds": "2", "run_id": "7"})
     assert params["task"] == "italian_jobs" and params["rounds"] == 2 and params["run_id"] == "7"
-    assert cli.stage_parameters("01_seed_curation", params).keys() == cli.defaults("01_seed_curation").keys()
+    assert cli.stage_parameters("01_seed_curation", params).keys() == cli.notebook_defaults("01_seed_curation").keys()
 
 
 def test_a_kind_of_task_has_its_own_notebooks(project, capsys):
     writing = run.notebooks("generation")
-    assert cli.chosen("01,02,03,04", writing) == [
+    assert cli.chosen_notebooks("01,02,03,04", writing) == [
         "01_seed_curation",
         "03_active_generation",
         "04_generation_evaluation",
     ]
     assert capsys.readouterr().out == "02_synthetic_expansion: not part of a generation task, left out\n"
-    assert cli.chosen("01, 02", run.notebooks("classification")) == ["01_seed_curation", "02_synthetic_expansion"]
-    params = cli.gather("inclusive_rewriting_it", "demo", {})  # a profile's keys for the other kind are left out
+    assert cli.chosen_notebooks("01, 02", run.notebooks("classification")) == [
+        "01_seed_curation",
+        "02_synthetic_expansion",
+    ]
+    params = cli.gather_parameters(
+        "inclusive_rewriting_it", "demo", {}
+    )  # a profile's keys for the other kind are left out
     assert "pooling" in params and "pooling" not in cli.stage_parameters("03_active_generation", params)
 
 
@@ -148,7 +153,7 @@ def test_a_task_and_a_profile_may_not_set_the_same_key(project, tmp_path):
         (tmp_path / "params" / kind).mkdir(parents=True)
         (tmp_path / "params" / kind / "a.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(UserError, match="both set seed"):
-        cli.gather("a", "a", {})
+        cli.gather_parameters("a", "a", {})
 
 
 def test_status_and_doctor(project, monkeypatch, capsys):

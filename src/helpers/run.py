@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
-import json
 import subprocess
 import time
 from dataclasses import dataclass, field

@@ -22,7 +22,18 @@ PREFIX = "embedded:"
 DATA = Path(__file__).parent
 FOLDER = DATA / "italian_jobs"
 JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
-COLUMNS = "text label category gender_form occupation sector occupation_seen spans source split".split()
+COLUMNS = [
+    "text",
+    "label",
+    "category",
+    "gender_form",
+    "occupation",
+    "sector",
+    "occupation_seen",
+    "spans",
+    "source",
+    "split",
+]
 
 
 def pool_texts() -> list[dict]:
@@ -103,4 +114,6 @@ def read_guideline(path: str) -> str:
     try:
         return embedded_file(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Parameter guideline={path!r} is not a text file that can be read: correct the path.") from error
+        raise UserError(
+            f"Parameter guideline={path!r} is not a text file that can be read: correct the path."
+        ) from error
