@@ -15,19 +15,12 @@ import yaml
 from packaging.requirements import Requirement
 
 from helpers import cli, run
-from tests.project import ROOT, code_cells, new_project
+from tests.project import ROOT, code_cells, finish, new_project
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 STAGES = [path for path in NOTEBOOKS if not path.stem.startswith("00_")]  # the start page has no parameters and no run
 CONDA_NAMES = {"torch": "pytorch", "huggingface-hub": "huggingface_hub"}
-
-
-def python(script: str, folder: Path, **environment: str) -> subprocess.CompletedProcess:
-    """Run a script in a process of its own, in `folder`."""
-    return subprocess.run(
-        [sys.executable, "-c", script], cwd=folder, env=os.environ | environment, capture_output=True, text=True
-    )
 
 
 # --- dependencies ----------------------------------------------------------------------------------------------------
@@ -100,7 +93,9 @@ print(helpers.__file__)
 
 
 def test_an_installed_wheel_finds_its_data_and_its_model_outside_a_checkout(wheel, tmp_path):
-    done = python(OUTSIDE, tmp_path, PYTHONPATH=str(wheel), AMBO_ROOT="")
+    environment = os.environ | {"PYTHONPATH": str(wheel), "AMBO_ROOT": ""}
+    words = [sys.executable, "-c", OUTSIDE]
+    done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(wheel)
 
@@ -143,32 +138,21 @@ for annotator, ids in files.read_json(folder / "waiting.json").items():
 
 
 def test_no_import_needs_unix(tmp_path):
-    done = python(AS_ON_WINDOWS + IMPORT_ALL, tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert int(done.stdout) > 40
+    out, _ = finish(tmp_path, [sys.executable, "-c", AS_ON_WINDOWS + IMPORT_ALL])
+    assert int(out) > 40
 
 
 def test_seed_curation_and_labelling_need_nothing_of_unix(tmp_path):
-    """Notebook 01 waits for labels, people give them, and 01 goes on, in one process without Unix modules."""
+    """Notebook 01 waits for labels, people give them, and 01 finishes, in one process without Unix modules."""
     (tmp_path / "texts.csv").write_text("text\n" + "".join(f"testo numero {i} del {i * i}\n" for i in range(60)))
     settings = {"task": "csv", "run_id": "r", "data_path": "texts.csv", "label_column": "", "labels": ["x", "y"]}
     settings |= {"positive_label": "y", "group_columns": [], "split_column": "", "seed_size": 8, "labeller": "human"}
     curation = "\n".join(code_cells("01_seed_curation", **settings))
     script = "\n".join([AS_ON_WINDOWS, curation, LABELLING, curation])
-    done = python(script, tmp_path, AMBO_ROOT=str(new_project(tmp_path)), MPLBACKEND="agg")
-    assert done.returncode == 0, done.stderr
+    finish(new_project(tmp_path), [sys.executable, "-c", script], MPLBACKEND="agg")
     folder = tmp_path / "outputs/csv/r/01_seed_curation"
     assert run.read_manifest(folder)["status"] == "success"
     assert '"label": "y"' in (folder / "seed.jsonl").read_text()
-
-
-@pytest.mark.parametrize("name", ["01_seed_curation", "05_compare_runs"])
-def test_a_notebook_that_trains_nothing_starts_without_torch(name, tmp_path):
-    cells = code_cells(name)
-    opening = next(i for i, source in enumerate(cells) if "open_run(" in source)
-    script = "\n".join([*cells[: opening + 1], "import sys", "print('torch' in sys.modules)"])
-    done = python(script, tmp_path, AMBO_ROOT=str(new_project(tmp_path)))
-    assert done.stdout.splitlines()[-1:] == ["False"], done.stderr
 
 
 # --- notebooks -------------------------------------------------------------------------------------------------------
