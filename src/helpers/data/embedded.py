@@ -23,17 +23,8 @@ DATA = Path(__file__).parent
 FOLDER = DATA / "italian_jobs"
 JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
 COLUMNS = [
-    "text",
-    "label",
-    "category",
-    "gender_form",
-    "occupation",
-    "sector",
-    "occupation_seen",
-    "spans",
-    "source",
-    "split",
-]
+    "text", "label", "category", "gender_form", "occupation", "sector", "occupation_seen", "spans", "source", "split",
+]  # fmt: skip
 
 
 def pool_texts() -> list[dict]:
