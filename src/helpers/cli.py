@@ -27,6 +27,7 @@ from helpers.task import make_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(labels_cli.app, name="labels")
+ALL_STAGES = ",".join(run.STAGES)
 AWAITING = 3  # exit code: the run waits for labels
 
 
@@ -52,7 +53,7 @@ def run_command(
     p: Annotated[
         list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter of the notebooks; repeat it")
     ] = None,
-    stages: Annotated[str, typer.Option(help="comma-separated, such as 01,03")] = ",".join(run.STAGES),
+    stages: Annotated[str, typer.Option(help="comma-separated, such as 01,03")] = ALL_STAGES,
     run_id: Annotated[str, typer.Option(help="name of the run; by default profile and a hash of the parameters")] = "",
 ) -> None:
     """Run the phases in order, each notebook through papermill; unchanged stages are skipped, a cut-off run is resumed."""
@@ -62,7 +63,7 @@ def run_command(
 @app.command()
 def demo() -> None:
     """Run the four phases on the embedded Italian job ads with the embedded model: task italian_jobs, profile demo."""
-    run_stages("italian_jobs", "demo", run_id="demo")
+    run_stages("italian_jobs", "demo", {}, ALL_STAGES, "demo")
 
 
 @app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
@@ -78,32 +79,21 @@ def test_command(context: typer.Context) -> None:
     raise typer.Exit(process.returncode)
 
 
-def run_stages(
-    task: str,
-    profile: str,
-    overrides: dict[str, str] | None = None,
-    stages: str = ",".join(run.STAGES),
-    run_id: str = "",
-) -> None:
+def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:
     """Check the parameters of every stage, run the stages that are due, and print the results.
 
     Parameters
     ----------
     task, profile : str
         Names of files in `params/tasks` and `params/profiles`.
-    overrides : dict of str to str, optional
+    overrides : dict of str to str
         Parameters as given on the command line.
     stages : str
         Stage numbers, separated by commas.
     run_id : str
         Name of the run; '' for the profile and a hash of the parameters.
-
-    Raises
-    ------
-    UserError
-        On a mistake in the parameters or in the user's table, mostly before a kernel starts.
     """
-    params = gather_parameters(task, profile, overrides or {})
+    params = gather_parameters(task, profile, overrides)
     params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
     notebooks = chosen_notebooks(stages, run.notebooks(params.get("kind", "classification")))
     per_stage = {notebook: stage_parameters(notebook, params) for notebook in notebooks}

@@ -164,10 +164,9 @@ def test_the_base_model_is_small_whole_and_a_llama():
 
 
 def test_the_tokenizer_splits_gender_from_the_stem_and_returns_every_text():
-    from helpers.core.base import load_base
-    from helpers.core.recipe import Recipe
+    from transformers import AutoTokenizer
 
-    _, tokenizer = load_base(Recipe())
+    tokenizer = AutoTokenizer.from_pretrained(embedded.FOLDER / "base_model")
     for text in ("Il/la candidato/a ideale: candidatə, PIÙ bravə* 🧑🏽‍🍳\n– 3,5 €", *(r["text"] for r in POOL[:200])):
         assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
     forms = [tokenizer.tokenize(f" {w}") for w in ("assunto", "assunta", "assunti", "assunte")]
@@ -175,8 +174,7 @@ def test_the_tokenizer_splits_gender_from_the_stem_and_returns_every_text():
 
 
 def test_the_base_model_writes_italian():
-    from helpers.core.qlora import QLoRA
-    from helpers.core.recipe import Recipe
+    from helpers.core import QLoRA, Recipe
 
     task = Task("t", ("a", "b"), "b", (" a", " b"), "{text}")
     texts = QLoRA(task, Recipe(head="lm")).generate(["La risorsa si occuperà", "Cerchiamo una persona con"], 30)
