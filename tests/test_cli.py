@@ -186,7 +186,7 @@ def test_the_tests_are_run_as_make_runs_them(project, monkeypatch, capsys):
     assert {"\t$(BIN)/ambo demo", "\t$(BIN)/ambo test"} <= set(recipes)
 
 
-# --- ambo labels -----------------------------------------------------------------------------------------------------
+# --- ambo labels ----------------------------------------------------------------------------------
 
 
 @pytest.fixture

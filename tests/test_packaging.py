@@ -23,7 +23,7 @@ STAGES = [path for path in NOTEBOOKS if not path.stem.startswith("00_")]  # the 
 CONDA_NAMES = {"torch": "pytorch", "huggingface-hub": "huggingface_hub"}
 
 
-# --- dependencies ----------------------------------------------------------------------------------------------------
+# --- dependencies ---------------------------------------------------------------------------------
 
 
 def requirements() -> dict[str, Requirement]:
@@ -51,7 +51,7 @@ def test_constraints_satisfy_the_ranges():
         assert pins[name] in requirement.specifier, name
 
 
-# --- the wheel -------------------------------------------------------------------------------------------------------
+# --- the wheel ------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_an_installed_wheel_finds_its_data_and_its_model_outside_a_checkout(whee
     assert Path(done.stdout.strip()).is_relative_to(wheel)
 
 
-# --- every machine ---------------------------------------------------------------------------------------------------
+# --- every machine --------------------------------------------------------------------------------
 
 AS_ON_WINDOWS = """
 import ctypes, sys
@@ -155,7 +155,7 @@ def test_seed_curation_and_labelling_need_nothing_of_unix(tmp_path):
     assert '"label": "y"' in (folder / "seed.jsonl").read_text()
 
 
-# --- notebooks -------------------------------------------------------------------------------------------------------
+# --- notebooks ------------------------------------------------------------------------------------
 
 
 def notebook_cells(path: Path) -> list[dict]:

@@ -35,7 +35,7 @@ def open_stage(project, **changes):
     return run.open_run("01", {**run.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
 
 
-# --- parameters ------------------------------------------------------------------------------------------------------
+# --- parameters -----------------------------------------------------------------------------------
 
 
 def test_parameters_survive_a_second_equals_sign(project):
@@ -64,7 +64,7 @@ def test_an_integer_passes_for_a_float():
     assert run.check_type("rate", 1, 0.5) == 1.0 and isinstance(run.check_type("rate", 1, 0.5), float)
 
 
-# --- when a stage is due again ---------------------------------------------------------------------------------------
+# --- when a stage is due again --------------------------------------------------------------------
 
 
 def test_a_finished_stage_is_unchanged_until_a_parameter_an_input_an_output_or_the_notebook_changes(project):
@@ -131,7 +131,7 @@ def test_a_page_that_changes_no_result_makes_no_stage_due(project, package, patt
     assert run.unchanged(stage.folder, stage.params)
 
 
-# --- folders and manifests -------------------------------------------------------------------------------------------
+# --- folders and manifests ------------------------------------------------------------------------
 
 
 def test_a_folder_with_other_parameters_is_refused_unharmed(project):
@@ -189,7 +189,7 @@ def test_a_broken_manifest_is_named(project):
         run.read_manifest(stage.folder)
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):

@@ -42,7 +42,7 @@ def main() -> None:
         sys.exit(2)
 
 
-# --- ambo run, demo, test --------------------------------------------------------------------------------------------
+# --- ambo run, demo, test -------------------------------------------------------------------------
 
 
 @app.command("run", context_settings={"allow_extra_args": True})
@@ -56,13 +56,13 @@ def run_command(
     stages: Annotated[str, typer.Option(help="comma-separated, such as 01,03")] = ALL_STAGES,
     run_id: Annotated[str, typer.Option(help="name of the run; by default profile and a hash of the parameters")] = "",
 ) -> None:
-    """Run the phases in order, each notebook through papermill; unchanged stages are skipped, a cut-off run is resumed."""
+    """Run the phases in order through papermill; unchanged stages are skipped, a cut-off run is resumed."""
     run_stages(task, profile, pair_overrides(p or [], context.args), stages, run_id)
 
 
 @app.command()
 def demo() -> None:
-    """Run the four phases on the embedded Italian job ads with the embedded model: task italian_jobs, profile demo."""
+    """Run the four phases on the embedded Italian job ads: task italian_jobs, profile demo, run id demo."""
     run_stages("italian_jobs", "demo", {}, ALL_STAGES, "demo")
 
 
@@ -110,11 +110,11 @@ def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, 
     show_results(folder)
 
 
-# --- parameters ------------------------------------------------------------------------------------------------------
+# --- parameters -----------------------------------------------------------------------------------
 
 
 def pair_overrides(keys: list[str], values: list[str]) -> dict[str, str]:
-    """Overrides from `-p KEY VALUE …`: option parsing returns the keys and, in the same order, the words left over."""
+    """Overrides from `-p KEY VALUE …`, of which option parsing takes the keys and leaves over the values."""
     if len(keys) != len(values):
         raise UserError("Every -p takes a key and a value: -p rounds 4.")
     return dict(zip(keys, values, strict=True))
@@ -211,7 +211,7 @@ def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
 
 
 def check_data(params: dict[str, Any]) -> None:
-    """Read a user's file as 01 will, so that a mistake in it is reported before a kernel starts; raises UserError."""
+    """Read a user's file as 01 will, to report a mistake in it before a kernel starts; raises UserError."""
     if not params["data_path"].startswith(("embedded:", "hf:")):
         records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
         make_task(params, list({r["label"] for r in records if "label" in r}))
@@ -226,7 +226,7 @@ def check_models(parameters: Iterable[dict[str, Any]]) -> None:
         recipe.check_model(model, revision)
 
 
-# --- one notebook ----------------------------------------------------------------------------------------------------
+# --- one notebook ---------------------------------------------------------------------------------
 
 
 def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
@@ -246,7 +246,7 @@ def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
 
 
 def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None:
-    """Execute a notebook with papermill; a failure is one sentence (UserError) and stands in the manifest beside `target`."""
+    """Execute a notebook with papermill; a failure is one sentence (UserError), also in the stage's manifest."""
     warnings.filterwarnings("ignore")
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -290,7 +290,7 @@ def _record_failure(folder: Path, message: str) -> None:
 
 
 class IndentedOutput:
-    """A stream that prints what a notebook prints, line by line and indented, above the progress bar if there is one."""
+    """A stream that prints a notebook's output line by line, indented, and above the progress bar."""
 
     incomplete_line = ""  # a line arrives in pieces
 
@@ -305,7 +305,7 @@ class IndentedOutput:
         sys.stdout.flush()
 
 
-# --- what there is ---------------------------------------------------------------------------------------------------
+# --- what there is --------------------------------------------------------------------------------
 
 
 def show_results(folder: Path) -> None:

@@ -103,7 +103,7 @@ def _peak_resident_bytes() -> int:
 
 
 def machine() -> dict:
-    """Python, platform, cores and memory in GiB; if torch is loaded, also device, compute dtype, and the GPU's name and memory."""
+    """Python, platform, cores and memory in GiB; if torch is loaded, also device, compute dtype and GPU."""
     import psutil
 
     facts = {

@@ -19,7 +19,7 @@ from helpers.env import UserError
 
 @contextlib.contextmanager
 def replacing(path: Path):
-    """Yield a temporary path; what the block writes there, a file or a folder, replaces `path` when the block succeeds.
+    """Yield a temporary path; the file or folder that the block writes there replaces `path` if the block succeeds.
 
     Raises UserError when the disk refuses; `path` is then as it was.
     """

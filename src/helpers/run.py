@@ -1,7 +1,7 @@
 """One stage of one run: its parameters, its folder, its manifest, and whether it is due again.
 
-`outputs/<task>/<run_id>/<stage>/` holds the executed notebook, `manifest.json` and the stage's files. A stage is due again when
-one of its inputs, its outputs or its parameters, the code of its notebook or anything in this package has changed.
+`outputs/<task>/<run_id>/<stage>/` holds the executed notebook, `manifest.json` and the stage's files. A stage
+is due again when its parameters, an input, an output, its notebook's code or anything in this package changes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ PACKAGE = Path(__file__).parent
 IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that change no result
 
 
-# --- parameters ------------------------------------------------------------------------------------------------------
+# --- parameters -----------------------------------------------------------------------------------
 
 
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def _type_name(value: Any) -> str:
     return "empty" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
 
-# --- one stage -------------------------------------------------------------------------------------------------------
+# --- one stage ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -93,7 +93,7 @@ class Run:
         return self.folder / name
 
     def reads(self, path: str | Path) -> Path:
-        """Record a file or folder as an input of this stage and return its path; raises UserError if it is missing."""
+        """Record a file or folder as an input and return its path; raises UserError if it is missing."""
         path = env.resolve(path)
         if not path.exists():
             raise UserError(f"{path} is missing: check the path, or run the notebook that writes it first.")
@@ -101,14 +101,9 @@ class Run:
         return path
 
     def earlier(self, stage: str, name: str) -> Path:
-        """Record a file that an earlier stage of this run wrote as an input, and return its path.
+        """Record the file `name` of an earlier stage of this run as an input and return its path.
 
-        Parameters
-        ----------
-        stage : str
-            Stage number, such as `01`; the notebook is that of this run's kind of task.
-        name : str
-            Name of the file in that stage's folder.
+        `stage` is a stage number, such as `01`; the notebook is that of this run's kind of task.
         """
         notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
         path = self.folder.parent / notebook / name
@@ -170,8 +165,8 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     Raises
     ------
     UserError
-        When a parameter has the wrong type, when the folder belongs to a run with other parameters, or when another process
-        is using it.
+        When a parameter has the wrong type, or when the folder belongs to a run with other parameters or is in
+        use by another process.
     """
     stage = STAGES.get(stage, stage)
     defaults = notebook_parameters(env.root() / "notebooks" / f"{stage}.ipynb")
@@ -199,7 +194,7 @@ def notebooks(kind: str) -> dict[str, str]:
     return KINDS[kind]
 
 
-# --- the folder ------------------------------------------------------------------------------------------------------
+# --- the folder -----------------------------------------------------------------------------------
 
 
 def run_folder(task: str, run_id: str) -> Path:
@@ -214,19 +209,9 @@ _locks: dict[Path, FileLock] = {}  # the folders that this process holds
 
 
 def hold_folder(folder: Path, patience: float = 10.0) -> None:
-    """Keep other processes out of `folder` until this process ends or closes the run.
+    """Keep other processes out of `folder` until this one ends or closes the run; raises UserError if it is taken.
 
-    Parameters
-    ----------
-    folder : Path
-        Created if it does not exist.
-    patience : float
-        Seconds to wait for the lock: the kernel of a killed run lives on for a moment.
-
-    Raises
-    ------
-    UserError
-        When another process still holds the folder.
+    The kernel of a killed run lives on for a moment, so the lock is tried for `patience` seconds.
     """
     if folder in _locks:
         return
@@ -253,7 +238,7 @@ def is_held(folder: Path) -> bool:
         return True
 
 
-# --- the manifest ----------------------------------------------------------------------------------------------------
+# --- the manifest ---------------------------------------------------------------------------------
 
 
 def read_manifest(folder: Path) -> dict | None:
@@ -270,7 +255,7 @@ def read_manifest(folder: Path) -> dict | None:
 
 
 def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
-    """Raise UserError when `folder` holds a stage that ran with other parameters; names the first that differs."""
+    """Raise UserError naming the first parameter that differs from those `folder` was run with."""
     manifest = read_manifest(folder)
     if manifest is None:
         return
@@ -284,7 +269,7 @@ def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
 
 
 def unchanged(folder: Path, params: dict[str, Any]) -> bool:
-    """Whether the stage in `folder` succeeded with these parameters, and its code, inputs and outputs are still the same."""
+    """Whether the stage in `folder` succeeded with these parameters and nothing it depends on has changed since."""
     manifest = read_manifest(folder)
     if manifest is None or manifest["status"] != "success" or manifest["parameters"] != params:
         return False
@@ -295,7 +280,7 @@ def unchanged(folder: Path, params: dict[str, Any]) -> bool:
 
 
 def code_sha(stage: str) -> str:
-    """sha256 of the code cells of a stage's notebook and of this package: its code, tables, data and weights."""
+    """sha256 of the notebook's code cells and of this package: its code, tables, data and weights."""
     total = hashlib.sha256()
     notebook = env.root() / "notebooks" / f"{stage}.ipynb"
     if notebook.exists():  # outputs and execution counts do not count as a change

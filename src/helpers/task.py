@@ -14,7 +14,7 @@ TEXT = "{text}"  # where a prompt takes the text
 
 @dataclass(frozen=True)
 class Task:
-    """What is learned: the labels in a fixed order and the instruction around a text; a generation task has no labels."""
+    """The labels in a fixed order and the instruction around a text; a generation task has no labels."""
 
     name: str
     labels: tuple[str, ...]
@@ -36,7 +36,7 @@ class Task:
         return self.prompt.partition(TEXT)[2]
 
     def index(self, labels: list[str]) -> list[int]:
-        """Positions of `labels` in the task's label order; raises UserError on a label that the task does not have."""
+        """Positions of `labels` in the task's order; raises UserError on a label that the task does not have."""
         position = {label: i for i, label in enumerate(self.labels)}
         for label in labels:
             if label not in position:
@@ -93,19 +93,9 @@ def _checked_prompt(params: dict[str, Any]) -> str:
 
 
 def load_task(params: dict[str, Any], path: Path) -> Task:
-    """Make the task of a notebook after 01, with the labels that 01 found.
+    """Make the task of a later notebook; where its parameters leave the labels open, they come from 01's `task.json`.
 
-    Parameters
-    ----------
-    params : dict
-        Parameters by name; they may leave `labels` and `positive_label` open.
-    path : Path
-        `task.json` of 01.
-
-    Raises
-    ------
-    UserError
-        When the parameters name other labels than 01.
+    Raises UserError when the parameters name other labels than 01.
     """
     saved = read_json(path)
     if params["labels"] and params["labels"] != saved["labels"]:

@@ -1,8 +1,9 @@
 """The embedded data: Italian job ads to classify and to rewrite, and counter-narratives in English.
 
-Files in `italian_jobs/`: `pool.jsonl` (without labels), `pool_labels.jsonl` (for the simulated annotator only), `gold.jsonl`
-(validation and test; some occupations occur in the test rows only), `whole_ads.jsonl` (a second test set, by another author),
-`rewrites.jsonl` (sentences with their inclusive wording). File in `counter_narratives/`: `pairs.csv`.
+Files in `italian_jobs/`: `pool.jsonl` (without labels), `pool_labels.jsonl` (for the simulated annotator only),
+`gold.jsonl` (validation and test; some occupations occur in the test rows only), `whole_ads.jsonl` (a second test
+set, by another author), `rewrites.jsonl` (sentences with their inclusive wording). In `counter_narratives/`:
+`pairs.csv`.
 """
 
 from __future__ import annotations
@@ -49,18 +50,18 @@ def gold() -> list[dict]:
 
 
 def rewrites() -> list[dict]:
-    """Sentences of job ads with their inclusive wording in `target`; the text itself where nothing needs to change."""
+    """Sentences of job ads with their inclusive wording in `target`, which may be the text itself."""
     return read_jsonl(FOLDER / "rewrites.jsonl")
 
 
 def counter_narratives() -> list[dict]:
-    """Prejudiced statements with an answer: HATE_SPEECH, COUNTER_NARRATIVE, TARGET (Fanton et al. 2021), and split."""
+    """Prejudiced statements with an answer: HATE_SPEECH, COUNTER_NARRATIVE, TARGET (Fanton et al. 2021), split."""
     with (DATA / "counter_narratives" / "pairs.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def job_ads_table(generated: int, seed: int = 0) -> pd.DataFrame:
-    """Every row of the job-ad task, COLUMNS as columns; `generated` rows of the pool come from the ad generator."""
+    """Every row of the job-ad task (columns: COLUMNS); `generated` pool rows come from the ad generator."""
     rows = [r | {"source": "written", "split": "pool"} for r in labelled_pool()]
     rows += [r | {"source": "generated", "split": "pool"} for r in islice(ads.generate(generated, seed), generated)]
     rows += [r | {"source": "gold"} for r in gold()]
@@ -68,19 +69,9 @@ def job_ads_table(generated: int, seed: int = 0) -> pd.DataFrame:
 
 
 def read_embedded(path: str, generated: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Rows of an embedded set.
+    """Rows of the embedded set that `data_path` names; `generated` and `seed` as in `job_ads_table`.
 
-    Parameters
-    ----------
-    path : str
-        The parameter `data_path`: JOB_ADS, REWRITES or COUNTER_NARRATIVES.
-    generated, seed : int
-        Rows that the ad generator adds to the job ads, and its random seed.
-
-    Raises
-    ------
-    UserError
-        When there is no such set.
+    Raises UserError when there is no such set.
     """
     if path == JOB_ADS:
         return job_ads_table(generated, seed)
@@ -94,12 +85,12 @@ def read_embedded(path: str, generated: int = 0, seed: int = 0) -> pd.DataFrame:
 
 
 def embedded_file(path: str) -> Path:
-    """The file or folder that a parameter names: in this package after `embedded:`, otherwise as `env.resolve` finds it."""
+    """The file or folder that a parameter names: in this package after `embedded:`, otherwise the user's."""
     return DATA / path.removeprefix(PREFIX) if path.startswith(PREFIX) else env.resolve(path)
 
 
 def read_guideline(path: str) -> str:
-    """The text of an annotation guideline, the user's file or `embedded:italian_jobs/GUIDELINE.md`; empty for no path."""
+    """The text of an annotation guideline: a file, `embedded:italian_jobs/GUIDELINE.md`, or '' for none."""
     if not path:
         return ""
     try:

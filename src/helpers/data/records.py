@@ -1,8 +1,8 @@
 """The record, duplicates, and splits that leak nothing; `tables` makes records of a user's file.
 
-A record is a dict with `id`, `text`, `label` (for generation `references`, and the first of them as `target`), the group columns,
-`source`, `split`, and where they apply `parent_id` and `spans` (character offsets of the evidence); a synthetic row also has its
-`method` and `writer`. Every phase stores one JSON object a line.
+A record is a dict with `id`, `text`, `label` (for generation `references`, and the first of them as `target`),
+the group columns, `source`, `split`, and where they apply `parent_id` and `spans` (character offsets of the
+evidence); a synthetic row also has its `method` and `writer`. Every phase stores one JSON object a line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def record_id(task: str, text: str) -> str:
     return hashlib.sha256(f"{task}\0{normalise(text)}".encode()).hexdigest()[:16]
 
 
-# --- answers ---------------------------------------------------------------------------------------------------------
+# --- answers --------------------------------------------------------------------------------------
 
 
 def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[list[dict], list[dict]]:
@@ -65,7 +65,7 @@ def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[li
 
 
 def with_given_answers(records: list[dict], answers: dict[str, str], answer: str = "label") -> list[dict]:
-    """Fill in the answers that people gave, by record id, where the data bring none; `answer` is the field, label or target."""
+    """Fill in people's answers (record id → answer) where the data bring none; `answer` is label or target."""
     rows = [r | {answer: r.get(answer) or answers.get(r["id"])} for r in records]
     if answer == "label":
         return rows
@@ -77,11 +77,11 @@ def without_answer(record: dict) -> dict:
     return {name: value for name, value in record.items() if name not in ANSWERS}
 
 
-# --- duplicates ------------------------------------------------------------------------------------------------------
+# --- duplicates -----------------------------------------------------------------------------------
 
 
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
-    """One record for every id: an evaluation row rather than a pool row, with the commonest label and all references."""
+    """One record for every id, an evaluation row if there is one, with the commonest label and all references."""
     copies: dict[str, list[dict]] = {}
     for record in records:
         copies.setdefault(record["id"], []).append(record)
@@ -149,13 +149,7 @@ def link_parents(records: list[dict], groups: np.ndarray) -> np.ndarray:
 
 
 def leaked_records(records: list[dict], evaluation: list[dict], threshold: float = 0.8) -> list[dict]:
-    """Records that are an exact or near duplicate of an evaluation row, its child, or its sibling.
-
-    Parameters
-    ----------
-    threshold : float
-        As in `near_duplicate_groups`.
-    """
+    """Records that are an exact or near duplicate of an evaluation row, its child, its parent or its sibling."""
     groups = near_duplicate_groups([r["text"] for r in [*evaluation, *records]], threshold)
     evaluation_groups = set(groups[: len(evaluation)])
     ids = {r["id"] for r in evaluation} | {r["parent_id"] for r in evaluation if r.get("parent_id")}
@@ -166,16 +160,16 @@ def leaked_records(records: list[dict], evaluation: list[dict], threshold: float
     ]
 
 
-# --- splits ----------------------------------------------------------------------------------------------------------
+# --- splits ---------------------------------------------------------------------------------------
 
 
 def is_evaluation(split: str) -> bool:
-    """Whether rows of this split are set aside: validation, test, further test sets (`test_…`), and a scorer's training rows."""
+    """Whether a split is set aside: validation, test, further test sets (`test_…`), a scorer's training rows."""
     return split in ("validation", "test", "scorer") or split.startswith("test_")
 
 
 def evaluation_sizes(rows: int, test: int = 0, validation: int = 0) -> dict[str, int]:
-    """Rows to draw for test and validation; 0 means a fifth of all rows (at most 1,000) and a tenth (at most 500)."""
+    """Rows to draw for test and validation; 0 means a fifth (at most 1,000) and a tenth (at most 500) of all rows."""
     return {"test": test or min(1000, rows // 5), "validation": validation or min(500, rows // 10)}
 
 
@@ -223,7 +217,7 @@ def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int
     return [r for r, group in zip(records, groups, strict=True) if is_evaluation(r["split"]) or group not in evaluation]
 
 
-# --- what a notebook shows -------------------------------------------------------------------------------------------
+# --- what a notebook shows ------------------------------------------------------------------------
 
 
 def named_sets(seed: list[dict], pool: list[dict], evaluation: list[dict]) -> list[tuple[str, list[dict]]]:
@@ -236,7 +230,7 @@ def named_sets(seed: list[dict], pool: list[dict], evaluation: list[dict]) -> li
 
 
 def set_summary(name: str, rows: list[dict], task: Task) -> dict:
-    """Rows, percentage of the positive class (for generation: references a row), and mean characters of one set."""
+    """Rows, per cent of the positive class (for generation: references a row), and mean characters of a set."""
     if task.labels:
         column, values = f"% {task.positive}", [100.0 * (r["label"] == task.positive) for r in rows if "label" in r]
     else:
@@ -251,13 +245,7 @@ def _rounded_mean(values: list[float]) -> float:
 
 
 def group_balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) -> pd.DataFrame:
-    """Share of every group value in pool and seed.
-
-    Returns
-    -------
-    DataFrame
-        Columns column, value, pool, seed (shares) and seed_rows; within a column, the commonest value of the pool first.
-    """
+    """Share of every group value in pool and seed: columns column, value, pool, seed, seed_rows; commonest first."""
     rows = []
     for column in columns:
         in_pool, in_seed = Counter(r[column] for r in pool), Counter(r[column] for r in seed)
@@ -268,7 +256,7 @@ def group_balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) ->
 
 
 def group_shares(sets: dict[str, list[dict]], column: str) -> pd.DataFrame:
-    """Share of every value of a group column (rows) in each set (columns), the commonest in the first set first."""
+    """Share of every value of a group column in each set; a row a value, the commonest in the first set first."""
     shares = {
         name: pd.Series([r[column] for r in rows], dtype=object).value_counts(normalize=True)
         for name, rows in sets.items()

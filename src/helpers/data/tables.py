@@ -1,7 +1,7 @@
 """A user's table of texts: read from a file, a folder or the hub, checked, and turned into records.
 
-A mistake in the table is one UserError that names the file, the row and the remedy. The index of a table is the row's number as the
-user counts: in CSV and TSV the header is row 1, in JSONL it is the line.
+A mistake in the table is one UserError that names the file, the row and the remedy. The index of a table is the
+row's number as the user counts: in CSV and TSV the header is row 1, in JSONL it is the line.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from helpers.text import clean
 RESERVED = ("id", "text", "label", "target", "references", "split", "spans", "parent_id")  # fields of a record
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> pd.DataFrame:
@@ -41,11 +41,6 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
         Column with the texts; for a folder, the name that this column gets.
     sample, seed : int
         Number of generated rows and their random seed, for the embedded job ads only.
-
-    Returns
-    -------
-    DataFrame
-        Indexed by the row's number as the user counts.
 
     Raises
     ------
@@ -223,7 +218,7 @@ def _numbered(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(range(1, len(table) + 1))
 
 
-# --- records ---------------------------------------------------------------------------------------------------------
+# --- records --------------------------------------------------------------------------------------
 
 
 def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
@@ -234,8 +229,9 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     table : DataFrame
         As `read_table` returns it.
     params : dict
-        Of these: task, data_path, text_column, label_column ('' for none), labels ([] accepts any), target_columns (all that
-        are filled become references), group_columns, id_column (''), split_column (''), test_split and validation_split.
+        Of these: task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
+        target_columns (all that are filled become references), group_columns, id_column (''),
+        split_column (''), test_split and validation_split.
 
     Raises
     ------
@@ -288,7 +284,7 @@ def _record(row: dict[str, Any], where: str, params: dict[str, Any]) -> dict | N
 
 
 def _split_name(value: str, params: dict[str, Any]) -> str:
-    """The split that a value of the data's split column stands for; rows of no evaluation set belong to the pool."""
+    """The split that a value of the data's split column means; rows of no evaluation set belong to the pool."""
     if value and value == params["test_split"]:
         return "test"
     if value and value == params["validation_split"]:
@@ -351,7 +347,10 @@ def _check_classes(records: list[dict], params: dict[str, Any]) -> None:
 
 
 def _cell_text(value: Any, where: str = "") -> str:
-    """The text of a cell: '' if it is missing, `3` for 3.0, `true` and `false` for truth values; `where` names it in an error."""
+    """The text of a cell: '' for a missing one, 3 for 3.0, true and false in small letters.
+
+    Raises UserError on a list or an object; `where` names the cell.
+    """
     if isinstance(value, dict | list | np.ndarray):
         raise UserError(f"{where or 'A cell'} is a {type(value).__name__}, not a text: flatten it to one value a cell.")
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
