@@ -99,6 +99,15 @@ def test_a_stage_whose_process_is_gone_was_cut_off(project):
     assert "running" in cli.stage_line(path)
 
 
+def test_a_damaged_manifest_hides_no_other_run(project, monkeypatch, capsys):
+    for name, text in (("01_seed_curation", "{"), ("02_synthetic_expansion", "[]")):
+        files.write_text(project / "outputs/t/r" / name / "manifest.json", text)
+    values = {"stage": "01_seed_curation", "status": "success", "seconds": 61}
+    files.write_json(project / "outputs/t/s/01_seed_curation/manifest.json", values)
+    code, out, _ = ambo(monkeypatch, capsys, "status")
+    assert code == 0 and out.count("damaged: delete") == 2 and "success             1 min 01 s" in out
+
+
 def test_values_have_the_type_of_their_default():
     assert cli.pair_overrides(["b", "a"], ["[x, y]", "true"]) == {"b": "[x, y]", "a": "true"}
     for text, default, value in [

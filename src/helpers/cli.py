@@ -348,10 +348,10 @@ def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "
 
 def stage_line(path: Path) -> str:
     """Name, status, duration and end of the stage whose manifest is at `path`, and its error if it has one."""
+    state = run.stage_status(path.parent)
+    if state == "damaged":
+        return f"{path.parent.name:24} damaged: delete {_short(path.parent)} to start that stage anew"
     manifest, ended = run.read_manifest(path.parent), time.localtime(path.stat().st_mtime)
-    state = manifest["status"]
-    if state == "running" and not run.is_held(path.parent):
-        state = "cut off"
     minutes, seconds = divmod(round(manifest["seconds"]), 60)
     duration = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"
     line = f"{manifest['stage']:24} {state.replace('_', ' '):16} {duration:14} {time.strftime('%Y-%m-%d %H:%M', ended)}"

@@ -254,6 +254,15 @@ def read_manifest(folder: Path) -> dict | None:
         ) from error
 
 
+def stage_status(folder: Path) -> str:
+    """The status in a stage's manifest; `cut off` for a stage that no process runs any more, `damaged` if unreadable."""
+    try:
+        status = read_manifest(folder)["status"]
+    except (UserError, OSError, LookupError, TypeError):  # not JSON, unreadable, or not a manifest
+        return "damaged"
+    return "cut off" if status == "running" and not is_held(folder) else status
+
+
 def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
     """Raise UserError naming the first parameter that differs from those `folder` was run with."""
     manifest = read_manifest(folder)
