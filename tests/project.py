@@ -1,4 +1,4 @@
-"""What several test folders share: the project's root, a project of one's own, commands run in it, small notebooks."""
+"""What several test folders share: the project's root, a project for one test, commands run in it, notebooks and their code."""
 
 from __future__ import annotations
 
@@ -7,20 +7,22 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"  # optional; tests that use it skip where it is absent
+KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
 
 
 def new_project(folder: Path) -> Path:
-    """`folder` as a project root of its own over the real notebooks and parameters, so that outputs/ is the test's."""
+    """Make `folder` a project root with the real notebooks and parameters and an outputs/ of its own."""
     for name in ("notebooks", "params"):
         (folder / name).symlink_to(ROOT / name)
     return folder
 
 
 def start(project: Path, words: list[str], **environment: str) -> subprocess.Popen:
-    """A command in `project`, in a process group of its own, so that a test can kill it with its kernel."""
+    """Start a command in `project`, in a process group of its own, so that a test can kill it with its kernel."""
     return subprocess.Popen(
         words,
         env=os.environ | {"AMBO_ROOT": str(project)} | environment,
@@ -32,11 +34,11 @@ def start(project: Path, words: list[str], **environment: str) -> subprocess.Pop
 
 
 def finish(project: Path, words: list[str], code: int = 0, **environment: str) -> tuple[str, str]:
-    """(stdout, stderr) of a command in `project` that ends with this exit code, a mistake told without a traceback."""
+    """(stdout, stderr) of a command in `project` that must end with this exit code, and without a traceback if it fails."""
     process = start(project, words, **environment)
     out, err = process.communicate(timeout=900)
     assert process.returncode == code, (process.returncode, out, err)
-    # Where all went well it may be a kernel's heartbeat: two that start at once can draw the same port.
+    # A command that succeeded may show that of a kernel's heartbeat: two that start at once can draw the same port.
     assert code == 0 or "Traceback" not in err, err
     return out, err
 
@@ -47,21 +49,25 @@ def ambo_run(run_id: str, settings: dict, task: str = "csv", *more: str, profile
     return [*words, *(word for key, value in settings.items() for word in ("-p", key, str(value))), *more]
 
 
+def code_cells(name: str, **parameters: Any) -> list[str]:
+    """Code cells of a notebook as a plain Python process can run them: without the Colab cell, with these parameters."""
+    sources = ["from IPython.display import display"]
+    for cell in json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"]:
+        tags = cell["metadata"].get("tags", [])
+        if cell["cell_type"] == "code" and "colab" not in tags:
+            sources.append("".join(cell["source"]))
+        if "parameters" in tags:
+            sources.append("\n".join(f"{key} = {value!r}" for key, value in parameters.items()))
+    return sources
+
+
 def notebook(path: Path, *cells: tuple[str, list[str]]) -> Path:
     """Write a notebook of (source, tags) code cells."""
+    empty = {"cell_type": "code", "execution_count": None, "outputs": []}
     body = [
-        {
-            "cell_type": "code",
-            "execution_count": None,
-            "id": f"c{i}",
-            "metadata": {"tags": t},
-            "outputs": [],
-            "source": s,
-        }
-        for i, (s, t) in enumerate(cells)
+        empty | {"id": f"c{i}", "metadata": {"tags": tags}, "source": source} for i, (source, tags) in enumerate(cells)
     ]
-    kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    path.write_text(json.dumps({"cells": body, "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}))
+    path.write_text(json.dumps({"cells": body, "metadata": KERNEL, "nbformat": 4, "nbformat_minor": 5}))
     return path
 
 

@@ -1,6 +1,7 @@
-"""The `ambo` command: what it accepts, and one sentence with exit code 2 for what it does not."""
+"""The `ambo` command: what it accepts, and the one sentence with exit code 2 for what it does not."""
 
 import sys
+import time
 
 import pytest
 import yaml
@@ -11,7 +12,7 @@ from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
 from helpers.labels import log
-from tests.project import new_project
+from tests.project import ROOT, finish, new_project
 
 
 @pytest.fixture
@@ -25,9 +26,8 @@ def ambo(monkeypatch, capsys, *words):
     monkeypatch.setattr(sys, "argv", ["ambo", *words])
     with pytest.raises(SystemExit) as ended:
         cli.main()
-        raise SystemExit(0)
-    out = capsys.readouterr()
-    return ended.value.code or 0, out.out, out.err
+    captured = capsys.readouterr()
+    return ended.value.code or 0, captured.out, captured.err
 
 
 WRITING = ["--task", "counter_narrative", "--profile", "demo"]
@@ -71,7 +71,7 @@ A_CSV = ["run", "--task", "csv", "--profile", "demo", "--run-id", "r", "-p", "da
 
 
 @pytest.mark.parametrize("case", TABLES)
-def test_mistakes_in_the_data_are_told_before_any_kernel_starts(project, monkeypatch, capsys, case):
+def test_mistakes_in_the_data_are_reported_before_any_kernel_starts(project, monkeypatch, capsys, case):
     content, sentence = TABLES[case]
     (project / "a.csv").write_text(content)
     more = ["-p", "labels", "[x, y]"] if case == "label" else []
@@ -99,21 +99,29 @@ def test_a_stage_whose_process_is_gone_was_cut_off(project):
     assert "running" in cli.stage_line(path)
 
 
+def test_a_damaged_manifest_hides_no_other_run(project, monkeypatch, capsys):
+    for name, text in (("01_seed_curation", "{"), ("02_synthetic_expansion", "[]")):
+        files.write_text(project / "outputs/t/r" / name / "manifest.json", text)
+    values = {"stage": "01_seed_curation", "status": "success", "seconds": 61}
+    files.write_json(project / "outputs/t/s/01_seed_curation/manifest.json", values)
+    code, out, _ = ambo(monkeypatch, capsys, "status")
+    assert code == 0 and out.count("damaged: delete") == 2 and "success             1 min 01 s" in out
+
+
 def test_values_have_the_type_of_their_default():
-    assert cli.pairs(["b", "a"], ["[x, y]", "true"]) == {"b": "[x, y]", "a": "true"}
-    given = [
-        ("yes", ""),
-        ("a: b", ""),
-        ("''", "x"),
-        ("[yes, 1]", []),
-        ("region", []),
-        ("", ["x"]),
-        ("2e-4", 0.1),
-        ("3", 1),
-        ("true", False),
-    ]
-    wanted = ["yes", "a: b", "", ["yes", "1"], ["region"], [], 2e-4, 3, True]
-    assert [cli.typed("p", text, default) for text, default in given] == wanted
+    assert cli.pair_overrides(["b", "a"], ["[x, y]", "true"]) == {"b": "[x, y]", "a": "true"}
+    for text, default, value in [
+        ("yes", "", "yes"),
+        ("a: b", "", "a: b"),
+        ("''", "x", ""),
+        ("[yes, 1]", [], ["yes", "1"]),
+        ("region", [], ["region"]),
+        ("", ["x"], []),
+        ("2e-4", 0.1, 2e-4),
+        ("3", 1, 3),
+        ("true", False, True),
+    ]:
+        assert cli.parse_value("p", text, default) == value
 
 
 def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
@@ -124,21 +132,25 @@ def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
 
 
 def test_gather_merges_task_profile_and_overrides(project):
-    params = cli.gather("italian_jobs", "demo", {"rounds": "2", "run_id": "7"})
+    params = cli.gather_parameters("italian_jobs", "demo", {"rounds": "2", "run_id": "7"})
     assert params["task"] == "italian_jobs" and params["rounds"] == 2 and params["run_id"] == "7"
-    assert cli.stage_parameters("01_seed_curation", params).keys() == cli.defaults("01_seed_curation").keys()
+    assert cli.stage_parameters("01_seed_curation", params).keys() == cli.notebook_defaults("01_seed_curation").keys()
 
 
 def test_a_kind_of_task_has_its_own_notebooks(project, capsys):
-    writing = run.notebooks("generation")
-    assert cli.chosen("01,02,03,04", writing) == [
+    assert cli.chosen_notebooks("01,02,03,04", run.notebooks("generation")) == [
         "01_seed_curation",
         "03_active_generation",
         "04_generation_evaluation",
     ]
     assert capsys.readouterr().out == "02_synthetic_expansion: not part of a generation task, left out\n"
-    assert cli.chosen("01, 02", run.notebooks("classification")) == ["01_seed_curation", "02_synthetic_expansion"]
-    params = cli.gather("inclusive_rewriting_it", "demo", {})  # a profile's keys for the other kind are left out
+    assert cli.chosen_notebooks("01, 02", run.notebooks("classification")) == [
+        "01_seed_curation",
+        "02_synthetic_expansion",
+    ]
+    params = cli.gather_parameters(
+        "inclusive_rewriting_it", "demo", {}
+    )  # a profile's keys for the other kind are left out
     assert "pooling" in params and "pooling" not in cli.stage_parameters("03_active_generation", params)
 
 
@@ -148,21 +160,47 @@ def test_a_task_and_a_profile_may_not_set_the_same_key(project, tmp_path):
         (tmp_path / "params" / kind).mkdir(parents=True)
         (tmp_path / "params" / kind / "a.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(UserError, match="both set seed"):
-        cli.gather("a", "a", {})
+        cli.gather_parameters("a", "a", {})
 
 
 def test_status_and_doctor(project, monkeypatch, capsys):
     assert "No runs yet" in ambo(monkeypatch, capsys, "status")[1]
     code, out, _ = ambo(monkeypatch, capsys, "doctor")
     assert code == 0 and "nf4          works" in out and "torch        2." in out
+    assert "device       c" in out and "dtype        " in out and "not used" not in out
 
 
-# --- ambo labels -----------------------------------------------------------------------------------------------------
+def test_what_needs_no_model_is_fast_and_loads_no_torch(project):
+    script = "import sys; from helpers import cli; sys.argv = ['ambo', 'status']; cli.app(standalone_mode=False); "
+    started = time.time()
+    out, _ = finish(project, [sys.executable, "-c", script + "print('torch' in sys.modules)"])
+    assert out.splitlines() == ["No runs yet: start one with `ambo demo`.", "False"]
+    assert time.time() - started < 10  # half a second on a machine of its own
+
+
+def test_the_demo_is_a_run_of_its_own_name(project, monkeypatch, capsys):
+    folder = project / "outputs/italian_jobs/demo/03_active_learning"
+    values = cli.stage_parameters(folder.name, cli.gather_parameters("italian_jobs", "demo", {"run_id": "demo"}))
+    files.write_json(folder / "manifest.json", {"parameters": values | {"seed": 99}})
+    code, out, err = ambo(monkeypatch, capsys, "demo")
+    assert code == 2 and not out and f"{folder} belongs to a run with seed=99" in err
+
+
+def test_the_tests_are_run_as_make_runs_them(project, monkeypatch, capsys):
+    words = [sys.executable, "-m", "helpers.cli", "test", "tests/test_rooms.py", "-k", "circle", "-n", "0", "-v"]
+    assert "1 passed" in finish(ROOT, words)[0]
+    code, out, err = ambo(monkeypatch, capsys, "test")
+    assert code == 2 and not out and "has no tests: run `ambo test` inside a checkout" in err
+    recipes = (ROOT / "Makefile").read_text(encoding="utf-8").splitlines()
+    assert {"\t$(BIN)/ambo demo", "\t$(BIN)/ambo test"} <= set(recipes)
+
+
+# --- ambo labels ----------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def labelled(project):
-    """A run whose 01 is done, and its human logs: ann and bob differ on one of three ads."""
+    """The human logs of a run whose 01 has finished: ann and bob differ on one of three ads."""
     first = project / "outputs/t/r/01_seed_curation"
     records = [{"id": f"r{i}", "text": f"Annuncio {i}", "form": "ab"[i % 2]} for i in range(4)]
     files.write_jsonl(first / "pool.jsonl", records[:3])
@@ -171,8 +209,8 @@ def labelled(project):
     files.write_json(first / "task.json", {"labels": ["x", "y"], "positive_label": "y"})
     files.write_json(first / "manifest.json", {"parameters": {"group_columns": ["form"]}})
     folder = project / "outputs/t/r/03_active_learning/labels/human"
-    for annotator, given in {"ann": "xyx", "bob": "xyy"}.items():
-        for i, label in enumerate(given):
+    for annotator, labels in {"ann": "xyx", "bob": "xyy"}.items():
+        for i, label in enumerate(labels):
             log.append(folder, annotator, "label", f"r{i}", label=label)
     log.append(folder, "bob", "note", "r2", text="incerto")
     return folder
@@ -219,14 +257,7 @@ def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
     words = [
         "old.csv",
         *RUN,
-        "--text-column",
-        "testo",
-        "--label-column",
-        "voto",
-        "--annotator",
-        "cy",
-        "--rename",
-        "1=y",
+        *["--text-column", "testo", "--label-column", "voto", "--annotator", "cy", "--rename", "1=y"],
     ]
     records = [{"id": record_id("t", f"Annuncio {i}"), "text": f"Annuncio {i}"} for i in range(4)]
     files.write_jsonl(project / "outputs/t/r/01_seed_curation/pool.jsonl", records)

@@ -1,13 +1,12 @@
 """The rooms of `src/helpers` and the arrows between them, as DESIGN draws them: held by walking the tree."""
 
 import ast
-import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from tests.project import ROOT
+from tests.project import ROOT, code_cells, finish, new_project
 
 PACKAGE = ROOT / "src" / "helpers"
 GROUND = {"env", "files", "run", "task", "text", "edits", "english"}
@@ -26,11 +25,19 @@ MODEL_LIBRARIES = {"transformers", "peft", "bitsandbytes"}
 BUILD_SCRIPT = PACKAGE / "data" / "italian_jobs" / "build_base_model.py"  # a script beside its data, imported by nobody
 
 
-def modules() -> list[Path]:
-    return [path for path in sorted(PACKAGE.rglob("*.py")) if path != BUILD_SCRIPT]
+def modules() -> dict[str, Path]:
+    """Dotted name → file of every module; a package's is that of its `__init__.py`."""
+    files = [path for path in sorted(PACKAGE.rglob("*.py")) if path != BUILD_SCRIPT]
+    assert len(files) > 40, "no files: the rules have nothing to check"
+    names = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in files}
+    return {name.removesuffix(".__init__"): path for name, path in names.items()}
 
 
-def imported(path: Path) -> set[str]:
+def room_of(path: Path) -> str:
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imported_names(path: Path) -> set[str]:
     """Dotted names of everything a file imports, wherever in the file."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -42,64 +49,58 @@ def imported(path: Path) -> set[str]:
     return names
 
 
-def room_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-
-
-def rooms_used(path: Path) -> set[str]:
-    return {name.split(".")[1] for name in imported(path) if name.startswith("helpers.")}
-
-
 def test_every_file_has_a_room():
-    rooms = {room_of(path) for path in modules()} - {"__init__"}
-    assert rooms == GROUND | MAY_USE.keys()
+    assert {room_of(path) for path in modules().values()} - {"__init__"} == GROUND | MAY_USE.keys()
 
 
 @pytest.mark.parametrize("room", [*MAY_USE, *sorted(GROUND)])
 def test_a_room_uses_only_what_stands_below_it(room):
-    files = [path for path in modules() if room_of(path) == room]
+    files = [path for path in modules().values() if room_of(path) == room]
     assert files, f"no file in {room}: the rule has nothing to check"
     for path in files:
-        extra = rooms_used(path) - GROUND - {room} - MAY_USE.get(room, set())
+        used = {name.split(".")[1] for name in imported_names(path) if name.startswith("helpers.")}
+        extra = used - GROUND - {room} - MAY_USE.get(room, set())
         assert not extra, f"{path.relative_to(PACKAGE)} imports {sorted(extra)}"
 
 
 def test_only_the_core_imports_the_model_libraries():
-    files = modules()
-    assert any(room_of(path) == "core" for path in files)
-    users = {room_of(path) for path in files if {name.split(".")[0] for name in imported(path)} & MODEL_LIBRARIES}
+    files = modules().values()
+    users = {room_of(path) for path in files if {name.split(".")[0] for name in imported_names(path)} & MODEL_LIBRARIES}
     assert users == {"core"}
 
 
 def test_no_circle_of_imports():
     """A file may not lead back to itself, imports inside functions included."""
-    names = {
-        ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): path
-        for path in modules()
-    }
-    uses = {
-        name: {found if found in names else found.rpartition(".")[0] for found in imported(path)}
-        & names.keys() - {name}
-        for name, path in names.items()
-    }
-    done: set[str] = set()
+    files = modules()
+    uses = {}
+    for name, path in files.items():
+        imported = imported_names(path)
+        imported |= {dotted.rpartition(".")[0] for dotted in imported - files.keys()}  # a name inside a module
+        uses[name] = imported & files.keys() - {name}
+    visited: set[str] = set()
 
     def visit(name: str, trail: list[str]) -> None:
         assert name not in trail, " → ".join([*trail[trail.index(name) :], name])
-        if name not in done:
-            for near in sorted(uses[name]):
-                visit(near, [*trail, name])
-            done.add(name)
+        if name not in visited:
+            for used in sorted(uses[name]):
+                visit(used, [*trail, name])
+            visited.add(name)
 
-    assert len(names) > 40
-    for name in names:
+    for name in files:
         visit(name, [])
 
 
-@pytest.mark.parametrize("room", [*sorted(MAY_USE.keys() - {"core"}), *sorted(GROUND)])
-def test_a_room_loads_no_torch(room):
-    files = [path for path in modules() if room_of(path) == room and path.name != "__init__.py"]
-    names = [".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts) for path in files]
-    assert names
-    script = f"import sys, {', '.join(names)}; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", script]).returncode == 0
+def test_no_room_but_the_core_loads_torch(tmp_path):
+    names = [name for name, path in modules().items() if room_of(path) != "core"]
+    script = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\n"
+    script += "    if 'torch' in sys.modules: sys.exit(name + ' loads torch')"
+    finish(tmp_path, [sys.executable, "-c", script, *names])
+
+
+@pytest.mark.parametrize("name", ["01_seed_curation", "05_compare_runs"])
+def test_a_notebook_that_trains_nothing_starts_without_torch(name, tmp_path):
+    cells = code_cells(name)
+    opening = next(i for i, source in enumerate(cells) if "open_run(" in source)
+    script = "\n".join([*cells[: opening + 1], "import sys", "print('torch' in sys.modules)"])
+    out, _ = finish(new_project(tmp_path), [sys.executable, "-c", script])
+    assert out.splitlines()[-1] == "False"

@@ -1,31 +1,46 @@
-"""Runs: parameters are checked, manifests chain the stages, what has not changed is skipped."""
+"""Runs: parameters are checked, manifests chain the stages, and a stage is due again only when something has changed."""
 
 import json
+import shutil
 
 import pytest
 from safetensors import SafetensorError
 
 from helpers import files, run
 from helpers.env import UserError
-from tests.project import ROOT, notebook
+from tests.project import notebook
 
-CELL = (
-    "task = 'demo'  # name\nrun_id = 'r'  # run\nseed = 1  # seed\nrate = 0.1  # a rate = a share\nuse = True  # yes\n"
-)
+PARAMETERS = """task = 'demo'  # name
+run_id = 'r'  # run
+seed = 1  # seed
+rate = 0.1  # a rate = a share
+use = True  # yes
+"""
 
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    (tmp_path / "notebooks").mkdir()
-    (tmp_path / "params").mkdir()
-    notebook(tmp_path / "notebooks" / "01_seed_curation.ipynb", ("1 + 1", []), (CELL, ["parameters"]))
+    for name in ("notebooks", "params"):
+        (tmp_path / name).mkdir()
+    write_notebook(tmp_path)
     monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
     return tmp_path
 
 
+def write_notebook(project, code="1 + 1"):
+    return notebook(project / "notebooks" / "01_seed_curation.ipynb", (code, []), (PARAMETERS, ["parameters"]))
+
+
+def open_stage(project, **changes):
+    return run.open_run("01", {**run.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
+
+
+# --- parameters -----------------------------------------------------------------------------------
+
+
 def test_parameters_survive_a_second_equals_sign(project):
-    found = run.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb")
-    assert found == {"task": "demo", "run_id": "r", "seed": 1, "rate": 0.1, "use": True}
+    parameters = run.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb")
+    assert parameters == {"task": "demo", "run_id": "r", "seed": 1, "rate": 0.1, "use": True}
 
 
 @pytest.mark.parametrize(
@@ -49,46 +64,132 @@ def test_an_integer_passes_for_a_float():
     assert run.check_type("rate", 1, 0.5) == 1.0 and isinstance(run.check_type("rate", 1, 0.5), float)
 
 
-def stage(project, **changes):
-    return run.open_run("01", {**run.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
+# --- when a stage is due again --------------------------------------------------------------------
 
 
-def test_a_finished_stage_is_unchanged_until_an_input_output_or_the_code_changes(project):
+def test_a_finished_stage_is_unchanged_until_a_parameter_an_input_an_output_or_the_notebook_changes(project):
     (project / "in.txt").write_text("a")
-    here = stage(project)
-    assert json.loads(here.path("manifest.json").read_text())["status"] == "running"
-    here.reads("in.txt")
-    here.wrote(files.write_text(here.path("out.txt"), "b"))
-    here.close()
-    assert run.unchanged(here.folder, here.params)
-    assert not run.unchanged(here.folder, here.params | {"seed": 2})
-    for path, content in ((project / "in.txt", "a"), (here.path("out.txt"), "b")):
+    stage = open_stage(project)
+    assert json.loads(stage.path("manifest.json").read_text())["status"] == "running"
+    stage.reads("in.txt")
+    stage.wrote(files.write_text(stage.path("out.txt"), "b"))
+    stage.close()
+    assert run.unchanged(stage.folder, stage.params)
+    assert not run.unchanged(stage.folder, stage.params | {"seed": 2})
+    for path, content in ((project / "in.txt", "a"), (stage.path("out.txt"), "b")):
         path.write_text("changed")
-        assert not run.unchanged(here.folder, here.params)
+        assert not run.unchanged(stage.folder, stage.params)
         path.write_text(content)
-    assert run.unchanged(here.folder, here.params)
-    notebook(project / "notebooks" / "01_seed_curation.ipynb", ("1 + 2", []), (CELL, ["parameters"]))
-    assert not run.unchanged(here.folder, here.params)
+    assert run.unchanged(stage.folder, stage.params)
+    write_notebook(project, "1 + 2")
+    assert not run.unchanged(stage.folder, stage.params)
+
+
+@pytest.fixture
+def package(project, monkeypatch):
+    """A copy of the package that a test may change."""
+    copy = project / "helpers"
+    shutil.copytree(run.PACKAGE, copy)
+    monkeypatch.setattr(run, "PACKAGE", copy)
+    return copy
+
+
+def change(package, pattern):
+    """Change the first file that matches; fails where none does."""
+    with sorted(package.rglob(pattern))[0].open("ab") as stream:
+        stream.write(b" ")
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "italian/tables/lexicon.tsv",
+        "italian/tables/*.yaml",
+        "italian_jobs/*.jsonl",
+        "italian_jobs/brief.yaml",
+        "italian_jobs/GUIDELINE.md",
+        "counter_narratives/*.csv",
+        "base_model/*.safetensors",
+        "evaluation/*.py",
+        "run.py",
+    ],
+)
+def test_a_stage_is_due_again_when_code_a_table_data_or_weights_of_the_package_change(project, package, pattern):
+    stage = open_stage(project)
+    stage.close()
+    assert run.unchanged(stage.folder, stage.params)
+    change(package, pattern)
+    assert not run.unchanged(stage.folder, stage.params)
+
+
+@pytest.mark.parametrize("pattern", ["README.md", "LICENSE"])
+def test_a_page_that_changes_no_result_makes_no_stage_due(project, package, pattern):
+    stage = open_stage(project)
+    stage.close()
+    change(package, pattern)
+    (package / "run.cpython-311.pyc").write_bytes(b"compiled")
+    assert run.unchanged(stage.folder, stage.params)
+
+
+# --- folders and manifests ------------------------------------------------------------------------
 
 
 def test_a_folder_with_other_parameters_is_refused_unharmed(project):
-    here = stage(project)
-    here.wrote(files.write_text(here.path("out.txt"), "b"))
-    here.close()
-    before = {f: f.read_bytes() for f in here.folder.iterdir()}
+    stage = open_stage(project)
+    stage.wrote(files.write_text(stage.path("out.txt"), "b"))
+    stage.close()
+    before = {f: f.read_bytes() for f in stage.folder.iterdir()}
     with pytest.raises(UserError, match="seed=1, not 2: choose another run_id"):
-        stage(project, seed=2)
-    assert {f: f.read_bytes() for f in here.folder.iterdir()} == before
+        open_stage(project, seed=2)
+    assert {f: f.read_bytes() for f in stage.folder.iterdir()} == before
+
+
+def test_a_limit_may_be_raised_when_a_run_goes_on(project):
+    files.write_json(project / "manifest.json", {"parameters": {"seed": 1, "teacher_tokens": 100}})
+    run.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
+    with pytest.raises(UserError, match="seed=1, not 2"):
+        run.refuse_other_parameters(project, {"seed": 2, "teacher_tokens": 900})
 
 
 def test_missing_inputs_and_bad_run_names(project):
-    here = stage(project)
+    stage = open_stage(project)
     with pytest.raises(UserError, match="run 01_seed_curation with run_id='r' first"):
-        here.earlier("01", "seed.jsonl")
+        stage.earlier("01", "seed.jsonl")
     with pytest.raises(UserError, match=r"none\.csv is missing"):
-        here.reads("none.csv")
+        stage.reads("none.csv")
     with pytest.raises(UserError, match=r"run_id='\.\./x' names a folder"):
-        stage(project, run_id="../x")
+        open_stage(project, run_id="../x")
+
+
+def test_a_generation_stage_finds_what_earlier_notebooks_of_its_kind_wrote(project):
+    folder = project / "outputs/t/r"
+    files.write_text(folder / "03_active_generation/a.txt", "a")
+    stage = run.Run("04_generation_evaluation", {"run_id": "r"}, folder / "04_generation_evaluation")
+    assert stage.earlier("03", "a.txt").read_text() == "a"
+    with pytest.raises(UserError, match="run 03_active_learning with run_id='r' first"):
+        run.Run("04_bias_evaluation", {"run_id": "r"}, folder / "04_bias_evaluation").earlier("03", "a.txt")
+    with pytest.raises(UserError, match="kind='poetry' is unknown: choose one of classification, generation"):
+        run.notebooks("poetry")
+
+
+def test_the_manifest_says_what_ran(project):
+    stage = open_stage(project)
+    stage.note(model="m")
+    stage.close()
+    manifest = run.read_manifest(stage.folder)
+    assert manifest["status"] == "success" and manifest["model"] == "m" and manifest["parameters"]["seed"] == 1
+    assert manifest["packages"]["torch"].startswith("2.") and manifest["peak_memory_gib"]["ram"] > 0
+    assert set(manifest["git"]) == {"sha", "dirty"} and manifest["machine"]["cores"] > 0
+
+
+def test_a_broken_manifest_is_named(project):
+    stage = open_stage(project)
+    stage.path("manifest.json").write_text("{")
+    with pytest.raises(UserError, match="is not valid JSON"):
+        run.read_manifest(stage.folder)
+
+
+# --- files ----------------------------------------------------------------------------------------
 
 
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
@@ -101,6 +202,12 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left on device"):
         files.write_text(path, "new")
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_file_where_a_folder_is_needed_is_named(tmp_path):
+    (tmp_path / "a").write_text("a file")
+    with pytest.raises(UserError, match="b could not be written"):
+        files.write_text(tmp_path / "a" / "b", "text")
 
 
 def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
@@ -122,38 +229,3 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
 def test_jsonl_keeps_line_separators_inside_strings(tmp_path):
     rows = [{"text": "a\u2028b\u0085c"}]
     assert files.read_jsonl(files.write_jsonl(tmp_path / "a.jsonl", rows)) == rows
-
-
-def test_the_manifest_says_what_ran(project):
-    here = stage(project)
-    here.note(model="m")
-    here.close()
-    manifest = run.read_manifest(here.folder)
-    assert manifest["status"] == "success" and manifest["model"] == "m" and manifest["parameters"]["seed"] == 1
-    assert manifest["packages"]["torch"].startswith("2.") and manifest["peak_memory_gib"]["ram"] > 0
-    assert set(manifest["git"]) == {"sha", "dirty"} and ROOT.name
-
-
-def test_a_broken_manifest_is_named(project):
-    here = stage(project)
-    here.path("manifest.json").write_text("{")
-    with pytest.raises(UserError, match="is not valid JSON"):
-        run.read_manifest(here.folder)
-
-
-def test_a_limit_may_be_raised_when_a_run_goes_on(project):
-    files.write_json(project / "manifest.json", {"parameters": {"seed": 1, "teacher_tokens": 100}})
-    run.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
-    with pytest.raises(UserError, match="seed=1, not 2"):
-        run.refuse_other_parameters(project, {"seed": 2, "teacher_tokens": 900})
-
-
-def test_a_generation_stage_finds_what_earlier_notebooks_of_its_kind_wrote(project):
-    folder = project / "outputs/t/r"
-    files.write_text(folder / "03_active_generation/a.txt", "a")
-    here = run.Run("04_generation_evaluation", {"run_id": "r"}, folder / "04_generation_evaluation")
-    assert here.earlier("03", "a.txt").read_text() == "a"
-    with pytest.raises(UserError, match="run 03_active_learning with run_id='r' first"):
-        run.Run("04_bias_evaluation", {"run_id": "r"}, folder / "04_bias_evaluation").earlier("03", "a.txt")
-    with pytest.raises(UserError, match="kind='poetry' is unknown: choose one of classification, generation"):
-        run.notebooks("poetry")

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import importlib.util
 import logging
 import os
 import shutil
+import subprocess
 import sys
 import time
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,25 +19,30 @@ import typer
 import yaml
 
 from helpers import env, files, run
-from helpers.core import recipe
 from helpers.data import tables
 from helpers.data.records import split_by_answer
 from helpers.env import UserError
-from helpers.labels import cli
+from helpers.labels import cli as labels_cli
 from helpers.task import make_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
-app.add_typer(cli.app, name="labels")
+app.add_typer(labels_cli.app, name="labels")
+ALL_STAGES = ",".join(run.STAGES)
 AWAITING = 3  # exit code: the run waits for labels
 
 
 def main() -> None:
     """Entry point: a user's mistake is one sentence on stderr and exit code 2."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")  # a Windows console may lack a character
     try:
         app()
     except UserError as error:
         print(f"ambo: {error}", file=sys.stderr)
         sys.exit(2)
+
+
+# --- ambo run, demo, test -------------------------------------------------------------------------
 
 
 @app.command("run", context_settings={"allow_extra_args": True})
@@ -45,67 +53,86 @@ def run_command(
     p: Annotated[
         list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter of the notebooks; repeat it")
     ] = None,
-    stages: Annotated[str, typer.Option(help="comma-separated, such as 01,03")] = ",".join(run.STAGES),
+    stages: Annotated[str, typer.Option(help="comma-separated, such as 01,03")] = ALL_STAGES,
     run_id: Annotated[str, typer.Option(help="name of the run; by default profile and a hash of the parameters")] = "",
 ) -> None:
-    """Run the phases in order, each notebook through papermill; unchanged stages are skipped, a cut-off run goes on."""
-    overrides = pairs(p or [], context.args)
-    params = gather(task, profile, overrides)
+    """Run the phases in order through papermill; unchanged stages are skipped, a cut-off run is resumed."""
+    run_stages(task, profile, pair_overrides(p or [], context.args), stages, run_id)
+
+
+@app.command()
+def demo() -> None:
+    """Run the four phases on the embedded Italian job ads: task italian_jobs, profile demo, run id demo."""
+    run_stages("italian_jobs", "demo", {}, ALL_STAGES, "demo")
+
+
+@app.command("test", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+def test_command(context: typer.Context) -> None:
+    """Run every test, notebooks executed for real; what follows goes to pytest, such as a file or `-k words`."""
+    if not (env.root() / "tests").is_dir():
+        raise UserError(f"{env.root()} has no tests: run `ambo test` inside a checkout of the project.")
+    if not importlib.util.find_spec("xdist"):
+        raise UserError('The tests need pytest and pytest-xdist: pip install -e ".[dev]" -c constraints.txt.')
+    # Most test files wait for kernels and browsers, so three of them share the cores, one thread each.
+    words = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile", *context.args]
+    process = subprocess.run(words, cwd=env.root(), env=os.environ | {"OMP_NUM_THREADS": "1"})
+    raise typer.Exit(process.returncode)
+
+
+def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:
+    """Check the parameters of every stage, run the stages that are due, and print the results.
+
+    Parameters
+    ----------
+    task, profile : str
+        Names of files in `params/tasks` and `params/profiles`.
+    overrides : dict of str to str
+        Parameters as given on the command line.
+    stages : str
+        Stage numbers, separated by commas.
+    run_id : str
+        Name of the run; '' for the profile and a hash of the parameters.
+    """
+    params = gather_parameters(task, profile, overrides)
     params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
-    notebooks = chosen(stages, run.notebooks(params.get("kind", "classification")))
+    notebooks = chosen_notebooks(stages, run.notebooks(params.get("kind", "classification")))
     per_stage = {notebook: stage_parameters(notebook, params) for notebook in notebooks}
-    for notebook, values in per_stage.items():  # every stage is checked before the first kernel starts
+    for notebook, values in per_stage.items():
         run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / notebook, values)
     folder = run.run_folder(params["task"], params["run_id"])
     due = {name: values for name, values in per_stage.items() if not run.unchanged(folder / name, values)}
     if run.STAGES["01"] in due:
         check_data(params | due[run.STAGES["01"]])
-    for model, revision in {(v["model"], v["revision"]) for v in due.values() if "model" in v}:
-        recipe.check_model(model, revision)
+    check_models(due.values())
     run.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for notebook, values in per_stage.items():
-        execute(notebook, values, folder / notebook)
+        run_stage(notebook, values, folder / notebook)
     show_results(folder)
 
 
-def check_data(params: dict[str, Any]) -> None:
-    """Read a user's file as 01 will, so that a mistake in it is told before a kernel starts; raises UserError."""
-    if not params["data_path"].startswith(("embedded:", "hf:")):
-        records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
-        make_task(params, list({r["label"] for r in records if "label" in r}))
-        split_by_answer(records, "target" if params["kind"] == "generation" else "label", params["labeller"])
+# --- parameters -----------------------------------------------------------------------------------
 
 
-def chosen(stages: str, notebooks: dict[str, str]) -> list[str]:
-    """The notebooks of the stages asked for; says which a task of this kind goes without. Raises UserError on an unknown one."""
-    asked = [s.strip() for s in stages.split(",") if s.strip()]
-    for stage in asked:
-        if stage not in run.STAGES:
-            raise UserError(f"--stages {stage!r} is unknown: choose among {', '.join(run.STAGES)}.")
-        if stage not in notebooks:
-            print(f"{run.STAGES[stage]}: not part of a generation task, left out", flush=True)
-    return [notebooks[stage] for stage in asked if stage in notebooks]
-
-
-def pairs(keys: list[str], rest: list[str]) -> dict[str, str]:
-    """What stands in `-p key value …`: option parsing keeps the keys, the values are what is left, in order."""
-    if len(keys) != len(rest):
+def pair_overrides(keys: list[str], values: list[str]) -> dict[str, str]:
+    """Overrides from `-p KEY VALUE …`, of which option parsing takes the keys and leaves over the values."""
+    if len(keys) != len(values):
         raise UserError("Every -p takes a key and a value: -p rounds 4.")
-    return dict(zip(keys, rest, strict=True))
+    return dict(zip(keys, values, strict=True))
 
 
-def typed(name: str, text: str, default: Any) -> Any:
-    """The value of a parameter given on the command line: a text as it stands, words of a list as words, the rest as YAML.
+def parse_value(name: str, text: str, default: Any) -> Any:
+    """The value of a parameter given on the command line, read by the type of its default.
 
-    So `-p positive_label yes` is no truth value, and `-p group_columns region` a list of one.
+    A text stays as it is, so that `-p positive_label yes` is no truth value; everything else is YAML. One word for a list
+    is a list of one.
     """
     if isinstance(default, str) and not text.startswith(("'", '"')):
         return text
-    try:
-        if isinstance(default, float) and "e" in text:  # YAML 1.1 takes 2e-4 for a text
+    if isinstance(default, float) and "e" in text:  # YAML 1.1 reads 2e-4 as a text
+        try:
             return float(text)
-    except ValueError:
-        return text
+        except ValueError:
+            return text
     try:
         value = yaml.load(text, yaml.BaseLoader if isinstance(default, list) else yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -115,33 +142,38 @@ def typed(name: str, text: str, default: Any) -> Any:
     return value
 
 
-def gather(task: str, profile: str, overrides: dict[str, str]) -> dict[str, Any]:
+def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dict[str, Any]:
     """Task, profile and overrides in one dict; raises UserError on a shared or unknown key, or a wrong type."""
-    what, how = read_params("tasks", task), read_params("profiles", profile)
-    if shared := what.keys() & how.keys():
+    task_params, profile_params = read_params("tasks", task), read_params("profiles", profile)
+    if shared := task_params.keys() & profile_params.keys():
         raise UserError(
             f"Task {task} and profile {profile} both set {', '.join(sorted(shared))}: keep it in one of them."
         )
-    params = {**what, **how, **overrides}
-    mine = known_parameters(run.notebooks(params.get("kind", "classification")))
-    known = {name: value for table in run.KINDS.values() for name, value in known_parameters(table).items()} | mine
+    params = {**task_params, **profile_params, **overrides}
+    usable = known_parameters(run.notebooks(params.get("kind", "classification")))
+    known = usable.copy()  # a profile serves both kinds of task
+    for notebooks in run.KINDS.values():
+        known = known_parameters(notebooks) | known
     for name, value in params.items():
-        if name not in (mine if name in overrides else known):  # a profile serves both kinds of task
-            near = difflib.get_close_matches(name, mine, n=1)
-            why = "of no use to a task of this kind" if name in known else "unknown"
-            raise UserError(f"Parameter {name!r} is {why}" + (f": did you mean {near[0]!r}?" if near else "."))
+        if name not in (usable if name in overrides else known):
+            similar = difflib.get_close_matches(name, usable, n=1)
+            problem = "of no use to a task of this kind" if name in known else "unknown"
+            raise UserError(
+                f"Parameter {name!r} is {problem}" + (f": did you mean {similar[0]!r}?" if similar else ".")
+            )
         if name in overrides:
-            value = typed(name, overrides[name], known[name])
+            value = parse_value(name, overrides[name], known[name])
         params[name] = run.check_type(name, value, known[name])
     return params
 
 
 def read_params(kind: str, name: str) -> dict[str, Any]:
+    """The parameters in `params/<kind>/<name>.yaml`, where `kind` is tasks or profiles."""
     folder = env.root() / "params" / kind
     path = folder / f"{name}.yaml"
     if not path.exists():
-        offered = ", ".join(sorted(f.stem for f in folder.glob("*.yaml")))
-        raise UserError(f"--{kind[:-1]} {name!r} is not in {folder}: choose one of {offered}.")
+        names = ", ".join(sorted(f.stem for f in folder.glob("*.yaml")))
+        raise UserError(f"--{kind[:-1]} {name!r} is not in {folder}: choose one of {names}.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:
@@ -151,29 +183,61 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
     return values
 
 
-def defaults(notebook: str) -> dict[str, Any]:
+def notebook_defaults(notebook: str) -> dict[str, Any]:
+    """Names and defaults of the parameters that one notebook takes."""
     return run.notebook_parameters(env.root() / "notebooks" / f"{notebook}.ipynb")
 
 
 def known_parameters(notebooks: dict[str, str]) -> dict[str, Any]:
     """Names and defaults of every parameter that one of the notebooks takes."""
-    return {name: value for notebook in notebooks.values() for name, value in defaults(notebook).items()}
+    return {name: value for notebook in notebooks.values() for name, value in notebook_defaults(notebook).items()}
 
 
 def stage_parameters(notebook: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters one notebook takes, defaults filled in."""
-    return {name: run.check_type(name, params.get(name, value), value) for name, value in defaults(notebook).items()}
+    """The parameters that one notebook takes, with its defaults for those that `params` leaves out."""
+    defaults = notebook_defaults(notebook)
+    return {name: run.check_type(name, params.get(name, default), default) for name, default in defaults.items()}
 
 
-def execute(name: str, params: dict[str, Any], folder: Path) -> None:
-    """Run one notebook unless its stage is unchanged; raises UserError for a user's mistake found inside it."""
+def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
+    """The notebooks of the stages asked for; says which of them this kind of task does not have."""
+    numbers = [number.strip() for number in stages.split(",") if number.strip()]
+    for number in numbers:
+        if number not in run.STAGES:
+            raise UserError(f"--stages {number!r} is unknown: choose among {', '.join(run.STAGES)}.")
+        if number not in notebooks:
+            print(f"{run.STAGES[number]}: not part of a generation task, left out", flush=True)
+    return [notebooks[number] for number in numbers if number in notebooks]
+
+
+def check_data(params: dict[str, Any]) -> None:
+    """Read a user's file as 01 will, to report a mistake in it before a kernel starts; raises UserError."""
+    if not params["data_path"].startswith(("embedded:", "hf:")):
+        records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
+        make_task(params, list({r["label"] for r in records if "label" in r}))
+        split_by_answer(records, "target" if params["kind"] == "generation" else "label", params["labeller"])
+
+
+def check_models(parameters: Iterable[dict[str, Any]]) -> None:
+    """Raise UserError when a model that one of the stages names cannot be reached."""
+    from helpers.core import recipe
+
+    for model, revision in {(values["model"], values["revision"]) for values in parameters if "model" in values}:
+        recipe.check_model(model, revision)
+
+
+# --- one notebook ---------------------------------------------------------------------------------
+
+
+def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
+    """Run one notebook unless its stage is unchanged; ends the command where people have to label first."""
     if run.unchanged(folder, params):
         print(f"{name}: unchanged, skipped", flush=True)
         return
     print(f"{name}: running …", flush=True)
     os.environ.setdefault("AMBO_ROOT", str(env.root()))  # the kernel inherits it
     folder.mkdir(parents=True, exist_ok=True)
-    execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params, folder)
+    execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
     manifest = run.read_manifest(folder)
     if manifest["status"] == "awaiting_labels":
         print(f"{name}: waits for labels; open {folder / f'{name}.ipynb'}", flush=True)
@@ -181,8 +245,8 @@ def execute(name: str, params: dict[str, Any], folder: Path) -> None:
     print(f"{name}: done in {manifest['seconds']:.0f} s", flush=True)
 
 
-def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder: Path) -> None:
-    """papermill, with a failure told in one sentence and kept in the manifest."""
+def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None:
+    """Execute a notebook with papermill; a failure is one sentence (UserError), also in the stage's manifest."""
     warnings.filterwarnings("ignore")
     import papermill
     from nbclient.exceptions import DeadKernelError
@@ -195,21 +259,18 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder:
             params,
             kernel_name="python3",
             progress_bar=sys.stderr.isatty(),
-            stdout_file=Told(),
+            stdout_file=IndentedOutput(),
             cwd=str(env.root()),
-            extra_arguments=["--log-level=50"],  # the kernel's own log is not the user's concern
+            extra_arguments=["--log-level=50"],  # the kernel's own log does not concern the user
         )
     except papermill.PapermillExecutionError as error:
-        manifest = run.read_manifest(folder)
-        if manifest:
-            files.write_json(
-                folder / "manifest.json", manifest | {"status": "failed", "error": f"{error.ename}: {error.evalue}"}
-            )
+        _record_failure(target.parent, f"{error.ename}: {error.evalue}")
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
-        said = (str(error.evalue).splitlines() or [""])[0][:200]
+        message = (str(error.evalue).splitlines() or [""])[0][:200]
         raise UserError(
-            f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {said} (the traceback is in {target})."
+            f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {message} (the traceback is in "
+            f"{target})."
         ) from None
     except DeadKernelError:
         raise UserError(
@@ -222,15 +283,21 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any], folder:
         ) from None
 
 
-class Told:
-    """What a notebook prints, as it prints it, line by line and indented; above the progress bar where there is one."""
+def _record_failure(folder: Path, message: str) -> None:
+    """Set the stage's manifest, if it has one, to `failed`."""
+    if manifest := run.read_manifest(folder):
+        files.write_json(folder / "manifest.json", manifest | {"status": "failed", "error": message})
 
-    begun = ""  # a line comes in pieces
+
+class IndentedOutput:
+    """A stream that prints a notebook's output line by line, indented, and above the progress bar."""
+
+    incomplete_line = ""  # a line arrives in pieces
 
     def write(self, text: str) -> None:
         from tqdm import tqdm
 
-        *lines, self.begun = (self.begun + text).split("\n")
+        *lines, self.incomplete_line = (self.incomplete_line + text).split("\n")
         for line in lines:
             tqdm.write(f"  {line}")
 
@@ -238,37 +305,41 @@ class Told:
         sys.stdout.flush()
 
 
+# --- what there is --------------------------------------------------------------------------------
+
+
 def show_results(folder: Path) -> None:
-    """The headline table and where the report, the notebooks and the figures are."""
+    """Print the headline table of a run, and where its report, notebooks and figures are."""
     notebooks = sorted({name for table in run.KINDS.values() for name in table.values()})
-    found = [folder / name / "headline.csv" for name in notebooks]
-    for results in filter(Path.exists, found):
+    for results in filter(Path.exists, (folder / name / "headline.csv" for name in notebooks)):
         import pandas as pd
 
         manifest = run.read_manifest(results.parent)
         print(f"\n{manifest.get('headline', 'Results')}\n")
         print(pd.read_csv(results).to_string(index=False, float_format="%.3f"))
         print(f"\nReport     {_short(results.parent / 'report.html')}")
-    for stage in notebooks:
-        if (folder / stage / f"{stage}.ipynb").exists():
-            print(f"Notebook   {_short(folder / stage / f'{stage}.ipynb')}")
+    for path in filter(Path.exists, (folder / name / f"{name}.ipynb" for name in notebooks)):
+        print(f"Notebook   {_short(path)}")
     for figure in sorted(folder.glob("*/*.png")):
         print(f"Figure     {_short(figure)}")
 
 
 def _short(path: Path) -> str:
-    return os.path.relpath(path)
+    """The path as seen from here; in full when it is on another drive of a Windows machine."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return str(path)
 
 
 @app.command()
 def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "") -> None:
     """List the runs, the latest last, and where each stage stands."""
-    found = sorted((env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json"))
-    if not found:
-        print("No runs yet: start one with `ambo run --task italian_jobs --profile demo`.")
     runs: dict[Path, list[Path]] = {}
-    for path in found:
+    for path in sorted((env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json")):
         runs.setdefault(path.parents[1], []).append(path)
+    if not runs:
+        print("No runs yet: start one with `ambo demo`.")
     for folder, manifests in sorted(runs.items(), key=lambda pair: max(p.stat().st_mtime for p in pair[1])):
         print(f"{folder.parent.name}/{folder.name}")
         for path in manifests:
@@ -276,37 +347,35 @@ def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "
 
 
 def stage_line(path: Path) -> str:
-    """Name, status, duration and day of the stage whose manifest lies at `path`, and what went wrong where something did."""
+    """Name, status, duration and end of the stage whose manifest is at `path`, and its error if it has one."""
+    state = run.stage_status(path.parent)
+    if state == "damaged":
+        return f"{path.parent.name:24} damaged: delete {_short(path.parent)} to start that stage anew"
     manifest, ended = run.read_manifest(path.parent), time.localtime(path.stat().st_mtime)
-    state = manifest["status"]
-    if state == "running" and not run.is_held(path.parent):
-        state = "cut off"
     minutes, seconds = divmod(round(manifest["seconds"]), 60)
-    took = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"
-    line = f"{manifest['stage']:24} {state.replace('_', ' '):16} {took:14} {time.strftime('%Y-%m-%d %H:%M', ended)}"
+    duration = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"
+    line = f"{manifest['stage']:24} {state.replace('_', ' '):16} {duration:14} {time.strftime('%Y-%m-%d %H:%M', ended)}"
     return f"{line}\n    {manifest['error'].removeprefix('UserError: ')}" if "error" in manifest else line
 
 
 @app.command()
 def doctor() -> None:
     """What machine this is, which dtype training uses, which model sizes fit, and whether 4-bit works here."""
+    from helpers.core import base  # loads torch, without which `env.machine` does not know the device
+
     facts = env.machine()
     for name, value in facts.items():
         print(f"{name:12} {value}")
     memory = facts.get("gpu_gib", facts["ram_gib"])
-    # NF4 with double quantisation takes about 0.55 bytes a parameter; a quarter of memory is left to activations.
-    print(
-        f"{'fits':12} QLoRA of a model up to about {max(0, (memory * 0.75 - 1.5) / 0.62):.0f} billion parameters (estimate)"
-    )
+    # NF4 with double quantisation takes about 0.55 bytes a parameter; a quarter of the memory is left to activations.
+    billions = max(0, (memory * 0.75 - 1.5) / 0.62)
+    print(f"{'fits':12} QLoRA of a model up to about {billions:.0f} billion parameters (estimate)")
     if facts["device"] == "cpu":
-        print(
-            f"{'':12} but without a GPU take profile demo, minilm, or another model below 0.1 billion: larger ones take days"
-        )
+        print(f"{'':12} but without a GPU use profile demo, minilm, or another model below 0.1 billion:")
+        print(f"{'':12} larger ones take days")
     print(f"{'project':12} {env.root()}, {shutil.disk_usage(env.root()).free / 2**30:.1f} GiB free")
     for package in run.PACKAGES:
         print(f"{package:12} {run.version(package)}")
-    from helpers.core import base
-
     print(f"{'nf4':12} {base.check_nf4()}")
 
 

@@ -12,15 +12,15 @@ import numpy as np
 
 
 class UserError(ValueError):
-    """A mistake the user can mend: one sentence that names the file, row or parameter and the remedy."""
+    """A mistake that the user can correct: one sentence that names the file, row or parameter, and the remedy."""
 
     def _render_traceback_(self) -> list[str]:
-        # IPython shows these lines instead of a traceback.
+        # IPython prints these lines in place of a traceback.
         return [f"Please check: {self}"]
 
 
 def root() -> Path:
-    """Project root: `$AMBO_ROOT`, else the nearest folder upwards that has notebooks/ and params/."""
+    """Project root: `$AMBO_ROOT`, otherwise the nearest folder upwards that has notebooks/ and params/."""
     if home := os.environ.get("AMBO_ROOT"):
         return Path(home)
     for folder in [Path.cwd(), *Path.cwd().parents, *Path(__file__).resolve().parents]:
@@ -40,7 +40,7 @@ def in_colab() -> bool:
 
 
 def secret(name: str) -> str:
-    """A key or address from the environment, on Colab also from its secrets store; empty where it is not set."""
+    """A key or address from the environment or, on Colab, from its secrets store; empty when neither has it."""
     value = os.environ.get(name, "")
     if not value and in_colab():
         from google.colab import userdata
@@ -62,7 +62,7 @@ def device() -> str:
 def compute_dtype():
     """bfloat16 from compute capability 8.0 on, float16 on older GPUs (T4: 7.5), float32 on the CPU.
 
-    `torch.cuda.is_bf16_supported()` is not asked: it answers True on a T4 through emulation.
+    `torch.cuda.is_bf16_supported()` would not do: it answers True on a T4, which emulates bfloat16.
     """
     import torch
 
@@ -72,10 +72,10 @@ def compute_dtype():
 
 
 def seed_everything(seed: int) -> None:
-    """Seed Python, NumPy and, where it is loaded, torch."""
+    """Seed Python, NumPy and, if it is loaded, torch."""
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    if "torch" in sys.modules:  # a stage that trains nothing does not load it
+    if "torch" in sys.modules:  # a stage that trains nothing need not load it
         sys.modules["torch"].manual_seed(seed)
 
 
@@ -88,21 +88,22 @@ def peak_memory_gib() -> dict[str, float]:
 
 
 def _peak_resident_bytes() -> int:
+    """Peak resident memory where the system tells it, otherwise what is resident now."""
     import psutil
 
     memory = psutil.Process().memory_info()
     if hasattr(memory, "peak_wset"):  # Windows
         return memory.peak_wset
     try:
-        import resource
+        import resource  # Unix only; psutil knows no peak there
     except ImportError:
         return memory.rss
-    # ru_maxrss is in bytes on macOS, in KiB on Linux
+    # ru_maxrss is in bytes on macOS and in KiB on Linux.
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def machine() -> dict:
-    """What machine this is: Python, cores, memory in GiB, and where torch is loaded, GPU name and memory, and compute dtype."""
+    """Python, platform, cores and memory in GiB; if torch is loaded, also device, compute dtype and GPU."""
     import psutil
 
     facts = {

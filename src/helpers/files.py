@@ -1,4 +1,4 @@
-"""Files of this suite: written whole or not at all, read back, hashed."""
+"""The suite's own files: written completely or not at all, read back, and hashed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,10 @@ from helpers.env import UserError
 
 @contextlib.contextmanager
 def replacing(path: Path):
-    """A temporary path beside `path` that takes its place when the block ends without an error; a file, or a folder of files."""
+    """Yield a temporary path; the file or folder that the block writes there replaces `path` if the block succeeds.
+
+    Raises UserError when the disk refuses; `path` is then as it was.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -33,18 +36,19 @@ def replacing(path: Path):
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(NotADirectoryError, IsADirectoryError):
+        with contextlib.suppress(NotADirectoryError):  # the parent of `path` is a file
             temporary.unlink(missing_ok=True)
 
 
 def file_name(text: str) -> str:
-    """`text`, such as the name of a column, as part of a file name."""
+    """`text`, such as a column's name, made fit to be part of a file name."""
     return re.sub(r"[^\w.-]+", "_", text)
 
 
 def write_text(path: Path, text: str) -> Path:
+    """Write a text as UTF-8 with `\\n` line ends on every system; returns the path, as all of these functions do."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 
@@ -57,16 +61,16 @@ def write_jsonl(path: Path, rows: list[dict]) -> Path:
 
 
 def read_jsonl(path: Path) -> list[dict]:
-    """Rows of a file this suite wrote; for a user's file see `tables.read_table`."""
+    """Rows of a file that this suite wrote; a user's file goes through `tables.read_table`."""
     if not path.exists():
         raise UserError(f"{path} is missing: run the notebook that writes it first (see its Reads / Writes table).")
-    # Not splitlines(): U+2028 and other Unicode line breaks may stand unescaped inside a JSON string.
+    # splitlines() would also split at U+2028, which may stand unescaped inside a JSON string.
     return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> Path:
     with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False, lineterminator="\n")
     return path
 
 
@@ -80,11 +84,10 @@ def sha256(path: Path) -> str:
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     files = sorted(f for f in path.rglob("*") if f.is_file())
-    return hashlib.sha256(
-        "".join(f"{f.relative_to(path).as_posix()} {sha256(f)}\n" for f in files).encode()
-    ).hexdigest()
+    listing = "".join(f"{f.relative_to(path).as_posix()} {sha256(f)}\n" for f in files)
+    return hashlib.sha256(listing.encode()).hexdigest()
 
 
 def digest(value: Any) -> str:
-    """sha256 of a JSON value, keys in order."""
+    """sha256 of a JSON value, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, ensure_ascii=False).encode()).hexdigest()

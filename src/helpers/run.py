@@ -1,7 +1,7 @@
-"""A run's folder: checked parameters, manifest, hashes, and what can be skipped.
+"""One stage of one run: its parameters, its folder, its manifest, and whether it is due again.
 
-`outputs/<task>/<run_id>/<stage>/` holds the executed notebook, `manifest.json` and the stage's files. Every file is
-written to a temporary name and renamed, so a reader never sees half of one.
+`outputs/<task>/<run_id>/<stage>/` holds the executed notebook, `manifest.json` and the stage's files. A stage
+is due again when its parameters, an input, an output, its notebook's code or anything in this package changes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import importlib.metadata
-import json
 import subprocess
 import time
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from filelock import FileLock, Timeout
 
 from helpers import env
 from helpers.env import UserError
-from helpers.files import read_jsonl, sha256, write_json
+from helpers.files import read_json, read_jsonl, sha256, write_json
 
 STAGES = {
     "01": "01_seed_curation",
@@ -29,62 +28,57 @@ STAGES = {
     "04": "04_bias_evaluation",
 }
 GENERATION = {"01": "01_seed_curation", "03": "03_active_generation", "04": "04_generation_evaluation"}
-KINDS = {"classification": STAGES, "generation": GENERATION}  # the notebooks of each kind of task
-LIMITS = ("teacher_tokens",)  # may be raised when a run goes on
+KINDS = {"classification": STAGES, "generation": GENERATION}  # kind of task → its notebooks by stage number
+LIMITS = ("teacher_tokens",)  # parameters that may change when a run is resumed
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
+PACKAGE = Path(__file__).parent
+IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that change no result
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
-
-
-# --- parameters ------------------------------------------------------------------------------------------------------
+# --- parameters -----------------------------------------------------------------------------------
 
 
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
-    """Names and default values of the cell tagged `parameters`.
+    """Names and default values in the cell tagged `parameters`.
 
-    Parsed here rather than with papermill's own inspection, which loses a parameter whose line has a second `=`.
+    Papermill's own inspection loses a parameter whose line has a second `=`, so the cell is parsed here.
     """
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    tagged = [c for c in cells if "parameters" in c["metadata"].get("tags", [])]
+    cells = read_json(notebook)["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise UserError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one.")
-    body = ast.parse("".join(tagged[0]["source"])).body
-    return {s.targets[0].id: ast.literal_eval(s.value) for s in body if isinstance(s, ast.Assign)}
+    statements = ast.parse("".join(tagged[0]["source"])).body
+    return {s.targets[0].id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign)}
 
 
 def check_type(name: str, value: Any, default: Any) -> Any:
-    """`value`, when it has the type of `default` (an int passes for a float); raises UserError otherwise."""
+    """`value`, if it has the type of `default` (an int passes for a float); raises UserError otherwise."""
     if isinstance(default, float) and type(value) is int:
         return float(value)
     if type(value) is not type(default):
         hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
         raise UserError(
-            f"Parameter {name}={value!r} is {_kind(value)}, but {_kind(default)} such as {default!r} is expected{hint}."
+            f"Parameter {name}={value!r} is {_type_name(value)}, but {_type_name(default)} such as {default!r} is "
+            f"expected{hint}."
         )
-    if isinstance(value, list) and (odd := [v for v in value if not isinstance(v, str)]):
-        raise UserError(f"Parameter {name}={value!r}: {odd[0]!r} is {_kind(odd[0])}; put it in quotes.")
+    if isinstance(value, list):
+        for entry in value:
+            if not isinstance(entry, str):
+                raise UserError(f"Parameter {name}={value!r}: {entry!r} is {_type_name(entry)}; put it in quotes.")
     return value
 
 
-def _kind(value: Any) -> str:
-    names = {
-        str: "a text",
-        bool: "a truth value",
-        int: "a whole number",
-        float: "a number",
-        list: "a list",
-        type(None): "empty",
-    }
-    return names.get(type(value), f"a {type(value).__name__}")
+def _type_name(value: Any) -> str:
+    names = {bool: "a truth value", float: "a number", int: "a whole number", list: "a list", str: "a text"}
+    return "empty" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
 
-# --- the run ---------------------------------------------------------------------------------------------------------
+# --- one stage ------------------------------------------------------------------------------------
 
 
 @dataclass
 class Run:
-    """One stage of one run: its folder, its checked parameters, and the manifest that is kept up to date."""
+    """One stage of one run: its folder, its checked parameters, and its manifest."""
 
     stage: str
     params: dict[str, Any]
@@ -95,18 +89,22 @@ class Run:
     started: float = field(default_factory=time.time)
 
     def path(self, name: str) -> Path:
+        """Path of a file in this stage's folder."""
         return self.folder / name
 
     def reads(self, path: str | Path) -> Path:
-        """Record a file or folder as an input of this stage and return its path; raises UserError if it is missing."""
+        """Record a file or folder as an input and return its path; raises UserError if it is missing."""
         path = env.resolve(path)
         if not path.exists():
             raise UserError(f"{path} is missing: check the path, or run the notebook that writes it first.")
-        self.inputs[_name(path)] = sha256(path)
+        self.inputs[_manifest_name(path)] = sha256(path)
         return path
 
     def earlier(self, stage: str, name: str) -> Path:
-        """Path of a file that an earlier stage of this run wrote, recorded as an input."""
+        """Record the file `name` of an earlier stage of this run as an input and return its path.
+
+        `stage` is a stage number, such as `01`; the notebook is that of this run's kind of task.
+        """
         notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
         path = self.folder.parent / notebook / name
         if not path.exists():
@@ -114,8 +112,8 @@ class Run:
         return self.reads(path)
 
     def wrote(self, path: Path) -> Path:
-        """Record a file or folder as an output of this stage."""
-        self.outputs[_name(path)] = sha256(path)
+        """Record a file or folder as an output of this stage and return its path."""
+        self.outputs[_manifest_name(path)] = sha256(path)
         return path
 
     def read_rounds(self) -> list[dict]:
@@ -124,10 +122,11 @@ class Run:
         return read_jsonl(path) if path.exists() else []
 
     def note(self, **facts: Any) -> None:
-        """Add facts (model revision, quantisation, ...) to the manifest."""
+        """Add facts, such as the model's revision, to the manifest."""
         self.notes |= facts
 
     def save_manifest(self, status: str) -> None:
+        """Write `manifest.json` as things stand now."""
         write_json(
             self.path("manifest.json"),
             {
@@ -147,51 +146,27 @@ class Run:
         )
 
     def close(self, status: str = "success") -> None:
-        """Write the final manifest and let the folder go; `status` is `success` or `awaiting_labels`."""
+        """Write the final manifest and release the folder; `status` is `success` or `awaiting_labels`."""
         self.save_manifest(status)
         if lock := _locks.pop(self.folder, None):
             lock.release()
 
 
-_locks: dict[Path, FileLock] = {}
-
-
-def hold_folder(folder: Path, patience: float = 10.0) -> None:
-    """Keep other processes out of `folder` until this one ends or closes the run; raises UserError when it is taken.
-
-    The kernel of a killed run lives on for a moment, hence the patience (seconds).
-    """
-    if folder in _locks:
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(
-        folder / ".lock", thread_local=False
-    )  # the panel's batch thread lets go of what the main thread took
-    try:
-        lock.acquire(timeout=patience, poll_interval=0.2)
-    except Timeout:
-        raise UserError(
-            f"{folder} is in use by another process: wait for it, shut its kernel down, or choose another run_id."
-        ) from None
-    _locks[folder] = lock
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process, this one or another, holds `folder`."""
-    if not (folder / ".lock").exists():
-        return False
-    try:
-        with FileLock(folder / ".lock", timeout=0):
-            return False
-    except Timeout:
-        return True
-
-
 def open_run(stage: str, values: dict[str, Any]) -> Run:
-    """Check the parameters found in `values` (a notebook's globals), seed, and open the stage's folder.
+    """Check a notebook's parameters, seed the random generators, and open the stage's folder.
 
-    `stage` is a number of STAGES, or the notebook's name, as for those that only a generation task has. Raises UserError on a
-    wrong type, or when the folder belongs to a run with other parameters.
+    Parameters
+    ----------
+    stage : str
+        The notebook's name. A stage number stands for the notebook of a classification task.
+    values : dict
+        The notebook's globals; its parameters are found in them by name.
+
+    Raises
+    ------
+    UserError
+        When a parameter has the wrong type, or when the folder belongs to a run with other parameters or is in
+        use by another process.
     """
     stage = STAGES.get(stage, stage)
     defaults = notebook_parameters(env.root() / "notebooks" / f"{stage}.ipynb")
@@ -212,94 +187,140 @@ def evaluation_files(here: Run) -> list[Path]:
     return [here.earlier("01", name) for name in names]
 
 
-def synthetic_used(here: Run) -> list[dict]:
-    """The synthetic rows that 03 trained on: those of 02, or none where 03 was told to leave them out."""
-    manifest = read_manifest(here.folder.parent / STAGES["03"])
-    return read_jsonl(here.earlier("02", "synthetic.jsonl")) if manifest["parameters"]["use_synthetic"] else []
-
-
 def notebooks(kind: str) -> dict[str, str]:
-    """Stage number → notebook of a kind of task; raises UserError on a wrong one."""
+    """Stage number → notebook for a kind of task; raises UserError on an unknown kind."""
     if kind not in KINDS:
         raise UserError(f"Parameter kind={kind!r} is unknown: choose one of {', '.join(KINDS)}.")
     return KINDS[kind]
 
 
+# --- the folder -----------------------------------------------------------------------------------
+
+
 def run_folder(task: str, run_id: str) -> Path:
+    """Folder of a run, `outputs/<task>/<run_id>`; raises UserError where a name would lead out of it."""
     for name, value in {"task": task, "run_id": run_id}.items():
         if not value or any(c in value for c in "/\\") or value.startswith("."):
             raise UserError(f"Parameter {name}={value!r} names a folder: use letters, digits, - and _ only.")
     return env.root() / "outputs" / task / run_id
 
 
+_locks: dict[Path, FileLock] = {}  # the folders that this process holds
+
+
+def hold_folder(folder: Path, patience: float = 10.0) -> None:
+    """Keep other processes out of `folder` until this one ends or closes the run; raises UserError if it is taken.
+
+    The kernel of a killed run lives on for a moment, so the lock is tried for `patience` seconds.
+    """
+    if folder in _locks:
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    # Not bound to one thread: the panel's worker thread may release what the main thread acquired.
+    lock = FileLock(folder / ".lock", thread_local=False)
+    try:
+        lock.acquire(timeout=patience, poll_interval=0.2)
+    except Timeout:
+        raise UserError(
+            f"{folder} is in use by another process: wait for it, shut its kernel down, or choose another run_id."
+        ) from None
+    _locks[folder] = lock
+
+
+def is_held(folder: Path) -> bool:
+    """Whether a process, this one or another, holds `folder`."""
+    if not (folder / ".lock").exists():
+        return False
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+# --- the manifest ---------------------------------------------------------------------------------
+
+
 def read_manifest(folder: Path) -> dict | None:
+    """The manifest of a stage, None before its first run; raises UserError when it is not valid JSON."""
     path = folder / "manifest.json"
     if not path.exists():
         return None
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return read_json(path)
     except ValueError as error:
         raise UserError(
             f"{path} is not valid JSON: restore it, or delete the folder to start that stage anew."
         ) from error
 
 
+def stage_status(folder: Path) -> str:
+    """The status in a stage's manifest; `cut off` for a stage that no process runs any more, `damaged` if unreadable."""
+    try:
+        status = read_manifest(folder)["status"]
+    except (UserError, OSError, LookupError, TypeError):  # not JSON, unreadable, or not a manifest
+        return "damaged"
+    return "cut off" if status == "running" and not is_held(folder) else status
+
+
 def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
-    """Raise UserError when `folder` holds a stage run with other parameters, naming the first that differs."""
+    """Raise UserError naming the first parameter that differs from those `folder` was run with."""
     manifest = read_manifest(folder)
     if manifest is None:
         return
-    old = manifest["parameters"]
-    for name in {**old, **params}:
-        if old.get(name) != params.get(name) and name not in LIMITS:
+    earlier = manifest["parameters"]
+    for name in {**earlier, **params}:
+        if earlier.get(name) != params.get(name) and name not in LIMITS:
             raise UserError(
-                f"{folder} belongs to a run with {name}={old.get(name)!r}, not {params.get(name)!r}: "
+                f"{folder} belongs to a run with {name}={earlier.get(name)!r}, not {params.get(name)!r}: "
                 f"choose another run_id, or delete that folder."
             )
 
 
 def unchanged(folder: Path, params: dict[str, Any]) -> bool:
-    """Whether a stage succeeded with these parameters and this code, and its inputs and outputs are as it left them."""
+    """Whether the stage in `folder` succeeded with these parameters and nothing it depends on has changed since."""
     manifest = read_manifest(folder)
     if manifest is None or manifest["status"] != "success" or manifest["parameters"] != params:
         return False
     if manifest["code"] != code_sha(folder.name):
         return False
-    files = {**manifest["inputs"], **manifest["outputs"]}
-    return all(env.resolve(name).exists() and sha256(env.resolve(name)) == digest for name, digest in files.items())
+    recorded = {env.resolve(name): sha for name, sha in {**manifest["inputs"], **manifest["outputs"]}.items()}
+    return all(path.exists() and sha256(path) == sha for path, sha in recorded.items())
 
 
 def code_sha(stage: str) -> str:
-    """sha256 over the code cells of the stage's notebook and over the helper package: its code, tables, and embedded data."""
-    digest = hashlib.sha256()
+    """sha256 of the notebook's code cells and of this package: its code, tables, data and weights."""
+    total = hashlib.sha256()
     notebook = env.root() / "notebooks" / f"{stage}.ipynb"
     if notebook.exists():  # outputs and execution counts do not count as a change
-        cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-        digest.update("\0".join("".join(c["source"]) for c in cells if c["cell_type"] == "code").encode())
-    package = Path(__file__).parent
-    for file in sorted(f for f in package.rglob("*") if f.is_file()):
-        if file.suffix != ".pyc" and file.name not in ("README.md", "LICENSE"):  # these change no result
-            digest.update(file.relative_to(package).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()
+        cells = read_json(notebook)["cells"]
+        total.update("\0".join("".join(c["source"]) for c in cells if c["cell_type"] == "code").encode())
+    for file in sorted(PACKAGE.rglob("*")):
+        if file.is_file() and not any(file.match(pattern) for pattern in IGNORED):
+            total.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
+    return total.hexdigest()
 
 
-def _name(path: Path) -> str:
-    """Path as the manifest stores it: relative to the project root where it lies inside."""
+def _manifest_name(path: Path) -> str:
+    """The path as the manifest stores it: relative to the project root where it lies inside."""
     return path.relative_to(env.root()).as_posix() if path.is_relative_to(env.root()) else path.as_posix()
 
 
 def _git() -> dict[str, Any]:
-    def ask(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=env.root(), capture_output=True, text=True)
-        return done.stdout.strip()
+    """Commit of the checkout and whether it has uncommitted changes; empty values without git."""
+
+    def answer(*words: str) -> str:
+        process = subprocess.run(["git", *words], cwd=env.root(), capture_output=True, text=True)
+        return process.stdout.strip()
 
     try:
-        return {"sha": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+        return {"sha": answer("rev-parse", "HEAD"), "dirty": bool(answer("status", "--porcelain"))}
     except OSError:  # no git on this machine
         return {"sha": "", "dirty": None}
 
 
 def version(package: str) -> str:
+    """Installed version of a distribution, `not installed` without one."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

@@ -1,4 +1,4 @@
-"""The embedded data are what their README says: counts, labels against evidence, splits without leaks, a true checkpoint."""
+"""The embedded data are what their README says: counts, labels that agree with evidence, no leaks, a real checkpoint."""
 
 import csv
 import hashlib
@@ -14,13 +14,13 @@ from helpers.task import Task
 from helpers.text import clean
 
 CATEGORIES = {
-    "explicit_sex", "masculine_form", "feminine_title", "appearance_gendered", "family_status", "stereotyped_qualities", "age",
-    "origin", "disability", "inclusive", "lawful_exception",
+    "explicit_sex", "masculine_form", "feminine_title", "appearance_gendered", "family_status", "stereotyped_qualities",
+    "age", "origin", "disability", "inclusive", "lawful_exception",
 }  # fmt: skip
 GOLD = embedded.gold()
 REWRITES = embedded.rewrites()
-# Where the rules of `italian` see a gender in a target and are wrong.
-NO_CUE = {
+# Phrases of targets in which the rules of `italian` wrongly see a gender.
+FALSE_CUES = {
     "hostess": "beside steward, as in steward/hostess: both genders are named",
     "ricontattate": "agrees with persone, which follows it",
     "il benvenuto": "a noun here: what one gives, not the one who comes",
@@ -31,6 +31,10 @@ POOL = [r | labels for r, labels in zip(embedded.pool_texts(), embedded.pool_lab
 def occupations(column: str) -> dict[str, str]:
     with (lexicon.FOLDER / "occupations.tsv").open(encoding="utf-8") as file:
         return {row["lemma"]: row[column] for row in csv.DictReader(file, delimiter="\t")}
+
+
+def held_out_occupations() -> set[str]:
+    return {name for name, value in occupations("held_out").items() if value == "yes"}
 
 
 def test_counts():
@@ -61,17 +65,17 @@ def test_gold_rows_carry_severity_and_rationale():
 
 
 def test_held_out_occupations_stand_in_test_alone():
-    held = {name for name, value in occupations("held_out").items() if value == "yes"}
-    assert len(held) >= 20
-    assert {r["occupation"] for r in GOLD if r["split"] == "test"} & held
+    held_out = held_out_occupations()
+    assert len(held_out) >= 20
+    assert {r["occupation"] for r in GOLD if r["split"] == "test"} & held_out
     generated = {r["occupation"] for r in ads.generate(3000, seed=5)}
     others = {r["occupation"] for r in [*POOL, *(r for r in GOLD if r["split"] == "validation")]}
-    assert not held & (generated | others)
+    assert not held_out & (generated | others)
 
 
-def test_splits_keep_whole_occupations_apart_from_validation():
-    sides = {s: {r["occupation"] for r in GOLD if r["split"] == s} - {""} for s in ("validation", "test")}
-    assert not sides["validation"] & sides["test"]
+def test_validation_and_test_share_no_occupation():
+    validation, test = ({r["occupation"] for r in GOLD if r["split"] == s} - {""} for s in ("validation", "test"))
+    assert validation and test and not validation & test
 
 
 def test_nothing_in_the_pools_resembles_a_gold_row():
@@ -92,8 +96,8 @@ def test_rewrites_have_enough_pairs_and_enough_to_leave_alone():
         assert 0.2 <= sum(r["text"] == r["target"] for r in rows) / len(rows) <= 0.35
     assert {r["category"] for r in REWRITES} == CATEGORIES
     same = len(REWRITES) - changed.total()
-    said = f"| {len(REWRITES)} | sentences with their inclusive wording in `target`, {changed.total()} to change and {same} "
-    assert said in (embedded.FOLDER / "README.md").read_text(encoding="utf-8")
+    row = f"| {len(REWRITES)} | sentences with their inclusive wording in `target`, {changed.total()} to change and {same} "
+    assert row in (embedded.FOLDER / "README.md").read_text(encoding="utf-8")
 
 
 def test_rewrites_change_what_is_not_inclusive_and_nothing_else():
@@ -101,7 +105,7 @@ def test_rewrites_change_what_is_not_inclusive_and_nothing_else():
         assert row["id"] == records.record_id("inclusive_rewriting_it", row["text"]) and row["source"] == "gold"
         assert row["text"] == clean(row["text"]) and row["target"] == clean(row["target"])
         assert (row["text"] == row["target"]) == (row["category"] in ("inclusive", "lawful_exception")), row["text"]
-        assert {c.text for c in gender.cues(row["target"])} <= set(NO_CUE), row["target"]
+        assert {c.text for c in gender.cues(row["target"])} <= FALSE_CUES.keys(), row["target"]
 
 
 def test_rewrites_keep_the_figures():
@@ -112,30 +116,28 @@ def test_rewrites_keep_the_figures():
 
 
 def test_rewrites_share_no_occupation_between_splits():
-    sides: dict[str, set[str]] = {}
+    splits: dict[str, set[str]] = {}
     for row in REWRITES:
-        sides.setdefault(row["occupation"], set()).add(row["split"])
-    assert [name for name, splits in sides.items() if name and len(splits) > 1] == []
-    assert sum(splits == {"test"} for splits in sides.values()) >= 40
-    held = {name for name, value in occupations("held_out").items() if value == "yes"}
-    assert all(sides[name] == {"test"} for name in held & set(sides))
+        splits.setdefault(row["occupation"], set()).add(row["split"])
+    assert [name for name, own in splits.items() if name and len(own) > 1] == []
+    assert sum(own == {"test"} for own in splits.values()) >= 40
+    assert all(splits[name] == {"test"} for name in held_out_occupations() & splits.keys())
 
 
 def test_rewrites_resemble_no_other_row_and_no_row_of_another_split():
     assert len({r["id"] for r in REWRITES}) == len(REWRITES)
     assert records.leaked_records(REWRITES, [*GOLD, *POOL]) == []
     for split in ("validation", "test"):
-        held = [r for r in REWRITES if r["split"] == split]
-        assert records.leaked_records([r for r in REWRITES if r["split"] != split], held) == []
+        evaluation = [r for r in REWRITES if r["split"] == split]
+        assert records.leaked_records([r for r in REWRITES if r["split"] != split], evaluation) == []
 
 
 def test_counter_narratives_are_even_over_eight_groups():
     rows = embedded.counter_narratives()
     sizes = Counter((r["TARGET"], r["split"]) for r in rows)
     assert len(rows) >= 96 and len({r["TARGET"] for r in rows}) == 8
-    assert (
-        len({sizes[t, s] for t, s in sizes if s == "train"}) == len({sizes[t, s] for t, s in sizes if s == "test"}) == 1
-    )
+    for split in ("train", "test"):
+        assert len({size for (_, name), size in sizes.items() if name == split}) == 1
     for column in ("HATE_SPEECH", "COUNTER_NARRATIVE"):
         texts = [r[column] for r in rows]
         assert all(t == clean(t) and len(t) >= 20 for t in texts)
@@ -162,10 +164,9 @@ def test_the_base_model_is_small_whole_and_a_llama():
 
 
 def test_the_tokenizer_splits_gender_from_the_stem_and_returns_every_text():
-    from helpers.core.base import load_base
-    from helpers.core.recipe import Recipe
+    from transformers import AutoTokenizer
 
-    _, tokenizer = load_base(Recipe())
+    tokenizer = AutoTokenizer.from_pretrained(embedded.FOLDER / "base_model")
     for text in ("Il/la candidato/a ideale: candidatə, PIÙ bravə* 🧑🏽‍🍳\n– 3,5 €", *(r["text"] for r in POOL[:200])):
         assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
     forms = [tokenizer.tokenize(f" {w}") for w in ("assunto", "assunta", "assunti", "assunte")]
@@ -173,11 +174,10 @@ def test_the_tokenizer_splits_gender_from_the_stem_and_returns_every_text():
 
 
 def test_the_base_model_writes_italian():
-    from helpers.core.qlora import QLoRA
-    from helpers.core.recipe import Recipe
+    from helpers.core import QLoRA, Recipe
 
     task = Task("t", ("a", "b"), "b", (" a", " b"), "{text}")
     texts = QLoRA(task, Recipe(head="lm")).generate(["La risorsa si occuperà", "Cerchiamo una persona con"], 30)
     words = {w for r in POOL for w in re.findall(r"\w+", r["text"].lower())}
-    found = [w for t in texts for w in re.findall(r"\w+", t.lower())]
-    assert len(found) >= 16 and sum(w in words for w in found) >= 0.7 * len(found)
+    written = [w for t in texts for w in re.findall(r"\w+", t.lower())]
+    assert len(written) >= 16 and sum(w in words for w in written) >= 0.7 * len(written)

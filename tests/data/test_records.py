@@ -1,5 +1,7 @@
 """Records: their ids, duplicates, and splits without leaks."""
 
+from collections import Counter
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -56,10 +58,11 @@ def test_splits_keep_groups_and_parents_whole():
     rows.append({"id": "child", "text": "una riga sintetica qualunque", "split": "", "parent_id": "u0"})
     groups = link_parents(rows, near_duplicate_groups([r["text"] for r in rows], 0.6))
     split = split_by_group(rows, groups, {"test": 10, "validation": 8}, seed=1)
-    where = {r["id"]: r["split"] for r in split}
-    assert len({where[str(i)] for i in range(4)}) == 1
-    assert where["child"] == where["u0"]
-    assert sum(v == "test" for v in where.values()) == 10 and sum(v == "validation" for v in where.values()) == 8
+    split_of = {r["id"]: r["split"] for r in split}
+    assert len({split_of[str(i)] for i in range(4)}) == 1
+    assert split_of["child"] == split_of["u0"]
+    sizes = Counter(split_of.values())
+    assert sizes["test"] == 10 and sizes["validation"] == 8
 
 
 def test_a_pool_row_that_resembles_a_test_row_leaves():
@@ -85,15 +88,14 @@ def test_split_never_loses_or_doubles_a_row_without_evaluation_overlap(texts, se
     groups = near_duplicate_groups(texts)
     split = split_by_group(rows, groups, {"test": 2, "validation": 1}, seed)
     assert [r["id"] for r in split] == [r["id"] for r in rows]
-    sides = {}
+    split_of = {}
     for row, group in zip(split, groups, strict=True):
-        assert sides.setdefault(group, row["split"]) == row["split"]
+        assert split_of.setdefault(group, row["split"]) == row["split"]
 
 
 def test_a_guideline_is_a_file_the_embedded_one_or_none(tmp_path):
-    assert embedded.read_guideline("") == "" and "inclusive" in embedded.read_guideline(
-        "embedded:italian_jobs/GUIDELINE.md"
-    )
+    assert embedded.read_guideline("") == ""
+    assert "inclusive" in embedded.read_guideline("embedded:italian_jobs/GUIDELINE.md")
     with pytest.raises(UserError, match="guideline="):
         embedded.read_guideline(str(tmp_path / "none.md"))
 
@@ -101,8 +103,8 @@ def test_a_guideline_is_a_file_the_embedded_one_or_none(tmp_path):
 @pytest.mark.parametrize("answer", ["label", "target"])
 def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
     records = [{"id": "a", answer: "b", "split": "test"}, {"id": "c", "split": "test"}]
-    known, bare = split_by_answer(records, answer, "oracle")
-    assert [r["id"] for r in known] == ["a"] and bare == [{"id": "c", "split": "pool"}]
+    answered, bare = split_by_answer(records, answer, "oracle")
+    assert [r["id"] for r in answered] == ["a"] and bare == [{"id": "c", "split": "pool"}]
     assert split_by_answer(records, answer, "human") == (records, [])
     with pytest.raises(UserError, match=f"None of the 1 texts has a {answer}: name the column in"):
         split_by_answer(bare, answer, "teacher")
@@ -110,7 +112,7 @@ def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
         split_by_answer(records, answer, "umano")
 
 
-def test_evaluation_sets_that_nobody_sized_take_a_share():
+def test_evaluation_sets_without_a_size_take_a_share():
     assert evaluation_sizes(120) == {"test": 24, "validation": 12}
     assert evaluation_sizes(120, validation=30) == {"test": 24, "validation": 30}
     assert evaluation_sizes(1_000_000) == {"test": 1000, "validation": 500}

@@ -1,4 +1,4 @@
-"""A user's table: what comes in unharmed, and what is refused in one sentence that names the file, the row and the remedy."""
+"""A user's table: what is read unchanged, and what is refused in one sentence that names the file, the row and the remedy."""
 
 import json
 
@@ -23,26 +23,22 @@ PARAMS = {
 }
 
 
+FORMATS = {
+    "commas.csv": 'text,label\n"one, ""two""\nlines",x\n\nthree; 3,y\n',
+    "excel.csv": '\ufeff text ; label \r\n"one, ""two""\nlines";x\r\n;\r\n"three; 3";y\r\n',  # Italian Excel
+    "tabs.csv": 'text\tlabel\n"one, ""two""\nlines"\tx\nthree; 3\ty\n',
+    "json.jsonl": '{"text": "one, \\"two\\"\\nlines", "label": "x"}\n\n{"text": "three; 3", "label": "y"}\n',
+}
+
+
 def write(path, content):
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return str(path)
 
 
-@pytest.mark.parametrize(
-    ("name", "content"),
-    [
-        ("a.csv", 'text,label\n"one, ""two""\nlines",x\n\nthree; 3,y\n'),
-        (
-            "a.csv",
-            '\ufeff text ; label \r\n"one, ""two""\nlines";x\r\n;\r\n"three; 3";y\r\n',
-        ),  # as Italian Excel writes it
-        ("a.csv", 'text\tlabel\n"one, ""two""\nlines"\tx\nthree; 3\ty\n'),
-        ("a.jsonl", '{"text": "one, \\"two\\"\\nlines", "label": "x"}\n\n{"text": "three; 3", "label": "y"}\n'),
-    ],
-    ids=["commas", "semicolons", "tabs", "json"],
-)
-def test_the_same_rows_from_every_format(tmp_path, name, content):
-    table = tables.read_table(write(tmp_path / name, content), "text")
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_same_rows_from_every_format(tmp_path, name):
+    table = tables.read_table(write(tmp_path / name, FORMATS[name]), "text")
     assert table.to_dict("list") == {"text": ['one, "two"\nlines', "three; 3"], "label": ["x", "y"]}
 
 
@@ -134,7 +130,7 @@ ODD = ["x" * 200_000, "🧑🏽‍🍳 pane", "שלום עולם", "a\u0007b\u20
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_odd_texts_pass_through_unharmed(tmp_path, suffix):
+def test_odd_texts_are_read_unchanged(tmp_path, suffix):
     table = pd.DataFrame({"text": ODD, "label": ["x", "y"] * 3 + ["x"]})
     path = tmp_path / f"a{suffix}"
     if suffix == ".csv":
@@ -184,8 +180,8 @@ def test_references_come_from_columns_and_from_rows_of_the_same_text():
         ("left alone", None, None),
     ]
     assert without_answer(records[0]).keys() == {"id", "text", "split", "source"}
-    given = with_given_answers(records, {records[1]["id"]: "mended"}, "target")
-    assert [r["references"] for r in given] == [["a kind one", "b"], ["mended"]]
+    answered = with_given_answers(records, {records[1]["id"]: "mended"}, "target")
+    assert [r["references"] for r in answered] == [["a kind one", "b"], ["mended"]]
     with pytest.raises(UserError, match="'two' is missing"):
         tables.to_records(table.drop(columns="two"), pairs)
 

@@ -1,8 +1,9 @@
 """The embedded data: Italian job ads to classify and to rewrite, and counter-narratives in English.
 
-Files in `italian_jobs/`: `pool.jsonl` (unlabelled), `pool_labels.jsonl` (for the simulated annotator only), `gold.jsonl`
-(validation and test; whole occupations stand in test alone), `whole_ads.jsonl` (a second test set, by another hand),
-`rewrites.jsonl` (sentences with their inclusive wording). File in `counter_narratives/`: `pairs.csv`.
+Files in `italian_jobs/`: `pool.jsonl` (without labels), `pool_labels.jsonl` (for the simulated annotator only),
+`gold.jsonl` (validation and test; some occupations occur in the test rows only), `whole_ads.jsonl` (a second test
+set, by another author), `rewrites.jsonl` (sentences with their inclusive wording). In `counter_narratives/`:
+`pairs.csv`.
 """
 
 from __future__ import annotations
@@ -18,22 +19,13 @@ from helpers.env import UserError
 from helpers.files import read_jsonl
 from helpers.italian import ads
 
+PREFIX = "embedded:"
 DATA = Path(__file__).parent
 FOLDER = DATA / "italian_jobs"
-PAIRS = DATA / "counter_narratives" / "pairs.csv"
 JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
 COLUMNS = [
-    "text",
-    "label",
-    "category",
-    "gender_form",
-    "occupation",
-    "sector",
-    "occupation_seen",
-    "spans",
-    "source",
-    "split",
-]
+    "text", "label", "category", "gender_form", "occupation", "sector", "occupation_seen", "spans", "source", "split",
+]  # fmt: skip
 
 
 def pool_texts() -> list[dict]:
@@ -47,7 +39,7 @@ def pool_labels() -> list[dict]:
 
 
 def labelled_pool() -> list[dict]:
-    """Rows of the written pool with what `pool_labels` says of them."""
+    """Rows of the written pool together with their labels."""
     labels = {r["id"]: r for r in pool_labels()}
     return [r | labels[r["id"]] for r in pool_texts()]
 
@@ -58,18 +50,18 @@ def gold() -> list[dict]:
 
 
 def rewrites() -> list[dict]:
-    """Sentences of job ads with their inclusive wording in `target`, the text itself where nothing is to change."""
+    """Sentences of job ads with their inclusive wording in `target`, which may be the text itself."""
     return read_jsonl(FOLDER / "rewrites.jsonl")
 
 
 def counter_narratives() -> list[dict]:
-    """Prejudiced statements with an answer: HATE_SPEECH, COUNTER_NARRATIVE, TARGET (Fanton et al. 2021), and split."""
-    with PAIRS.open(encoding="utf-8", newline="") as file:
+    """Prejudiced statements with an answer: HATE_SPEECH, COUNTER_NARRATIVE, TARGET (Fanton et al. 2021), split."""
+    with (DATA / "counter_narratives" / "pairs.csv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def job_ads_table(generated: int, seed: int = 0) -> pd.DataFrame:
-    """Every row of the embedded task, with `generated` generated rows in the pool; see COLUMNS."""
+    """Every row of the job-ad task (columns: COLUMNS); `generated` pool rows come from the ad generator."""
     rows = [r | {"source": "written", "split": "pool"} for r in labelled_pool()]
     rows += [r | {"source": "generated", "split": "pool"} for r in islice(ads.generate(generated, seed), generated)]
     rows += [r | {"source": "gold"} for r in gold()]
@@ -77,23 +69,33 @@ def job_ads_table(generated: int, seed: int = 0) -> pd.DataFrame:
 
 
 def read_embedded(path: str, generated: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Rows of the embedded set that `data_path` names; raises UserError on an unknown one."""
-    sets = {JOB_ADS: lambda: job_ads_table(generated, seed), REWRITES: rewrites, COUNTER_NARRATIVES: counter_narratives}
-    if path not in sets:
-        raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join(sets)}.")
-    return pd.DataFrame(sets[path]())
+    """Rows of the embedded set that `data_path` names; `generated` and `seed` as in `job_ads_table`.
+
+    Raises UserError when there is no such set.
+    """
+    if path == JOB_ADS:
+        return job_ads_table(generated, seed)
+    if path == REWRITES:
+        return pd.DataFrame(rewrites())
+    if path == COUNTER_NARRATIVES:
+        return pd.DataFrame(counter_narratives())
+    raise UserError(
+        f"data_path {path!r} is not embedded: choose one of {', '.join((JOB_ADS, REWRITES, COUNTER_NARRATIVES))}."
+    )
 
 
 def embedded_file(path: str) -> Path:
-    """The file or folder of the package behind a parameter such as `embedded:italian_jobs/GUIDELINE.md`, else the path itself."""
-    return DATA / path.removeprefix("embedded:") if path.startswith("embedded:") else env.resolve(path)
+    """The file or folder that a parameter names: in this package after `embedded:`, otherwise the user's."""
+    return DATA / path.removeprefix(PREFIX) if path.startswith(PREFIX) else env.resolve(path)
 
 
 def read_guideline(path: str) -> str:
-    """The text of an annotation guideline: a file, one of the package (`embedded:italian_jobs/GUIDELINE.md`), '' for ''."""
+    """The text of an annotation guideline: a file, `embedded:italian_jobs/GUIDELINE.md`, or '' for none."""
     if not path:
         return ""
     try:
         return embedded_file(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"Parameter guideline={path!r} is not a text file that can be read: mend the path.") from error
+        raise UserError(
+            f"Parameter guideline={path!r} is not a text file that can be read: correct the path."
+        ) from error

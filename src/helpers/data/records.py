@@ -1,8 +1,8 @@
-"""The one record, near-duplicates, leak-free splits; `tables` makes records of a user's file.
+"""The record, duplicates, and splits that leak nothing; `tables` makes records of a user's file.
 
-A record is a dict with `id`, `text`, `label` (for generation `references`, and the first of them as `target`), the group columns,
-`source`, `split`, and where they apply `parent_id` and `spans` (character offsets of the evidence); a synthetic row says its
-`method` and `writer` too. One JSON object a line in every phase.
+A record is a dict with `id`, `text`, `label` (for generation `references`, and the first of them as `target`),
+the group columns, `source`, `split`, and where they apply `parent_id` and `spans` (character offsets of the
+evidence); a synthetic row also has its `method` and `writer`. Every phase stores one JSON object a line.
 """
 
 from __future__ import annotations
@@ -15,199 +15,237 @@ import numpy as np
 import pandas as pd
 
 from helpers.env import UserError
+from helpers.task import Task
 from helpers.text import normalise
 
 LABELLERS = ("oracle", "teacher", "human")
-
-
-# --- one text --------------------------------------------------------------------------------------------------------
+ANSWERS = ("label", "spans", "target", "references")  # fields that give the answer away
 
 
 def record_id(task: str, text: str) -> str:
-    """16 hexadecimal digits from the task and the normalised text, stable over runs."""
+    """16 hexadecimal digits of the task's name and the normalised text, the same in every run."""
     return hashlib.sha256(f"{task}\0{normalise(text)}".encode()).hexdigest()[:16]
 
 
-def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[list[dict], list[dict]]:
-    """(records with an answer, those without): where no person answers, seed and evaluation rows come from the first alone.
+# --- answers --------------------------------------------------------------------------------------
 
-    `answer` is label or target. Raises UserError when no record has one, or on an unknown labeller.
+
+def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[list[dict], list[dict]]:
+    """Separate the records that bring an answer from those that can only wait in the pool.
+
+    Parameters
+    ----------
+    answer : str
+        Field of the answer, `label` or `target`.
+    labeller : str
+        One of LABELLERS. Where people label (`human`) they can answer for every record, so none is separated.
+
+    Returns
+    -------
+    (list of dict, list of dict)
+        Records for seed, pool and evaluation; records for the pool alone.
+
+    Raises
+    ------
+    UserError
+        When no record has an answer and nobody is there to give one, or on an unknown labeller.
     """
     if labeller not in LABELLERS:
         raise UserError(f"Parameter labeller={labeller!r} must be one of {', '.join(LABELLERS)}.")
     if labeller == "human":
         return records, []
-    known = [r for r in records if r.get(answer)]
-    if not known:
+    answered = [r for r in records if r.get(answer)]
+    if not answered:
         column = "label_column" if answer == "label" else "target_columns"
         raise UserError(
             f"None of the {len(records):,} texts has a {answer}: name the column in {column}, or set labeller to human "
             f"and give the answers in the panel of 01_seed_curation."
         )
-    return known, [r | {"split": "pool"} for r in records if not r.get(answer)]
+    return answered, [r | {"split": "pool"} for r in records if not r.get(answer)]
 
 
-def with_given_answers(records: list[dict], given: dict[str, str], answer: str = "label") -> list[dict]:
-    """Records with the label, or the target, that people gave where the data bring none."""
-    rows = [r | {answer: r.get(answer) or given.get(r["id"])} for r in records]
-    return rows if answer == "label" else [r | {"references": r.get("references") or [r[answer]]} for r in rows]
+def with_given_answers(records: list[dict], answers: dict[str, str], answer: str = "label") -> list[dict]:
+    """Fill in people's answers (record id → answer) where the data bring none; `answer` is label or target."""
+    rows = [r | {answer: r.get(answer) or answers.get(r["id"])} for r in records]
+    if answer == "label":
+        return rows
+    return [r | {"references": r.get("references") or [r[answer]]} for r in rows]
 
 
-# --- duplicates and splits -------------------------------------------------------------------------------------------
+def without_answer(record: dict) -> dict:
+    """The record as the pool stores it, without the fields that give the answer away."""
+    return {name: value for name, value in record.items() if name not in ANSWERS}
+
+
+# --- duplicates -----------------------------------------------------------------------------------
 
 
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
-    """One record of every id, an evaluation row before a pool row; of different labels the commonest, of references all."""
-    votes: dict[str, Counter] = {}
-    references: dict[str, list[str]] = {}
+    """One record for every id, an evaluation row if there is one, with the commonest label and all references."""
+    copies: dict[str, list[dict]] = {}
     for record in records:
-        votes.setdefault(record["id"], Counter()).update([record["label"]] if record.get("label") else [])
-        references.setdefault(record["id"], []).extend(record.get("references", []))
-    kept: dict[str, dict] = {}
+        copies.setdefault(record["id"], []).append(record)
+    first: dict[str, dict] = {}
     for record in sorted(records, key=lambda r: not is_evaluation(r["split"])):
-        label = {"label": found[0][0]} if (found := votes[record["id"]].most_common(1)) else {}
-        kept.setdefault(record["id"], record | label)
-    for key, found in references.items():
-        if found := list(dict.fromkeys(found)):
-            kept[key] |= {"target": found[0], "references": found}
-    return list(kept.values())
+        first.setdefault(record["id"], record)
+    return [_merged(record, copies[key]) for key, record in first.items()]
+
+
+def _merged(record: dict, copies: list[dict]) -> dict:
+    """The record with the commonest label and all references of its copies."""
+    record = dict(record)
+    if labels := Counter(r["label"] for r in copies if r.get("label")):
+        record["label"] = labels.most_common(1)[0][0]
+    if references := list(dict.fromkeys(text for r in copies for text in r.get("references", []))):
+        record |= {"target": references[0], "references": references}
+    return record
 
 
 def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.8) -> np.ndarray:
-    """Group number of every text; texts whose word-trigram Jaccard similarity is about `threshold` share one (MinHash LSH)."""
+    """Number the groups of texts that are near-duplicates of each other, directly or over others (Broder 1997).
+
+    Parameters
+    ----------
+    threshold : float
+        Jaccard similarity of two texts' word trigrams, estimated by MinHash, from which they share a group.
+
+    Returns
+    -------
+    int array (texts,)
+    """
     from datasketch import MinHash, MinHashLSH
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
 
     if not 0.3 <= threshold <= 0.95:
         raise UserError(f"Parameter near_duplicate={threshold!r} must lie between 0.3 and 0.95.")
-
-    signatures = MinHash.bulk([_shingles(t) for t in texts], num_perm=64, seed=1)
+    if not texts:
+        return np.zeros(0, int)
+    signatures = MinHash.bulk([_trigrams(text) for text in texts], num_perm=64, seed=1)
     index = MinHashLSH(threshold=threshold, num_perm=64)
-    parent = list(range(len(texts)))
-
-    def find(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = parent[parent[i]]
-            i = parent[i]
-        return i
-
+    pairs = [(i, i) for i in range(len(texts))]
     for i, signature in enumerate(signatures):
-        for j in index.query(signature):
-            # LSH proposes candidates; the signatures confirm them.
-            if signature.jaccard(signatures[j]) >= threshold:
-                parent[find(i)] = find(j)
+        # LSH proposes candidates; the signatures confirm them.
+        pairs += [(i, j) for j in index.query(signature) if signature.jaccard(signatures[j]) >= threshold]
         index.insert(i, signature)
-    return np.array([find(i) for i in range(len(texts))])
+    graph = coo_array((np.ones(len(pairs), bool), np.array(pairs).T), shape=(len(texts), len(texts)))
+    return connected_components(graph, directed=False)[1]
 
 
-def _shingles(text: str) -> list[bytes]:
+def _trigrams(text: str) -> list[bytes]:
+    """Word trigrams of the normalised text, the whole text where it is shorter."""
     words = normalise(text).split()
     return [" ".join(words[i : i + 3]).encode() for i in range(max(1, len(words) - 2))]
 
 
 def link_parents(records: list[dict], groups: np.ndarray) -> np.ndarray:
-    """Groups merged so that a record is in the group of its `parent_id`."""
+    """Groups merged so that every record is in the group of its `parent_id`."""
     groups, position = groups.copy(), {r["id"]: i for i, r in enumerate(records)}
     for i, record in enumerate(records):
-        j = position.get(record.get("parent_id"))
-        if j is not None and groups[i] != groups[j]:
-            groups[groups == groups[i]] = groups[j]
+        parent = position.get(record.get("parent_id"))
+        if parent is not None and groups[i] != groups[parent]:
+            groups[groups == groups[i]] = groups[parent]
     return groups
 
 
+def leaked_records(records: list[dict], evaluation: list[dict], threshold: float = 0.8) -> list[dict]:
+    """Records that are an exact or near duplicate of an evaluation row, its child, its parent or its sibling."""
+    groups = near_duplicate_groups([r["text"] for r in [*evaluation, *records]], threshold)
+    evaluation_groups = set(groups[: len(evaluation)])
+    ids = {r["id"] for r in evaluation} | {r["parent_id"] for r in evaluation if r.get("parent_id")}
+    return [
+        record
+        for record, group in zip(records, groups[len(evaluation) :], strict=True)
+        if group in evaluation_groups or record["id"] in ids or record.get("parent_id") in ids
+    ]
+
+
+# --- splits ---------------------------------------------------------------------------------------
+
+
 def is_evaluation(split: str) -> bool:
-    """What is set aside: validation, test, further test sets (`test_…`), and the rows from which a scorer learns."""
+    """Whether a split is set aside: validation, test, further test sets (`test_…`), a scorer's training rows."""
     return split in ("validation", "test", "scorer") or split.startswith("test_")
 
 
-def split_name(value: str, params: dict) -> str:
-    """Split of a row by its value in the data's own split column; what is not named belongs to the pool."""
-    if value and value == params["test_split"]:
-        return "test"
-    if value and value == params["validation_split"]:
-        return "validation"
-    return value if value.startswith("test_") else "pool"
-
-
 def evaluation_sizes(rows: int, test: int = 0, validation: int = 0) -> dict[str, int]:
-    """Rows to draw for test and validation; 0 stands for a fifth (at most 1,000) and a tenth (at most 500) of all rows."""
+    """Rows to draw for test and validation; 0 means a fifth (at most 1,000) and a tenth (at most 500) of all rows."""
     return {"test": test or min(1000, rows // 5), "validation": validation or min(500, rows // 10)}
 
 
 def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int], seed: int = 0) -> list[dict]:
-    """Records with `split` set: about sizes[name] rows for every name, whole groups only, the rest `pool`.
+    """Draw evaluation sets from whole groups of near-duplicates; what is left is the pool.
 
-    Rows already in an evaluation split keep it; a group that reaches into an evaluation split loses its pool rows, so
-    that nothing in the pool is a near-duplicate of an evaluation row.
+    A row that already is in an evaluation split stays there. A group that reaches into one loses its pool rows, so that no
+    pool row is a near-duplicate of an evaluation row.
+
+    Parameters
+    ----------
+    groups : int array (records,)
+    sizes : dict of str to int
+        Rows to draw for every split; none are drawn for a split that the data bring themselves.
+
+    Returns
+    -------
+    list of dict
+        Copies of the records with `split` set.
+
+    Raises
+    ------
+    UserError
+        When the evaluation sets would leave no pool.
     """
     records = [dict(r) for r in records]
     members: dict[int, list[int]] = {}
     for i, group in enumerate(groups):
         members.setdefault(int(group), []).append(i)
-    free = [g for g, rows in members.items() if not any(is_evaluation(records[i]["split"]) for i in rows)]
-    order = np.random.default_rng(seed).permutation(len(free))
-    # A set the data name themselves is complete; one they do not name is drawn.
-    wanted = {name: 0 if any(r["split"] == name for r in records) else size for name, size in sizes.items()}
-    for k in order:
-        rows = members[free[k]]
-        name = next((n for n, left in wanted.items() if left > 0 and len(rows) <= max(left, 1)), "pool")
-        if name != "pool":
-            wanted[name] -= len(rows)
+    open_groups = [rows for rows in members.values() if not any(is_evaluation(records[i]["split"]) for i in rows)]
+    missing = {name: 0 if any(r["split"] == name for r in records) else size for name, size in sizes.items()}
+    for k in np.random.default_rng(seed).permutation(len(open_groups)):
+        rows = open_groups[k]
+        split = next((name for name, size in missing.items() if size >= len(rows)), "pool")
+        if split != "pool":
+            missing[split] -= len(rows)
         for i in rows:
-            records[i]["split"] = name
+            records[i]["split"] = split
+    evaluation = {int(group) for group, r in zip(groups, records, strict=True) if is_evaluation(r["split"])}
     if all(is_evaluation(r["split"]) for r in records):
-        wanted = ", ".join(f"{name}_size={size}" for name, size in sizes.items())
+        parameters = ", ".join(f"{name}_size={size}" for name, size in sizes.items())
         raise UserError(
-            f"The evaluation sets ({wanted}) take every text ({len(records):,}): lower these, so that a pool is left."
+            f"The evaluation sets ({parameters}) take every text ({len(records):,}): lower these, so that a pool is left."
         )
-    evaluation = {int(groups[i]) for i, r in enumerate(records) if is_evaluation(r["split"])}
-    return [r for i, r in enumerate(records) if is_evaluation(r["split"]) or int(groups[i]) not in evaluation]
+    return [r for r, group in zip(records, groups, strict=True) if is_evaluation(r["split"]) or group not in evaluation]
 
 
-def leaked_records(records: list[dict], evaluation: list[dict], threshold: float = 0.8) -> list[dict]:
-    """Records that are an exact or near duplicate of an evaluation row, or share its parent."""
-    groups = near_duplicate_groups([r["text"] for r in [*evaluation, *records]], threshold)
-    known = set(groups[: len(evaluation)])
-    ids = {r["id"] for r in evaluation} | {r["parent_id"] for r in evaluation if r.get("parent_id")}
-    return [
-        r
-        for r, group in zip(records, groups[len(evaluation) :], strict=True)
-        if group in known or r["id"] in ids or r.get("parent_id") in ids
-    ]
-
-
-# --- what a notebook shows --------------------------------------------------------------------------------------------
-
-
-def test_names(records: list[dict]) -> list[str]:
-    """Names of the test sets among the records' splits, `test` first."""
-    return sorted({r["split"] for r in records if r["split"].startswith("test")})
+# --- what a notebook shows ------------------------------------------------------------------------
 
 
 def named_sets(seed: list[dict], pool: list[dict], evaluation: list[dict]) -> list[tuple[str, list[dict]]]:
-    """(name, rows) of the seed, the pool, and every set that is set aside."""
-    names = ["validation", *test_names(evaluation), *["scorer"] * any(r["split"] == "scorer" for r in evaluation)]
-    return [("seed", seed), ("pool", pool), *((n, [r for r in evaluation if r["split"] == n]) for n in names)]
+    """(name, rows) of the seed, the pool, validation, every test set, and the scorer's rows where there are any."""
+    splits = {r["split"] for r in evaluation}
+    names = ["validation", *sorted(name for name in splits if name.startswith("test"))]
+    if "scorer" in splits:
+        names.append("scorer")
+    return [("seed", seed), ("pool", pool), *((name, [r for r in evaluation if r["split"] == name]) for name in names)]
 
 
-def without_answer(record: dict) -> dict:
-    """The record as the pool holds it: nothing that gives the answer away."""
-    return {k: v for k, v in record.items() if k not in ("label", "spans", "target", "references")}
+def set_summary(name: str, rows: list[dict], task: Task) -> dict:
+    """Rows, per cent of the positive class (for generation: references a row), and mean characters of a set."""
+    if task.labels:
+        column, values = f"% {task.positive}", [100.0 * (r["label"] == task.positive) for r in rows if "label" in r]
+    else:
+        column, values = "references a row", [len(r["references"]) for r in rows if r.get("references")]
+    characters = [len(r["text"]) for r in rows]
+    return {"set": name, "rows": len(rows), column: _rounded_mean(values), "mean characters": _rounded_mean(characters)}
 
 
-def set_summary(name: str, rows: list[dict], task) -> dict:
-    """Rows, share of the positive class in per cent (for generation, references a row), and mean characters of one set."""
-    labels = [r["label"] for r in rows if "label" in r]
-    share = 100 * np.mean([label == task.positive for label in labels]) if labels else float("nan")
-    length = np.mean([len(r["text"]) for r in rows]) if rows else float("nan")
-    said = {f"% {task.positive}": round(share, 1)}
-    if not task.labels:
-        found = [len(r["references"]) for r in rows if r.get("references")]
-        said = {"references a row": round(np.mean(found), 1) if found else float("nan")}
-    return {"set": name, "rows": len(rows)} | said | {"mean characters": round(length, 1)}
+def _rounded_mean(values: list[float]) -> float:
+    """Mean to one decimal place, nan without values."""
+    return round(np.mean(values), 1) if values else float("nan")
 
 
 def group_balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) -> pd.DataFrame:
-    """Share of every group value in pool and seed, commonest first: columns column, value, pool, seed, seed_rows."""
+    """Share of every group value in pool and seed: columns column, value, pool, seed, seed_rows; commonest first."""
     rows = []
     for column in columns:
         in_pool, in_seed = Counter(r[column] for r in pool), Counter(r[column] for r in seed)
@@ -218,10 +256,10 @@ def group_balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) ->
 
 
 def group_shares(sets: dict[str, list[dict]], column: str) -> pd.DataFrame:
-    """Share of every value of a group column in each set of rows, commonest in the first set first."""
-    counts = {
+    """Share of every value of a group column in each set; a row a value, the commonest in the first set first."""
+    shares = {
         name: pd.Series([r[column] for r in rows], dtype=object).value_counts(normalize=True)
         for name, rows in sets.items()
     }
-    table = pd.DataFrame(counts).fillna(0.0).rename_axis(column)
+    table = pd.DataFrame(shares).fillna(0.0).rename_axis(column)
     return table.sort_values(next(iter(sets)), ascending=False)

@@ -1,7 +1,7 @@
-"""A user's table of texts: read from a file, a folder or a hub, checked, and turned into records.
+"""A user's table of texts: read from a file, a folder or the hub, checked, and turned into records.
 
-Whatever is wrong is one UserError that names the file, the row and the remedy. The index of a table is the row's number as the
-user counts: in CSV and TSV the header is row 1, in JSONL it is the line.
+A mistake in the table is one UserError that names the file, the row and the remedy. The index of a table is the
+row's number as the user counts: in CSV and TSV the header is row 1, in JSONL it is the line.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,24 +19,35 @@ import numpy as np
 import pandas as pd
 
 from helpers import env
-from helpers.data.records import record_id, split_name
+from helpers.data import embedded
+from helpers.data.records import record_id
 from helpers.env import UserError
 from helpers.text import clean
 
 RESERVED = ("id", "text", "label", "target", "references", "split", "spans", "parent_id")  # fields of a record
 
 
-# --- files -----------------------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 
 def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Rows of a CSV, TSV, JSONL or Parquet file, a folder of .txt files, an embedded set, or a `datasets` id.
+    """Read a table of texts.
 
-    `sample` is the number of generated rows, for the embedded job ads only. Raises UserError naming the file and the row.
+    Parameters
+    ----------
+    path : str
+        A CSV, TSV, JSONL or Parquet file, a folder of .txt files, an embedded set, or `hf:owner/name`.
+    text_column : str
+        Column with the texts; for a folder, the name that this column gets.
+    sample, seed : int
+        Number of generated rows and their random seed, for the embedded job ads only.
+
+    Raises
+    ------
+    UserError
+        When the table cannot be read; names the file and, where there is one, the row at fault.
     """
-    if path.startswith("embedded:"):
-        from helpers.data import embedded
-
+    if path.startswith(embedded.PREFIX):
         return embedded.read_embedded(path, sample, seed)
     if not path:
         raise UserError("Parameter data_path is empty: give a file or folder of texts, as in -p data_path my.csv.")
@@ -63,36 +73,37 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
 
 
 def source_path(path: str) -> Path | None:
-    """The file or folder behind `data_path`, None for the embedded sets and for hub data."""
-    return env.resolve(path) if not path.startswith("embedded:") and env.resolve(path).exists() else None
+    """The file or folder behind `data_path`; None for the embedded sets and for hub data."""
+    file = None if path.startswith(embedded.PREFIX) else env.resolve(path)
+    return file if file and file.exists() else None
 
 
 def _read_file(file: Path) -> pd.DataFrame:
-    kind = file.suffix.lower()
+    """Rows of a file, read by the format that its suffix names."""
     readers = {".csv": _read_delimited, ".tsv": _read_delimited, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
-    if kind not in readers:
+    suffix = file.suffix.lower()
+    if suffix not in readers:
         raise UserError(
-            f"{file} ends in {kind!r}: give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files."
+            f"{file} ends in {suffix!r}: give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files."
         )
     try:
         if file.stat().st_size == 0:
             raise UserError(f"{file} is empty: give a file with a header and at least one row.")
-        return readers[kind](file)
+        return readers[suffix](file)
     except OSError as error:
         raise UserError(f"{file} could not be read ({error.strerror or error}): check the file.") from error
 
 
-def decoded(file: Path) -> str:
-    """The file's text, a byte order mark left out; raises UserError naming the first line that is not UTF-8."""
+def _decoded(file: Path) -> str:
+    """The file's text without a byte order mark; raises UserError naming the first line that is not UTF-8."""
     content = file.read_bytes()
     try:
-        text, bad = content.decode("utf-8-sig"), -1
-        if text.count("\0") > len(text) / 3:  # UTF-16 without a mark
-            bad = 0
+        text = content.decode("utf-8-sig")
+        bad_byte = 0 if text.count("\0") > len(text) / 3 else None  # UTF-16 without a mark decodes to many zeros
     except UnicodeDecodeError as error:
-        bad = error.start
-    if bad >= 0:
-        line = content[:bad].count(b"\n") + 1
+        bad_byte = error.start
+    if bad_byte is not None:
+        line = content[:bad_byte].count(b"\n") + 1
         raise UserError(
             f"{file}, line {line}: not UTF-8; save the file as UTF-8 (in Excel: “CSV UTF-8”) and try again."
         )
@@ -100,26 +111,23 @@ def decoded(file: Path) -> str:
 
 
 def _read_delimited(file: Path) -> pd.DataFrame:
-    text = decoded(file)
+    """Rows of a CSV or TSV file; all cells are texts."""
+    text = _decoded(file)
+    # A tab-separated corpus has bare quotes in its texts, while a CSV file quotes its cells.
+    # Excel writes semicolons where the decimal mark is a comma.
+    is_tsv = file.suffix.lower() == ".tsv"
     header = text.lstrip("\r\n").partition("\n")[0]
-    # A tab-separated corpus has bare quotes in its texts; a CSV quotes its cells. Excel writes semicolons where commas are decimal.
-    tab = file.suffix.lower() == ".tsv"
-    separator = "\t" if tab else max(",;\t", key=header.count)
-    rows = _delimited_rows(file, text, separator, csv.QUOTE_NONE if tab else csv.QUOTE_MINIMAL)
-    columns = [name.strip() for name in next(rows, [])]
-    if not columns:
-        raise UserError(f"{file} is empty: give a file with a header and at least one row.")
-    if twice := [name for name, count in Counter(columns).items() if name and count > 1]:
-        raise UserError(f"{file}, row 1: two columns are called {twice[0]!r}; rename one.")
-    columns = [name or f"column {i}" for i, name in enumerate(columns, 1)]
+    separator = "\t" if is_tsv else max(",;\t", key=header.count)
+    rows = _delimited_rows(file, text, separator, csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL)
+    columns = _column_names(file, next(rows, []))
     numbers, cells = [], []
     for number, row in enumerate(rows, 2):
-        if tab:  # where rows may end early
+        if is_tsv:  # its rows may end early
             row += [""] * (len(columns) - len(row))
         if len(row) != len(columns) and any(map(str.strip, row)):
-            remedy = (
-                "take the tab out of the text" if tab else "put quotes around a text with a separator or a line break"
-            )
+            remedy = "put quotes around a text with a separator or a line break"
+            if is_tsv:
+                remedy = "take the tab out of the text"
             raise UserError(
                 f"{file}, row {number}: the number of cells is {len(row)}, but in the header {len(columns)}; {remedy}."
             )
@@ -129,9 +137,21 @@ def _read_delimited(file: Path) -> pd.DataFrame:
     return pd.DataFrame(cells, columns=columns, index=numbers)
 
 
+def _column_names(file: Path, header: list[str]) -> list[str]:
+    """Names of the columns, those without one numbered; raises UserError when two are the same."""
+    if not header:
+        raise UserError(f"{file} is empty: give a file with a header and at least one row.")
+    names = [name.strip() for name in header]
+    for name, count in Counter(filter(None, names)).items():
+        if count > 1:
+            raise UserError(f"{file}, row 1: two columns are called {name!r}; rename one.")
+    return [name or f"column {i}" for i, name in enumerate(names, 1)]
+
+
 def _delimited_rows(file: Path, text: str, separator: str, quoting: int) -> Iterator[list[str]]:
-    csv.field_size_limit(sys.maxsize)
-    # Only \r and \n end a row; str.splitlines would cut a text at U+2028 too.
+    """Cells of each row; raises UserError naming the line where a quotation is not closed."""
+    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a C long, which has 32 bits on Windows
+    # Only \r and \n end a row; str.splitlines would also split a text at U+2028.
     lines = re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text)
     reader, line = csv.reader((m[0] for m in lines), delimiter=separator, quoting=quoting, strict=True), 1
     try:
@@ -141,19 +161,20 @@ def _delimited_rows(file: Path, text: str, separator: str, quoting: int) -> Iter
     except csv.Error as error:
         raise UserError(
             f"{file}, line {line}: a quotation mark is not closed where the cell ends ({error}); "
-            f"mend it, and double those inside a text."
+            f"close it, and double the quotation marks inside a text."
         ) from error
 
 
 def _read_json_lines(file: Path) -> pd.DataFrame:
+    """Rows of a file with one JSON object a line."""
     rows = {}
-    for number, line in enumerate(decoded(file).split("\n"), 1):
+    for number, line in enumerate(_decoded(file).split("\n"), 1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
         except ValueError as error:
-            raise UserError(f"{file}, line {number}: not valid JSON ({error}); mend or delete that line.") from error
+            raise UserError(f"{file}, line {number}: not valid JSON ({error}); correct or delete that line.") from error
         if not isinstance(row, dict):
             raise UserError(f'{file}, line {number}: a JSON object is expected, like {{"text": "…"}}.')
         rows[number] = row
@@ -161,26 +182,30 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
+    """Rows of a Parquet file, numbered from 1."""
     try:
-        return _from_one(pd.read_parquet(file))
+        return _numbered(pd.read_parquet(file))
     except ValueError as error:  # pyarrow's errors are subclasses
-        raise UserError(f"{file} is not a Parquet file ({str(error).splitlines()[0]}): write it anew.") from error
+        raise UserError(f"{file} is not a Parquet file ({str(error).splitlines()[0]}): write it again.") from error
 
 
 def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
+    """One row for every .txt file in the folder or below it."""
     files = sorted(folder.rglob("*.txt"))
     if not files:
         raise UserError(f"{folder} has no .txt files: put one text in each, or give a table.")
-    rows = [{text_column: decoded(file), "file": file.relative_to(folder).as_posix()} for file in files]
-    return _from_one(pd.DataFrame(rows))
+    return _numbered(
+        pd.DataFrame({text_column: _decoded(file), "file": file.relative_to(folder).as_posix()} for file in files)
+    )
 
 
 def _read_dataset(path: str) -> pd.DataFrame:
+    """Rows of a hub data set, `hf:owner/name` or `hf:owner/name:split`."""
     import datasets
 
     name, _, split = path.removeprefix("hf:").partition(":")
     try:
-        return _from_one(datasets.load_dataset(name, split=split or "train").to_pandas())
+        return _numbered(datasets.load_dataset(name, split=split or "train").to_pandas())
     except Exception as error:  # the library raises many kinds: offline, unknown id, gated
         raise UserError(
             f"data_path {path!r}: data set not reachable ({str(error).splitlines()[0]}); "
@@ -188,73 +213,97 @@ def _read_dataset(path: str) -> pd.DataFrame:
         ) from error
 
 
-def _from_one(table: pd.DataFrame) -> pd.DataFrame:
+def _numbered(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with its rows numbered from 1."""
     return table.set_axis(range(1, len(table) + 1))
 
 
-# --- records ---------------------------------------------------------------------------------------------------------
+# --- records --------------------------------------------------------------------------------------
 
 
 def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
-    """Records of a table, empty texts dropped.
+    """Make records of a table; rows without a text are left out.
 
-    Of the parameters it uses task, data_path, text_column, label_column ('' for none), labels ([] to accept any), target_columns
-    (those filled are the references), group_columns, id_column (''), split_column (''), test_split and validation_split. Raises
-    UserError on a missing column, a label that is not in the task, one class only, or repeated ids.
+    Parameters
+    ----------
+    table : DataFrame
+        As `read_table` returns it.
+    params : dict
+        Of these: task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
+        target_columns (all that are filled become references), group_columns, id_column (''),
+        split_column (''), test_split and validation_split.
+
+    Raises
+    ------
+    UserError
+        On a missing column, a label that the task does not have, fewer than two classes, or a repeated id.
     """
     check_columns(table, params)
-    label, groups, split = params["label_column"], params["group_columns"], params["split_column"]
-    targets, path = params.get("target_columns", []), params["data_path"]
+    path, split_column = params["data_path"], params["split_column"]
     if params["id_column"]:
-        check_ids(table[params["id_column"]].map(_text), path)
-    records = []
-    for number, row in zip(table.index, table.to_dict("records"), strict=True):
-        where = f"{path}, row {number}"
-        text = clean(_text(row[params["text_column"]], f"{where}: the text"))
-        if not text:
-            continue
-        record = {"id": record_id(params["task"], text), "text": text}
-        if label and (value := _text(row[label], f"{where}: the label").strip()):
-            record["label"] = value
-            if params["labels"] and value not in params["labels"]:
-                raise UserError(
-                    f"{where}: label {value!r} is not one of {', '.join(params['labels'])}; "
-                    f"mend the row, or the parameter labels."
-                )
-        if references := list(dict.fromkeys(filter(None, (clean(_text(row[c])) for c in targets)))):
-            record |= {"target": references[0], "references": references}
-        record |= {g: _text(row[g]) for g in groups}
-        record |= {k: row[k] for k in ("source", "spans", "parent_id") if isinstance(row.get(k), str | list)}
-        record["split"] = split_name(_text(row[split]), params) if split else ""
-        record.setdefault("source", "pool")
-        records.append(record)
+        _check_ids(table[params["id_column"]].map(_cell_text), path)
+    rows = zip(table.index, table.to_dict("records"), strict=True)
+    records = [record for number, row in rows if (record := _record(row, f"{path}, row {number}", params))]
     if not records:
         raise UserError(f"{path}: column {params['text_column']!r} holds no text at all.")
-    if split and not any(r["split"].startswith("test") for r in records):
+    if split_column and not any(r["split"].startswith("test") for r in records):
+        values = _quoted_values(table[split_column].map(_cell_text))
         raise UserError(
-            f"{path}: column {split!r} names no test row: set test_split to one of {listed(table[split].map(_text))}, "
+            f"{path}: column {split_column!r} names no test row: set test_split to one of {values}, "
             f"or split_column to ''."
         )
-    if label and len(classes := {r["label"] for r in records if "label" in r}) < 2:
-        said = f"only the class {classes.pop()!r}" if classes else "no label at all"
-        raise UserError(
-            f"{path}: column {label!r} holds {said}; a detector needs examples of at least two classes "
-            f"(for texts without labels set label_column to '' and labeller to human)."
-        )
+    if params["label_column"]:
+        _check_classes(records, params)
     return records
 
 
-def listed(values: pd.Series, most: int = 10) -> str:
-    """The different values, commonest first, cut off after `most`."""
-    found = [repr(value) for value in values.value_counts().index]
-    return ", ".join(found[:most]) + ", …" * (len(found) > most)
+def _record(row: dict[str, Any], where: str, params: dict[str, Any]) -> dict | None:
+    """The record of one row, None without a text; `where` names the row in an error."""
+    text = clean(_cell_text(row[params["text_column"]], f"{where}: the text"))
+    if not text:
+        return None
+    record = {"id": record_id(params["task"], text), "text": text}
+    label = ""
+    if params["label_column"]:
+        label = _cell_text(row[params["label_column"]], f"{where}: the label").strip()
+    if label:
+        record["label"] = label
+        if params["labels"] and label not in params["labels"]:
+            raise UserError(
+                f"{where}: label {label!r} is not one of {', '.join(params['labels'])}; "
+                f"correct the row, or the parameter labels."
+            )
+    targets = [clean(_cell_text(row[column])) for column in params.get("target_columns", [])]
+    if references := list(dict.fromkeys(filter(None, targets))):
+        record |= {"target": references[0], "references": references}
+    record |= {column: _cell_text(row[column]) for column in params["group_columns"]}
+    record |= {k: row[k] for k in ("source", "spans", "parent_id") if isinstance(row.get(k), str | list)}
+    record["split"] = _split_name(_cell_text(row[params["split_column"]]), params) if params["split_column"] else ""
+    record.setdefault("source", "pool")
+    return record
+
+
+def _split_name(value: str, params: dict[str, Any]) -> str:
+    """The split that a value of the data's split column means; rows of no evaluation set belong to the pool."""
+    if value and value == params["test_split"]:
+        return "test"
+    if value and value == params["validation_split"]:
+        return "validation"
+    return value if value.startswith("test_") else "pool"
+
+
+def _quoted_values(values: pd.Series, limit: int = 10) -> str:
+    """The different values, the commonest first, at most `limit` of them."""
+    quoted = [repr(value) for value in values.value_counts().index]
+    if len(quoted) > limit:
+        quoted[limit:] = ["…"]
+    return ", ".join(quoted)
 
 
 def check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
-    """Raise UserError on a column that is missing, that serves twice, or that a record has for itself."""
-    roles = {"text_column": [params["text_column"]], "label_column": [params["label_column"]]}
+    """Raise UserError on a column that is missing, has two roles, or has the name of a record's own field."""
+    roles = {role: [params[role]] for role in ("text_column", "label_column", "split_column", "id_column")}
     roles |= {"target_columns": params.get("target_columns", []), "group_columns": params["group_columns"]}
-    roles |= {"split_column": [params["split_column"]], "id_column": [params["id_column"]]}
     for role, names in roles.items():
         for name in filter(None, names):
             if name not in table.columns:
@@ -262,29 +311,46 @@ def check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
                     f"{params['data_path']}: column {name!r} is missing (parameter {role}); "
                     f"the table has {', '.join(map(str, table.columns))}."
                 )
-            if role == "group_columns" and name in RESERVED:
-                raise UserError(
-                    f"Parameter group_columns: {name!r} is the name of a field that every record has; rename that column."
-                )
-    if params["text_column"] in [params["label_column"], *chain(roles["target_columns"])]:
+    for name in params["group_columns"]:
+        if name in RESERVED:
+            raise UserError(
+                f"Parameter group_columns: {name!r} is the name of a field that every record has; rename that column."
+            )
+    if params["text_column"] in [params["label_column"], *roles["target_columns"]]:
         raise UserError(
-            f"Column {params['text_column']!r} is both the text and the answer: mend text_column or the other."
+            f"Column {params['text_column']!r} is both the text and the answer: correct text_column, or the column of "
+            f"the answer."
         )
 
 
-def check_ids(ids: pd.Series, path: str) -> None:
+def _check_ids(ids: pd.Series, path: str) -> None:
     """Raise UserError naming the first two rows that share an id."""
     repeated = ids[ids.duplicated()]
     if len(repeated):
         value, second = repeated.iloc[0], repeated.index[0]
+        first = ids[ids == value].index[0]
         raise UserError(
-            f"{path}, row {second}: id {value!r} already stands in row {ids[ids == value].index[0]}; "
+            f"{path}, row {second}: id {value!r} already stands in row {first}; "
             f"ids must be unique, or set id_column to ''."
         )
 
 
-def _text(value: Any, where: str = "") -> str:
-    """The text of a cell, '' for a missing one; whole numbers stand without a decimal point, truth values as true and false."""
+def _check_classes(records: list[dict], params: dict[str, Any]) -> None:
+    """Raise UserError when the records have fewer than two classes."""
+    classes = {r["label"] for r in records if "label" in r}
+    if len(classes) < 2:
+        content = f"only the class {classes.pop()!r}" if classes else "no label at all"
+        raise UserError(
+            f"{params['data_path']}: column {params['label_column']!r} holds {content}; a detector needs examples of at "
+            f"least two classes (for texts without labels set label_column to '' and labeller to human)."
+        )
+
+
+def _cell_text(value: Any, where: str = "") -> str:
+    """The text of a cell: '' for a missing one, 3 for 3.0, true and false in small letters.
+
+    Raises UserError on a list or an object; `where` names the cell.
+    """
     if isinstance(value, dict | list | np.ndarray):
         raise UserError(f"{where or 'A cell'} is a {type(value).__name__}, not a text: flatten it to one value a cell.")
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
