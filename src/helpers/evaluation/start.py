@@ -25,7 +25,7 @@ PHASES = [
     ("05 Compare runs", "which strategy needs", "the fewest labels"),
 ]
 REPORTS = ["04_bias_evaluation", "04_generation_evaluation"]
-WIDTH, HEIGHT, GAP = 160, 80, 24  # of a box, and between two boxes, in units of the picture
+WIDTH, HEIGHT, GAP = 170, 80, 22  # of a box, and between two boxes, in units of the picture
 PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="The phases, in order"
  font-family="sans-serif" viewBox="0 0 {{ right }} {{ bottom }}"
  style="width: 100%; max-width: 640px">
@@ -34,7 +34,7 @@ PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="The 
 {% for x, y, title, first, second in boxes %}<g transform="translate({{ x }} {{ y }})">
 <rect width="{{ width }}" height="{{ height }}" rx="8" fill="#2b7bba22" stroke="#2b7bba"/>
 <g text-anchor="middle" font-size="13" fill="currentColor">
-<text x="{{ width / 2 }}" y="25" font-weight="bold">{{ title }}</text>
+<text x="{{ width / 2 }}" y="25" font-weight="bold" font-size="12.5">{{ title }}</text>
 <text x="{{ width / 2 }}" y="47">{{ first }}</text>
 <text x="{{ width / 2 }}" y="64">{{ second }}</text>
 </g></g>
@@ -130,9 +130,11 @@ def answer_html(
         A last line in small print.
     """
     best = int(np.argmax(probabilities))
+    share = probabilities[best]
+    confidence = "above 99%" if share > 0.99 else f"{share:.0%}"  # no detector is certain
     spans = [(cue.start, cue.end) for cue in cues or []]
-    answer = Markup("<p><b>{}</b>, confidence {:.0%}</p><p>{}</p>").format(
-        labels[best].replace("_", " "), probabilities[best], highlight(sentence, spans)
+    answer = Markup("<p><b>{}</b>, confidence {}</p><p>{}</p>").format(
+        labels[best].replace("_", " "), confidence, highlight(sentence, spans)
     )
     if cues:
         reasons = "; ".join(f"“{cue.text}” ({cue.category.replace('_', ' ')})" for cue in cues)
