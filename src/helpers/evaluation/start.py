@@ -34,7 +34,7 @@ PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="The 
 {% for x, y, title, first, second in boxes %}<g transform="translate({{ x }} {{ y }})">
 <rect width="{{ width }}" height="{{ height }}" rx="8" fill="#2b7bba22" stroke="#2b7bba"/>
 <g text-anchor="middle" font-size="13" fill="currentColor">
-<text x="{{ width / 2 }}" y="25" font-weight="bold" font-size="12.5">{{ title }}</text>
+<text x="{{ width / 2 }}" y="25" font-weight="bold" font-size="12">{{ title }}</text>
 <text x="{{ width / 2 }}" y="47">{{ first }}</text>
 <text x="{{ width / 2 }}" y="64">{{ second }}</text>
 </g></g>
