@@ -1,4 +1,4 @@
-"""05 executed for real: over runs, over the benchmark's CSV, and what it says when there is nothing to compare."""
+"""05 executed for real: over runs, over the benchmark's CSV, and with nothing to compare."""
 
 import json
 import os
@@ -29,44 +29,49 @@ def project(tmp_path_factory):
         ]
         stage = folder / "outputs" / "answers" / f"run{seed}" / "03_active_learning"
         files.write_jsonl(stage / "rounds.jsonl", rounds)
-        chosen = {"task": "answers", "learner": "probe", "model": "m", "seed": seed}
-        files.write_json(stage / "manifest.json", {"parameters": chosen})
+        parameters = {"task": "answers", "learner": "probe", "model": "m", "seed": seed}
+        files.write_json(stage / "manifest.json", {"parameters": parameters})
     headline = pd.DataFrame({"model": ["QLoRA detector", "majority"], "macro_f1": [0.8, 0.4]})
     files.write_csv(folder / "outputs" / "answers" / "run1" / "04_bias_evaluation" / "headline.csv", headline)
     return folder
 
 
 def execute(project, **values):
+    """The finished process, and what the notebook printed."""
     settings = "{" + ", ".join(f"{k}: {v}" for k, v in ({"task": "answers"} | values).items()) + "}"
     words = [sys.executable, "-m", "papermill", "notebooks/05_compare_runs.ipynb", "out.ipynb", "-y", settings]
     environment = {**os.environ, "AMBO_ROOT": str(project)}
-    done = subprocess.run([*words, "--cwd", str(project)], cwd=project, env=environment, capture_output=True, text=True)
+    words += ["--cwd", str(project)]
+    process = subprocess.run(words, cwd=project, env=environment, capture_output=True, text=True)
     cells = json.loads((project / "out.ipynb").read_text())["cells"]
-    printed = [o for c in cells for o in c.get("outputs", [])]
-    assert not [o for o in printed if o.get("name") == "stderr"], printed
-    return done, "".join("".join(o.get("text", "")) for o in printed)
+    outputs = [o for c in cells for o in c.get("outputs", [])]
+    assert not [o for o in outputs if o.get("name") == "stderr"], outputs
+    return process, "".join("".join(o.get("text", "")) for o in outputs)
 
 
 def test_runs_are_compared_seed_by_seed(project):
-    done, said = execute(project, run_id="all")
-    assert done.returncode == 0, done.stderr
+    process, text = execute(project, run_id="all")
+    assert process.returncode == 0, process.stderr
     folder = project / "outputs/answers/all/05_compare_runs"
-    found = pd.read_csv(folder / "comparison.csv").set_index("strategy")
-    assert found.loc["margin", "gain"] == pytest.approx(0.03, abs=1e-4) and found.loc["margin", "seeds"] == 3
-    assert run.read_manifest(folder)["status"] == "success" and (folder / "curves.png").stat().st_size > 10_000
-    assert "margin +0.0300" in said and "3 seeds" in said
+    comparison = pd.read_csv(folder / "comparison.csv").set_index("strategy")
+    margin = comparison.loc["margin"]
+    assert margin.gain == pytest.approx(0.03, abs=1e-4) and margin.seeds == 3
+    assert run.read_manifest(folder)["status"] == "success"
+    assert (folder / "curves.png").stat().st_size > 10_000
+    assert "margin +0.0300" in text and "3 seeds" in text
 
 
 def test_the_csv_of_the_benchmark_is_compared(project):
     values = {"curves_csv": CURVES, "full_json": CURVES.with_name("active_learning.json"), "upto": 1050}
-    done, said = execute(project, run_id="bench", **values)
-    assert done.returncode == 0, done.stderr
-    found = pd.read_csv(project / "outputs/answers/bench/05_compare_runs/comparison.csv")
-    assert {"random", "margin", "bait"} <= set(found.strategy)
+    process, text = execute(project, run_id="bench", **values)
+    assert process.returncode == 0, process.stderr
+    comparison = pd.read_csv(project / "outputs/answers/bench/05_compare_runs/comparison.csv")
+    assert {"random", "margin", "bait"} <= set(comparison.strategy)
     committed = pd.read_csv(CURVES.with_name("active_learning.csv"))
-    both = found.merge(committed, on=["set", "strategy"])
-    assert len(both) == len(committed) and both.area_x.to_numpy() == pytest.approx(both.area_y.to_numpy(), abs=2e-4)
-    assert "seeds, p =" in said
+    both = comparison.merge(committed, on=["set", "strategy"])
+    assert len(both) == len(committed)
+    assert both.area_x.to_numpy() == pytest.approx(both.area_y.to_numpy(), abs=2e-4)
+    assert "seeds, p =" in text
 
 
 def test_runs_of_generation_are_compared_by_both_scores(project):
@@ -80,15 +85,17 @@ def test_runs_of_generation_are_compared_by_both_scores(project):
             for i in range(2)
         ]
         files.write_jsonl(folder / "03_active_generation" / "rounds.jsonl", rounds)
-        chosen = {"task": "words", "model": "m", "seed": seed}
-        files.write_json(folder / "03_active_generation" / "manifest.json", {"parameters": chosen})
+        parameters = {"task": "words", "model": "m", "seed": seed}
+        files.write_json(folder / "03_active_generation" / "manifest.json", {"parameters": parameters})
         ends = pd.DataFrame({"system": ["writer"], "strict": [0.7], "compliance": [0.8], "chrF": [75.0]})
         files.write_csv(folder / "04_generation_evaluation" / "headline.csv", ends)
-    done, said = execute(project, run_id="both", task="words")
-    assert done.returncode == 0, done.stderr
-    found = pd.read_csv(project / "outputs/words/both/05_compare_runs/comparison.csv").set_index(["set", "strategy"])
-    assert found.loc[("words, m: compliance", "hassan"), "gain"] == pytest.approx((0.1 + 0.2) / 2 / 2, abs=1e-4)
-    assert (found.loc["words, m: chrF", "gain"] == 0).all() and "2 runs of words" in said
+    process, text = execute(project, run_id="both", task="words")
+    assert process.returncode == 0, process.stderr
+    comparison = pd.read_csv(project / "outputs/words/both/05_compare_runs/comparison.csv").set_index(
+        ["set", "strategy"]
+    )
+    assert comparison.loc[("words, m: compliance", "hassan"), "gain"] == pytest.approx((0.1 + 0.2) / 2 / 2, abs=1e-4)
+    assert (comparison.loc["words, m: chrF", "gain"] == 0).all() and "2 runs of words" in text
     inputs = run.read_manifest(project / "outputs/words/both/05_compare_runs")["inputs"]
     assert sum(path.endswith("03_active_generation/rounds.jsonl") for path in inputs) == 2
 
@@ -98,10 +105,10 @@ def test_the_curves_of_the_generation_benchmark_can_be_compared():
     drawn = pd.read_csv(WRITTEN)[["set", "learner"]].drop_duplicates().itertuples(index=False)
     sets = {f"{of}, {learner}: {score}" for of, learner in drawn for score in curves.GENERATION}
     assert {*table["set"]} == sets
-    found = curves.compare(table, min(sets), full=float(table[table["set"] == min(sets)].score.max()))
-    assert {"random", "hassan", "top_n"} <= {*found.strategy} and found.seeds.max() == 5
+    comparison = curves.compare(table, min(sets), full=float(table[table["set"] == min(sets)].score.max()))
+    assert {"random", "hassan", "top_n"} <= {*comparison.strategy} and comparison.seeds.max() == 5
 
 
 def test_nothing_to_compare_is_one_sentence(project):
-    done, _ = execute(project, task="nobody", run_id="none")
-    assert done.returncode != 0 and "run 03 first, or give curves_csv" in done.stderr
+    process, _ = execute(project, task="nobody", run_id="none")
+    assert process.returncode != 0 and "run 03 first, or give curves_csv" in process.stderr

@@ -17,26 +17,26 @@ def test_an_endpoint_fails_and_the_run_goes_on(tmp_path, rows, tiny_llama):
         "near_duplicate": "0.95", "teacher": "endpoint", "methods": "[swap, few_shot, paraphrase]", "perplexity_tail": "0.0",
     }  # fmt: skip
     words = ambo_run("e", settings, "csv", "--stages", "01,02")
-    down, written = [True], []
+    endpoint_is_down, prompts = [True], []
 
     def plan(number, body):
-        if down[0] and number >= 5:
+        if endpoint_is_down[0] and number >= 5:
             return 401, {}, {"error": {"message": "no"}}
-        written.append(body["messages"][-1]["content"])
-        text = f"A letter number {len(written)} came in the morning, and the whole office thought that it was very warm and kind."
-        return completion(f'{{"text": "{text}"}}' if "JSON" in written[-1] else text)
+        prompts.append(body["messages"][-1]["content"])
+        text = f"A letter number {len(prompts)} came in the morning, and the whole office thought that it was very warm and kind."
+        return completion(f'{{"text": "{text}"}}' if "JSON" in prompts[-1] else text)
 
     with Proxy(plan) as server:
         endpoint = {"TEACHER_BASE_URL": server.url, "TEACHER_MODEL": "m", "TEACHER_API_KEY": "sk-of-this-test"}
-        said = finish(tmp_path, words, 2, **endpoint)[1]
-        assert "rejects the key" in said and "are answered and kept" in said
-        down[0] = False
+        error = finish(tmp_path, words, 2, **endpoint)[1]
+        assert "rejects the key" in error and "are answered and kept" in error
+        endpoint_is_down[0] = False
         finish(tmp_path, words, **endpoint)
-    assert len(set(written)) == len(written)  # nothing was asked twice
+    assert len(set(prompts)) == len(prompts)  # no request was sent twice
     folder = tmp_path / "outputs/csv/e/02_synthetic_expansion"
     accepted = files.read_jsonl(folder / "synthetic.jsonl")
     assert {r["method"] for r in files.read_jsonl(folder / "candidates.jsonl")} == {"swap", "few_shot", "paraphrase"}
     assert accepted and all(r["label"] in ("good", "bad") and r["writer"] in ("rules", "teacher") for r in accepted)
     facts = run.read_manifest(folder)["teacher"]
-    assert facts["model"] == "m" and facts["requests"] + facts["from_store"] >= len(written)
+    assert facts["model"] == "m" and facts["requests"] + facts["from_store"] >= len(prompts)
     assert "sk-of-this-test" not in "".join(f.read_text() for f in folder.glob("*.*") if f.suffix != ".png")

@@ -1,0 +1,80 @@
+"""The runs under `outputs/`: where each stage stands, and which detector is the latest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import pandas as pd
+
+from helpers import env, run
+from helpers.env import UserError
+
+COLUMNS = ["task", "run", "stage", "status", "updated", "folder"]
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A detector: its task and run, the folder of its adapter, the language of its texts."""
+
+    task: str
+    run: str
+    adapter: Path
+    language: str
+
+
+def list_stages(task: str = "") -> pd.DataFrame:
+    """Read the manifest of every stage of every run; a damaged one is a row like any other.
+
+    Parameters
+    ----------
+    task : str
+        List the runs of this task only; '' lists all.
+
+    Returns
+    -------
+    DataFrame
+        One row a stage, the latest run first: task, run, stage, status, updated (local time),
+        folder. The status is that of the manifest, `cut off` if the stage is marked as running
+        but no process holds it, or `damaged`.
+    """
+    rows = []
+    for path in (env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json"):
+        folder = path.parent
+        updated = datetime.fromtimestamp(path.stat().st_mtime)
+        rows.append([*folder.parts[-3:], stage_status(folder), updated, folder])
+    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["task", "run", "stage"])
+    age = -table.groupby(["task", "run"])["updated"].transform("max").astype("int64")
+    return table.iloc[age.argsort(kind="stable")].reset_index(drop=True)
+
+
+def stage_status(folder: Path) -> str:
+    """Return the status in the manifest of a stage's folder, `cut off`, or `damaged`."""
+    try:
+        status = run.read_manifest(folder)["status"]
+    except (UserError, OSError, LookupError, TypeError):  # not JSON, unreadable, or not a manifest
+        return "damaged"
+    if status == "running" and not run.is_held(folder):
+        return "cut off"
+    return str(status)
+
+
+def latest_detector(task: str = "", run_id: str = "") -> Detector | None:
+    """Return the detector that a finished 03 trained last, or None.
+
+    Parameters
+    ----------
+    task, run_id : str
+        Consider only this task and this run; '' considers all.
+    """
+    stages = list_stages(task)
+    stages = stages[(stages.stage == run.STAGES["03"]) & (stages.status == "success")]
+    if run_id:
+        stages = stages[stages.run == run_id]
+    for row in stages.sort_values("updated", ascending=False).itertuples():
+        adapter = row.folder / "adapter"
+        if (adapter / "learner.json").exists():
+            parameters = run.read_manifest(row.folder).get("parameters", {})
+            return Detector(row.task, row.run, adapter, parameters.get("language", ""))
+    return None

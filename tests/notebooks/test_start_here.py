@@ -1,0 +1,103 @@
+"""The start page executed for real: without runs, over runs in every state, with a detector."""
+
+import os
+
+import nbformat
+import papermill
+import pytest
+
+from helpers import files
+from helpers.evaluation import runs, start
+from tests.project import ROOT, new_project
+
+PRESS = "ask_button.click()\nprint(answer_box.value)"
+NO_TORCH = "print('torch loaded:', 'torch' in sys.modules)"
+
+
+def page(project, *extra_cells: str, **parameters: str) -> str:
+    """What the page shows when it is executed in `project` with more cells at its end."""
+    notebook = nbformat.read(ROOT / "notebooks" / "00_start_here.ipynb", as_version=4)
+    notebook.cells += [nbformat.v4.new_code_cell(source) for source in extra_cells]
+    source, target = project / "page.ipynb", project / "out.ipynb"
+    nbformat.write(notebook, source)
+    page = papermill.execute_notebook(
+        source, target, parameters, kernel_name="python3", cwd=project, progress_bar=False
+    )
+    outputs = [output for cell in page.cells for output in cell.get("outputs", [])]
+    assert not [output for output in outputs if output.get("name") == "stderr"], outputs
+    return "\n".join(o.get("text", "") + o.get("data", {}).get("text/html", "") for o in outputs)
+
+
+def save_stage(project, run_id: str, stage: str, status: str, task: str = "answers", **parameters: str):
+    folder = project / "outputs" / task / run_id / stage
+    files.write_json(folder / "manifest.json", {"stage": stage, "status": status, "parameters": parameters})
+    (folder / f"{stage}.ipynb").write_text("{}")
+    return folder
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    return new_project(tmp_path)
+
+
+def test_a_project_without_runs(project):
+    text = page(project, NO_TORCH, PRESS)
+    assert "<svg" in text and "There are no runs yet: start one with `ambo demo`." in text
+    assert "torch loaded: False" in text
+    assert "No detector has been trained yet. Train one with `ambo demo`" in text
+
+
+def test_runs_are_listed_with_status_and_links(project):
+    save_stage(project, "first_run", "01_seed_curation", "success")
+    folder = save_stage(project, "first_run", "04_bias_evaluation", "success")
+    (folder / "report.html").write_text("<p>report</p>")
+    save_stage(project, "waits", "01_seed_curation", "awaiting_labels")
+    save_stage(project, "killed", "01_seed_curation", "running")
+    for run_id, manifest in [("broken", '{"status": '), ("list", "[1]")]:
+        (save_stage(project, run_id, "03_active_learning", "") / "manifest.json").write_text(manifest)
+    save_stage(project, "<b>bold", "01_seed_curation", "success")
+    text = page(project, NO_TORCH)
+    assert '<a href="../outputs/answers/first_run/04_bias_evaluation/report.html">' in text
+    assert '01_seed_curation.ipynb">01 seed curation</a>: success' in text
+    assert "awaiting labels" in text and "cut off" in text and text.count("damaged") == 2
+    assert "&lt;b&gt;bold" in text and "<b>bold" not in text
+    assert "torch loaded: False" in text
+    assert "waits" not in page(project, task="other")
+
+
+def test_the_latest_run_comes_first(project):
+    for age, name in [(300, "old"), (100, "new"), (200, "middle")]:
+        folder = save_stage(project, name, "03_active_learning", "success", language="it")
+        (folder / "adapter").mkdir()
+        (folder / "adapter" / "learner.json").write_text("{}")
+        os.utime(folder / "manifest.json", (1e9 - age, 1e9 - age))
+    save_stage(project, "newest", "03_active_learning", "running")
+    assert list(runs.list_stages().run) == ["newest", "new", "middle", "old"]
+    assert "new" in start.runs_table(runs.list_stages())["run"][1]
+    latest = runs.latest_detector()
+    assert (latest.run, latest.language) == ("new", "it") and latest.adapter.name == "adapter"
+    assert runs.latest_detector("answers", "old").run == "old"
+    assert runs.latest_detector("other") is None and runs.latest_detector(run_id="newest") is None
+
+
+def test_a_trained_detector_answers_with_cues_marked_and_text_escaped(project, task, rows, tiny_llama):
+    from helpers.core import QLoRA, Recipe
+
+    learner = QLoRA(task, Recipe(model=str(tiny_llama), epochs=1, batch_size=8))
+    learner.fit(rows[:24])
+    folder = save_stage(project, "mine", "03_active_learning", "success", language="it")
+    learner.save(folder / "adapter")
+    ask = "sentence_box.value = 'Cercasi <b>magazziniere</b> esperto e un operaio.'\n" + PRESS
+    text = page(project, ask, "sentence_box.value = ' '\n" + PRESS)
+    assert "<b>good</b>, confidence" in text or "<b>bad</b>, confidence" in text
+    assert "&lt;b&gt;" in text and "<b>magazziniere" not in text
+    assert "<mark>" in text and "Cues that the lexicon finds" in text
+    assert "Detector of run mine, task answers." in text and "Type a sentence first." in text
+
+
+def test_a_damaged_detector_is_one_sentence(project):
+    folder = save_stage(project, "mine", "03_active_learning", "success")
+    (folder / "adapter").mkdir()
+    (folder / "adapter" / "learner.json").write_text("{")
+    assert "could not be loaded" in page(project, PRESS)
