@@ -2,13 +2,16 @@
 
     python -m tests.benchmarks.active_learning_qlora jobs [--only bait] [--seeds 0 1 ...] [--upto 300 1050] [--bf16] [--report]
 
-Sets, first 50 labels and batches are those of `active_learning`; each round trains fresh adapters on all labels so far and scores
-a fresh draw of `pool_limit` rows, as the profile says; `full` trains once on the whole pool, for two seeds. A line a round goes to
-WORK/SET.jsonl, its weights to WORK/weights for `warm_start`: a run that was cut off goes on. All strategies of a seed advance
-together and every seed reaches the first of `--upto` before any goes to the next, so that what is there is always comparable.
-A strategy named "…, warm" goes on from its last round's weights instead (`fit(..., warm=True)`), and chooses with them.
-`--bf16` multiplies with bfloat16 factors and float32 sums, faster on a processor with AMX; each line says how it was done.
-`--report` writes `active_learning_qlora_SET.csv`, `..._curves.csv`, `..._along.csv` and `.json`.
+Sets, first 50 labels and batches are those of `active_learning`. Every round trains fresh adapters on all
+labels so far and scores a new random draw of `pool_limit` rows, as the profile sets; `full` trains once on
+the whole pool, for two seeds. Every round is a line of WORK/SET.jsonl, and its weights go to WORK/weights
+for `warm_start`, so that an interrupted run continues. All strategies of a seed advance together, and every
+seed reaches the first of `--upto` before any continues to the next: the curves at hand are always comparable.
+
+A strategy named "…, warm" continues from its last round's weights (`fit(..., warm=True)`) and selects with them.
+`--bf16` multiplies with bfloat16 factors and float32 sums, which is faster on a processor with AMX; every
+line records the precision. `--report` writes `active_learning_qlora_SET.csv`, `..._curves.csv`,
+`..._along.csv` and `.json`.
 """
 
 from __future__ import annotations
@@ -34,11 +37,11 @@ from helpers.task import Task
 from tests.benchmarks.active_learning import BATCH, RESULTS, ROOT, SETS, START, along, minilm_folder, summarise
 
 STRATEGIES = ["random", "bait", "full"]
-WARM = ", warm"  # what a name ends with where a round goes on from the last one's weights
+WARM = ", warm"  # suffix of a strategy whose rounds continue from the last one's weights
 
 
 class Arena:
-    """A set, its learner, and the last training, which strategies that have the same labels share."""
+    """A set, its learner, and the last training, which strategies with the same labels share."""
 
     def __init__(self, name: str):
         table, profile = SETS[name]()
@@ -48,13 +51,13 @@ class Arena:
         task = Task("b", ("absent", "present"), "present", (" a", " b"), "{text}")
         rows = [{"text": t, "label": task.labels[y]} for t, y in zip(table.text, table.y, strict=True)]
         test = table.test.to_numpy(dtype=bool)
-        self.pool = [r for r, held in zip(rows, test, strict=True) if not held]
-        self.test = [r for r, held in zip(rows, test, strict=True) if held]
+        self.pool = [row for row, is_test in zip(rows, test, strict=True) if not is_test]
+        self.test = [row for row, is_test in zip(rows, test, strict=True) if is_test]
         self.groups = table.group.astype(str).to_numpy()[test]
         self.learner, self.fitted = QLoRA(task, Recipe.from_params(self.params)), None
 
     def fit(self, have: list[int], seed: int, before: Path | None = None) -> dict:
-        """Scores of the learner trained on the pool's rows `have`, from the weights saved in `before` where that is given."""
+        """Scores of the learner trained on the pool's rows `have`, from the weights in `before` if there are any."""
         if self.fitted != (have, seed, before):
             started = time.perf_counter()
             if warm := before is not None:
@@ -73,18 +76,18 @@ class Arena:
 
     def choose(self, name: str, have: list[int], seed: int) -> list[int]:
         """Positions in the pool of the next batch."""
-        free, rng = np.setdiff1d(np.arange(len(self.pool)), have), np.random.default_rng([seed, 1])
+        rng = np.random.default_rng([seed, 1])
+        candidates = rng.permutation(np.setdiff1d(np.arange(len(self.pool)), have))
         if name == "random":
-            return rng.permutation(free)[:BATCH].tolist()
-        free = np.sort(rng.permutation(free)[: self.params["pool_limit"]])
-        rows, known = [self.pool[i] for i in free], [self.pool[i] for i in have]
-        probabilities, embeddings = self.learner.score([r["text"] for r in rows])
-        more = rounds.strategy_inputs(name, self.learner, None, known, rows, seed)
-        return free[select(name, probabilities, embeddings, BATCH, seed, **more)].tolist()
+            return candidates[:BATCH].tolist()
+        candidates = np.sort(candidates[: self.params["pool_limit"]])
+        open_rows, labelled_rows = [self.pool[i] for i in candidates], [self.pool[i] for i in have]
+        inputs = rounds.strategy_inputs(name, self.learner, labelled_rows, open_rows)
+        return candidates[select(name, len(open_rows), BATCH, seed, **inputs)].tolist()
 
 
 def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Path) -> dict:
-    """Fit, score, choose: the next line of a curve."""
+    """Fit, score, select: the next line of a curve."""
     have = np.random.default_rng([seed, 0]).permutation(len(arena.pool)).tolist()
     have = have if name == "full" else have[:START] + [i for r in done for i in r["picks"]]
     number = 1000 * seed + len(done)
@@ -100,22 +103,22 @@ def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Pat
 
 
 def report(table: pd.DataFrame, of: str, params: dict) -> None:
-    """Compare the seeds and the numbers of labels that every strategy has; print and write the summary.
+    """Compare the strategies on the seeds and numbers of labels that all have; print and write the summary.
 
-    100 % is the mean of what was trained on the whole pool (`full`), without it the best mean score.
+    100 % is the mean score of training on the whole pool (`full`), or without it the best mean score.
     """
     table, whole = table[table.strategy != "full"], table[table.strategy == "full"].macro_f1
     reached = table.groupby(["strategy", "seed"]).labels.max().unstack(0)
     seeds = reached.dropna().index
     upto = int(reached.loc[seeds].min().min())
-    kept = table[table.seed.isin(seeds) & (table.labels <= upto)].assign(set=of)
-    level = whole.mean() if len(whole) else kept.groupby(["strategy", "labels"]).macro_f1.mean().max()
-    summary = summarise(kept, of, level, upto)
+    common = table[table.seed.isin(seeds) & (table.labels <= upto)].assign(set=of)
+    level = whole.mean() if len(whole) else common.groupby(["strategy", "labels"]).macro_f1.mean().max()
+    summary = summarise(common, of, level, upto)
     print(f"{of}: {len(seeds)} seeds up to {upto} labels; 100 % is {level:.4f}, full data on {len(whole)} seeds")
     print(summary[["strategy", "seeds", "area", "gain", "gain_low", "gain_high", "p", "worst_group_area"]].to_string())
     files.write_csv(RESULTS / f"active_learning_qlora_{of}.csv", summary)
-    files.write_csv(RESULTS / f"active_learning_qlora_{of}_along.csv", along(kept))
-    wide = kept.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1")
+    files.write_csv(RESULTS / f"active_learning_qlora_{of}_along.csv", along(common))
+    wide = common.pivot(index=["set", "strategy", "seed"], columns="labels", values="macro_f1")
     files.write_csv(RESULTS / f"active_learning_qlora_{of}_curves.csv", wide.reset_index())
     facts = {
         "products": sorted(table.products.unique()),
@@ -143,7 +146,7 @@ def main() -> None:
     args = parser.parse_args()
     if args.bf16:
         torch.set_float32_matmul_precision("medium")
-        torch.backends.cuda.enable_flash_sdp(False)  # attention's own kernel for CPUs is slow with such factors
+        torch.backends.cuda.enable_flash_sdp(False)  # the CPU kernel for attention is slow with bfloat16
     file = args.work / f"{args.set}.jsonl"
     args.work.mkdir(parents=True, exist_ok=True)
     lines = files.read_jsonl(file) if file.exists() else []

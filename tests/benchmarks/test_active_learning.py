@@ -1,4 +1,4 @@
-"""What the benchmark of query strategies says beside macro-F1."""
+"""What the benchmark of query strategies reports next to macro-F1."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.benchmarks.active_learning import along, summarise, with_other_sets
 
 @pytest.fixture
 def table() -> pd.DataFrame:
-    """Six seeds, two batches; `careful` finds 0.2 more of the worst group and half as many positives, at equal macro-F1."""
+    """Six seeds, two batches; `careful` has 0.2 more on the worst group, half the positives, equal macro-F1."""
     return pd.DataFrame(
         {
             "set": "s",
@@ -28,25 +28,25 @@ def table() -> pd.DataFrame:
 
 
 def test_worst_group_and_class_balance_have_intervals_and_paired_tests(table):
-    found = summarise(table, "s", 1.0, 100).set_index("strategy").loc["careful"]
-    assert found.gain == 0 and found.p == 1
-    assert found.worst_group_gain == pytest.approx(0.2) and found.worst_group_p == pytest.approx(2 / 2**6, abs=1e-4)
-    assert found.worst_group_area_low < found.worst_group_area < found.worst_group_area_high
-    assert found.positive_share_area == pytest.approx(0.2) and found.positive_share_gain == pytest.approx(-0.2)
+    row = summarise(table, "s", 1.0, 100).set_index("strategy").loc["careful"]
+    assert row.gain == 0 and row.p == 1
+    assert row.worst_group_gain == pytest.approx(0.2) and row.worst_group_p == pytest.approx(2 / 2**6, abs=1e-4)
+    assert row.worst_group_area_low < row.worst_group_area < row.worst_group_area_high
+    assert row.positive_share_area == pytest.approx(0.2) and row.positive_share_gain == pytest.approx(-0.2)
 
 
 def test_batch_by_batch(table):
-    found = along(table).set_index(["set", "strategy", "measure"])
-    assert found.loc[("s", "random", "worst_group")].tolist() == pytest.approx([0.325, 0.325])
-    assert found.loc[("s", "careful", "positive_share")].tolist() == pytest.approx([0.2, 0.2])
+    curves = along(table).set_index(["set", "strategy", "measure"])
+    assert curves.loc[("s", "random", "worst_group")].tolist() == pytest.approx([0.325, 0.325])
+    assert curves.loc[("s", "careful", "positive_share")].tolist() == pytest.approx([0.2, 0.2])
 
 
 def test_a_report_of_one_set_leaves_the_rows_of_the_others(tmp_path):
     file = tmp_path / "curves.csv"
-    had = pd.DataFrame({"set": ["a", "b"], "strategy": "random", "seed": 0, "50": [0.1, 0.2], "200": [0.3, None]})
-    had.to_csv(file, index=False)
+    before = pd.DataFrame({"set": ["a", "b"], "strategy": "random", "seed": 0, "50": [0.1, 0.2], "200": [0.3, None]})
+    before.to_csv(file, index=False)
     new = pd.DataFrame({"set": ["b"], "strategy": ["random"], "seed": [0], 50: [0.7], 100: [0.8]})
-    found = with_other_sets(file, new)
-    assert list(found) == ["set", "strategy", "seed", "50", "100", "200"]
-    assert found.set_index("set")["50"].to_dict() == {"a": 0.1, "b": 0.7}
+    merged = with_other_sets(file, new)
+    assert list(merged) == ["set", "strategy", "seed", "50", "100", "200"]
+    assert merged.set_index("set")["50"].to_dict() == {"a": 0.1, "b": 0.7}
     assert with_other_sets(tmp_path / "none.csv", new).equals(new.rename(columns=str))

@@ -1,14 +1,20 @@
-"""Does a round of QLoRA gain from the last round's weights, or from several adapters on one base? One JSON line a fit.
+"""Does a round of QLoRA gain from the last round's weights, or from several adapters? One JSON line for each fit.
 
-    python -m tests.benchmarks.warm_start [--ways warm warm2 ...] [--only bait random] [--seeds 0 1] [--upto 150] [--work FOLDER]
+    python -m tests.benchmarks.warm_start [--ways warm ...] [--only bait random] [--seeds 0 1] [--upto 150]
+        [--work FOLDER]
 
-Every way is trained on the very labels of the curves that `active_learning_qlora jobs` left in FOLDER, where `fresh` adapters
-chose them, and starts from their weights on the first 50. `warm` is `fit(..., warm=True)`: a third of the epochs over all labels so
-far from the weights that it ended the last round with; `warm2` and `warm3` take two and three times as many; `shrink` halves
-adapters and head before its pass (Ash & Adams 2020, arXiv 1910.08475, without their noise); `after_fresh` goes on from the fresh
-weights of the last round; `ensemble` is the mean probability of three fresh fits, each with its seed. Macro-F1 and log-loss on
-the test rows; processor seconds, not of fresh fits, whose weights are there. Lines without a strategy are of random labels, before
-the curves had their weights kept.
+Every way is trained on the labels of the curves that `active_learning_qlora jobs` wrote to FOLDER, which
+fresh adapters selected, and starts from the weights of the first 50:
+
+- `fresh`: the curve itself, from its saved weights
+- `warm`: `fit(..., warm=True)`, a third of the epochs, from its own weights of the last round
+- `warm2`, `warm3`: twice and three times as many epochs
+- `shrink`: halves adapters and head first (Ash & Adams 2020, arXiv 1910.08475, without their noise)
+- `after_fresh`: continues from the fresh weights of the last round
+- `ensemble`: mean probability of three fresh fits with different seeds
+
+A line has macro-F1 and log-loss on the test rows, and processor seconds (of `fresh`: of scoring alone).
+Committed lines without a strategy are of random labels, from before the curves' weights were saved.
 """
 
 from __future__ import annotations
@@ -32,14 +38,14 @@ WAYS = {"fresh": 1, "warm": 1, "warm2": 2, "warm3": 3, "shrink": 1, "after_fresh
 
 @torch.no_grad()
 def halve(learner) -> None:
-    """Shrink what the adapters add to the base, and the head."""
+    """Halve what the adapters add to the base, and the head."""
     for name, weight in learner.module.named_parameters():
         if "lora_B" in name or name.startswith("out."):
             weight.mul_(0.5)
 
 
 def fit(learner, rows: list[dict], seed: int, way: str, texts: list[str]) -> np.ndarray:
-    """Probabilities of the texts after one fit, for a warm one from the weights in place."""
+    """Probabilities of the texts (texts, classes) after one fit, a warm one from the present weights."""
     recipe, answers = learner.recipe, []
     if way == "shrink":
         halve(learner)
@@ -70,14 +76,14 @@ def main() -> None:
         own, before = args.work / "weights" / f"{way}-{name}-{seed}", fresh / "0"
         for number in range(1, len([r for r in curve if r["labels"] <= args.upto])):
             have += curve[number - 1]["picks"]
-            rows, begun = [arena.pool[i] for i in have], time.process_time()
+            rows, started = [arena.pool[i] for i in have], time.process_time()
             learner.restore(fresh / str(number) if way == "fresh" else before)
             p = learner.predict_proba(texts) if way == "fresh" else fit(learner, rows, 1000 * seed + number, way, texts)
-            took = time.process_time() - begun
+            seconds = time.process_time() - started
             before = fresh / str(number) if way == "after_fresh" else learner.save(own / str(number))
             scores = {"macro_f1": f1_score(truth, p.argmax(1), average="macro"), "log_loss": log_loss(truth, p)}
             line = {"way": way, "strategy": name, "seed": seed, "labels": len(have)}
-            line |= {k: round(float(v), 4) for k, v in scores.items()} | {"processor_seconds": round(took, 1)}
+            line |= {k: round(float(v), 4) for k, v in scores.items()} | {"processor_seconds": round(seconds, 1)}
             print(line, flush=True)
             with file.open("a", encoding="utf-8") as stream:
                 stream.write(json.dumps(line) + "\n")

@@ -1,4 +1,4 @@
-"""What a strategy is told in a round, and the stopping rules by name."""
+"""The inputs of a strategy in a round, the stopping rules by name, and the projection of the curve."""
 
 import numpy as np
 import pytest
@@ -25,93 +25,228 @@ def records(start, n, bad=0.4):
     ]
 
 
-@pytest.fixture(scope="module")
+def texts_of(rows):
+    return [row["text"] for row in rows]
+
+
+class Counting(Probe):
+    """A probe that remembers which texts it was asked to score."""
+
+    def __init__(self, task=TASK):
+        super().__init__(task, embed)
+        self.scored = []
+
+    def score(self, texts):
+        self.scored += texts
+        return super().score(texts)
+
+
+@pytest.fixture
 def learner():
-    probe = Probe(TASK, embed)
+    probe = Counting()
     probe.fit(records(0, 60))
     return probe
 
 
-@pytest.mark.parametrize("strategy", strategies.STRATEGIES)
-def test_every_strategy_is_told_what_it_needs(learner, strategy):
-    free, base = records(100, 90), Probe(TASK, embed)
-    tuned = Probe(TASK, embed)
-    tuned.fit(records(0, 60))
-    known = rounds.strategy_inputs(strategy, tuned, base, records(0, 60), free, seed=3)
-    probabilities, embeddings = tuned.score([r["text"] for r in free])
-    picks = strategies.select(strategy, known.pop("draws", probabilities), embeddings, 12, 3, **known)
-    assert len(set(picks.tolist())) == 12
-    again = rounds.strategy_inputs(strategy, tuned, base, records(0, 60), free, seed=3)
-    again.pop("draws", None)
-    assert all(np.array_equal(known[name], again[name]) for name in known)
+# --- inputs of a strategy
 
 
-def test_needs_are_no_more_than_the_strategy_uses():
-    keys = {"labelled", "labels", "base_probabilities", "draws", "errors", "groups", "trusted"}
-    found = {name: rounds.needs(name) & keys for name in strategies.STRATEGIES}
-    assert found["margin"] == found["power_margin"] == found["kmeans"] == set()
-    assert found["star"] == found["power_star"] == {"base_probabilities"} and found["softmax_bald"] == {"draws"}
-    assert found["scheduled"] == {"trusted", "labelled"} and found["group_minimum"] == {"groups"}
-    assert found["dcalm"] == {"errors"} and found["anchoral"] == {"labelled", "labels"}
+@pytest.mark.parametrize("strategy", strategies.names("classification"))
+def test_every_strategy_gets_what_it_declares(learner, strategy):
+    open_rows = records(100, 90)
+    inputs = rounds.strategy_inputs(strategy, learner, records(0, 60), open_rows)
+    assert set(strategies.inputs_of(strategy)) <= inputs.keys()
+    assert len(set(strategies.select(strategy, 90, 12, 3, **inputs).tolist())) == 12
 
 
-def test_what_cannot_be_told_is_one_sentence(learner):
-    free = records(100, 9)
-    with pytest.raises(UserError, match="star compares the tuned model with its base: set learner: qlora"):
-        rounds.strategy_inputs("star", learner, learner, records(0, 60), free)
-    without = Probe(Task("t", ("good", "bad"), "bad", (" good", " bad"), "{text}"), embed)
+def test_only_what_is_declared_is_read(learner):
+    labelled, open_rows = records(0, 60), records(100, 9)
+    expected = {"random": [], "margin": texts_of(open_rows), "bait": texts_of(open_rows + labelled)}
+    for strategy, texts in expected.items():
+        learner.scored.clear()
+        inputs = rounds.strategy_inputs(strategy, learner, labelled, open_rows)
+        assert learner.scored == texts and bool(inputs) == bool(texts)
+
+
+def test_the_inputs_are_what_their_names_say(learner):
+    labelled, open_rows = records(0, 60), records(100, 9)
+    inputs = rounds.strategy_inputs("group_minimum", learner, labelled, open_rows)
+    assert inputs["groups"].tolist() == [row["site"] for row in open_rows]
+    for names, rows in (
+        (("probabilities", "embeddings"), open_rows),
+        (("labelled_probabilities", "labelled"), labelled),
+    ):
+        for name, value in zip(names, learner.score(texts_of(rows)), strict=True):
+            assert np.array_equal(inputs[name], value)
+
+
+def test_errors_are_those_of_the_learner_on_rows_that_it_did_not_train_on(learner):
+    inputs = rounds.strategy_inputs("dcalm", learner, records(0, 60), records(100, 9))
+    embeddings, probabilities, classes = learner.checked()
+    assert np.array_equal(inputs["held_out"], embeddings)
+    assert inputs["errors"].tolist() == (probabilities.argmax(1) != classes).tolist()
+    few = Counting()
+    few.fit([*records(0, 20, bad=0), *records(0, 2, bad=1)])  # two rows of a class: none can be left out
+    assert not rounds.strategy_inputs("dcalm", few, records(0, 20), records(100, 9)).keys() & {"held_out", "errors"}
+
+
+def test_what_cannot_be_provided_is_one_sentence(learner):
+    without = Counting(Task("t", ("good", "bad"), "bad", (" good", " bad"), "{text}"))
     with pytest.raises(UserError, match="group_minimum needs groups: name a column in group_columns"):
-        rounds.strategy_inputs("group_minimum", without, without, records(0, 60), free)
-    with pytest.raises(UserError, match="all of one class"):
-        learner.__class__(TASK, embed).fit(records(0, 60, bad=0))
-
-
-def test_the_probe_is_checked_on_rows_it_did_not_train_on(learner):
-    x, p, y = learner.checked()
-    assert len(x) == len(p) == len(y) == 60
-    own = learner.predict_proba([r["text"] for r in records(0, 60)])
-    assert (p[np.arange(60), y]).mean() < (own[np.arange(60), y]).mean()
-    few = Probe(TASK, embed)
-    few.fit([*records(0, 20, bad=0), *records(0, 2, bad=1)])
-    assert rounds.skill(*few.checked(), few.y, 2) == {"held_out": None, "errors": None, "trusted": 0.0}
-    told = rounds.skill(x, np.eye(2)[y] * 0.98 + 0.01, y, y, 2)
-    assert told["trusted"] == 1.0 and not told["errors"].any()
-    assert rounds.skill(x, np.eye(2)[1 - y], y, y, 2)["trusted"] == 0.0 and told["held_out"] is x
-
-
-def test_draws_differ_and_centre_on_the_learner(learner):
-    texts = [r["text"] for r in records(100, 40)]
-    drawn = learner.draws(texts, 20, seed=1)
-    assert drawn.shape == (20, 40, 2) and np.allclose(drawn.sum(-1), 1) and drawn.std(0).max() > 0
-    assert (drawn == learner.draws(texts, 20, seed=1)).all()
-    assert np.abs(drawn.mean(0) - learner.predict_proba(texts)).mean() < 0.05
-
-
-def done(scores, answers=None):
-    out = [{"picks": ["x"] * 10, "macro_f1": s, "low": s - 0.05, "high": s + 0.05} for s in scores]
-    out[-1].pop("picks")
-    return [r | {"answers": answers[i]} for i, r in enumerate(out)] if answers else out
-
-
-def test_verdicts_by_name():
-    flat, rising = [0.7] * 5, [0.5, 0.55, 0.6, 0.65, 0.7]
-    assert rounds.verdict("budget", done(flat), 50)[0] is False
-    assert rounds.verdict("plateau", done(rising), 40) == (True, "The budget of 40 labels is spent (40).")
-    assert rounds.verdict("plateau", done(flat), 99)[0] and not rounds.verdict("plateau", done(rising), 99)[0]
-    sure = np.array([[0.999, 0.001]] * 5)
-    assert rounds.verdict("uncertainty", done(flat), 99, sure)[0]
-    assert not rounds.verdict("uncertainty", done(flat), 99, 1 - np.full((5, 2), 0.5))[0]
-    same, other = [0, 1] * 20, [1, 0] * 20
-    assert rounds.verdict("kappa", done(flat, [same] * 5), 99)[0]
-    assert not rounds.verdict("kappa", done(flat, [same, other] * 2 + [same]), 99)[0]
-    assert rounds.verdict("change", done(flat[:2], [same, same]), 99)[0]
-    assert not rounds.verdict("change", done(flat[:2], [same, other]), 99)[0]
-    assert not rounds.verdict("change", done(flat[:1], [same]), 99)[0]
-    with pytest.raises(UserError, match="stop='never' is unknown: choose one of budget, kappa"):
-        rounds.verdict("never", done(flat), 99)
+        rounds.strategy_inputs("group_minimum", without, records(0, 60), records(100, 9))
+    with pytest.raises(UserError, match="strategy='best' is unknown"):
+        rounds.strategy_inputs("best", learner, records(0, 60), records(100, 9))
 
 
 def test_the_stop_set_stays_the_same():
     pool = records(0, 50)
     assert rounds.stop_set(pool, 20, 1) == rounds.stop_set(pool, 20, 1) != rounds.stop_set(pool, 20, 2)
     assert len(set(rounds.stop_set(pool, 20, 1))) == 20 and len(rounds.stop_set(pool, 200, 1)) == 50
+
+
+# --- when to stop
+
+
+def finished(scores, answers=None):
+    """Rounds with ten picks each, but for the last; an interval of ±0.05 unless answers are compared."""
+    rows = [{"picks": ["x"] * 10, "macro_f1": s, "low": s - 0.05, "high": s + 0.05} for s in scores]
+    rows[-1].pop("picks")
+    return [row | {"answers": answers[i]} for i, row in enumerate(rows)] if answers else rows
+
+
+def answered(*answers):
+    return finished([0.7] * len(answers), [list(classes) for classes in answers])
+
+
+def test_the_budget_ends_it_under_every_rule():
+    rising = finished([0.5, 0.55, 0.6, 0.65, 0.7])
+    for rule in rounds.RULES:
+        assert rounds.verdict(rule, rising, 40) == (True, "The budget of 40 labels is spent (40).")
+    assert rounds.verdict("budget", rising, 1050) == (False, "1,010 of 1,050 labels are left.")
+
+
+def test_kappa_stops_on_agreement_only():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 2000)
+    wobble = [np.where(rng.random(2000) < 0.1, 1 - truth, truth) for _ in range(4)]
+    stop, reason = rounds.verdict("kappa", answered(*[truth] * 4), 99)
+    assert stop and "mean kappa of 1.000 over 3 rounds, at least 0.99" in reason
+    stop, reason = rounds.verdict("kappa", answered(*wobble), 99)
+    assert not stop and "below 0.99" in reason
+    assert rounds.verdict("kappa", answered(*wobble, *[truth] * 4), 99)[0]  # only the last rounds count
+    assert not rounds.verdict("kappa", answered(*[truth] * 3, wobble[0]), 99)[0]
+    assert rounds.verdict("kappa", answered(*[truth] * 3), 99) == (False, "Kappa needs 4 rounds, there are 3.")
+
+
+def test_kappa_counts_agreement_beyond_chance():
+    rare = [(np.arange(1000) == i).astype(int) for i in range(4)]  # 99.8 % equal answers, none on the positive
+    stop, reason = rounds.verdict("kappa", answered(*rare), 99)
+    assert not stop and "-0.001" in reason
+
+
+@pytest.mark.parametrize("rule", ["kappa", "change"])
+def test_a_constant_learner_never_stops_by_agreement(rule):
+    stop, reason = rounds.verdict(rule, answered(*[np.zeros(50, dtype=int)] * 5), 99)
+    assert not stop and "the same class" in reason
+
+
+@pytest.mark.parametrize("rule", ["kappa", "change"])
+def test_answers_to_other_texts_cannot_be_compared(rule):
+    with pytest.raises(UserError, match="different numbers of texts"):
+        rounds.verdict(rule, answered([0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 1]), 99)
+
+
+def test_change_stops_when_no_answer_changed():
+    before = np.arange(200) % 2
+    after = before.copy()
+    assert rounds.verdict("change", answered(before, after), 99) == (
+        True,
+        "None of 200 answers changed since the last round.",
+    )
+    after[:3] = 1 - after[:3]
+    assert rounds.verdict("change", answered(before, after), 99) == (
+        False,
+        "3 of 200 answers changed since the last round (1.50%).",
+    )
+    assert rounds.verdict("change", answered(before), 99) == (False, "A change needs two rounds, there is one.")
+
+
+def test_uncertainty_is_a_share_of_the_largest():
+    even = np.full((10, 4), 0.25)
+    stop, reason = rounds.verdict("uncertainty", finished([0.7]), 99, even)
+    assert not stop and "1.000 of the largest possible" in reason
+    assert rounds.verdict("uncertainty", finished([0.7]), 99, np.eye(4))[0]
+    assert rounds.verdict("uncertainty", finished([0.7]), 99, even[:0])[0]
+    with pytest.raises(UserError, match="finite scores"):
+        rounds.verdict("uncertainty", finished([0.7]), 99, np.array([[np.nan, 0.5]]))
+
+
+def test_a_plateau_is_no_gain_inside_the_interval():
+    scores = [0.5, 0.6, 0.7, 0.7, 0.702, 0.699]
+    stop, reason = rounds.verdict("plateau", finished(scores), 99)
+    assert stop and "0.702, +0.002 on the best before, 0.700 [0.650, 0.750]" in reason and "±0.050 hides" in reason
+    narrow = [row | {"low": row["macro_f1"] - 0.005, "high": row["macro_f1"] + 0.005} for row in finished(scores)]
+    assert "hides" not in rounds.verdict("plateau", narrow, 99)[1]
+    stop, reason = rounds.verdict("plateau", finished([*scores[:-1], 0.72]), 99)
+    assert not stop and "still rises" in reason
+    stop, reason = rounds.verdict("plateau", finished([*scores[:-1], 0.6]), 99)
+    assert not stop and "fell to 0.600" in reason
+    assert rounds.verdict("plateau", finished(scores[:3]), 99) == (False, "A plateau needs 4 rounds, there are 3.")
+
+
+def test_an_unknown_rule_or_a_negative_budget_is_one_sentence():
+    with pytest.raises(UserError, match="stop='never' is unknown: choose one of budget, kappa"):
+        rounds.verdict("never", finished([0.7]), 99)
+    with pytest.raises(UserError, match="limit=-150 is not a budget"):
+        rounds.verdict("budget", finished([0.7]), -150)
+
+
+# --- what more labels would bring
+
+
+def test_projection_of_a_clean_curve_is_the_curve():
+    n = np.arange(50, 501, 50)
+    for curve in (lambda v: 0.85 - 2.0 * v**-0.8, lambda v: 0.8 - 0.4 * np.exp(-v / 150)):
+        projected = rounds.projection(n, curve(n), more=100)
+        assert projected["gain"] == pytest.approx(curve(600) - curve(500), abs=0.003)
+        assert projected["labels"] == 600 and projected["conclusive"]
+
+
+def test_projection_says_worth_it_not_worth_it_or_inconclusive():
+    n = np.arange(50, 501, 50)
+    rising = rounds.projection(n, 0.4 + 0.0006 * n)
+    assert rising["conclusive"] and rising["low"] >= 0.01 and rising["reason"].endswith("0.01 or more.")
+    flat = rounds.projection(n, 0.7 + 0.001 * np.sin(n))
+    assert flat["conclusive"] and flat["high"] < 0.01 and "less than 0.01" in flat["reason"]
+    noisy = rounds.projection(n[:6], [0.55, 0.68, 0.56, 0.7, 0.6, 0.72])
+    assert not noisy["conclusive"] and noisy["low"] < 0.01 <= noisy["high"] and "inconclusive" in noisy["reason"]
+    few = rounds.projection(n[:4], [0.5, 0.6, 0.65, 0.66])
+    assert few["gain"] is None and not few["conclusive"]
+    assert few["reason"] == "No projection yet: a curve needs 5 rounds, there are 4."
+
+
+def test_projection_never_promises_more_than_perfection_nor_a_loss():
+    n = np.arange(50, 501, 50)
+    high = rounds.projection(n, np.minimum(0.9 + 0.0002 * n, 1.0), more=100_000)
+    assert high["high"] <= 0.1 + 1e-9
+    falling = rounds.projection(n, 0.8 - 0.0003 * n)
+    assert falling["gain"] == pytest.approx(0, abs=1e-9) and falling["low"] >= 0
+
+
+def test_projection_interval_covers_the_truth():
+    n, rng, hits = np.arange(50, 551, 50), np.random.default_rng(1), 0
+    for trial in range(40):
+        noisy = 0.8 - 1.5 * n**-0.6 + rng.normal(0, 0.01, len(n))
+        projected = rounds.projection(n, noisy, seed=trial)
+        hits += projected["low"] <= 1.5 * (550**-0.6 - 650**-0.6) <= projected["high"]
+    assert hits >= 34  # 85 % at least, of a nominal 95 %
+
+
+def test_projection_repeats_and_refuses_nonsense():
+    n, s = np.arange(50, 501, 50), np.random.default_rng(0).uniform(0.5, 0.7, 10)
+    assert rounds.projection(n, s, seed=3) == rounds.projection(n, s, seed=3)
+    for bad in ({"labels": n[:5], "scores": s}, {"labels": n - 50, "scores": s}, {"labels": n, "scores": s * np.nan}):
+        with pytest.raises(UserError, match="one finite pair a round"):
+            rounds.projection(**bad)
+    with pytest.raises(UserError, match="more=0"):
+        rounds.projection(n, s, more=0)

@@ -63,8 +63,10 @@ def badge(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Arr
     BADGE (Ash et al. 2020, arXiv 1906.03671). The gradient of a text is the outer product of p −
     onehot(argmax p) and its embedding: long where the learner is unsure.
     """
-    residuals = probabilities.astype(embeddings.dtype)
+    residuals = probabilities.astype(np.float64)
     residuals[np.arange(rows), residuals.argmax(1)] -= 1
+    if residuals.shape[1] == 2:
+        residuals = residuals[:, :1]  # the other column is its negative: distances only double
     gradients = (residuals[:, :, None] * embeddings[:, None, :]).reshape(rows, -1)
     # One trial a draw is plain k-means++, as in the paper. Equal gradients can be drawn twice.
     drawn = kmeans_plusplus(gradients, min(k, rows), random_state=seed, n_local_trials=1)[1]
