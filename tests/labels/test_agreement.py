@@ -210,21 +210,33 @@ def test_dawid_skene_finds_whom_to_trust(crowd):
         decisions.dawid_skene(answers.iloc[:0])
 
 
+class KnowsTheTruth:
+    """A learner that gives the true class of a text 0.9; of a text without one it knows nothing."""
+
+    def __init__(self, truth):
+        self.truth = truth
+
+    def fit(self, records):
+        pass
+
+    def predict_proba(self, texts):
+        probabilities = [[0.9 if label == self.truth.get(text) else 0.05 for label in "xyz"] for text in texts]
+        return np.array([row if max(row) > 0.5 else [0.34, 0.33, 0.33] for row in probabilities])
+
+
 def test_activelab_asks_again_where_annotators_contradict_the_model_and_each_other(crowd, capsys):
-    said, truth, codes = crowd
-    answers = agreement.table(said)
-    sure = np.full((len(truth), 3), 0.05)
-    sure[np.arange(len(truth)), codes] = 0.9
-    again, anew = decisions.label_next(answers, sure, list("xyz"), np.array([[0.34, 0.33, 0.33], [0.98, 0.01, 0.01]]))
+    said, truth, _ = crowd
+    said = said | {"fay": {"r0": said["ann"]["r0"]}}  # so that nobody but r0 has everybody's label
+    texts = {f"text {i}": label for i, label in enumerate(truth)} | {"sure": "x"}
+    pool = [{"id": f"r{i}", "text": f"text {i}"} for i in range(len(truth))]
+    pool += [{"id": text, "text": text} for text in ("sure", "unsure")]
+    worth = decisions.worth_labelling(said, [], pool, list("xyz"), KnowsTheTruth(texts)).set_index("text")
+    answers = agreement.table(said).iloc[1:]
     agreed = (answers.nunique(axis=1) == 1).to_numpy()
-    assert again[agreed].mean() > again[~agreed].mean() and anew[0] < anew[1]
+    again = worth["score"].loc[[f"text {i[1:]}" for i in answers.index]].to_numpy()
+    assert again[agreed].mean() > again[~agreed].mean()
+    assert worth.loc["unsure", "score"] < worth.loc["sure", "score"] and "text 0" not in worth.index
     assert not capsys.readouterr().out
-    with pytest.raises(UserError, match="'z' is not in the task's labels"):
-        decisions.label_next(answers, sure[:, :2], list("xy"))
-    answers = answers.copy()
-    answers.iloc[4] = None
-    with pytest.raises(UserError, match="'r4' has no label"):
-        decisions.label_next(answers, sure, list("xyz"))
 
 
 def test_the_text_that_is_probably_mislabelled_is_worth_another_label(task, rows):

@@ -505,8 +505,13 @@ def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
         return [pool[i] for i in np.argsort(doubt)[:10]]
 
     panel = make([], next_batch=next_batch)
+
+    def is_shown() -> bool:
+        with panel.lock:  # a batch that arrives is shown under it
+            return panel.now.place is not None
+
     for _ in range(40):
-        until(lambda: panel.now.place is not None)
+        until(is_shown)
         panel.buttons[YES_NO[truth[int(panel.now.record["id"][1:])]]].click()
     until(lambda: not panel.feeder.busy)
     events = log(tmp_path)

@@ -82,10 +82,8 @@ class Panel(widgets.VBox):
         self.lock = threading.RLock()  # the batch thread and the kernel's subshells come in beside the main thread
         self.layer = key_layer(page == 1) if keys else None
         self.hints, self.require_reason = Hints(cues, suggestions, context, show_suggestions), require_reason
-        digits = bool(self.layer)
-        self.rows = [
-            Row(i, lambda: self.session, self.hints, kind, labels, digits, self.on_change) for i in range(page)
-        ]
+        make_answer = functools.partial(KINDS[kind], labels, digits=bool(self.layer))
+        self.rows = [Row(i, lambda: self.session, self.hints, make_answer, self.on_change) for i in range(page)]
         self.now = self.rows[0]
         self.session = Session(records, folder, annotator, guideline, self.now.answer.fits, self.now.answer.classes)
         self.feeder = next_batch and Feeder(next_batch, self._arrived, self.lock, len(self.session.records))

@@ -16,7 +16,7 @@ from helpers import env
 from helpers.env import UserError
 from helpers.labels import seats
 from helpers.labels.panel import html
-from helpers.labels.panel.kinds import KINDS, button, flow
+from helpers.labels.panel.kinds import button, flow
 from helpers.labels.session import Session, find, merge, trim
 
 HERE = Path(__file__).parent
@@ -65,22 +65,16 @@ class Row:
     """Shows the item at `place` of the session's list; `place` is None while the row is empty."""
 
     def __init__(
-        self,
-        number: int,
-        session: Callable[[], Session],
-        hints: Hints,
-        kind: str,
-        labels: Any,
-        digits: bool,
-        on_change: Callable[[Row, bool], None],
+        self, number: int, session: Callable[[], Session], hints: Hints, make_answer: Callable, on_change: Callable
     ):
+        """`make_answer` makes an object of `kinds`; `on_change(row, complete)` is called when the person changes it."""
         self.number, self.session, self.hints = number, session, hints
         self.place: int | None = None
         self.spans: list[list[int]] = []
         self.shown: set[str] = set()  # every hint that was visible at some time since the text came up
         self.start_time, self.filling = 0.0, False
         self.text = widgets.HTML()
-        self.answer = KINDS[kind](labels, lambda complete: self.filling or on_change(self, complete), digits)
+        self.answer = make_answer(lambda complete: self.filling or on_change(self, complete))
         self.answer.widget.add_class("ambo-answer")
         self.box = widgets.VBox()
         self.place_below()
