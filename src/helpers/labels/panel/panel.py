@@ -222,7 +222,12 @@ class Panel(widgets.VBox):
         if self.require_reason and not reason:
             row.show_answer(label)
             raise UserError(f"A decision needs a reason: write one, then press “{self.controls.save.description}”.")
-        facts = {"label": label, "spans": row.spans, "shown": sorted(row.shown), "guideline": self.session.guideline}
+        facts = {
+            "label": label,
+            "spans": row.spans,
+            "shown": sorted(row.visible_hints),
+            "guideline": self.session.guideline,
+        }
         if self.require_reason:
             facts["reason"] = reason
         before = row.event or {}
@@ -312,7 +317,7 @@ class Panel(widgets.VBox):
         event = row.event or {}
         if event.get("event") == "label" and event["label"] == row.answer.read():  # a saved answer: save this too
             facts = {"reason": event["reason"]} if event.get("reason") else {}
-            self._write(row, "label", label=event["label"], spans=spans, shown=sorted(row.shown), **facts)
+            self._write(row, "label", label=event["label"], spans=spans, shown=sorted(row.visible_hints), **facts)
             self.controls.say("Evidence saved.")
         row.spans = spans
         row.draw()

@@ -71,7 +71,7 @@ class Row:
         self.number, self.session, self.hints = number, session, hints
         self.place: int | None = None
         self.spans: list[list[int]] = []
-        self.shown: set[str] = set()  # every hint that was visible at some time since the text came up
+        self.visible_hints: set[str] = set()  # every hint that was visible at some time since the text came up
         self.start_time, self.filling = 0.0, False
         self.text = widgets.HTML()
         self.answer = make_answer(lambda complete: self.filling or on_change(self, complete))
@@ -95,7 +95,7 @@ class Row:
 
     def fill(self, place: int | None, draft: dict | None = None) -> None:
         """Show an item; `draft` is a label event just undone, whose text and evidence stay on the page to be changed."""
-        self.place, self.start_time, self.shown = place, time.monotonic(), set()
+        self.place, self.start_time, self.visible_hints = place, time.monotonic(), set()
         self.box.layout.display = self.answer.widget.layout.display = None if place is not None else "none"
         if place is None:
             self.spans = []
@@ -116,7 +116,7 @@ class Row:
         """Draw the text with its marks, headline and context as they are now."""
         session, event = self.session(), self.event
         marks, lines, visible = self.hints.for_record(self.record)
-        self.shown |= visible
+        self.visible_hints |= visible
         marks += [(start, end, "evidence") for start, end in self.spans]
         again, flagged = session.keys[self.place][1], session.flagged(self.place)
         self.text.value = (
