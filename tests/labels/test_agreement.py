@@ -19,11 +19,11 @@ OFFENSIVE = ["no", "maybe", "yes"]
 
 
 def state(**answers):
-    """The state that `labels.annotations` gives, from annotator=[label or None, ...] over records r0, r1, …"""
+    """The state that `log.annotations` returns, from annotator=[label or None, ...] over records r0, r1, …"""
     rows = [
         {"time": float(i), "event": "label", "id": f"r{i}", "annotator": name, "label": label}
-        for name, given in answers.items()
-        for i, label in enumerate(given)
+        for name, labels in answers.items()
+        for i, label in enumerate(labels)
         if label is not None
     ]
     return log.annotations(rows)
@@ -43,7 +43,7 @@ PUBLISHED = {
 
 
 def test_alpha_of_the_published_example():
-    answers = table(**{name: [x and str(x) for x in given] for name, given in PUBLISHED.items()})
+    answers = table(**{name: [x and str(x) for x in labels] for name, labels in PUBLISHED.items()})
     nominal, ordinal = agreement.alpha(answers), agreement.alpha(answers, list("12345"))
     assert round(nominal["value"], 3) == 0.743 and round(ordinal["value"], 3) == 0.815
     assert nominal["n"] == 11 and nominal["low"] < 0.743 < nominal["high"] and not nominal["reason"]
@@ -118,9 +118,9 @@ def test_self_consistency_on_repeats():
     for i, (record, first, again) in enumerate(rows):
         row = {"time": float(i), "event": "label", "id": record, "annotator": "ann"}
         events += [row | {"label": first}, row | {"label": again, "repeat": True}]
-    found = agreement.self_consistency(log.annotations(events)).iloc[0]
-    assert (found["annotator"], found["share"], found["n"]) == ("ann", 0.75, 4)
-    assert found["kappa"] == pytest.approx(0.5)
+    row = agreement.self_consistency(log.annotations(events)).iloc[0]
+    assert (row["annotator"], row["share"], row["n"]) == ("ann", 0.75, 4)
+    assert row["kappa"] == pytest.approx(0.5)
 
 
 def test_labels_of_several_fields_and_of_several_choices():
@@ -137,26 +137,26 @@ def test_disagreements_are_true_ones_most_contested_first_without_the_settled():
     rows = [("a", "x", "x", "x", "y", "x"), ("b", "y", "x", "x", "y", "y"), ("c", "x", None, "x", "z", "y")]
     events = [
         {"time": 1.0, "event": "label", "id": f"r{i}", "annotator": name, "label": label}
-        for name, *given in rows
-        for i, label in enumerate(given)
+        for name, *labels in rows
+        for i, label in enumerate(labels)
         if label
     ]
     events += [{"time": 2.0, "event": kind, "id": "r1", "annotator": "c"} for kind in ("skip", "flag")]
     events += [{"time": 2.0, "event": "note", "id": "r0", "annotator": "b", "text": "§ 3"}]
     events += [{"time": 3.0, "event": "label", "id": "r4", "annotator": log.ADJUDICATOR, "label": "y"}]
     events += [{"time": 3.0, "event": "label", "id": "r5", "annotator": n, "label": n} for n in ("a", "b", "c")]
-    found = decisions.disagreements(log.annotations(events), [{"id": "r0", "text": "Testo"}])
-    assert [row["id"] for row in found] == ["r5", "r0", "r3"]
-    assert found[1]["labels"] == {"a": "x", "b": "y", "c": "x"}
-    assert found[1]["notes"] == {"b": "§ 3"} and found[1]["text"] == "Testo"
+    contested = decisions.disagreements(log.annotations(events), [{"id": "r0", "text": "Testo"}])
+    assert [row["id"] for row in contested] == ["r5", "r0", "r3"]
+    assert contested[1]["labels"] == {"a": "x", "b": "y", "c": "x"}
+    assert contested[1]["notes"] == {"b": "§ 3"} and contested[1]["text"] == "Testo"
 
 
 def test_summary_shows_the_group_on_which_annotators_differ():
     rng = np.random.default_rng(1)
     truth = rng.integers(0, 2, 200)
     records = [{"id": f"r{i}", "text": "t", "form": "ab"[i % 2]} for i in range(200)]
-    told = [[["no", "yes"][t ^ (i % 2 and rng.random() < 0.4)] for i, t in enumerate(truth)] for _ in range(3)]
-    both = state(**dict(zip("xyz", told, strict=True)))
+    labels = [[["no", "yes"][t ^ (i % 2 and rng.random() < 0.4)] for i, t in enumerate(truth)] for _ in range(3)]
+    both = state(**dict(zip("xyz", labels, strict=True)))
     rows = agreement.summary(both, records, ["form"]).set_index(["measure", "subset"])
     assert rows.loc[("alpha", "form=a"), "value"] == 1 and rows.loc[("alpha", "form=b"), "high"] < 0.5
     assert rows.loc[("records that differ", "form=a"), "value"] == 0
@@ -166,18 +166,18 @@ def test_summary_shows_the_group_on_which_annotators_differ():
 
 
 def test_decisions_of_a_majority_a_tie_and_the_adjudicator():
-    said = state(a=["x", "x", "y", "x", None], b=["x", "y", None, "y", None], c=["y", None, None, "z", None])
-    said[log.ADJUDICATOR] = state(z=[None, None, None, "z", None])["z"]
-    said["a"]["r4"] = said["a"]["r0"] | {"label": None, "skipped": True}
-    found = decisions.decisions(said)
-    assert [(one["label"], one["decided"], one["votes"]) for one in found.values()] == [
+    annotations = state(a=["x", "x", "y", "x", None], b=["x", "y", None, "y", None], c=["y", None, None, "z", None])
+    annotations[log.ADJUDICATOR] = state(z=[None, None, None, "z", None])["z"]
+    annotations["a"]["r4"] = annotations["a"]["r0"] | {"label": None, "skipped": True}
+    decided = decisions.decisions(annotations)
+    assert [(one["label"], one["decided"], one["votes"]) for one in decided.values()] == [
         ("x", "majority", 2),
         (None, "tie", 1),
         ("y", "only one", 1),
         ("z", "adjudicator", 1),
         (None, "", 0),
     ]
-    assert found["r3"]["labels"] == {"a": "x", "b": "y", "c": "z"}
+    assert decided["r3"]["labels"] == {"a": "x", "b": "y", "c": "z"}
 
 
 def test_the_same_choices_in_another_order_are_no_tie():
@@ -196,12 +196,12 @@ def crowd():
 
 
 def test_dawid_skene_finds_whom_to_trust(crowd):
-    said, truth, _ = crowd
-    answers = agreement.table(said)
+    annotations, truth, _ = crowd
+    answers = agreement.table(annotations)
     probabilities, errors = decisions.dawid_skene(answers)
     assert probabilities.sum(1).to_numpy() == pytest.approx(1) and list(probabilities.index) == list(answers.index)
     joint = (probabilities.idxmax(axis=1).to_numpy() == truth).mean()
-    decided = decisions.decisions(said)
+    decided = decisions.decisions(annotations)
     voted = np.mean([decided[record]["label"] == t for record, t in zip(answers.index, truth, strict=True)])
     assert joint > voted + 0.02 and joint > 0.93
     right = {name: np.mean([errors.loc[(name, c), c] for c in "xyz"]) for name in answers.columns}
@@ -210,43 +210,55 @@ def test_dawid_skene_finds_whom_to_trust(crowd):
         decisions.dawid_skene(answers.iloc[:0])
 
 
+class KnowsTheTruth:
+    """A learner that gives the true class of a text 0.9; of a text without one it knows nothing."""
+
+    def __init__(self, truth):
+        self.truth = truth
+
+    def fit(self, records):
+        pass
+
+    def predict_proba(self, texts):
+        probabilities = [[0.9 if label == self.truth.get(text) else 0.05 for label in "xyz"] for text in texts]
+        return np.array([row if max(row) > 0.5 else [0.34, 0.33, 0.33] for row in probabilities])
+
+
 def test_activelab_asks_again_where_annotators_contradict_the_model_and_each_other(crowd, capsys):
-    said, truth, codes = crowd
-    answers = agreement.table(said)
-    sure = np.full((len(truth), 3), 0.05)
-    sure[np.arange(len(truth)), codes] = 0.9
-    again, anew = decisions.label_next(answers, sure, list("xyz"), np.array([[0.34, 0.33, 0.33], [0.98, 0.01, 0.01]]))
+    annotations, truth, _ = crowd
+    annotations = annotations | {"fay": {"r0": annotations["ann"]["r0"]}}  # so that nobody but r0 has everybody's label
+    texts = {f"text {i}": label for i, label in enumerate(truth)} | {"sure": "x"}
+    pool = [{"id": f"r{i}", "text": f"text {i}"} for i in range(len(truth))]
+    pool += [{"id": text, "text": text} for text in ("sure", "unsure")]
+    worth = decisions.worth_labelling(annotations, [], pool, list("xyz"), KnowsTheTruth(texts)).set_index("text")
+    answers = agreement.table(annotations).iloc[1:]
     agreed = (answers.nunique(axis=1) == 1).to_numpy()
-    assert again[agreed].mean() > again[~agreed].mean() and anew[0] < anew[1]
+    again = worth["score"].loc[[f"text {i[1:]}" for i in answers.index]].to_numpy()
+    assert again[agreed].mean() > again[~agreed].mean()
+    assert worth.loc["unsure", "score"] < worth.loc["sure", "score"] and "text 0" not in worth.index
     assert not capsys.readouterr().out
-    with pytest.raises(UserError, match="'z' is not in the task's labels"):
-        decisions.label_next(answers, sure[:, :2], list("xy"))
-    answers = answers.copy()
-    answers.iloc[4] = None
-    with pytest.raises(UserError, match="'r4' has no label"):
-        decisions.label_next(answers, sure, list("xyz"))
 
 
 def test_the_text_that_is_probably_mislabelled_is_worth_another_label(task, rows):
     """Three people label 48 texts, most of them one person each; ann is wrong on one of hers."""
-    given: dict[str, dict[str, str]] = {"ann": {}, "bob": {}, "cy": {}}
+    labels: dict[str, dict[str, str]] = {"ann": {}, "bob": {}, "cy": {}}
     for i, row in enumerate(rows[:48]):
-        for name in given if i < 12 else [list(given)[i % 3]]:
-            given[name][row["id"]] = row["label"]
+        for name in labels if i < 12 else [list(labels)[i % 3]]:
+            labels[name][row["id"]] = row["label"]
     wrong = rows[21]["id"]
-    given["ann"][wrong] = "good" if given["ann"][wrong] == "bad" else "bad"
-    given["bob"][rows[13]["id"]] = "gone"  # a class that was removed
+    labels["ann"][wrong] = "good" if labels["ann"][wrong] == "bad" else "bad"
+    labels["bob"][rows[13]["id"]] = "gone"  # a class that was removed
     events = [
         {"time": 1.0, "event": "label", "id": i, "annotator": name, "label": label}
-        for name, own in given.items()
+        for name, own in labels.items()
         for i, label in own.items()
     ]
-    said, learner = log.annotations(events), baselines.tfidf(task)
-    found = decisions.worth_labelling(said, rows[100:], rows[:100], ["good", "bad"], learner)
-    again = found[found["label"] == "again"]
+    annotations, learner = log.annotations(events), baselines.tfidf(task)
+    worth = decisions.worth_labelling(annotations, rows[100:], rows[:100], ["good", "bad"], learner)
+    again = worth[worth["label"] == "again"]
     assert again.iloc[0]["text"] == rows[21]["text"] and again.iloc[0]["so_far"].startswith("ann: ")
-    assert len(again) == 35 and len(found) == 35 + 52 + 1 and found["score"].is_monotonic_increasing
-    assert not set(found["text"]) & {r["text"] for r in rows[:12]}  # everybody labelled them
+    assert len(again) == 35 and len(worth) == 35 + 52 + 1 and worth["score"].is_monotonic_increasing
+    assert not set(worth["text"]) & {r["text"] for r in rows[:12]}  # everybody labelled them
     assert decisions.worth_labelling({}, rows[100:], rows[:9], ["good", "bad"], learner).empty
 
 
@@ -270,8 +282,8 @@ def test_real_annotators_of_sbic(tmp_path):
     )
     assert report["rows"] == len(rows) == 16738 and not report["unmatched"] and not report["not_in_task"]
     assert report["taken"] + len(report["empty"] + report["duplicates"] + report["conflicts"]) == 16738
-    said = log.annotations(tmp_path)
-    answers = agreement.table(said)
+    annotations = log.annotations(tmp_path)
+    answers = agreement.table(annotations)
     nominal, ordinal = agreement.alpha(answers), agreement.alpha(answers, OFFENSIVE)
     assert 0.48 < nominal["value"] < 0.62 and nominal["high"] - nominal["low"] < 0.06 and nominal["n"] > 4000
     assert ordinal["value"] > nominal["value"]  # "maybe" lies between: most differences are by one step
@@ -279,6 +291,6 @@ def test_real_annotators_of_sbic(tmp_path):
     rows = rows[rows["offensiveYN"] != ""].assign(id=lambda t: [record_id("sbic", clean(x)) for x in t["post"]])
     by_person = rows.groupby(["id", "WorkerId"])["offensiveYN"].first()
     differ = by_person.groupby("id").nunique()
-    found = decisions.disagreements(said, records)
-    assert {row["id"] for row in found} == set(differ[differ > 1].index) and len(found) > 1000
-    assert all(len(set(row["labels"].values())) > 1 and row["text"] == texts[row["id"]] for row in found)
+    queue = decisions.disagreements(annotations, records)
+    assert {row["id"] for row in queue} == set(differ[differ > 1].index) and len(queue) > 1000
+    assert all(len(set(row["labels"].values())) > 1 and row["text"] == texts[row["id"]] for row in queue)

@@ -178,38 +178,38 @@ def test_unreadable_lines_give_one_warning_that_names_file_and_line(tmp_path):
     write(tmp_path, ("ann", "label", "1", {"label": "a"}))
     with (tmp_path / "ann.jsonl").open("ab") as log:
         log.write(b'{"time": 1, "event": "label", "id": "2"}\n\xff\xfe non UTF-8\n[1]\n\n{"time": 2, "event": "la')
-    with pytest.warns(UserWarning, match=r"ann\.jsonl, line 2 \(and 3 more\): not a readable event") as told:
+    with pytest.warns(UserWarning, match=r"ann\.jsonl, line 2 \(and 3 more\): not a readable event") as caught:
         assert len(events(tmp_path)) == 1
-    assert len(told) == 1
+    assert len(caught) == 1
     write(tmp_path, ("ann", "label", "3", {"label": "b"}))
     with pytest.warns(UserWarning):
         assert settled_labels(tmp_path) == {"1": "a", "3": "b"}
 
 
-def test_every_reader_takes_and_leaves_the_same_odd_lines(tmp_path):
+def test_every_reader_accepts_and_leaves_out_the_same_odd_lines(tmp_path):
     start = b'{"event": "label", "label": "a", "time": '
-    taken = {
+    readable_lines = {
         "mark": b"\xef\xbb\xbf" + start + b'1, "id": "mark"}',
         "nan": start + b'2, "id": "nan", "seconds": NaN, "more": Infinity}',
         "half": start + b'3, "id": "half", "text": "\\ud83d"}',
         "big": start + b'4, "id": "big", "more": 1e999, "event_id": 7}\r',
     }
-    left = [
+    unreadable_lines = [
         start + b'5, "id": "byte", "more": "\xff"}',
         start + b'6, "id": "deep", "more": ' + b"[" * 5000 + b"]" * 5000 + b"}",
         start + b'"7", "id": "clock"}',
         start + b'8, "id": 8}',
         start + b'9, "id": "torn", "more": [1,',
     ]
-    (tmp_path / "ann.jsonl").write_bytes(b"\n".join([*taken.values(), *left]))
-    told = pytest.warns(UserWarning, match=r"ann\.jsonl, line 5 \(and 4 more\)")
-    with told:
+    (tmp_path / "ann.jsonl").write_bytes(b"\n".join([*readable_lines.values(), *unreadable_lines]))
+    one_warning = pytest.warns(UserWarning, match=r"ann\.jsonl, line 5 \(and 4 more\)")
+    with one_warning:
         rows = events(tmp_path)
-    with told:
-        assert settled_labels(tmp_path) == dict.fromkeys(taken, "a") == settled_labels(rows)
-    with told:
-        assert annotations(tmp_path)["ann"].keys() == taken.keys()
-    assert [row["id"] for row in rows] == list(taken) and {row["annotator"] for row in rows} == {"ann"}
+    with one_warning:
+        assert settled_labels(tmp_path) == dict.fromkeys(readable_lines, "a") == settled_labels(rows)
+    with one_warning:
+        assert annotations(tmp_path)["ann"].keys() == readable_lines.keys()
+    assert [row["id"] for row in rows] == list(readable_lines) and {row["annotator"] for row in rows} == {"ann"}
 
 
 def test_what_cannot_be_an_event_is_refused(tmp_path):
@@ -225,13 +225,13 @@ def test_what_cannot_be_an_event_is_refused(tmp_path):
     assert len(readable(tmp_path)) == 1
 
 
-def test_a_path_that_is_a_file_is_told(tmp_path):
+def test_a_path_that_is_a_file_is_reported(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match="NOT saved"):
         append(tmp_path / "file", "ann", "label", "1", label="a")
 
 
-def test_a_read_only_folder_is_told(tmp_path):
+def test_a_read_only_folder_is_reported(tmp_path):
     tmp_path.chmod(0o500)
     folder = tmp_path if os.geteuid() else Path("/proc")  # root may write to any folder but that of the kernel
     with pytest.raises(UserError, match="NOT saved"):
@@ -259,9 +259,9 @@ except UserError as error:
 
 def test_a_disk_that_fills_refuses_the_label_and_leaves_no_part_of_it(tmp_path):
     """A file size limit stands in for the full disk: the kernel writes a part of the line, then refuses."""
-    told = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, check=True).stdout
-    done = int(told.split()[0])
-    assert "NOT saved" in told and done > 10
+    output = subprocess.run([sys.executable, "-c", FULL, tmp_path], capture_output=True, text=True, check=True).stdout
+    done = int(output.split()[0])
+    assert "NOT saved" in output and done > 10
     assert len(readable(tmp_path)) == done  # no torn line
     write(tmp_path, ("ann", "label", "later", {"label": "b"}))
     assert len(readable(tmp_path)) == done + 1

@@ -101,19 +101,11 @@ def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int 
         `value`, `low`, `high`, `n` (records labelled at least twice), `reason` (why a figure is undefined).
     """
     numbers, classes = counts(answers, order)
-    people = int((answers.notna().to_numpy().sum(0) > 0).sum())
-    return alpha_of_counts(numbers, classes, people, ordinal=order is not None, draws=draws, seed=seed)
-
-
-def alpha_of_counts(
-    numbers: np.ndarray, classes: Sequence[str], people: int = 2, ordinal: bool = False, draws: int = 500, seed: int = 0
-) -> dict:
-    """As `alpha`, from label counts (records, classes); records with fewer than two labels are passed over."""
     shared = numbers[numbers.sum(1) >= 2]
     result = {"value": np.nan, "low": np.nan, "high": np.nan, "n": len(shared), "reason": ""}
     if not numbers.sum():
         return result | {"reason": "no labels"}
-    if people < 2:
+    if answers.notna().any().sum() < 2:
         return result | {"reason": "only one annotator"}
     if not len(shared):
         return result | {"reason": "no record was labelled by two annotators"}
@@ -125,11 +117,11 @@ def alpha_of_counts(
     # Records with the same counts are alike, so a bootstrap sample is a multinomial draw over these patterns: all
     # samples at once, where scipy.stats.bootstrap would resample the records and give NaN for any one-class sample.
     patterns, times = np.unique(shared, axis=0, return_counts=True)
-    result["value"] = float(_alphas(patterns, times[None], ordinal)[0])
+    result["value"] = float(_alphas(patterns, times[None], order is not None)[0])
     if len(shared) == 1:
         return result | {"reason": "one shared record: no interval"}
     samples = np.random.default_rng(seed).multinomial(len(shared), times / times.sum(), draws)
-    values = _alphas(patterns, samples, ordinal)
+    values = _alphas(patterns, samples, order is not None)
     values = values[~np.isnan(values)]
     if not len(values):
         return result | {"reason": "too few for an interval"}
@@ -236,23 +228,19 @@ def summary(
         Columns measure, subset, value, low, high, n, reason.
     """
     answers = table(annotations, field)
-    numbers, classes = counts(answers, order)
-    people = int((answers.notna().to_numpy().sum(0) > 0).sum())
-    subsets = [("all", np.ones(len(answers), bool))]
-    if people < 2 or not (numbers.sum(1) >= 2).any():
-        groups, classes = (), []  # the first row gives the reason once
-    subsets += _group_masks(answers.index, records or [], groups)
-    rows = [
-        {"measure": "alpha", "subset": name} | alpha_of_counts(numbers[mask], classes, people) for name, mask in subsets
-    ]
+    overall, classes = alpha(answers), counts(answers, order)[1]
+    subsets = _group_masks(answers.index, records or [], groups)
+    if not overall["n"]:
+        subsets, classes = [], []  # the first row gives the reason once
+    rows = [{"measure": "alpha", "subset": "all"} | overall]
     if order is not None:
-        ordinal = alpha_of_counts(numbers, classes, people, ordinal=True)
-        rows.insert(1, {"measure": "alpha (ordinal)", "subset": "all"} | ordinal)
-    for i, name in enumerate(classes):
-        against = np.stack([numbers[:, i], numbers.sum(1) - numbers[:, i]], 1)
-        label = {"measure": "alpha", "subset": f"label={name}"}
-        rows.append(label | alpha_of_counts(against, [name, f"not {name}"], people))
-    rows += [{"measure": "records that differ", "subset": name} | _differing(numbers[mask]) for name, mask in subsets]
+        rows.append({"measure": "alpha (ordinal)", "subset": "all"} | alpha(answers, order))
+    rows += [{"measure": "alpha", "subset": name} | alpha(answers[mask]) for name, mask in subsets]
+    for name in classes:
+        against_rest = answers.map(lambda label, name=name: label if label in (None, name) else f"not {name}")
+        rows.append({"measure": "alpha", "subset": f"label={name}"} | alpha(against_rest))
+    for name, mask in [("all", slice(None)), *subsets]:
+        rows.append({"measure": "records that differ", "subset": name} | _differing(answers[mask]))
     for row in kappas(answers).to_dict("records"):
         if row["n"]:
             facts = {"value": row["kappa"], "n": row["n"], "reason": row["reason"]}
@@ -265,18 +253,20 @@ def summary(
 
 
 def _group_masks(ids: pd.Index, records: list[dict], groups: Sequence[str]) -> list[tuple[str, np.ndarray]]:
-    by_id = {r["id"]: r for r in records}
+    """(`column=value`, mask over the ids) of every value of every group column, the commonest first."""
+    by_id = {row["id"]: row for row in records}
     masks = []
     for group in groups:
-        values = np.array([str(by_id.get(record, {}).get(group, "") or "(none)") for record in ids], dtype=object)
+        values = np.array([str(by_id.get(i, {}).get(group, "") or "(none)") for i in ids], dtype=object)
         masks += [(f"{group}={value}", values == value) for value, _ in Counter(values).most_common()]
     return masks
 
 
-def _differing(numbers: np.ndarray) -> dict:
+def _differing(answers: pd.DataFrame) -> dict:
     """Share of the records with two labels or more whose labels differ, with Wilson's 95 % interval."""
     from scipy.stats import binomtest  # slow to import
 
+    numbers, _ = counts(answers)
     shared = numbers[numbers.sum(1) >= 2]
     if not len(shared):
         return {"value": np.nan, "n": 0, "reason": "no record was labelled by two annotators"}

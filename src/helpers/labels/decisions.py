@@ -116,42 +116,10 @@ def dawid_skene(answers: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
     return probabilities.reindex(answers.index), model.errors_
 
 
-def label_next(
-    answers: pd.DataFrame, probabilities: np.ndarray, classes: Sequence[str], unlabelled: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """ActiveLab scores (Goh and Mueller 2023, by cleanlab); the lowest is to be labelled first.
-
-    Parameters
-    ----------
-    answers : DataFrame (records, annotators)
-        Every record needs at least one label.
-    probabilities, unlabelled : float arrays (records, classes)
-        The model's, for the records of the table and for those without a label; columns in the order of `classes`.
-
-    Returns
-    -------
-    again, new : float arrays
-        Scores of labelling the table's records once more, and of labelling the others.
-    """
-    from cleanlab.multiannotator import get_active_learning_scores
-
-    if answers.isna().all(axis=1).any():
-        raise UserError(
-            f"Record {answers.index[answers.isna().all(axis=1)][0]!r} has no label: leave it out of the table."
-        )
-    codes_of_labels = {label: float(i) for i, label in enumerate(classes)}
-    labels = {label for label in answers.to_numpy(dtype=object).ravel() if pd.notna(label)}
-    if unknown := labels - codes_of_labels.keys():
-        raise UserError(f"Label {sorted(unknown)[0]!r} is not in the task's labels ({', '.join(classes)}).")
-    codes = answers.map(lambda label: codes_of_labels.get(label, np.nan)).to_numpy(dtype=float)
-    with contextlib.redirect_stdout(io.StringIO()):  # cleanlab prints about annotators by number
-        return get_active_learning_scores(codes[:, ~np.isnan(codes).all(0)], probabilities, unlabelled)
-
-
 def worth_labelling(
     annotations: dict[str, dict[str, dict]], known: list[dict], pool: list[dict], classes: Sequence[str], learner: Any
 ) -> pd.DataFrame:
-    """Texts of the pool in the order in which one more label gains most, by `label_next`.
+    """Texts of the pool in the order in which one more label gains most, by ActiveLab (Goh and Mueller 2023).
 
     Texts that everybody labelled are left out: they are the adjudicator's.
 
@@ -165,9 +133,11 @@ def worth_labelling(
     Returns
     -------
     DataFrame
-        `label` (`again`, by somebody who has not labelled it, or `new`), `score` (lowest first), `so_far` (the labels
+        Columns `label` (`again`, by somebody who has not labelled it, or `new`), `score` (lowest first), `so_far` (the labels
         there are), `text`.
     """
+    from cleanlab.multiannotator import get_active_learning_scores
+
     texts = {row["id"]: row["text"] for row in pool}
     answers = table(annotations)
     answers = answers.where(answers.isin(list(classes)), None)
@@ -183,7 +153,11 @@ def worth_labelling(
     learner.fit([*known, *rows])
     labelled = {row["id"] for row in rows}.union(answers.index)
     open_ids = [i for i in texts if i not in labelled]
-    again, new = label_next(answers, probabilities, classes, learner.predict_proba([texts[i] for i in open_ids]))
+    open_probabilities = learner.predict_proba([texts[i] for i in open_ids])
+    codes = answers.map({label: float(i) for i, label in enumerate(classes)}.get).to_numpy(dtype=float)
+    codes = codes[:, ~np.isnan(codes).all(0)]  # annotators without a label here
+    with contextlib.redirect_stdout(io.StringIO()):  # cleanlab prints about annotators by number
+        again, new = get_active_learning_scores(codes, probabilities, open_probabilities)
     so_far = [
         ", ".join(f"{name}: {label}" for name, label in row.items() if label) for row in answers.to_dict("records")
     ]

@@ -14,7 +14,7 @@ import pandas as pd
 from helpers.data import tables
 from helpers.data.records import record_id
 from helpers.env import UserError
-from helpers.files import replacing
+from helpers.files import replacing, write_csv, write_jsonl
 from helpers.labels import agreement, decisions, log
 from helpers.text import clean
 
@@ -48,13 +48,12 @@ def export(folder: Path, path: Path, records: list[dict] | None = None, final: b
     if not rows:
         raise UserError(f"{folder} holds no labels: label first, or name the folder with the .jsonl logs.")
     table = final_labels(rows, records) if final else pd.DataFrame(rows)
-    with replacing(path) as temporary:
-        if path.suffix.lower() == ".jsonl":
-            lines = (json.dumps(_present(row), ensure_ascii=False) + "\n" for row in table.to_dict("records"))
-            temporary.write_text("".join(lines), encoding="utf-8")
-        elif path.suffix.lower() == ".csv":
-            table.map(_flat).to_csv(temporary, index=False)
-        else:
+    if path.suffix.lower() == ".jsonl":
+        write_jsonl(path, [_present(row) for row in table.to_dict("records")])
+    elif path.suffix.lower() == ".csv":
+        write_csv(path, table.map(_flat))
+    else:
+        with replacing(path) as temporary:
             table.map(_flat).to_parquet(temporary, index=False)
     return table
 

@@ -19,6 +19,7 @@ import time
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 from filelock import FileLock
@@ -190,8 +191,8 @@ def _is_event(row: Any) -> bool:
         and row.get("event") in EVENTS
         and isinstance(row.get("id"), str)
         and type(row.get("time")) in (int, float)
-        and isinstance(row.get("event_id"), str | int | None)
-        and isinstance(row.get("annotator"), str | None)
+        and type(row.get("event_id")) in (str, int, NoneType)
+        and type(row.get("annotator")) in (str, NoneType)
         and (row["event"] != "label" or row.get("label") is not None)
     )
 

@@ -61,8 +61,8 @@ class Session:
 
     # --- the records ---
 
-    def add(self, records: Iterable[dict], repeats: bool = True) -> int:
-        """Append records and return how many; with `repeats=False`, leave out those that are in the list already."""
+    def add(self, records: Iterable[dict], repeats: bool = True) -> None:
+        """Append records; with `repeats=False`, leave out those that are in the list already."""
         before = len(self.records)
         for number, record in enumerate(records, 1):
             check_record(record, number)
@@ -79,7 +79,6 @@ class Session:
         if before:  # the first records are counted by reload()
             for key in self.keys[before:]:
                 self._count(key, 1)
-        return len(self.records) - before
 
     def reload(self) -> None:
         """Read the log again; events on records outside the list are stored but neither counted nor undone."""

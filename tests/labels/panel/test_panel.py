@@ -110,8 +110,8 @@ def test_a_rewrite_is_accepted_mended_or_rejected(make, tmp_path):
     assert 'class="ambo-removed"' in panel.now.text.value
     panel.controls.save.click()
     panel.buttons["reject"].click()
-    said = [row["label"] for row in log(tmp_path)]
-    assert said == ["Cerchiamo un cuoco o una cuoca.", "Cerchiamo personale di cucina.", ""]
+    labels = [row["label"] for row in log(tmp_path)]
+    assert labels == ["Cerchiamo un cuoco o una cuoca.", "Cerchiamo personale di cucina.", ""]
     panel.controls.undo.click()
     panel.now.answer.area.value = "Cerchiamo chi cucini."
     panel.buttons["accept"].click()  # what stands in the field, not the proposal
@@ -167,11 +167,11 @@ def test_undo_of_any_depth_also_over_a_restart(make, tmp_path):
     panel = make(texts(5))
     assert panel.now.place == 3 and panel.controls.note.value == "unclear"
     assert panel.controls.flag.description == "⚑ Unflag"
-    said = []
+    messages = []
     for _ in range(5):
         panel.controls.undo.click()
-        said.append(message(panel))
-    assert said == [f"Taken back: {what}." for what in ("note", "flag", "label yes", "label no", "label yes")]
+        messages.append(message(panel))
+    assert messages == [f"Taken back: {what}." for what in ("note", "flag", "label yes", "label no", "label yes")]
     assert panel.now.place == 0 and panel.session.done == 0 and not panel.session.counts.total()
     panel.controls.undo.click()
     assert "nothing to undo" in message(panel)
@@ -251,10 +251,10 @@ def test_any_session_replays_to_what_the_panel_shows(tmp_path_factory, steps):
     state = annotations(folder).get("anna", {})
     for i in range(4):
         assert again.answer(i) == session.answer(i) and again.flagged(i) == session.flagged(i)
-        said = state.get(f"r{i}", {"label": None, "skipped": False, "flagged": False})
+        logged = state.get(f"r{i}", {"label": None, "skipped": False, "flagged": False})
         answer = again.answer(i) or {"event": None}
-        assert said["label"] == answer.get("label") and said["flagged"] == again.flagged(i)
-        assert said["skipped"] == (answer["event"] == "skip")
+        assert logged["label"] == answer.get("label") and logged["flagged"] == again.flagged(i)
+        assert logged["skipped"] == (answer["event"] == "skip")
 
 
 # --- evidence and suggestions ----------------------------------------------------------------------------------------
@@ -277,11 +277,11 @@ def test_evidence_typed_accepted_and_removed(make, tmp_path):
     panel.evidence.cues.click()
     cues = {(cue.start, cue.end) for cue in gender.cues(text)}
     assert cues and all(any(s <= a and b <= e for s, e in panel.now.spans) for a, b in cues)
-    kept = panel.now.spans
+    spans = panel.now.spans
     panel.buttons["yes"].click()
-    assert log(tmp_path)[0]["spans"] == kept and log(tmp_path)[0]["shown"] == ["cues"]
+    assert log(tmp_path)[0]["spans"] == spans and log(tmp_path)[0]["shown"] == ["cues"]
     panel.controls.undo.click()
-    assert panel.now.spans == kept  # undone, but what was marked is kept
+    assert panel.now.spans == spans  # undone, but what was marked stays
     panel.buttons["no"].click()
     panel.go_to(0)
     panel.evidence.mark(0, 3)
@@ -322,11 +322,11 @@ def test_marked_html_shows_exactly_the_text(text, spans):
 )
 def test_word_differences_leave_the_same_words_on_both_sides(old, new):
     texts = " ".join(old), " ".join(new)
-    left = [
+    unmarked = [
         "".join(p for _, p, kinds in segments(text, marks) if not kinds).split()
         for text, marks in zip(texts, differences(*texts), strict=True)
     ]
-    assert left[0] == left[1]
+    assert unmarked[0] == unmarked[1]
 
 
 def test_evidence_is_one_stop_of_the_tab_key_however_cues_cut_it():
@@ -505,8 +505,13 @@ def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
         return [pool[i] for i in np.argsort(doubt)[:10]]
 
     panel = make([], next_batch=next_batch)
+
+    def is_shown() -> bool:
+        with panel.lock:  # a batch that arrives is shown under it
+            return panel.now.place is not None
+
     for _ in range(40):
-        until(lambda: panel.now.place is not None)
+        until(is_shown)
         panel.buttons[YES_NO[truth[int(panel.now.record["id"][1:])]]].click()
     until(lambda: not panel.feeder.busy)
     events = log(tmp_path)
@@ -515,18 +520,18 @@ def test_the_probe_retrains_and_serves_the_next_batch(make, tmp_path):
 
 
 def test_the_last_labels_reach_the_learner_and_the_panel_ends(make):
-    given = []
+    calls = []
 
     def next_batch(new):
-        given.append(new)
-        return texts(12)[10:] if len(given) == 1 else []
+        calls.append(new)
+        return texts(12)[10:] if len(calls) == 1 else []
 
     panel = make(texts(10), next_batch=next_batch)
     while panel.now.place is not None or panel.feeder.busy:
         if panel.now.place is not None:
             panel.buttons["yes"].click()
     assert panel.session.done == 12 and "All texts are done" in page_text(panel)
-    assert sorted(k for new in given for k in new) == sorted(r["id"] for r in texts(12))
+    assert sorted(k for new in calls for k in new) == sorted(r["id"] for r in texts(12))
 
 
 def test_an_error_of_the_learner_is_shown_and_next_tries_again(make):
@@ -621,12 +626,12 @@ def test_without_anywidget_the_panel_is_complete(tmp_path):
 
 def test_colab_is_asked_for_third_party_widgets_only_where_there_are_keys(tmp_path, monkeypatch):
     pytest.importorskip("anywidget")
-    asked = []
-    colab = SimpleNamespace(output=SimpleNamespace(enable_custom_widget_manager=lambda: asked.append(True)))
+    requests = []
+    colab = SimpleNamespace(output=SimpleNamespace(enable_custom_widget_manager=lambda: requests.append(True)))
     monkeypatch.setitem(sys.modules, "google.colab", colab)
     Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna", keys=False)
-    assert not asked
-    assert Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna").layer and asked
+    assert not requests
+    assert Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna").layer and requests
 
 
 def test_progress_pace_and_plurals():
@@ -638,10 +643,10 @@ def test_progress_pace_and_plurals():
 
 def test_every_kind_has_what_the_panel_asks_for():
     for name, kind in KINDS.items():
-        made = kind({"a": ["x", "y"]} if name == "fields" else ["x", "y"], lambda complete: None, True)
-        made.show({"id": "1", "text": "t", "proposal": "p"}, None)
+        answer = kind({"a": ["x", "y"]} if name == "fields" else ["x", "y"], lambda complete: None, True)
+        answer.show({"id": "1", "text": "t", "proposal": "p"}, None)
         assert all(
-            hasattr(made, part)
+            hasattr(answer, part)
             for part in ("widget", "buttons", "saves", "read", "press", "picture", "fits", "classes")
         )
 
@@ -655,7 +660,7 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     name.value = "bea"
     panel, about = place.children
     (opener,), inside = about.children[0].children, about.children[1]
-    said, lines, (save,) = (*inside.children[:2], inside.children[2].children)
+    notice, lines, (save,) = (*inside.children[:2], inside.children[2].children)
     assert panel.session.annotator == "bea" and inside.layout.display == "none"
     opener.click()
     assert inside.layout.display is None
@@ -665,12 +670,12 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     assert seats.attributes(tmp_path) == {"bea": {"mother tongue": "Italian", "note": HOSTILE}}
     lines.value = "<b>age"
     save.click()
-    assert "has no value" in said.value and "<b>" not in said.value
+    assert "has no value" in notice.value and "<b>" not in notice.value
     assert seats.attributes(tmp_path)["bea"]["mother tongue"] == "Italian"  # a mistake costs nothing kept
     name.value = "anna"
     assert not place.children[1].children[1].children[1].value  # what one person gave is not shown to another
     name.value = "bea"
-    said, lines, (save,) = (*(inside := place.children[1].children[1]).children[:2], inside.children[2].children)
+    notice, lines, (save,) = (*(inside := place.children[1].children[1]).children[:2], inside.children[2].children)
     assert lines.value.startswith("mother tongue: Italian")
     lines.value = ""
     save.click()

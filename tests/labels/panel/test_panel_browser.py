@@ -57,10 +57,10 @@ def page(chromium):
 
 
 def panel(page):
-    found = page.locator(".jp-OutputArea .ambo-panel").last
-    found.wait_for()
+    box = page.locator(".jp-OutputArea .ambo-panel").last
+    box.wait_for()
     page.wait_for_function("() => document.querySelector('.jp-OutputArea .ambo-panel[data-lm-suppress-shortcuts]')")
-    return found
+    return box
 
 
 def shows(page, number: int) -> None:
@@ -332,8 +332,8 @@ def test_hostile_texts_are_shown_and_never_run(lab, page, keys):
     box.locator("select option").nth(4).wait_for()
     page.wait_for_timeout(300)
     assert page.evaluate("() => window.ran") is None and page.dialogs == []
-    made = page.locator(".jp-OutputArea .ambo-panel").locator("script, img, iframe, svg, b, a[href^=javascript]")
-    assert made.count() == 0
+    injected = page.locator(".jp-OutputArea .ambo-panel").locator("script, img, iframe, svg, b, a[href^=javascript]")
+    assert injected.count() == 0
     assert page.locator(".jp-OutputArea .ambo-panel style").count() == 3  # the sheets of the three panels
     assert box.is_visible()
     written = log.annotations(lab.folder / folder)["anna"]

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 Mark = tuple[int, int, str]  # start and end in characters, and one of the kinds below
 
-KINDS = {
+MARK_TITLES = {
     "evidence": "evidence",
     "cue": "cue of the lexicon",
     "model": "suggestion of the model",
@@ -48,7 +48,7 @@ def marked(text: str, marks: Iterable[Mark]) -> str:
             pieces.append(escape(piece))
             continue
         classes = " ".join(f"ambo-{kind}" for kind in kinds)
-        title = ", ".join(KINDS[kind] for kind in kinds)
+        title = ", ".join(MARK_TITLES[kind] for kind in kinds)
         button = ""
         if start in evidence:  # only its first piece: Tab reaches evidence once even where cues cut it up
             button = f' role="button" tabindex="0" aria-label="Remove evidence {escape(evidence[start])}"'

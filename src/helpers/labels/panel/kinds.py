@@ -134,32 +134,28 @@ class Edit(Choice):
     saves = True
 
     def __init__(self, labels: Any, on_change: OnChange, digits: bool):
-        self.on_change, self.record, self._filling = on_change, {"proposal": ""}, False
+        self.on_change, self.record = on_change, {"proposal": ""}
         self.options = Options(["accept", "reject"], self._press, 1 if digits else None)
         self.buttons, self.labels = self.options.buttons, ["accept", "reject"]
-        named = {"placeholder": "the rewrite", "tooltip": "The rewrite"}  # without a name a screen reader says "edit"
-        self.area = widgets.Textarea(continuous_update=False, rows=4, layout=widgets.Layout(width="100%"), **named)
+        described = {
+            "placeholder": "the rewrite",
+            "tooltip": "The rewrite",
+        }  # without a name a screen reader says "edit"
+        self.area = widgets.Textarea(continuous_update=False, rows=4, layout=widgets.Layout(width="100%"), **described)
         self.area.add_class("ambo-area")
-        self.area.observe(self._edited, "value")
+        self.area.observe(lambda _: on_change(False), "value")
         self.widget = widgets.VBox([self.area, self.options.widget])
 
     def _press(self, name: str) -> None:
         rewrite = self.area.value if self.area.value.strip() else self.record["proposal"]
-        self._fill(rewrite if name == "accept" else "")
+        self.area.value = rewrite if name == "accept" else ""
         self.on_change(True)
-
-    def _edited(self, _: Any) -> None:
-        if not self._filling:
-            self.on_change(False)
-
-    def _fill(self, text: str) -> None:
-        self._filling, self.area.value, self._filling = True, text, False
 
     def show(self, record: dict, label: str | None) -> None:
         if not isinstance(record.get("proposal"), str):
             raise UserError(f"Record {record['id']!r} has no `proposal` that is text: kind edit needs one.")
         self.record = record
-        self._fill(record["proposal"] if label is None else label)
+        self.area.value = record["proposal"] if label is None else label
         self.options.show({"reject"} if label == "" else ())
 
     def read(self) -> str:
@@ -183,7 +179,7 @@ class Fields(Choice):
     def __init__(self, labels: Any, on_change: OnChange, digits: bool):
         if not isinstance(labels, dict) or not labels:
             raise UserError('Parameter labels needs a dict for kind fields, such as {"offensive": ["yes", "no"]}.')
-        self.on_change, self.value, self._filling = on_change, {}, False
+        self.on_change, self.value = on_change, {}
         self.options: dict[str, Options] = {}
         self.texts: dict[str, widgets.Text] = {}
         self.order: list[tuple[str, str]] = []  # what the digits mean
@@ -210,18 +206,15 @@ class Fields(Choice):
         self.on_change(False)
 
     def _typed(self, name: str, text: str) -> None:
-        if not self._filling:
-            self.value[name] = text
-            self.on_change(False)
+        self.value[name] = text
+        self.on_change(False)
 
     def show(self, record: dict, label: dict | None) -> None:
         self.value = dict(label or {})
         for name, options in self.options.items():
             options.show({self.value[name]} if name in self.value else ())
-        self._filling = True
         for name, text in self.texts.items():
             text.value = self.value.setdefault(name, "")
-        self._filling = False
 
     def read(self) -> dict[str, str]:
         missing = [name for name in self.options if name not in self.value]

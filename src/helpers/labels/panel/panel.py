@@ -82,10 +82,8 @@ class Panel(widgets.VBox):
         self.lock = threading.RLock()  # the batch thread and the kernel's subshells come in beside the main thread
         self.layer = key_layer(page == 1) if keys else None
         self.hints, self.require_reason = Hints(cues, suggestions, context, show_suggestions), require_reason
-        digits = bool(self.layer)
-        self.rows = [
-            Row(i, lambda: self.session, self.hints, kind, labels, digits, self.on_change) for i in range(page)
-        ]
+        make_answer = functools.partial(KINDS[kind], labels, digits=bool(self.layer))
+        self.rows = [Row(i, lambda: self.session, self.hints, make_answer, self.on_change) for i in range(page)]
         self.now = self.rows[0]
         self.session = Session(records, folder, annotator, guideline, self.now.answer.fits, self.now.answer.classes)
         self.feeder = next_batch and Feeder(next_batch, self._arrived, self.lock, len(self.session.records))
@@ -224,7 +222,12 @@ class Panel(widgets.VBox):
         if self.require_reason and not reason:
             row.show_answer(label)
             raise UserError(f"A decision needs a reason: write one, then press “{self.controls.save.description}”.")
-        facts = {"label": label, "spans": row.spans, "shown": sorted(row.shown), "guideline": self.session.guideline}
+        facts = {
+            "label": label,
+            "spans": row.spans,
+            "shown": sorted(row.visible_hints),
+            "guideline": self.session.guideline,
+        }
         if self.require_reason:
             facts["reason"] = reason
         before = row.event or {}
@@ -314,7 +317,7 @@ class Panel(widgets.VBox):
         event = row.event or {}
         if event.get("event") == "label" and event["label"] == row.answer.read():  # a saved answer: save this too
             facts = {"reason": event["reason"]} if event.get("reason") else {}
-            self._write(row, "label", label=event["label"], spans=spans, shown=sorted(row.shown), **facts)
+            self._write(row, "label", label=event["label"], spans=spans, shown=sorted(row.visible_hints), **facts)
             self.controls.say("Evidence saved.")
         row.spans = spans
         row.draw()

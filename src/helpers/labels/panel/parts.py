@@ -16,7 +16,7 @@ from helpers import env
 from helpers.env import UserError
 from helpers.labels import seats
 from helpers.labels.panel import html
-from helpers.labels.panel.kinds import KINDS, button, flow
+from helpers.labels.panel.kinds import button, flow
 from helpers.labels.session import Session, find, merge, trim
 
 HERE = Path(__file__).parent
@@ -65,22 +65,16 @@ class Row:
     """Shows the item at `place` of the session's list; `place` is None while the row is empty."""
 
     def __init__(
-        self,
-        number: int,
-        session: Callable[[], Session],
-        hints: Hints,
-        kind: str,
-        labels: Any,
-        digits: bool,
-        on_change: Callable[[Row, bool], None],
+        self, number: int, session: Callable[[], Session], hints: Hints, make_answer: Callable, on_change: Callable
     ):
+        """`make_answer` makes an object of `kinds`; `on_change(row, complete)` is called when the person changes it."""
         self.number, self.session, self.hints = number, session, hints
         self.place: int | None = None
         self.spans: list[list[int]] = []
-        self.shown: set[str] = set()  # every hint that was visible at some time since the text came up
+        self.visible_hints: set[str] = set()  # every hint that was visible at some time since the text came up
         self.start_time, self.filling = 0.0, False
         self.text = widgets.HTML()
-        self.answer = KINDS[kind](labels, lambda complete: self.filling or on_change(self, complete), digits)
+        self.answer = make_answer(lambda complete: self.filling or on_change(self, complete))
         self.answer.widget.add_class("ambo-answer")
         self.box = widgets.VBox()
         self.place_below()
@@ -101,7 +95,7 @@ class Row:
 
     def fill(self, place: int | None, draft: dict | None = None) -> None:
         """Show an item; `draft` is a label event just undone, whose text and evidence stay on the page to be changed."""
-        self.place, self.start_time, self.shown = place, time.monotonic(), set()
+        self.place, self.start_time, self.visible_hints = place, time.monotonic(), set()
         self.box.layout.display = self.answer.widget.layout.display = None if place is not None else "none"
         if place is None:
             self.spans = []
@@ -122,7 +116,7 @@ class Row:
         """Draw the text with its marks, headline and context as they are now."""
         session, event = self.session(), self.event
         marks, lines, visible = self.hints.for_record(self.record)
-        self.shown |= visible
+        self.visible_hints |= visible
         marks += [(start, end, "evidence") for start, end in self.spans]
         again, flagged = session.keys[self.place][1], session.flagged(self.place)
         self.text.value = (
