@@ -219,10 +219,10 @@ def learner_judge(predict_proba: Callable[[Sequence[str]], np.ndarray]) -> Judge
 
 
 def cross_fitted_judge(make: Callable[[], Any], known: list[dict], folds: int = 5, seed: int = 0) -> Judge:
-    """Learners (`make` gives an untrained one) trained on `known`, one a fold: none judges a row whose parent it has seen.
+    """Train one learner a fold on the rest of `known`, so that none judges a row whose parent it has seen.
 
-    A learner that has seen the parent would find the parent's label in every variant. Raises UserError when `known`
-    has rows of one class only.
+    A learner that has seen the parent would find the parent's label in every variant. `make` gives an untrained
+    learner. Raises UserError when `known` has rows of one class only.
     """
     classes = {r["label"] for r in known}
     if len(classes) < 2:
@@ -236,9 +236,9 @@ def cross_fitted_judge(make: Callable[[], Any], known: list[dict], folds: int = 
     def learner(fold: int) -> Any:
         rest = [r for r in known if fold_of[r["id"]] != fold]
         missing = classes - {r["label"] for r in rest}
-        fitted = make()
-        fitted.fit([*rest, *(r for r in known if r["label"] in missing)])  # every learner sees a class of one row
-        return fitted
+        model = make()
+        model.fit([*rest, *(r for r in known if r["label"] in missing)])  # every learner sees a class of one row
+        return model
 
     def judge(rows: list[dict]) -> np.ndarray:
         row_folds = np.array([fold_of.get(r.get("parent_id"), i % folds) for i, r in enumerate(rows)])
