@@ -58,13 +58,11 @@ def test_half_precision_answers_nearly_as_full(task, tiny_llama, rows, tmp_path,
 
 
 def test_label_words_and_writing(task, tiny_llama, rows, half):
-    full = QLoRA(task, recipe(tiny_llama, head="lm", lora_dropout=0.1))
+    full = QLoRA(task, recipe(tiny_llama, head="lm"))
     likelihoods = full.nll(texts(rows[:5]))
     half()
-    learner = QLoRA(task, recipe(tiny_llama, head="lm", lora_dropout=0.1, epochs=1))
+    learner = QLoRA(task, recipe(tiny_llama, head="lm", epochs=1))
     learner.fit(rows[:24])
-    draws = learner.draws(texts(rows[:5]), 3)
-    assert draws.shape == (3, 5, 2) and len(np.unique(draws[:, 0, 0])) == 3
     fresh = QLoRA(task, learner.recipe)
     np.testing.assert_allclose(fresh.nll(texts(rows[:5])), likelihoods, rtol=0.02)
     assert len(fresh.generate(texts(rows[:3]), 4)) == 3

@@ -450,22 +450,12 @@ def test_training_after_scoring_has_true_gradients(task, tiny_llama, rows):
     assert (losses[0] - losses[1]) / (2 * step) == pytest.approx(weight.grad[at].item(), rel=0.05)
 
 
-@pytest.mark.parametrize("head", ["classifier", "lm"])
-def test_frozen_embeddings_draws_and_held_out_rows(task, tiny_llama, rows, head):
-    learner = QLoRA(task, recipe(tiny_llama, head=head, **FAST | {"epochs": 1, "lora_dropout": 0.3}))
-    frozen = learner.embed_base(texts(rows[:6]))
-    with pytest.raises(UserError, match="lora_dropout above 0"):
-        learner.draws(texts(rows[:6]))
+def test_held_out_rows_are_checked(learner, rows):
     learner.fit(rows[:40])
-    np.testing.assert_array_equal(learner.embed_base(texts(rows[:6])), frozen)
-    assert np.abs(learner.embed(texts(rows[:6])) - frozen).max() > 0
-    before = learner.predict_proba(texts(rows[:6]))
-    drawn = learner.draws(texts(rows[:6]), 8, seed=1)
-    assert drawn.shape == (8, 6, 2) and drawn.std(0).max() > 0  # not rounding
-    np.testing.assert_array_equal(learner.draws(texts(rows[:6]), 8, seed=1), drawn)
-    np.testing.assert_array_equal(learner.predict_proba(texts(rows[:6])), before)
-    x, p, y = learner.checked()
-    assert len(x) == len(p) == len(y) == 6 and p.shape == (6, 2) and set(y) == {0, 1}
+    embeddings, probabilities, classes = learner.checked()
+    assert learner.task.index([r["label"] for r in learner.held_out_rows]) == classes.tolist()
+    assert embeddings.shape == (6, 64) and probabilities.shape == (6, 2) and set(classes) == {0, 1}
+    np.testing.assert_allclose(probabilities, learner.predict_proba(texts(learner.held_out_rows)), atol=1e-6)
 
 
 @pytest.mark.parametrize("head", ["classifier", "lm"])

@@ -46,7 +46,7 @@ def cached(
     """
     folder = folder or env.root() / "outputs/.cache/embeddings"
     own_folder = folder / digest(facts)[:16]
-    files: dict[str, np.ndarray] = {}  # memory-mapped, by name
+    files: dict[str, np.ndarray] = {}  # memory-mapped vectors, by name
     places: dict[bytes, tuple[str, int]] = {}  # name of the file, row in it
 
     def look_up(texts: Sequence[str]) -> np.ndarray:
@@ -60,7 +60,9 @@ def cached(
             _read_new(own_folder, files, places)
         if missing:
             _shrink(folder, limit_gib * 2**30)
-        return _gather(keys, files, places) if keys else np.asarray(embed([]), dtype=np.float32)
+        if not keys:
+            return np.asarray(embed([]), dtype=np.float32)
+        return np.stack([files[name][row] for name, row in (places[key] for key in keys)])
 
     return look_up
 
@@ -85,17 +87,8 @@ def _read_new(folder: Path, files: dict, places: dict) -> None:
         except (ValueError, OSError, EOFError):  # cut short by a crash of the machine: computed again
             path.unlink(missing_ok=True)
             continue
-        files[path.name] = rows
+        files[path.name] = rows["vector"]
         places.update((key.tobytes(), (path.name, i)) for i, key in enumerate(rows["key"]))
-
-
-def _gather(keys: list[bytes], files: dict, places: dict) -> np.ndarray:
-    """float32 (keys, hidden), file by file."""
-    names, rows = (np.array(column) for column in zip(*(places[key] for key in keys), strict=True))
-    vectors = np.empty((len(keys), files[names[0]]["vector"].shape[1]), dtype=np.float32)
-    for name in np.unique(names):
-        vectors[names == name] = files[name]["vector"][rows[names == name]]
-    return vectors
 
 
 def _shrink(folder: Path, limit: float) -> None:

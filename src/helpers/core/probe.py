@@ -72,25 +72,15 @@ class Probe:
         return self.score(texts)[0]
 
     def score(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-        """(probabilities (texts, labels), unit-length embeddings (texts, hidden))."""
-        rows = normalize(self.embed(texts)) if len(texts) else np.zeros((0, self.x.shape[1]), self.x.dtype)
-        return self._probabilities(self.model, rows), rows
+        """(probabilities (texts, labels), unit-length embeddings (texts, hidden)).
 
-    def draws(self, texts: Sequence[str], count: int = 10, seed: int = 0) -> np.ndarray:
-        """Probabilities by heads fitted on resampled labels of each class (bagging, Breiman 1996).
-
-        Returns
-        -------
-        float64 array (count, texts, labels)
+        A class that `fit` has not seen gets probability zero.
         """
-        rows, rng = self.score(texts)[1], np.random.default_rng(seed)
-        members = [np.flatnonzero(self.y == number) for number in np.unique(self.y)]
-        draws = []
-        for _ in range(count):
-            sample = np.concatenate([rng.choice(own, len(own)) for own in members])
-            head = probe_head().fit(self.x[sample], self.y[sample])
-            draws.append(self._probabilities(head, rows))
-        return np.stack(draws)
+        rows = normalize(self.embed(texts)) if len(texts) else np.zeros((0, self.x.shape[1]), self.x.dtype)
+        probabilities = np.zeros((len(rows), len(self.task.labels)))
+        if len(rows):
+            probabilities[:, self.model.classes_] = self.model.predict_proba(rows)
+        return probabilities, rows
 
     def checked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(embeddings, probabilities, class numbers) of its labelled rows by `cross_checked`."""
@@ -98,10 +88,3 @@ class Probe:
         padded = np.zeros((len(y), len(self.task.labels)))
         padded[:, self.model.classes_] = probabilities
         return x, padded, y
-
-    def _probabilities(self, head: LogisticRegression, rows: np.ndarray) -> np.ndarray:
-        """float64 (rows, labels); a class it has not seen gets probability zero."""
-        probabilities = np.zeros((len(rows), len(self.task.labels)))
-        if len(rows):
-            probabilities[:, head.classes_] = head.predict_proba(rows)
-        return probabilities

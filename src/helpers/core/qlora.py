@@ -208,7 +208,9 @@ class QLoRA:
         if not len(texts) or untrained_head:
             return np.zeros((len(texts), len(self.task.labels)), np.float32)
         self._evaluate()
-        return self._scores(texts)
+        if self.recipe.head == "lm":
+            return self._label_word_scores(texts)[0]
+        return self._over_batches(texts, lambda **inputs: self.module(**inputs)["logits"])
 
     @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -226,35 +228,6 @@ class QLoRA:
         classes = len(self.task.labels)
         return softmax(rows[:, :classes] / self.temperature), rows[:, classes:]
 
-    @torch.inference_mode()
-    def draws(self, texts: Sequence[str], count: int = 10, seed: int = 0) -> np.ndarray:
-        """Probabilities under draws of the adapters' dropout (MC dropout, Gal & Ghahramani 2016).
-
-        Adapters sit in every layer, so no activation is common to two draws, and each is a pass of
-        its own.
-
-        Returns
-        -------
-        float64 array (count, texts, labels)
-
-        Raises
-        ------
-        UserError
-            Before training, or where the recipe has no dropout: the draws would be the same.
-        """
-        if self.module is None or not self.recipe.lora_dropout:
-            raise UserError(
-                "Draws of dropout need a trained model with dropout: set lora_dropout above 0, such as 0.1."
-            )
-        torch.manual_seed(seed)
-        try:
-            self._evaluate()
-            for name, module in self.model.named_modules():
-                module.training = "lora_dropout" in name
-            return np.stack([softmax(self._scores(texts) / self.temperature) for _ in range(count)])
-        finally:
-            self._evaluate()
-
     def checked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(embeddings, probabilities, class numbers) of the rows that `fit` held out."""
         rows = self.held_out_rows
@@ -265,12 +238,6 @@ class QLoRA:
         self.model.eval()
         if self.module is not None:
             self.module.eval()
-
-    def _scores(self, texts: Sequence[str]) -> np.ndarray:
-        """`logits` in whatever mode the model is."""
-        if self.recipe.head == "lm":
-            return self._label_word_scores(texts)[0]
-        return self._over_batches(texts, lambda **inputs: self.module(**inputs)["logits"])
 
     def _over_batches(self, texts: Sequence[str], function: Callable[..., torch.Tensor]) -> np.ndarray:
         """`function` of the inputs of every text, in length-sorted batches; float32 (texts, ...)."""

@@ -20,6 +20,29 @@ UNREAD = {
     "classification": {"max_new_tokens": 0, "distil_weight": 0.0},
     "generation": {"head": "lm", "pooling": "mean", "head_first": False, "class_weights": False},
 }
+# For a base that is never trained; what is not read there has a value that does nothing.
+READING = {
+    "revision": "",
+    "quantization": "nf4",
+    "head": "classifier",
+    "pooling": "mean",
+    "head_first": False,
+    "bidirectional": False,
+    "lora_r": 16,
+    "lora_alpha": 32,
+    "lora_dropout": 0.0,
+    "learning_rate": 0.0,
+    "weight_decay": 0.0,
+    "warmup": 0.0,
+    "epochs": 0,
+    "patience": 0,
+    "holdout": 0.0,
+    "batch_size": 1,
+    "accumulation": 1,
+    "max_length": 256,
+    "token_budget": 8192,
+    "class_weights": False,
+}
 
 
 @dataclass(frozen=True)
@@ -62,45 +85,23 @@ class Recipe:
         names = [f.name for f in fields(cls)]
         if missing := [name for name in names if name not in params]:
             raise UserError(f"Parameter {missing[0]} is missing: give it in the profile or the notebook.")
-        recipe = cls(**{name: params[name] for name in names})
-        recipe._check_choices()
-        return recipe
+        for name, values in CHOICES.items():
+            if params[name] not in values:
+                raise UserError(f"Parameter {name}={params[name]!r} must be one of {', '.join(values)}.")
+        return cls(**{name: params[name] for name in names})
 
     @classmethod
-    def for_reading(
-        cls,
-        model: str,
-        revision: str = "",
-        quantization: str = "nf4",
-        head: str = "classifier",
-        bidirectional: bool = False,
-        max_length: int = 256,
-        token_budget: int = 8192,
-    ) -> Recipe:
-        """The recipe of a base that is never trained; its training fields do nothing."""
-        unread = {"lora_r": 16, "lora_alpha": 32, "lora_dropout": 0.0, "learning_rate": 0.0, "weight_decay": 0.0}
-        unread |= {"warmup": 0.0, "epochs": 0, "patience": 0, "holdout": 0.0, "batch_size": 1, "accumulation": 1}
-        recipe = cls(
-            model=model,
-            revision=revision,
-            quantization=quantization,
-            head=head,
-            bidirectional=bidirectional,
-            max_length=max_length,
-            token_budget=token_budget,
-            pooling="mean",
-            head_first=False,
-            class_weights=False,
-            **unread,
-            **UNREAD["classification"],
-        )
-        recipe._check_choices()
-        return recipe
+    def for_reading(cls, model: str, **changes: Any) -> Recipe:
+        """The recipe of a base that is never trained.
 
-    def _check_choices(self) -> None:
-        for name, values in CHOICES.items():
-            if getattr(self, name) not in values:
-                raise UserError(f"Parameter {name}={getattr(self, name)!r} must be one of {', '.join(values)}.")
+        Parameters
+        ----------
+        model : str
+        **changes
+            Of `revision`, `quantization`, `head`, `bidirectional`, `max_length` and `token_budget`;
+            the other fields do nothing.
+        """
+        return cls.from_params(READING | {"model": model} | changes)
 
 
 def check_model(model: str, revision: str = "") -> None:
