@@ -35,12 +35,12 @@ def area(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def labels_to(labels: np.ndarray, scores: np.ndarray, level: float) -> np.ndarray:
     """Labels (...) at which the curves `scores` (..., rounds) reach `level`; infinity if never."""
     labels, scores = np.asarray(labels, dtype=float), np.asarray(scores, dtype=float)
-    reached = scores >= level
-    after = reached.argmax(-1)
+    reaches = scores >= level
+    after = reaches.argmax(-1)
     before = np.maximum(after - 1, 0)
     low, high = (np.take_along_axis(scores, i[..., None], -1)[..., 0] for i in (before, after))
     share = np.where(after > 0, (level - low) / np.where(high > low, high - low, 1), 0)
-    return np.where(reached.any(-1), labels[before] + share * (labels[after] - labels[before]), np.inf)
+    return np.where(reaches.any(-1), labels[before] + share * (labels[after] - labels[before]), np.inf)
 
 
 def paired_p(differences: np.ndarray) -> float:
@@ -116,10 +116,10 @@ def compare(
 
 def _gain(curve: pd.DataFrame, rival: pd.DataFrame, upto: int, seed: int) -> dict[str, float]:
     """Area of a curve (seeds, rounds) and its gain over a rival on the same seeds."""
-    shared = [n for n in curve.columns.intersection(rival.columns) if n <= upto]
-    if len(shared) < 2:
+    labels = [n for n in curve.columns.intersection(rival.columns) if n <= upto]
+    if len(labels) < 2:
         raise UserError("Curves need two rounds that every seed and the baseline reached: an area lies between them.")
-    ours, theirs = (area(np.array(shared), c[shared].to_numpy()) for c in (curve, rival))
+    ours, theirs = (area(np.array(labels), c[labels].to_numpy()) for c in (curve, rival))
     row = {}
     for name, values in {"area": ours, "gain": ours - theirs}.items():
         row |= _estimate(name, values.mean(), bootstrap_draws(np.mean, values, draws=DRAWS, seed=seed))
@@ -203,15 +203,15 @@ def _round_rows(name: str, parameters: dict, rounds: list[dict]) -> list[dict]:
     """The rows of one run: each round once per score."""
     model, rows = Path(parameters["model"]).name, []
     for r in rounds:
-        shared = {"run": name, "seed": parameters["seed"], "strategy": r["strategy"]} | {c: r.get(c) for c in COSTS}
+        common = {"run": name, "seed": parameters["seed"], "strategy": r["strategy"]} | {c: r.get(c) for c in COSTS}
         if "macro_f1" in r:
             score = {"labels": r["labels"], "score": r["macro_f1"], "low": r.get("low"), "high": r.get("high")}
-            rows.append(shared | score | {"set": f"{parameters['task']}, {parameters['learner']}, {model}"})
+            rows.append(common | score | {"set": f"{parameters['task']}, {parameters['learner']}, {model}"})
             continue
         for measure in GENERATION:
             score = {"labels": r["targets"], "score": r[measure]}
             score |= {"low": r[f"{measure}_low"], "high": r[f"{measure}_high"]}
-            rows.append(shared | score | {"set": f"{parameters['task']}, {model}: {measure}"})
+            rows.append(common | score | {"set": f"{parameters['task']}, {model}: {measure}"})
     return rows
 
 

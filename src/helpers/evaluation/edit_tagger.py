@@ -51,17 +51,17 @@ def tags(source: str, target: str) -> tuple[list[str], list[str]]:
     The empty token takes what is inserted before the first word.
     """
     old, new = ["", *tokens(source)], ["", *tokens(target)]
-    written = [""] * len(old)
+    result = [""] * len(old)
     for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "equal":
-            written[a:b] = old[a:b]
+            result[a:b] = old[a:b]
         elif kind == "insert":
-            written[a - 1] += "".join(new[c:d])
+            result[a - 1] += "".join(new[c:d])
         elif kind == "replace":  # word by word; the last one takes what remains
             for i in range(a, b):
-                written[i] = new[c + i - a] if c + i - a < d else ""
-            written[b - 1] += "".join(new[c + b - a : d])
-    return old, [tag(o, w) if o or w else KEEP for o, w in zip(old, written, strict=True)]
+                result[i] = new[c + i - a] if c + i - a < d else ""
+            result[b - 1] += "".join(new[c + b - a : d])
+    return old, [tag(o, w) if o or w else KEEP for o, w in zip(old, result, strict=True)]
 
 
 class EditTagger:
@@ -75,24 +75,24 @@ class EditTagger:
         rows = [tags(r["text"], r["target"]) for r in records]
         contexts = [context for words, _ in rows for context in features(words)]
         edits = np.array([edit for _, row in rows for edit in row], object)
-        changed = edits != KEEP
-        if not changed.any():
+        is_edited = edits != KEEP
+        if not is_edited.any():
             raise UserError("No target differs from its source: rewriting needs at least one row that is changed.")
-        self.where = make_pipeline(DictVectorizer(), LogisticRegression(C=10.0, max_iter=500)).fit(contexts, changed)
+        self.where = make_pipeline(DictVectorizer(), LogisticRegression(C=10.0, max_iter=500)).fit(contexts, is_edited)
         # There are hundreds of kinds of edit, most seen once or twice: naive Bayes errs 3 % more often than logistic
         # regression and is 300 times as fast.
         self.what = make_pipeline(DictVectorizer(), MultinomialNB(alpha=0.05))
-        self.what.fit([contexts[i] for i in np.flatnonzero(changed)], edits[changed].astype(str))
-        return {"train_rows": len(rows), "edits": int(changed.sum()), "kinds_of_edit": len(set(edits[changed]))}
+        self.what.fit([contexts[i] for i in np.flatnonzero(is_edited)], edits[is_edited].astype(str))
+        return {"train_rows": len(rows), "edits": int(is_edited.sum()), "kinds_of_edit": len(set(edits[is_edited]))}
 
     def write(self, texts: Sequence[str]) -> list[str]:
         """The texts with every edit that is more likely than none."""
         rows = [["", *tokens(t)] for t in texts]
         contexts = [context for words in rows for context in features(words)]
         edits = np.full(len(contexts), KEEP, object)
-        edited = np.flatnonzero(self.where.predict(contexts)) if contexts else []
-        if len(edited):
-            edits[edited] = self.what.predict([contexts[i] for i in edited])
+        positions = np.flatnonzero(self.where.predict(contexts)) if contexts else []
+        if len(positions):
+            edits[positions] = self.what.predict([contexts[i] for i in positions])
         remaining = iter(edits)
         return ["".join(apply(word, next(remaining)) for word in words).strip() for words in rows]
 

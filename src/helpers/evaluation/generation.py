@@ -97,12 +97,12 @@ def judge_outputs(
 
 def output_records(table: pd.DataFrame, rows: Sequence[dict], groups: Sequence[str]) -> list[dict]:
     """Judged outputs as records: text, output, references, groups, and verdicts under `checks`."""
-    named = ["id", "text", "output", "references"]
-    saved = []
+    columns, records = ["id", "text", "output", "references"], []
     for row, judged in zip(rows, table.astype(object).to_dict("records"), strict=True):
-        checks = {k: round(v, 4) if isinstance(v, float) else v for k, v in judged.items() if k not in named}
-        saved.append({k: judged[k] for k in named} | {g: row[g] for g in groups} | {"checks": checks})
-    return saved
+        verdicts = {name: value for name, value in judged.items() if name not in columns}
+        checks = {n: round(v, 4) if isinstance(v, float) else v for n, v in verdicts.items()}
+        records.append({c: judged[c] for c in columns} | {g: row[g] for g in groups} | {"checks": checks})
+    return records
 
 
 def run_checks(name: str, rows: Sequence[dict], outputs: Sequence[str]) -> pd.DataFrame | None:

@@ -30,7 +30,7 @@ def bootstrap_draws(
     if rows == 1:  # scipy refuses a single row; every draw is that row
         return np.full(draws, statistic(*samples, axis=-1), float)
     with np.errstate(invalid="ignore"):  # scipy's own interval subtracts infinite draws
-        found = stats.bootstrap(
+        result = stats.bootstrap(
             samples,
             statistic,
             n_resamples=draws,
@@ -40,7 +40,7 @@ def bootstrap_draws(
             method="percentile",
             random_state=np.random.default_rng(seed),  # `rng` needs scipy 1.15
         )
-    return found.bootstrap_distribution
+    return result.bootstrap_distribution
 
 
 def bootstrap_interval(

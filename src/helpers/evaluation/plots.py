@@ -187,7 +187,7 @@ def model_bars(table: pd.DataFrame) -> Figure:
     axis.barh(range(len(table)), table.macro_f1, color=_first_in_colour(len(table), GREY))
     _intervals(axis, table[["macro_f1", "low", "high"]], ["0.2"] * len(table), marker="")
     for y, (value, high) in enumerate(zip(table.macro_f1, table.high, strict=True)):
-        axis.text(high + 0.01, y, f"{value:.3f}", va="center", fontsize=10)
+        _note(axis, high, y, f"{value:.3f}")
     _name_rows(axis, table.model)
     axis.set(xlim=(0, 1.05), xlabel="macro-F1, 95 % interval", title="Macro-F1 by model, test rows")
     return figure
@@ -223,8 +223,7 @@ def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figu
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.32 * len(table)))
     axis.barh(range(len(table)), table[column], color=BLUE)
     for y, (value, count) in enumerate(zip(table[column], table["count"], strict=True)):
-        note = axis.text(value + 0.01, y, f"n = {count}", va="center", fontsize=9, color="0.3")
-        note.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 1})  # over the grid line
+        _note(axis, value, y, f"n = {count}")
     _name_rows(axis, table.group)
     measure = plain_name(column)
     axis.set(xlim=(0, 1.12), xlabel=f"{measure}, share of rows")
@@ -298,6 +297,12 @@ def _intervals(axis: Axes, values: pd.DataFrame, colours: Sequence, marker: str 
     for y, ((value, low, high), colour) in enumerate(zip(values.to_numpy(float), colours, strict=True)):
         axis.plot([low, high], [y, y], color=colour, linewidth=1.6)
         axis.plot(value, y, marker=marker, color=colour)
+
+
+def _note(axis: Axes, x: float, y: float, text: str) -> None:
+    """A short text to the right of a bar, on white, so that no grid line crosses it."""
+    box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
+    axis.text(x + 0.015, y, text, va="center", fontsize=9, color="0.3", bbox=box)
 
 
 def _name_rows(axis: Axes, names: Sequence[str]) -> None:

@@ -59,8 +59,8 @@ def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
     """
     from sacrebleu.metrics import BLEU
 
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(texts))[:sample])
-    rows = [normalise(texts[i]) for i in drawn]
+    sample_rows = np.sort(np.random.default_rng(seed).permutation(len(texts))[:sample])
+    rows = [normalise(texts[i]) for i in sample_rows]
     if len(rows) < 2:
         return float("nan")
     bleu = BLEU(tokenize="none", effective_order=True)
@@ -174,13 +174,13 @@ def edits(source: str, target: str) -> set[tuple[int, int, str]]:
     half the credit.
     """
     old, new = ([token.strip() for token in tokens(text.rstrip())] for text in (source, target))
-    found = set()
+    changes = set()
     for kind, a, b, c, d in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes():
         if kind == "replace" and b - a == d - c:
-            found |= {(a + i, a + i + 1, new[c + i]) for i in range(b - a)}
+            changes |= {(a + i, a + i + 1, new[c + i]) for i in range(b - a)}
         elif kind != "equal":
-            found.add((a, b, " ".join(new[c:d])))
-    return found
+            changes.add((a, b, " ".join(new[c:d])))
+    return changes
 
 
 def edit_counts(source: str, output: str, references: Sequence[str]) -> tuple[int, int, int]:
