@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from helpers import cli
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"  # optional; tests that use it skip where it is absent
 KERNEL = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
@@ -47,6 +49,11 @@ def ambo_run(run_id: str, settings: dict, task: str = "csv", *more: str, profile
     """The words of an `ambo run` command."""
     words = [sys.executable, "-m", "helpers.cli", "run", "--task", task, "--profile", profile, "--run-id", run_id]
     return [*words, *(word for key, value in settings.items() for word in ("-p", key, str(value))), *more]
+
+
+def demo_parameters(**changes: Any) -> dict[str, Any]:
+    """The parameters of notebook 03 in the demo, for the embedded model, with some of them changed."""
+    return cli.stage_parameters("03_active_learning", cli.gather_parameters("italian_jobs", "demo", {})) | changes
 
 
 def code_cells(name: str, **parameters: Any) -> list[str]:

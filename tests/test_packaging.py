@@ -15,7 +15,7 @@ import yaml
 from packaging.requirements import Requirement
 
 from helpers import cli, run
-from tests.project import ROOT, code_cells, finish, new_project
+from tests.project import ROOT, code_cells, demo_parameters, finish, new_project
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -77,6 +77,7 @@ def test_the_wheel_holds_every_file_of_the_package(wheel):
 
 
 OUTSIDE = """
+import json, sys
 import helpers
 from helpers.core import QLoRA, Recipe
 from helpers.data import embedded, tables
@@ -86,7 +87,8 @@ from helpers.task import Task
 
 assert len(tables.read_table(embedded.JOB_ADS, "text")) > 3000
 assert embedded.read_guideline("embedded:italian_jobs/GUIDELINE.md") and gender.cues("Cerchiamo un cameriere")
-learner = QLoRA(Task("t", ("a", "b"), "b", (" a", " b"), "{text}"), Recipe(head="lm"))
+task = Task("t", ("a", "b"), "b", (" a", " b"), "{text}")
+learner = QLoRA(task, Recipe.from_params(json.loads(sys.argv[1])))
 assert learner.generate(["La risorsa si occuperà"], 5)[0].strip()
 print(helpers.__file__)
 """
@@ -94,7 +96,7 @@ print(helpers.__file__)
 
 def test_an_installed_wheel_finds_its_data_and_its_model_outside_a_checkout(wheel, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(wheel), "AMBO_ROOT": ""}
-    words = [sys.executable, "-c", OUTSIDE]
+    words = [sys.executable, "-c", OUTSIDE, json.dumps(demo_parameters(head="lm", bidirectional=False))]
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(wheel)

@@ -12,6 +12,7 @@ from helpers.data import embedded, records
 from helpers.italian import ads, gender, lexicon
 from helpers.task import Task
 from helpers.text import clean
+from tests.project import demo_parameters
 
 CATEGORIES = {
     "explicit_sex", "masculine_form", "feminine_title", "appearance_gendered", "family_status", "stereotyped_qualities",
@@ -177,7 +178,8 @@ def test_the_base_model_writes_italian():
     from helpers.core import QLoRA, Recipe
 
     task = Task("t", ("a", "b"), "b", (" a", " b"), "{text}")
-    texts = QLoRA(task, Recipe(head="lm")).generate(["La risorsa si occuperà", "Cerchiamo una persona con"], 30)
+    recipe = Recipe.from_params(demo_parameters(head="lm", bidirectional=False))
+    texts = QLoRA(task, recipe).generate(["La risorsa si occuperà", "Cerchiamo una persona con"], 30)
     words = {w for r in POOL for w in re.findall(r"\w+", r["text"].lower())}
     written = [w for t in texts for w in re.findall(r"\w+", t.lower())]
     assert len(written) >= 16 and sum(w in words for w in written) >= 0.7 * len(written)
