@@ -82,11 +82,12 @@ import helpers
 from helpers.core import QLoRA, Recipe
 from helpers.data import embedded, tables
 from helpers.italian import gender
+from helpers.italian.cues import find_cues
 from helpers.labels.panel import panel
 from helpers.task import Task
 
 assert len(tables.read_table(embedded.JOB_ADS, "text")) > 3000
-assert embedded.read_guideline("embedded:italian_jobs/GUIDELINE.md") and gender.cues("Cerchiamo un cameriere")
+assert embedded.read_guideline("embedded:italian_jobs/GUIDELINE.md") and find_cues("Cerchiamo un cameriere")
 task = Task("t", ("a", "b"), "b", (" a", " b"), "{text}")
 learner = QLoRA(task, Recipe.from_params(json.loads(sys.argv[1])))
 assert learner.generate(["La risorsa si occuperà"], 5)[0].strip()

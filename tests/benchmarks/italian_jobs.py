@@ -20,7 +20,7 @@ from helpers import files, run
 from helpers.core.qlora import QLoRA
 from helpers.data import embedded
 from helpers.evaluation import baselines, detection
-from helpers.italian import gender
+from helpers.italian.cues import find_cues
 from helpers.task import make_task
 from tests.benchmarks.recipes import ROOT, parameters, recipe
 
@@ -42,7 +42,7 @@ def main() -> None:
             models = {
                 "QLoRA": learner,
                 "TF-IDF + LR": baselines.tfidf(task),
-                "cue lexicon": baselines.Lexicon(task, gender.cues),
+                "cue lexicon": baselines.Lexicon(task, find_cues),
             }
             for name, model in models.items():
                 model.fit(train, seed) if name == "QLoRA" else model.fit(train)

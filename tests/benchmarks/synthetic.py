@@ -24,7 +24,7 @@ from helpers.core.qlora import QLoRA
 from helpers.core.recipe import Recipe
 from helpers.data import embedded, tables
 from helpers.evaluation import baselines
-from helpers.italian import gender
+from helpers.italian.cues import find_cues
 from helpers.synthesis import brief, embedded_writer, endpoint, filters, methods, worth
 from helpers.task import Task, make_task
 
@@ -43,7 +43,7 @@ def synthetic_rows(
     candidates += methods.few_shot(writer, requests, seed_rows, task, instructions, "it", seed)[0]
     judges = {
         "rules": filters.cross_fitted_judge(lambda: baselines.tfidf(task), seed_rows, seed=seed),
-        "teacher": filters.learner_judge(baselines.Lexicon(task, gender.cues).predict_proba),
+        "teacher": filters.learner_judge(baselines.Lexicon(task, find_cues).predict_proba),
     }
     steps = {
         "not seen": filters.not_exact_duplicates(seed_rows),

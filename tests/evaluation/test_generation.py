@@ -9,6 +9,7 @@ from helpers.env import UserError
 from helpers.evaluation import baselines
 from helpers.evaluation import generation as metrics
 from helpers.italian import gender
+from helpers.italian.cues import find_cues
 
 ROWS = [
     {"id": "1", "text": "Cerchiamo un cuoco.", "target": "Cerchiamo un/a cuoco/a.", "g": "a"},
@@ -19,7 +20,7 @@ OUTPUTS = ["Cerchiamo un/a cuoco/a.", "Cerchiamo personale.", ""]
 
 
 def inclusive(texts):
-    return np.array([not gender.cues(t) for t in texts], float)
+    return np.array([not find_cues(t) for t in texts], float)
 
 
 def letters(texts):

@@ -1,8 +1,8 @@
 """Cues: their spans and categories, and wording that is none."""
 
 import pytest
+from helpers.italian.find_cues import find_cues
 
-from helpers.italian.cues import cues
 from helpers.italian.lexicon import occupations
 
 
@@ -24,8 +24,8 @@ from helpers.italian.lexicon import occupations
     ],
 )
 def test_cues_have_exact_spans(text, expected):
-    assert [(cue.text, cue.category) for cue in cues(text)] == expected
-    assert all(text[cue.start : cue.end] == cue.text for cue in cues(text))
+    assert [(cue.text, cue.category) for cue in find_cues(text)] == expected
+    assert all(text[cue.start : cue.end] == cue.text for cue in find_cues(text))
 
 
 @pytest.mark.parametrize(
@@ -40,10 +40,10 @@ def test_cues_have_exact_spans(text, expected):
     ],
 )
 def test_lawful_wording_is_no_cue(text):
-    assert cues(text) == []
+    assert find_cues(text) == []
 
 
 def test_neutral_and_double_names_of_occupations_are_no_cues():
     names = [job[column] for job in occupations() for column in ("neutral", "double")]
-    wrong = [name for name in names if cues(f"Cercasi {name}")]
+    wrong = [name for name in names if find_cues(f"Cercasi {name}")]
     assert len(wrong) <= 0.02 * len(names), wrong

@@ -6,9 +6,9 @@ import csv
 from itertools import zip_longest
 
 import pytest
+from helpers.italian.find_cues import find_cues
 
 from helpers.italian import gender
-from helpers.italian.cues import cues
 from helpers.italian.lexicon import occupations
 from tests.project import SHARED
 
@@ -78,7 +78,7 @@ def test_things_neutral_heads_and_double_forms_stay(text):
     assert gender.swap(text, "feminine") == text
     assert gender.swap(text, "masculine") == text
     assert gender.neutralise(text) == text
-    assert cues(text) == []
+    assert find_cues(text) == []
 
 
 def test_spacing_and_punctuation_survive():
@@ -109,7 +109,7 @@ def test_spacing_and_punctuation_survive():
 def test_neutralise_writes_the_double_form(text, double):
     assert gender.neutralise(text) == double
     assert gender.neutralise(double) == double
-    assert cues(double) == []
+    assert find_cues(double) == []
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_neutralise_writes_the_double_form(text, double):
 def test_schwa_stands_for_both_genders(text, written):
     assert gender.schwa(text) == written
     assert gender.schwa(written) == written
-    assert cues(written) == []
+    assert find_cues(written) == []
 
 
 def test_schwa_leaves_alone_what_is_no_cue():

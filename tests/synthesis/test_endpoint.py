@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from helpers import env
 from helpers.data import embedded
 from helpers.env import UserError
-from helpers.italian import gender
+from helpers.italian.cues import find_cues
 from helpers.synthesis import answers, embedded_writer, endpoint
 from helpers.synthesis.answers import Answer, Reply, assess, describe
 from helpers.synthesis.budget import Budget, NotAnswered
@@ -593,7 +593,7 @@ def test_the_embedded_generator_answers_by_its_conditions():
     prompts += [f"Riscrivi.\n{CONDITIONS}" + json.dumps({"text": "Il candidato sarà assunto."})]
     results = endpoint.Local(embedded_writer.write).ask(prompts, checks=[answers.in_language("it")])
     assert [a.status for a in results] == ["ok", "ok", "invalid", "ok"]
-    assert results[0].text != results[1].text and all(gender.cues(a.text) for a in results[:2])
+    assert results[0].text != results[1].text and all(find_cues(a.text) for a in results[:2])
     assert results[2].reason == "the answer is empty" and results[3].text == "Il/la candidato/a sarà assunto/a."
     (row,) = endpoint.Local(embedded_writer.write).ask(prompts[:1], schema=Ad)
     assert row.value == {"text": results[0].text, "label": "not_inclusive"}

@@ -11,6 +11,7 @@ from helpers.data.embedded import JOB_ADS
 from helpers.env import UserError
 from helpers.fairness.counterfactuals import variants
 from helpers.italian import gender
+from helpers.italian.cues import find_cues
 from helpers.synthesis import brief, embedded_writer, endpoint, prompts
 from helpers.synthesis.budget import Budget
 from helpers.synthesis.methods import (
@@ -166,7 +167,7 @@ def test_the_embedded_generator_fills_cells():
     rows, answers = few_shot(writer, requests, [record(t) for t in ADS], FORMS, BRIEF, "it")
     assert [a.status for a in answers] == ["ok", "ok"] and [r["label"] for r in rows] == list(TASK.labels)
     assert all(r["sector"] == "logistica" and r["gender_form"] and r["writer"] == "teacher" for r in rows)
-    assert [bool(gender.cues(r["text"])) for r in rows] == [False, True]
+    assert [bool(find_cues(r["text"])) for r in rows] == [False, True]
 
 
 def writes(answer):

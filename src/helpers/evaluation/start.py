@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from helpers import env
 from helpers.evaluation.report import highlight
-from helpers.italian.gender import Cue
+from helpers.italian.cues import Cue
 
 PHASES = [
     ("Your texts", "a table, with or", "without labels"),

@@ -7,7 +7,7 @@ from typing import Any
 
 from helpers import edits
 from helpers.italian import gender
-from helpers.italian.cues import cues, requirement_cues
+from helpers.italian.cues import find_cues, requirement_cues
 from helpers.italian.forms import accepted_doubles, double_words
 from helpers.italian.lexicon import is_function
 from helpers.italian.phrases import person_phrases
@@ -130,7 +130,7 @@ def _requirements_in(source: str, start: int, end: int) -> list[str]:
 
 def _has_new_cues(before: str, after: str) -> bool:
     """Whether `after` has a cue that `before` does not have."""
-    return bool({cue.text.lower() for cue in cues(after)} - {cue.text.lower() for cue in cues(before)})
+    return bool({cue.text.lower() for cue in find_cues(after)} - {cue.text.lower() for cue in find_cues(before)})
 
 
 def _outside_doubles(word: str) -> str:

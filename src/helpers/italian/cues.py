@@ -25,7 +25,7 @@ class Cue:
     category: str
 
 
-def cues(text: str) -> list[Cue]:
+def find_cues(text: str) -> list[Cue]:
     """The cues of `text`, in order; of overlapping ones the requirement beyond grammar stays."""
     candidates = [
         Cue(match.start(), match.end(), match.group(), category)
@@ -45,7 +45,7 @@ def cues(text: str) -> list[Cue]:
 
 def requirement_cues(text: str) -> list[Cue]:
     """The cues that exclude beyond grammar: age, looks, sex, origin, family, health."""
-    return [cue for cue in cues(text) if cue.category not in GRAMMAR]
+    return [cue for cue in find_cues(text) if cue.category not in GRAMMAR]
 
 
 def grammar_cue(text: str, tokens: list[Token], phrase: Phrase) -> Cue | None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Literal
 
-from helpers.italian.cues import LAWFUL, cues, grammar_cue  # noqa: F401 - `cues` for callers of gender.cues
+from helpers.italian.cues import LAWFUL, find_cues, grammar_cue  # noqa: F401 - `find_cues` for callers of gender.find_cues
 from helpers.italian.forms import article, doubled, inflected, with_capitals, with_schwa
 from helpers.italian.lexicon import (
     FEMININE,

@@ -21,7 +21,7 @@ from helpers import edits
 from helpers.italian import gender
 from helpers.italian.ad_frames import library, realise, without_marks
 from helpers.italian.ads import draft
-from helpers.italian.cues import GRAMMAR, cues, requirement_cues
+from helpers.italian.cues import GRAMMAR, find_cues, requirement_cues
 
 SENTENCE_BREAK = re.compile(r"(?<=[.!?])\s+(?=[A-ZÈ])|\n+")
 AGE = re.compile(r"\b[2-6]\d\b")
@@ -98,12 +98,12 @@ def from_rules(texts: Sequence[str]) -> list[dict]:
     """
     pairs = []
     for i, text in enumerate(texts):
-        categories = {cue.category for cue in cues(text)}
+        categories = {cue.category for cue in find_cues(text)}
         if not categories:
             one_gender = gender.single(text, ("masculine", "feminine")[i % 2])
             if one_gender != text:
                 pairs.append(_pair(text, text, "kept"))
-                text, categories = one_gender, {cue.category for cue in cues(one_gender)}
+                text, categories = one_gender, {cue.category for cue in find_cues(one_gender)}
         if categories <= set(GRAMMAR):
             pairs.append(_pair(text, gender.neutralise(text), "rules" if categories else "kept"))
     return pairs

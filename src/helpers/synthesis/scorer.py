@@ -20,7 +20,7 @@ from helpers.env import UserError
 from helpers.evaluation import baselines
 from helpers.evaluation.generation import COMPLIES
 from helpers.files import read_jsonl
-from helpers.italian import gender
+from helpers.italian.cues import find_cues
 from helpers.run import STAGES, Run
 from helpers.synthesis import prompts
 from helpers.synthesis.answers import check_complete
@@ -41,7 +41,7 @@ def check_scorer(name: str, language: str) -> None:
 
 def lexicon_score(texts: Sequence[str]) -> np.ndarray:
     """exp(−n) for a text with n cues of the Italian lexicon: 1 without a cue, below one half from the first one on."""
-    return np.exp(-np.array([len(gender.cues(text)) for text in texts], dtype=float))
+    return np.exp(-np.array([len(find_cues(text)) for text in texts], dtype=float))
 
 
 def tfidf_scorer(rows: list[dict]) -> Scorer:

@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.env import UserError
-from helpers.italian import gender
+from helpers.italian.cues import find_cues
 from helpers.labels import seats
 from helpers.labels.exchange import settled_labels
 from helpers.labels.log import annotations, events, guideline_version
@@ -262,7 +262,7 @@ def test_any_session_replays_to_what_the_panel_shows(tmp_path_factory, steps):
 
 def test_evidence_typed_accepted_and_removed(make, tmp_path):
     text = "👩‍🍳 Cercasi 👨‍💼 giovane segretaria di bella presenza, segretaria."
-    panel = make([{"id": "a", "text": text}, {"id": "b", "text": "x"}], cues=gender.cues)
+    panel = make([{"id": "a", "text": text}, {"id": "b", "text": "x"}], cues=find_cues)
     panel.evidence.phrase.value = "SEGRETARIA"
     panel.evidence.add.click()
     panel.evidence.phrase.value = "segretaria"
@@ -275,7 +275,7 @@ def test_evidence_typed_accepted_and_removed(make, tmp_path):
     panel.evidence.remove.click()
     assert [text[s:e] for s, e in panel.now.spans] == ["segretaria"]
     panel.evidence.cues.click()
-    cues = {(cue.start, cue.end) for cue in gender.cues(text)}
+    cues = {(cue.start, cue.end) for cue in find_cues(text)}
     assert cues and all(any(s <= a and b <= e for s, e in panel.now.spans) for a, b in cues)
     spans = panel.now.spans
     panel.buttons["yes"].click()

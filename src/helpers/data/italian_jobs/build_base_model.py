@@ -26,6 +26,7 @@ from statistics import mean
 
 import torch
 from bitsandbytes import functional as bitsandbytes
+from helpers.italian.find_cues import find_cues
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
@@ -36,7 +37,6 @@ from helpers.core.cpu import unpacked
 from helpers.data import embedded
 from helpers.files import sha256, write_text
 from helpers.italian import ads, gender
-from helpers.italian.cues import cues
 
 HERE = Path(__file__).parent
 SPECIAL = ["<pad>", "<s>", "</s>", "<mask>"]
@@ -113,7 +113,7 @@ def tagged(tokenizer, texts: list[str]) -> list[list[tuple[int, int]]]:
     for text in set(texts):
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         marks = [0] * len(text)
-        for cue in cues(text):
+        for cue in find_cues(text):
             marks[cue.start : cue.end] = [TAGS.get(cue.category, OTHER_CUE)] * (cue.end - cue.start)
         pairs = zip(found["input_ids"], found["offset_mapping"], strict=True)
         known[text] = [(1, -100), *((i, max(marks[a:b], default=0)) for i, (a, b) in pairs), (2, -100)]

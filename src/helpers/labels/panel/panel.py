@@ -1,6 +1,6 @@
 """The labelling panel: ipywidgets over a `Session`, and an optional anywidget layer for keys and the mouse.
 
-    Panel(records, ["inclusive", "not_inclusive"], folder=here.path("labels"), annotator="anna", cues=gender.cues)
+    Panel(records, ["inclusive", "not_inclusive"], folder=here.path("labels"), annotator="anna", cues=find_cues)
 
 The buttons do everything, by hand or with `button.click()`. `panel.js` adds the keys and the marking of evidence with
 the mouse; it draws no text of the records: `html.py` escapes all of that.
