@@ -16,7 +16,7 @@ from helpers.env import UserError
 from helpers.evaluation.generation import COMPLIES
 from helpers.files import read_jsonl
 from helpers.labels import exchange, log
-from helpers.query import strategies_generation
+from helpers.query import strategies
 from helpers.synthesis import annotator, answers, endpoint, prompts, scorer
 from helpers.synthesis.budget import Budget
 from helpers.synthesis.prompts import CONDITIONS
@@ -29,7 +29,7 @@ SOURCES = ("oracle", annotator.NAME)  # annotators that are not people
 def check_parameters(params: dict[str, Any]) -> None:
     """Raise UserError when strategy, scorer, labeller and teacher do not fit each other or the task."""
     labeller, teacher, language = params["labeller"], params["teacher"], params["language"]
-    strategies_generation.needs(params["strategy"])
+    strategies.check_strategy(params["strategy"], "generation")
     scorer.check_scorer(params["scorer"], language)
     endpoint.check_teacher(teacher)
     if labeller not in ("oracle", "teacher", "human"):
