@@ -46,15 +46,14 @@ def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
         if name in inputs:
             checked[name] = _known_rows(inputs[name], name, checked["embeddings"])
     if "labelled_probabilities" in inputs:
-        name, count, answers = "labelled_probabilities", len(checked["labelled"]), np.empty((0, 2))
-        if count:
-            answers = _probabilities(_with_length(inputs[name], count, name, strategy), name)
-        checked[name] = answers
+        name = "labelled_probabilities"
+        checked[name] = np.empty((0, 2))
+        if count := len(checked["labelled"]):
+            checked[name] = _probabilities(_with_length(inputs[name], count, name, strategy), name)
     if "errors" in inputs:
-        name, count, answers = "errors", len(checked["held_out"]), np.empty(0)
-        if count:
-            answers = _with_length(inputs[name], count, name, strategy).astype(float)
-        checked[name] = answers
+        checked["errors"] = np.empty(0)
+        if count := len(checked["held_out"]):
+            checked["errors"] = _with_length(inputs["errors"], count, "errors", strategy).astype(float)
     return checked
 
 
