@@ -56,13 +56,13 @@ class Arena:
         self.groups = table.group.astype(str).to_numpy()[test]
         self.learner, self.fitted = QLoRA(task, Recipe.from_params(self.params)), None
 
-    def fit(self, have: list[int], seed: int, before: Path | None = None) -> dict:
-        """Scores of the learner trained on the pool's rows `have`, from the weights in `before` if there are any."""
-        if self.fitted != (have, seed, before):
+    def fit(self, labelled: list[int], seed: int, before: Path | None = None) -> dict:
+        """Scores of the learner trained on the pool's rows `labelled`, from the weights in `before` if there are any."""
+        if self.fitted != (labelled, seed, before):
             started = time.perf_counter()
             if warm := before is not None:
                 self.learner.restore(before)
-            self.learner.fit([self.pool[i] for i in have], seed, warm=warm)
+            self.learner.fit([self.pool[i] for i in labelled], seed, warm=warm)
             answers = self.learner.predict_proba([r["text"] for r in self.test]).argmax(1)
             truth = np.array(self.learner.task.index([r["label"] for r in self.test]))
             right = pd.Series(answers == truth).groupby(self.groups).agg(["mean", "size"])
@@ -71,34 +71,35 @@ class Arena:
                 "worst_group": round(float(right[right["size"] >= 10]["mean"].min()), 4),
                 "fit_seconds": round(time.perf_counter() - started, 1),
             }
-            self.fitted = (have, seed, before)
+            self.fitted = (labelled, seed, before)
         return self.scores
 
-    def choose(self, name: str, have: list[int], seed: int) -> list[int]:
+    def choose(self, name: str, labelled: list[int], seed: int) -> list[int]:
         """Positions in the pool of the next batch."""
         rng = np.random.default_rng([seed, 1])
-        candidates = rng.permutation(np.setdiff1d(np.arange(len(self.pool)), have))
+        candidates = rng.permutation(np.setdiff1d(np.arange(len(self.pool)), labelled))
         if name == "random":
             return candidates[:BATCH].tolist()
         candidates = np.sort(candidates[: self.params["pool_limit"]])
-        open_rows, labelled_rows = [self.pool[i] for i in candidates], [self.pool[i] for i in have]
+        open_rows, labelled_rows = [self.pool[i] for i in candidates], [self.pool[i] for i in labelled]
         inputs = rounds.strategy_inputs(name, self.learner, labelled_rows, open_rows)
         return candidates[select(name, len(open_rows), BATCH, seed, **inputs)].tolist()
 
 
 def one_round(arena: Arena, name: str, seed: int, done: list[dict], weights: Path) -> dict:
     """Fit, score, select: the next line of a curve."""
-    have = np.random.default_rng([seed, 0]).permutation(len(arena.pool)).tolist()
-    have = have if name == "full" else have[:START] + [i for r in done for i in r["picks"]]
+    labelled = np.random.default_rng([seed, 0]).permutation(len(arena.pool)).tolist()
+    if name != "full":
+        labelled = labelled[:START] + [i for row in done for i in row["picks"]]
     number = 1000 * seed + len(done)
     before = weights / str(len(done) - 1) if name.endswith(WARM) and done else None
-    row = {"labels": len(have), **arena.fit(have, number, before)}
+    row = {"labels": len(labelled), **arena.fit(labelled, number, before)}
     arena.learner.save(weights / str(len(done)))
     started = time.perf_counter()
-    row["picks"] = [] if name == "full" else arena.choose(name.removesuffix(WARM), have, number)
+    row["picks"] = [] if name == "full" else arena.choose(name.removesuffix(WARM), labelled, number)
     row["seconds"] = round(time.perf_counter() - started, 1)
     row["products"] = torch.get_float32_matmul_precision()
-    row["positives"] = sum(arena.pool[i]["label"] == "present" for i in have)
+    row["positives"] = sum(arena.pool[i]["label"] == "present" for i in labelled)
     return row
 
 

@@ -70,19 +70,19 @@ def main() -> None:
     truth = np.array(learner.task.index([r["label"] for r in arena.test]))
     curves = files.read_jsonl(args.work / "jobs.jsonl")
     for seed, name, way in [(s, n, w) for s in args.seeds for n in args.only for w in args.ways]:
-        have = np.random.default_rng([seed, 0]).permutation(len(arena.pool))[:START].tolist()
+        labelled = np.random.default_rng([seed, 0]).permutation(len(arena.pool))[:START].tolist()
         curve = [r for r in curves if (r["strategy"], r["seed"]) == (name, seed)]
         fresh = args.work / "weights" / f"jobs-{name}-{seed}"
         own, before = args.work / "weights" / f"{way}-{name}-{seed}", fresh / "0"
         for number in range(1, len([r for r in curve if r["labels"] <= args.upto])):
-            have += curve[number - 1]["picks"]
-            rows, started = [arena.pool[i] for i in have], time.process_time()
+            labelled += curve[number - 1]["picks"]
+            rows, started = [arena.pool[i] for i in labelled], time.process_time()
             learner.restore(fresh / str(number) if way == "fresh" else before)
             p = learner.predict_proba(texts) if way == "fresh" else fit(learner, rows, 1000 * seed + number, way, texts)
             seconds = time.process_time() - started
             before = fresh / str(number) if way == "after_fresh" else learner.save(own / str(number))
             scores = {"macro_f1": f1_score(truth, p.argmax(1), average="macro"), "log_loss": log_loss(truth, p)}
-            line = {"way": way, "strategy": name, "seed": seed, "labels": len(have)}
+            line = {"way": way, "strategy": name, "seed": seed, "labels": len(labelled)}
             line |= {k: round(float(v), 4) for k, v in scores.items()} | {"processor_seconds": round(seconds, 1)}
             print(line, flush=True)
             with file.open("a", encoding="utf-8") as stream:

@@ -30,7 +30,7 @@ def texts_of(rows):
 
 
 class Counting(Probe):
-    """A probe that remembers which texts it was asked to score."""
+    """A probe that remembers which texts it scored."""
 
     def __init__(self, task=TASK):
         super().__init__(task, embed)

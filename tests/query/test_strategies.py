@@ -79,7 +79,7 @@ def test_the_order_of_the_pool_does_not_matter(name):
     inputs = context(50) | dict(zip(("probabilities", "embeddings"), pool(50), strict=True))
     order = np.random.default_rng(5).permutation(50)
     moved = {key: value[order] if key in arrays.PER_TEXT else value for key, value in inputs.items()}
-    picks, again = (strategies.select(name, 50, 10, **given) for given in (inputs, moved))
+    picks, again = (strategies.select(name, 50, 10, **pool_inputs) for pool_inputs in (inputs, moved))
     assert order[again].tolist() == picks.tolist()
 
 
@@ -256,8 +256,8 @@ def test_badge_prefers_the_uncertain_and_spreads():
 
 def test_bait_lowers_the_expected_variance_most_at_every_pick():
     p, x = pool(30, seed=2)
-    known = context(30)
-    q, labelled = known["labelled_probabilities"], known["labelled"]
+    inputs = context(30)
+    q, labelled = inputs["labelled_probabilities"], inputs["labelled"]
     centred = [part - x.mean(0) for part in (x, labelled)]
     z, z_labelled = (part / np.linalg.norm(part, axis=1, keepdims=True) for part in centred)
     w, w_labelled = p.prod(1), q.prod(1)
@@ -270,7 +270,7 @@ def test_bait_lowers_the_expected_variance_most_at_every_pick():
         ]
         picks.append(int(np.argmin(variance)))
         information += w[picks[-1]] * np.outer(z[picks[-1]], z[picks[-1]])
-    assert pick("bait", p, x, 4, **known).tolist() == picks
+    assert pick("bait", p, x, 4, **inputs).tolist() == picks
 
 
 def test_bait_keeps_to_the_uncertain_as_labels_grow():
@@ -293,14 +293,14 @@ def test_a_few_labels_chosen_by_bait_or_margin_are_worth_more_than_random_ones()
     right = dict.fromkeys(("bait", "margin", "random"), 0.0)
     for name in right:
         for seed in range(3):
-            have = np.random.default_rng(seed).permutation(300)[:20]
+            labelled = np.random.default_rng(seed).permutation(300)[:20]
             for number in range(4):
-                head = LogisticRegression(C=10).fit(x[have], y[have])
-                rest = np.setdiff1d(np.arange(300), have)
-                known = {"labelled": x[have], "labelled_probabilities": head.predict_proba(x[have])}
-                picks = pick(name, head.predict_proba(x[rest]), x[rest], 5, seed + number, **known)
-                have = np.concatenate([have, rest[picks]])
-            right[name] += LogisticRegression(C=10).fit(x[have], y[have]).score(x, y) / 3
+                head = LogisticRegression(C=10).fit(x[labelled], y[labelled])
+                rest = np.setdiff1d(np.arange(300), labelled)
+                inputs = {"labelled": x[labelled], "labelled_probabilities": head.predict_proba(x[labelled])}
+                picks = pick(name, head.predict_proba(x[rest]), x[rest], 5, seed + number, **inputs)
+                labelled = np.concatenate([labelled, rest[picks]])
+            right[name] += LogisticRegression(C=10).fit(x[labelled], y[labelled]).score(x, y) / 3
     assert min(right["bait"], right["margin"]) > right["random"] + 0.01
 
 
@@ -349,10 +349,10 @@ def test_clusters_by_equal_or_proportional_quota(function, quota):
 )
 def test_quotas_fit_and_follow_the_weights(parts, k):
     weights, sizes = map(np.array, zip(*parts, strict=True))
-    given_ = quotas.apportion(weights, sizes, k)
-    assert given_.sum() == min(k, sizes.sum()) and (given_ <= sizes).all()
-    for i in np.flatnonzero(given_ < sizes):
-        assert all(given_[i] >= given_[j] - 1 for j in range(len(sizes)) if weights[i] >= weights[j])
+    quota = quotas.apportion(weights, sizes, k)
+    assert quota.sum() == min(k, sizes.sum()) and (quota <= sizes).all()
+    for i in np.flatnonzero(quota < sizes):
+        assert all(quota[i] >= quota[j] - 1 for j in range(len(sizes)) if weights[i] >= weights[j])
 
 
 @settings(max_examples=40, deadline=None)
@@ -369,12 +369,9 @@ def test_every_group_keeps_half_an_equal_share(n, k, seed):
 
 def test_group_minimum_is_bait_where_no_group_falls_short():
     p, embeddings = pool(60)
-    known = context(60)
-    one_group = known | {"groups": np.zeros(60)}
-    assert (
-        pick("group_minimum", p, embeddings, 10, **one_group).tolist()
-        == pick("bait", p, embeddings, 10, **known).tolist()
-    )
+    inputs = context(60) | {"groups": np.zeros(60)}
+    by_group, alone = (pick(name, p, embeddings, 10, **inputs).tolist() for name in ("group_minimum", "bait"))
+    assert by_group == alone
 
 
 def test_a_group_gets_its_own_best_and_the_last_picks_give_way():

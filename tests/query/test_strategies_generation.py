@@ -42,15 +42,15 @@ def test_idds_follows_its_formula_one_pick_at_a_time():
     rng = np.random.default_rng(3)
     x, labelled = rng.normal(size=(30, 6)), rng.normal(size=(7, 6))
     unit = lambda a: a / np.linalg.norm(a, axis=1, keepdims=True)  # noqa: E731
-    u, known, rest, expected = unit(x), list(unit(labelled)), list(range(30)), []
+    u, targets, rest, expected = unit(x), list(unit(labelled)), list(range(30)), []
     for _ in range(8):
         score = {
-            i: 0.67 * np.mean([u[i] @ u[j] for j in rest]) - 0.33 * np.mean([u[i] @ v for v in known]) for i in rest
+            i: 0.67 * np.mean([u[i] @ u[j] for j in rest]) - 0.33 * np.mean([u[i] @ v for v in targets]) for i in rest
         }
         best = max(score, key=score.get)
         expected.append(best)
         rest.remove(best)
-        known.append(u[best])
+        targets.append(u[best])
     assert select("idds", 30, 8, embeddings=x, labelled=labelled).tolist() == expected
 
 

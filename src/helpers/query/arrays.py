@@ -37,25 +37,24 @@ def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
     UserError
         An input is missing, has the wrong length or shape, or holds numbers that are not finite.
     """
-    checked = {name: _with_length(value, rows, name, strategy) for name, value in inputs.items() if name in PER_TEXT}
+    arrays = {name: _with_length(value, rows, name, strategy) for name, value in inputs.items() if name in PER_TEXT}
     if "probabilities" in inputs:
-        checked["probabilities"] = _probabilities(checked["probabilities"], "probabilities")
+        arrays["probabilities"] = _probabilities(arrays["probabilities"], "probabilities")
     if "embeddings" in inputs:
-        checked["embeddings"] = vectors(checked["embeddings"])
+        arrays["embeddings"] = vectors(arrays["embeddings"])
     for name in ("labelled", "held_out"):
         if name in inputs:
-            checked[name] = _known_rows(inputs[name], name, checked["embeddings"])
+            arrays[name] = _known_rows(inputs[name], name, arrays["embeddings"])
     if "labelled_probabilities" in inputs:
-        name, count, answers = "labelled_probabilities", len(checked["labelled"]), np.empty((0, 2))
-        if count:
-            answers = _probabilities(_with_length(inputs[name], count, name, strategy), name)
-        checked[name] = answers
+        name = "labelled_probabilities"
+        arrays[name] = np.empty((0, 2))
+        if count := len(arrays["labelled"]):
+            arrays[name] = _probabilities(_with_length(inputs[name], count, name, strategy), name)
     if "errors" in inputs:
-        name, count, answers = "errors", len(checked["held_out"]), np.empty(0)
-        if count:
-            answers = _with_length(inputs[name], count, name, strategy).astype(float)
-        checked[name] = answers
-    return checked
+        arrays["errors"] = np.empty(0)
+        if count := len(arrays["held_out"]):
+            arrays["errors"] = _with_length(inputs["errors"], count, "errors", strategy).astype(float)
+    return arrays
 
 
 def vectors(embeddings: Array, name: str = "embeddings") -> Array:

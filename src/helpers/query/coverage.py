@@ -38,8 +38,8 @@ def coreset(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array)
     points = embeddings - centre  # float64; centred rows lose fewer digits in the distances below
     norms = np.einsum("ij,ij->i", points, points)
     picks = [] if len(labelled) else [int(np.random.default_rng(seed).integers(rows))]
-    covered = labelled - centre if len(labelled) else points[picks]
-    nearest = np.concatenate([squared_distances(points[part], covered).min(1) for part in chunks(rows)])
+    centres = labelled - centre if len(labelled) else points[picks]
+    nearest = np.concatenate([squared_distances(points[part], centres).min(1) for part in chunks(rows)])
     while len(picks) < min(k, rows):
         farthest = nearest.max()
         if farthest <= 1e-12 * norms.max():  # every text left repeats a covered one
@@ -64,14 +64,14 @@ def typiclust(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Arra
     members = members_of(model.labels_)
     labels_inside = weight_in_clusters(model, labelled)
     order = np.lexsort((rng.random(len(members)), [-len(positions) for positions in members], labels_inside))
-    ranked = []
+    rankings = []
     for cluster in order[:k]:
         positions = rng.permutation(members[cluster])[:1000]
         neighbours = min(20, max(1, len(positions) // 2))
         distances = squared_distances(embeddings[positions], embeddings[positions])
         distances = np.sort(distances, axis=1)[:, 1 : 1 + neighbours]  # column 0 is the text itself
-        ranked.append(positions[np.sqrt(distances).sum(1).argsort(kind="stable")])
-    return filled(round_robin(ranked, k), rows, k, seed)
+        rankings.append(positions[np.sqrt(distances).sum(1).argsort(kind="stable")])
+    return filled(round_robin(rankings, k), rows, k, seed)
 
 
 def probcover(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array, labelled: Array) -> Array:
@@ -84,17 +84,17 @@ def probcover(rows: int, k: int, seed: int, *, probabilities: Array, embeddings:
     x = embeddings[sample].astype(np.float32)
     square = _squared_radius(x, max(2, probabilities.shape[1]), seed)
     near = np.concatenate([squared_distances(x[part], x) <= square for part in chunks(len(x), 1024)])
-    uncovered = np.ones(len(x), dtype=bool)
+    is_uncovered = np.ones(len(x), dtype=bool)
     if len(labelled):
         for part in chunks(len(x), 1024):
-            uncovered[part] = squared_distances(x[part], labelled).min(1) > square
-    gains = near[:, uncovered].sum(1)
+            is_uncovered[part] = squared_distances(x[part], labelled).min(1) > square
+    gains = near[:, is_uncovered].sum(1)
     picks: list[int] = []
     while len(picks) < k and gains.max() > 0:
         picks.append(int(gains.argmax()))
-        newly_covered = near[picks[-1]] & uncovered
-        gains -= near[:, newly_covered].sum(1)
-        uncovered &= ~newly_covered
+        newly = near[picks[-1]] & is_uncovered
+        gains -= near[:, newly].sum(1)
+        is_uncovered &= ~newly
     return filled(sample[picks], rows, k, seed)
 
 

@@ -45,20 +45,20 @@ def strategy_inputs(strategy: str, learner, labelled_rows: list[dict], open_rows
     UserError
         The strategy is unknown, or needs groups and the task names no group column.
     """
-    declared, task = set(inputs_of(strategy)), learner.task
+    names, task = set(inputs_of(strategy)), learner.task
     inputs: dict[str, Any] = {}
-    if "groups" in declared:
+    if "groups" in names:
         if not task.groups:
             raise UserError(
                 f"Strategy {strategy} needs groups: name a column in group_columns, or choose another strategy."
             )
         inputs["groups"] = np.array([str(row.get(task.groups[0], "")) for row in open_rows])
-    if declared & {"probabilities", "embeddings"}:
+    if names & {"probabilities", "embeddings"}:
         inputs["probabilities"], inputs["embeddings"] = learner.score([row["text"] for row in open_rows])
-    if declared & {"labelled", "labelled_probabilities"}:
+    if names & {"labelled", "labelled_probabilities"}:
         probabilities, embeddings = learner.score([row["text"] for row in labelled_rows])
         inputs |= {"labelled": embeddings, "labelled_probabilities": probabilities}
-    if declared & {"held_out", "errors"}:
+    if names & {"held_out", "errors"}:
         embeddings, probabilities, classes = learner.checked()
         if len(classes):
             inputs |= {"held_out": embeddings, "errors": (probabilities.argmax(1) != classes).astype(float)}
@@ -99,9 +99,9 @@ def verdict(rule: str, finished_rounds: list[dict], limit: int, probabilities: n
     """
     if rule not in RULES:
         raise UserError(f"Parameter stop={rule!r} is unknown: choose one of {', '.join(RULES)}.")
-    spent = budget(sum(len(row.get("picks", [])) for row in finished_rounds), limit)
-    if spent[0] or rule == "budget":
-        return spent
+    bought = sum(len(row.get("picks", [])) for row in finished_rounds)
+    if bought >= limit or rule == "budget":
+        return budget(bought, limit)
     if rule == "plateau":
         return plateau(*([row[column] for row in finished_rounds] for column in ("macro_f1", "low", "high")))
     if rule == "uncertainty":
@@ -110,13 +110,13 @@ def verdict(rule: str, finished_rounds: list[dict], limit: int, probabilities: n
     return kappa_average(answers) if rule == "kappa" else classification_change(answers)
 
 
-def budget(spent: int, limit: int) -> Verdict:
+def budget(bought: int, limit: int) -> Verdict:
     """Stop when `limit` labels are bought."""
     if not limit >= 0:
         raise UserError(f"Parameter limit={limit} is not a budget: pass a number from 0 up.")
-    if spent >= limit:
-        return True, f"The budget of {limit:,} labels is spent ({spent:,})."
-    return False, f"{limit - spent:,} of {limit:,} labels are left."
+    if bought >= limit:
+        return True, f"The budget of {limit:,} labels is spent ({bought:,})."
+    return False, f"{limit - bought:,} of {limit:,} labels are left."
 
 
 def kappa_average(answers: Sequence[np.ndarray]) -> Verdict:
@@ -145,10 +145,10 @@ def classification_change(answers: Sequence[np.ndarray]) -> Verdict:
     before, now = _same_texts(answers[-2:])
     if len(np.unique(now)) < 2:
         return False, "The learner gives every text the same class: unchanged answers say nothing."
-    changed = int((before != now).sum())
-    if changed:
-        share = f"{changed / len(now):.2%}"
-        return False, f"{changed:,} of {len(now):,} answers changed since the last round ({share})."
+    change_count = int((before != now).sum())
+    if change_count:
+        share = f"{change_count / len(now):.2%}"
+        return False, f"{change_count:,} of {len(now):,} answers changed since the last round ({share})."
     return True, f"None of {len(now):,} answers changed since the last round."
 
 
@@ -181,12 +181,12 @@ def plateau(scores: Sequence[float], low: Sequence[float], high: Sequence[float]
         return False, f"A plateau needs {WINDOW + 1} rounds, there are {len(scores)}."
     best = int(np.argmax(scores[:-WINDOW]))
     recent = scores[-WINDOW:]
-    gained = max(recent) - scores[best]
+    gain = max(recent) - scores[best]
     facts = (
-        f"The best of the last {WINDOW} rounds is {max(recent):.3f}, {gained:+.3f} on the best before, "
+        f"The best of the last {WINDOW} rounds is {max(recent):.3f}, {gain:+.3f} on the best before, "
         f"{scores[best]:.3f} [{low[best]:.3f}, {high[best]:.3f}]"
     )
-    if gained >= GAIN:
+    if gain >= GAIN:
         return False, f"{facts}: the score still rises by {GAIN} or more."
     if min(recent) < low[best]:
         return False, f"{facts}, but one fell to {min(recent):.3f}, below the interval: check the last labels first."

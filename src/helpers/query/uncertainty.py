@@ -69,8 +69,8 @@ def badge(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Arr
         residuals = residuals[:, :1]  # the other column is its negative: distances only double
     gradients = (residuals[:, :, None] * embeddings[:, None, :]).reshape(rows, -1)
     # One trial a draw is plain k-means++, as in the paper. Equal gradients can be drawn twice.
-    drawn = kmeans_plusplus(gradients, min(k, rows), random_state=seed, n_local_trials=1)[1]
-    return filled(list(dict.fromkeys(drawn.tolist())), rows, k, seed)
+    draws = kmeans_plusplus(gradients, min(k, rows), random_state=seed, n_local_trials=1)[1]
+    return filled(list(dict.fromkeys(draws.tolist())), rows, k, seed)
 
 
 def bait(
