@@ -111,9 +111,8 @@ def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int 
         return result | {"reason": "no record was labelled by two annotators"}
     used = np.flatnonzero(shared.sum(0))
     if len(used) == 1:
-        return result | {
-            "reason": f"every shared label is {classes[used[0]]!r}: agreement beyond chance has no meaning"
-        }
+        reason = f"every shared label is {classes[used[0]]!r}: agreement beyond chance has no meaning"
+        return result | {"reason": reason}
     # Records with the same counts are alike, so a bootstrap sample is a multinomial draw over these patterns: all
     # samples at once, where scipy.stats.bootstrap would resample the records and give NaN for any one-class sample.
     patterns, times = np.unique(shared, axis=0, return_counts=True)
@@ -156,7 +155,7 @@ def kappas(answers: pd.DataFrame) -> pd.DataFrame:
     labelled = answers.notna().to_numpy().astype(float)
     shared = labelled.T @ labelled
     equal, by_chance = np.zeros_like(shared), np.zeros_like(shared)
-    for label in pd.unique(cells[labelled > 0]):  # all pairs in one product: hundreds of annotators take no longer
+    for label in pd.unique(cells[labelled > 0]):  # all pairs in one product: hundreds of annotators take as long as two
         has_label = (cells == label).astype(float)
         equal += has_label.T @ has_label
         marginal = has_label.T @ labelled  # how often the one gave it where the other labelled too

@@ -56,8 +56,9 @@ class Session:
         self.records: list[dict] = []
         self.keys: list[Key] = []
         self.place: dict[Key, int] = {}
+        self.stacks: dict[str, list[dict]] = {}  # record id → its events that no undo takes back
         self.add(records)
-        self.reload()
+        self.reload()  # counts what the log says of them
 
     # --- the records ---
 
@@ -76,14 +77,13 @@ class Session:
             self.place[key] = len(self.records)
             self.records.append(record)
             self.keys.append(key)
-        if before:  # the first records are counted by reload()
-            for key in self.keys[before:]:
-                self._count(key, 1)
+        for key in self.keys[before:]:
+            self._count(key, 1)
 
     def reload(self) -> None:
         """Read the log again; events on records outside the list are stored but neither counted nor undone."""
         rows = log.events(self.folder) if self.folder.exists() else []
-        self.stacks: dict[str, list[dict]] = {}
+        self.stacks = {}
         self.history: list[str] = []
         self.counts: Counter[str] = Counter()
         self.done = self.skipped = self.misfits = 0

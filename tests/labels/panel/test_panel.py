@@ -257,6 +257,13 @@ def test_any_session_replays_to_what_the_panel_shows(tmp_path_factory, steps):
         assert logged["skipped"] == (answer["event"] == "skip")
 
 
+def test_a_batch_that_arrives_in_an_empty_list_is_counted_with_its_labels(tmp_path):
+    Session(texts(2), tmp_path, "anna").write("label", 0, label="yes")
+    session = Session([], tmp_path, "anna")
+    session.add(texts(2))
+    assert (session.done, session.open, session.next_open()) == (1, 1, [1])
+
+
 # --- evidence and suggestions ----------------------------------------------------------------------------------------
 
 
