@@ -45,11 +45,11 @@ Form = Callable[[Reading, int, str], str | None]  # of a word in a slot, before 
 def swap(text: str, to: Literal["feminine", "masculine"]) -> str:
     """The counterfactual: every word that gives a person the other gender is put into `to`."""
     tokens, phrases = person_phrases(text)
-    wanted = FEMININE if to == "feminine" else MASCULINE
+    target = FEMININE if to == "feminine" else MASCULINE
     words: Words = {}
     for phrase in phrases:
         slot = phrase.slot
-        if slot is not None and not SLOT_BITS[slot] & wanted and not tokens[phrase.head].is_double:
+        if slot is not None and not SLOT_BITS[slot] & target and not tokens[phrase.head].is_double:
             words |= _inflected(tokens, phrase, slot ^ 1)
     return _with_words(text, tokens, words)
 
