@@ -1,6 +1,7 @@
 """Generated Italian job ads with the label, the category and the evidence known by construction.
 
-An ad is an outline of sections, a frame for each (see `ad_frames`), their fill-ins, and the noise of real ads.
+An ad is an outline of sections, a frame for each (see `ad_frames`), their fill-ins, and the noise
+of real ads.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from helpers.italian.ad_frames import (
     without_marks,
 )
 
-# share of texts: all inclusive, with a lawful exception, in one gender, inclusive but for one slip, excluding
+# share of texts; `slip` is inclusive but for one masculine wording
 MODES = {"inclusive": 0.47, "lawful": 0.03, "masculine": 0.18, "feminine": 0.04, "slip": 0.19, "exclusion": 0.09}
 MODES_OF = {  # the modes that give a text its category; every other category comes from `exclusion`
     "inclusive": ["inclusive"],

@@ -1,8 +1,8 @@
 """Gender rewritten: counterfactual swap, double forms, schwa, "persona", and back to one gender.
 
-All of them start from the person phrases of a text and put each phrase into another slot: 0 masculine, 1 feminine,
-2 masculine plural, 3 feminine plural. So `slot ^ 1` is the other gender, `slot & 2` the masculine of the same number and
-`slot | 1` the feminine.
+All but the last find the person phrases of a text and put them into another slot:
+0 masculine, 1 feminine, 2 masculine plural, 3 feminine plural. So `slot ^ 1` is the other gender,
+`slot & 2` the masculine of the same number and `slot | 1` the feminine.
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def schwa(text: str) -> str:
 def persona(text: str) -> str:
     """`text` with nouns made from participles after "persona": una persona addetta.
 
-    What agrees with such a noun becomes feminine, as "persona" is. Every other phrase takes the double form.
+    What agrees with such a noun becomes feminine, as "persona" is. Every other phrase takes the
+    double form.
     """
     persona_slot = None  # the slot of the last "persona" or "persone" written, None after another noun
 

@@ -318,7 +318,7 @@ def _joined_adjective(tokens: list[Token], i: int, used: set[int]) -> Reading | 
 def _continues(tokens: list[Token], i: int, link: int, mask: int, used: set[int]) -> bool:
     """Whether the word at i continues one about a person: "iscritto all'albo e munito di".
 
-    Between them stands nothing but a complement, and after the word another one, a sign or a conjunction.
+    Between them is nothing but a complement, and after it another one, a sign or a conjunction.
     """
     k = link - 1  # the word that describes a person
     while k >= 0 and k not in used and tokens[k].lower not in BOUNDARY | {","}:
