@@ -1,9 +1,12 @@
 """Rewriting as a list of edits: derived from pairs, written as a script, applied to a source.
 
-What no edit names stays untouched by construction, and a small model has to write only what changes (as in LaserTagger,
-Malmi et al. 2019, arXiv 1909.01187, and Seq2Edits, Stahlberg & Kumar 2020, arXiv 2009.11136). A script has one line for each
-edit, ` old | new`, in the order of the text, or ` =` where nothing is to change. Where `new` is `old` but for its end, it is
-written as `cut+end`: ` operatori | +/trici`, ` segretaria | 1+o/a`.
+What no edit names stays untouched by construction, and a small model has to write only what changes
+(as in LaserTagger, Malmi et al. 2019, arXiv 1909.01187, and Seq2Edits, Stahlberg & Kumar 2020,
+arXiv 2009.11136).
+
+A script has one line for each edit, ` old | new`, in the order of the text, or ` =` without any.
+Where `new` is `old` with another end, it is written as `cut+end`: ` operatori | +/trici`,
+` segretaria | 1+o/a`.
 """
 
 from __future__ import annotations
@@ -19,7 +22,8 @@ KEEP = " ="
 TOKEN = re.compile(r"\w+['’]?(?:/-?\w+['’]?)*|\s+|[^\w\s]")
 CUT_END = re.compile(r"(\d?)\+(.*)", re.DOTALL)
 
-# The tag of a word: it stays, it changes its end, it opens a span that is deleted or replaced (and one more: it continues one).
+# Tags of words: a word stays, changes its end, or opens a span that is deleted or replaced.
+# DELETED + 1 and REPLACED + 1 continue such a span.
 STAYS, ENDING, DELETED, REPLACED = 0, 1, 2, 4
 TAGS = 6
 
@@ -207,8 +211,8 @@ def _joined(text: str, piece: str) -> str:
 def onto_draft(source: str, draft: str, target: str) -> str:
     """What a learner that corrects a draft should write, so that it does not learn another style.
 
-    Where draft and target both change the source, the draft's wording stays; elsewhere the target's is taken. What the target
-    deletes goes in any case.
+    Where draft and target both change the source, the draft's wording stays; elsewhere the target's
+    is taken. What the target deletes goes in any case.
     """
     target_edits, draft_edits = spans(source, target), spans(source, draft)
     deletions = [edit for edit in target_edits if not edit[2]]

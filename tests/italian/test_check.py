@@ -28,9 +28,9 @@ CASES = [  # source, output, reference, inclusive, untouched, agreement
 
 @pytest.mark.parametrize(("source", "output", "reference", "inclusive", "untouched", "agreement"), CASES)
 def test_hand_cases(source, output, reference, inclusive, untouched, agreement):
-    found = check.check(source, output, reference)
-    assert (found["inclusive"], found["untouched"], found["agreement"]) == (inclusive, untouched, agreement)
-    assert found["compliant"] == (inclusive and untouched and agreement)
+    verdict = check.check(source, output, reference)
+    assert (verdict["inclusive"], verdict["untouched"], verdict["agreement"]) == (inclusive, untouched, agreement)
+    assert verdict["compliant"] == (inclusive and untouched and agreement)
 
 
 def test_every_reference_complies_and_no_copy_does():
@@ -44,8 +44,8 @@ def test_silver_pairs_come_from_no_evaluation_row_and_their_edits_lead_to_the_ta
     rows = embedded.rewrites()
     seed = [r for r in rows if r["split"] == "train"]
     pairs = silver.silver([r["text"] for r in embedded.pool_texts()[:600]], seed, 100)
-    held = {r[k] for r in rows if r["split"] != "train" for k in ("text", "target")}
-    assert 60 < len(pairs) <= 100 and not {p["text"] for p in pairs} & held
+    evaluation_texts = {r[k] for r in rows if r["split"] != "train" for k in ("text", "target")}
+    assert 60 < len(pairs) <= 100 and not {p["text"] for p in pairs} & evaluation_texts
     for pair in pairs:
         assert edits.apply(pair["text"], edits.spans(pair["text"], pair["target"])) == pair["target"]
     inserted = [p for p in pairs if p["method"] == "inserted"]
@@ -55,5 +55,5 @@ def test_silver_pairs_come_from_no_evaluation_row_and_their_edits_lead_to_the_ta
 
 def test_a_draft_holds_what_it_has_changed_and_takes_the_rest_from_the_target():
     source, target = "Cuoco esperto, forte, bella presenza, qui.", "Cuoco/a con esperienza, forte, qui."
-    made = edits.onto_draft(source, gender.neutralise(source), target)
-    assert made == "Cuoco/a esperto/a, forte, qui."
+    learned = edits.onto_draft(source, gender.neutralise(source), target)
+    assert learned == "Cuoco/a esperto/a, forte, qui."

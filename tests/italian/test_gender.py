@@ -158,13 +158,13 @@ def test_gate_sentences():
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     for source, target, to, back in (("m", "f", "feminine", "masculine"), ("f", "m", "masculine", "feminine")):
         swapped = [gender.swap(row[source], to) for row in rows]
-        wanted = [row[target] for row in rows]
+        expected = [row[target] for row in rows]
         pairs = [
-            pair for one, two in zip(swapped, wanted, strict=True) for pair in zip_longest(one.split(), two.split())
+            pair for one, two in zip(swapped, expected, strict=True) for pair in zip_longest(one.split(), two.split())
         ]
         returned = [gender.swap(text, back) == row[source] for text, row in zip(swapped, rows, strict=True)]
         figures = {
-            "exact": sum(map(str.__eq__, swapped, wanted)) / len(rows),
+            "exact": sum(map(str.__eq__, swapped, expected)) / len(rows),
             "tokens": sum(one == two for one, two in pairs) / len(pairs),
             "round trip": sum(returned) / len(rows),
         }

@@ -62,20 +62,20 @@ ALONE = [
 ]
 
 
-@pytest.mark.parametrize(("text", "left"), CASES)
-def test_only_what_excludes_goes_with_its_comma_or_conjunction(text, left):
-    assert requirements.without_requirements(text) == left
-    assert requirements.without_requirements(left) == left
+@pytest.mark.parametrize(("text", "expected"), CASES)
+def test_only_what_excludes_goes_with_its_comma_or_conjunction(text, expected):
+    assert requirements.without_requirements(text) == expected
+    assert requirements.without_requirements(expected) == expected
 
 
-@pytest.mark.parametrize(("text", "left"), AGREEMENT)
-def test_what_asks_for_a_list_agrees_with_what_is_left_of_it(text, left):
-    assert requirements.without_requirements(text) == left
+@pytest.mark.parametrize(("text", "expected"), AGREEMENT)
+def test_what_asks_for_a_list_agrees_with_what_is_left_of_it(text, expected):
+    assert requirements.without_requirements(text) == expected
 
 
-@pytest.mark.parametrize(("text", "left"), ALONE)
-def test_a_sentence_that_asks_for_nothing_else_goes_whole_and_never_half(text, left):
-    assert requirements.without_requirements(text) == left
+@pytest.mark.parametrize(("text", "expected"), ALONE)
+def test_a_sentence_that_asks_for_nothing_else_goes_whole_and_never_half(text, expected):
+    assert requirements.without_requirements(text) == expected
 
 
 @pytest.mark.parametrize(
@@ -97,5 +97,5 @@ def test_what_is_joined_to_a_quality_of_a_person_agrees_and_what_is_said_of_thin
 
 
 def test_a_gap_to_fill_in_has_no_form():
-    said = requirements.inclusive("Sono richiesti ____ e età massima 30 anni.")
-    assert said == "È richiesto ____."
+    text = "Sono richiesti ____ e età massima 30 anni."
+    assert requirements.inclusive(text) == "È richiesto ____."

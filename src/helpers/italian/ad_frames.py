@@ -8,8 +8,8 @@ A frame (tables/frames_*.yaml) is a line of text with slots:
 - `{=inserito}` agrees with the last named slot or occupation before it, or with the reader ("sei pronto/a");
 - `{city}`, `{duties}` a fill-in; `[[...]]` evidence; `@sector@` opens a frame of that sector only (see `ads`).
 
-The morphology is that of `forms` and the lexicon. What stands here is the choice between styles: an ad may say
-"il/la cuoco/a", "una cuoca o un cuoco", "l* cuoc*" or "personale di cucina".
+The morphology is that of `forms` and the lexicon. What stands here is the choice between styles: an
+ad may say "il/la cuoco/a", "una cuoca o un cuoco", "l* cuoc*" or "personale di cucina".
 """
 
 from __future__ import annotations

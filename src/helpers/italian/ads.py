@@ -1,6 +1,7 @@
 """Generated Italian job ads with the label, the category and the evidence known by construction.
 
-An ad is an outline of sections, a frame for each (see `ad_frames`), their fill-ins, and the noise of real ads.
+An ad is an outline of sections, a frame for each (see `ad_frames`), their fill-ins, and the noise
+of real ads.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from helpers.italian.ad_frames import (
     without_marks,
 )
 
-# share of texts: all inclusive, with a lawful exception, in one gender, inclusive but for one slip, excluding
+# share of texts; `slip` is inclusive but for one masculine wording
 MODES = {"inclusive": 0.47, "lawful": 0.03, "masculine": 0.18, "feminine": 0.04, "slip": 0.19, "exclusion": 0.09}
 MODES_OF = {  # the modes that give a text its category; every other category comes from `exclusion`
     "inclusive": ["inclusive"],
@@ -85,33 +86,33 @@ def generate(n: int, seed: int = 0) -> Iterator[dict]:
         yield row
 
 
-def commissioned(wanted: dict[str, str], seed: int | str = 0, drafts: int = 100) -> dict | None:
-    """A row whose columns have the values `wanted`, or None after so many drafts."""
+def commissioned(request: dict[str, str], seed: int | str = 0, drafts: int = 100) -> dict | None:
+    """A row whose columns have the values of the request, or None after so many drafts."""
     known = {"register": library()["sections"], "length": SIZES}
-    if not jobs_of(wanted) or any(column in wanted and wanted[column] not in known[column] for column in known):
+    if not jobs_of(request) or any(column in request and request[column] not in known[column] for column in known):
         return None
     rng = random.Random(seed)
-    modes = MODES_OF.get(wanted["category"], ["exclusion"]) if "category" in wanted else list(MODES)
+    modes = MODES_OF.get(request["category"], ["exclusion"]) if "category" in request else list(MODES)
     for _ in range(drafts):
-        row = _row(rng.choices(modes, [MODES[mode] for mode in modes])[0], rng, wanted)
-        if row and all(row.get(column) == value for column, value in wanted.items()):
+        row = _row(rng.choices(modes, [MODES[mode] for mode in modes])[0], rng, request)
+        if row and all(row.get(column) == value for column, value in request.items()):
             return row
     return None
 
 
-def jobs_of(wanted: dict[str, str]) -> list[dict[str, str]]:
-    """The occupations not held out that have the sector and the name wanted."""
+def jobs_of(request: dict[str, str]) -> list[dict[str, str]]:
+    """The occupations not held out that have the sector and the name of the request."""
     return [
         job
         for job in library()["jobs"]
-        if wanted.get("sector", job["sector"]) == job["sector"]
-        and wanted.get("occupation", job["lemma"]) == job["lemma"]
+        if request.get("sector", job["sector"]) == job["sector"]
+        and request.get("occupation", job["lemma"]) == job["lemma"]
     ]
 
 
-def _row(mode: str, rng: random.Random, wanted: dict[str, str]) -> dict | None:
+def _row(mode: str, rng: random.Random, request: dict[str, str]) -> dict | None:
     """One generated row, or None where the frames drawn do not fit the mode."""
-    ad = draft(mode, rng, wanted)
+    ad = draft(mode, rng, request)
     plan = ad.plan
     slots = sum(count_gendered_slots(frame, plan.job) for _, frame in ad.frames)
     if mode in ("masculine", "feminine", "slip") and not slots:
@@ -169,17 +170,17 @@ def _gender_form(plan: Plan, text: str, spans: list[list[int]]) -> str:
 # --- drafts -----------------------------------------------------------------------------
 
 
-def draft(mode: str, rng: random.Random, wanted: dict[str, str]) -> Draft:
-    """The plan and the filled frames of one ad, with the register, length, occupation and category wanted."""
-    job = rng.choice(jobs_of(wanted) if wanted else library()["jobs"])
+def draft(mode: str, rng: random.Random, request: dict[str, str]) -> Draft:
+    """The plan and the filled frames of one ad, in the register, length and so on of the request."""
+    job = rng.choice(jobs_of(request) if request else library()["jobs"])
     fills = library()["fills"] | library()["sectors"][job["sector"]]
     fixed_fills = {name: rng.choice(values) for name, values in fills.items() if name not in LISTED}
     plan = Plan(mode, rng.choices(list(STYLES), list(STYLES.values()))[0], job, fixed_fills, rng)
-    register = wanted.get("register") or _register_of(job["sector"], rng)
-    size = wanted.get("length") or rng.choices(list(SIZES), list(SIZES.values()))[0]
+    register = request.get("register") or _register_of(job["sector"], rng)
+    size = request.get("length") or rng.choices(list(SIZES), list(SIZES.values()))[0]
     used: set[str] = set()  # frames of this text and the facts they state
     frames = [(section, _frame(register, section, plan, used)) for section in _outline(register, size, rng)]
-    category = _add_exclusion(plan, size, frames, used, wanted.get("category", ""))
+    category = _add_exclusion(plan, size, frames, used, request.get("category", ""))
     decks: dict[str, list[str]] = {}
     return Draft(plan, register, size, [(section, _filled(frame, plan, decks)) for section, frame in frames], category)
 
@@ -223,14 +224,14 @@ def _frame(register: str, section: str, plan: Plan, used: set[str]) -> str:
     return frame
 
 
-def _add_exclusion(plan: Plan, size: str, frames: Frames, used: set[str], wanted: str) -> str:
+def _add_exclusion(plan: Plan, size: str, frames: Frames, used: set[str], requested: str) -> str:
     """Put an exclusion or a lawful exception among the frames; returns its category or ""."""
     if plan.mode not in ("lawful", "exclusion") and not (plan.mode == "slip" and plan.rng.random() < 0.05):
         return ""
     category = "lawful_alone" if size == "short" and plan.rng.random() < 0.5 else "lawful"
     if plan.mode == "exclusion":
         categories = [name for name in library()["frames"]["exclusion"] if not name.startswith("lawful")]
-        category = wanted if wanted in categories else plan.rng.choice(categories)
+        category = requested if requested in categories else plan.rng.choice(categories)
     frame = ("exclusion", _frame("exclusion", category, plan, used))
     if size == "short" and plan.mode != "slip":
         frames[:] = [frame]

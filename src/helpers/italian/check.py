@@ -196,8 +196,9 @@ def _any_double(word: str, *others: str) -> str:
 def _all_in_double_form(source: str, changes: list[Edit]) -> str:
     """Pattern of the source in double forms.
 
-    Each word that the reference changes and that gives a person a gender is put into both, requirements beyond grammar go,
-    and nothing else changes. The pattern matches nothing where there is no such word or requirement.
+    Each word that the reference changes and that gives a person a gender is put into both,
+    requirements beyond grammar go, and nothing else changes. The pattern matches nothing where
+    there is no such word or requirement.
     """
     requirements = [(cue.start, cue.end) for cue in requirement_cues(source)]
     if any(_removes_more(source, change, requirements) for change in changes):

@@ -11,7 +11,7 @@ from helpers.italian.nouns import Phrase
 from helpers.italian.phrases import is_oblique, person_phrases
 
 GRAMMAR = ("masculine_form", "feminine_title")  # the categories of gendered grammar; all others are requirements
-# where one sex may lawfully be named: acting and fashion, positive action (D.Lgs. 198/2006, art. 27 and 42)
+# where one sex may lawfully be named: acting, fashion, positive action (D.Lgs. 198/2006, art. 27, 42)
 LAWFUL = re.compile(r"casting|sfilat|azioni positive|art\. ?(27|42)\b", re.IGNORECASE)
 
 

@@ -129,8 +129,9 @@ def with_asterisk(masculine: str, feminine: str) -> str | None:
 
 # --- every accepted way to write both genders -------------------------------------------
 
-# A person may write more renderings than the rules do (direttrice/tore, operaio o operaia), and the strict check accepts
-# them all. Ending of a word: endings with both genders; the first ending that fits counts.
+# A person may write more renderings than the rules do (direttrice/tore, operaio o operaia), and the
+# strict check accepts them all. Ending of a word: endings with both genders; the first ending that
+# fits counts.
 DOUBLE_ENDINGS = {
     "trice": "tore/trice trice/tore tore/tora",
     "trici": "tori/trici trici/tori",

@@ -1,8 +1,8 @@
 """Gender rewritten: counterfactual swap, double forms, schwa, "persona", and back to one gender.
 
-All of them start from the person phrases of a text and put each phrase into another slot: 0 masculine, 1 feminine,
-2 masculine plural, 3 feminine plural. So `slot ^ 1` is the other gender, `slot & 2` the masculine of the same number and
-`slot | 1` the feminine.
+All but the last find the person phrases of a text and put them into another slot:
+0 masculine, 1 feminine, 2 masculine plural, 3 feminine plural. So `slot ^ 1` is the other gender,
+`slot & 2` the masculine of the same number and `slot | 1` the feminine.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ Form = Callable[[Reading, int, str], str | None]  # of a word in a slot, before 
 def swap(text: str, to: Literal["feminine", "masculine"]) -> str:
     """The counterfactual: every word that gives a person the other gender is put into `to`."""
     tokens, phrases = person_phrases(text)
-    wanted = FEMININE if to == "feminine" else MASCULINE
+    target = FEMININE if to == "feminine" else MASCULINE
     words: Words = {}
     for phrase in phrases:
         slot = phrase.slot
-        if slot is not None and not SLOT_BITS[slot] & wanted and not tokens[phrase.head].is_double:
+        if slot is not None and not SLOT_BITS[slot] & target and not tokens[phrase.head].is_double:
             words |= _inflected(tokens, phrase, slot ^ 1)
     return _with_words(text, tokens, words)
 
@@ -106,7 +106,8 @@ def schwa(text: str) -> str:
 def persona(text: str) -> str:
     """`text` with nouns made from participles after "persona": una persona addetta.
 
-    What agrees with such a noun becomes feminine, as "persona" is. Every other phrase takes the double form.
+    What agrees with such a noun becomes feminine, as "persona" is. Every other phrase takes the
+    double form.
     """
     persona_slot = None  # the slot of the last "persona" or "persone" written, None after another noun
 

@@ -1,7 +1,8 @@
 """The words of Italian job ads: tables, guesses by ending, and tokens with their readings.
 
 Agreement is computed on masks. A mask is a set of bits over the four forms of a word (its slots):
-1 masculine, 2 feminine, 4 masculine plural, 8 feminine plural. "candidati" has the mask 4, the epicene "responsabile" 3.
+1 masculine, 2 feminine, 4 masculine plural, 8 feminine plural. "candidati" has the mask 4, the
+epicene "responsabile" 3.
 """
 
 from __future__ import annotations
@@ -241,7 +242,7 @@ def tokenise(text: str) -> list[Token]:
 def _mark_pairs(tokens: list[Token]) -> None:
     """Mark the words from one gender of a word to the other: "un valido o una valida"."""
     for i, first in enumerate(tokens):
-        # no determiner between two articles: "la nostra responsabile e il suo collaboratore" are two people
+        # no determiner between two articles: "la nostra tutor e il suo tutor" are two people
         between = {"article", "adj"} if reading_of(first, {"article"}) else {"article", "adj", "determiner"}
         for j in range(i + 1, min(i + 6, len(tokens))):
             if are_pair(first, tokens[j]):

@@ -24,7 +24,7 @@ from helpers.italian.lexicon import (
     word_classes,
 )
 
-# what an unknown adjective may end in: after "sei" or "è", as a noun after an article, right after the noun
+# endings of an unknown adjective: after "sei" or "è", as a noun after an article, after a noun
 VERBAL = re.compile(r"[aiu]t[oaie]$")
 NOMINAL = re.compile(r"([aiu]t|unt|itt|ert|elt|ess|ost)[oaie]$")
 QUALITY = re.compile(r"(at|it|ut|os|iv|an)(issim)?[oaie]$")

@@ -188,16 +188,16 @@ def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
 
 def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: int) -> Head | None:
     """The head that the predicate between `verb` and `end` agrees with: to the left, or just after it."""
-    left = [h for h in heads if _sentence_start(tokens, verb) <= h.index < verb and h.mask & mask]
+    candidates = [h for h in heads if _sentence_start(tokens, verb) <= h.index < verb and h.mask & mask]
     i = verb - 1
     while i >= 0 and belongs(tokens[i], "clitic", "adverb"):
         i -= 1
     link = tokens[i].lower if i >= 0 else ""
     if link == "che" or (link in ("quale", "quali") and i and not is_oblique(tokens, i - 1)):
-        return left[-1] if left else None
+        return candidates[-1] if candidates else None
     # "il rischio di essere assunto"
     if i >= 0 and belongs(tokens[verb], "copula_infinitive") and belongs(tokens[i], "preposition"):
-        left = [h for h in left if h.is_person or h.is_neutral]
+        candidates = [h for h in candidates if h.is_person or h.is_neutral]
     after = next((h for h in heads if end <= h.index < end + 4 and h.mask & mask and not h.is_oblique), None)
     between = tokens[end : after.index] if after else []
     if after and all(belongs(token, "function") or reading_of(token, DETERMINERS) for token in between):
@@ -205,7 +205,7 @@ def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: 
     if link in ("cui", "quale", "quali", "dove"):
         return None
     opens_clause = i >= 0 and belongs(tokens[i], "clause")
-    subjects = [h for h in left if not h.is_oblique] or [h for h in left if opens_clause and h.is_person]
+    subjects = [h for h in candidates if not h.is_oblique] or [h for h in candidates if opens_clause and h.is_person]
     if not subjects:
         return None
     shares_subject = link == "," or opens_clause or (i >= 0 and belongs(tokens[i], "conjunction"))
@@ -318,7 +318,7 @@ def _joined_adjective(tokens: list[Token], i: int, used: set[int]) -> Reading | 
 def _continues(tokens: list[Token], i: int, link: int, mask: int, used: set[int]) -> bool:
     """Whether the word at i continues one about a person: "iscritto all'albo e munito di".
 
-    Between them stands nothing but a complement, and after the word another one, a sign or a conjunction.
+    Between them is nothing but a complement, and after it another one, a sign or a conjunction.
     """
     k = link - 1  # the word that describes a person
     while k >= 0 and k not in used and tokens[k].lower not in BOUNDARY | {","}:

@@ -1,8 +1,9 @@
 """Requirements that exclude beyond grammar (age, looks, sex, origin, …) taken out of job ads.
 
-A requirement that is an item of a list or stands beside a noun goes, with the words that belong to it and one comma or
-conjunction; a sentence that says nothing else goes whole. What the rest of a sentence is built on stays. What asks for a list
-("si richiedono", "è richiesta") then agrees with the items that are left.
+A requirement that is an item of a list or stands beside a noun goes, with the words that belong to
+it and one comma or conjunction; a sentence that says nothing else goes whole. What the rest of a
+sentence is built on stays. What asks for a list ("si richiedono", "è richiesta") then agrees with
+the items that are left.
 """
 
 from __future__ import annotations
@@ -230,7 +231,8 @@ IRREGULAR_ENDINGS = {
     "necessari": ["o", "a", "", "e"],
     "obbligatori": ["o", "a", "", "e"],
 }
-# not before a preposition or a single letter, which belong to the item before: "Word e di Excel", "patenti B e C"
+# not before a preposition or a single letter, which belong to the item before: "Word e di Excel",
+# "patenti B e C"
 BETWEEN_ITEMS = re.compile(
     r"(?:,? ed? |, )(?!(?:di|d['’]|del\w*|al?|al\w+|in|nel\w*|con|per|da|dal\w*|sul?\w*)\b|[A-Z]\b)"
 )
@@ -243,8 +245,9 @@ FEMININE_PLURAL_ITEM = re.compile(
 def _agreeing(text: str, start: int, end: int) -> tuple[str, int, int]:
     """`text` whose asking word agrees with the list that is left, and the span's new place.
 
-    A plural asking word agrees with all items that stay, a singular one with the first. Where no item stays, the asking word
-    stays as it is, or joins the span if it opens a clause between commas.
+    A plural asking word agrees with all items that stay, a singular one with the first. Where no
+    item stays, the asking word stays as it is, or joins the span if it opens a clause between
+    commas.
     """
     asking = max(ASKING.finditer(text[:start]), key=lambda match: match.start(), default=None)
     items = _list_items(text, asking.end()) if asking else []

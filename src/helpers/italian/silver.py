@@ -94,7 +94,8 @@ def from_frames(count: int, seed: int) -> list[dict]:
 def from_rules(texts: Sequence[str]) -> list[dict]:
     """Sentences with no cue, or with cues of grammar alone, and what the rules make of them.
 
-    A sentence in which people have written both genders is put into one first: one more source, whose target reads well.
+    A sentence in which people have written both genders is put into one first: one more source,
+    whose target reads well.
     """
     pairs = []
     for i, text in enumerate(texts):
@@ -123,7 +124,8 @@ def with_gaps(pairs: Sequence[dict], seed: int) -> list[dict]:
 def excluding_clauses(texts: Sequence[str], records: Sequence[dict]) -> list[str]:
     """Short clauses that exclude beyond grammar.
 
-    They come from the generator's frames, from sentences, and from what the targets of records leave out.
+    They come from the generator's frames, from sentences, and from what the targets of records
+    leave out.
     """
     frames = [f for name, lines in library()["frames"]["exclusion"].items() if "lawful" not in name for f in lines]
     clauses = [c for frame in frames for c in re.findall(r"\[\[([^{}\]]+)\]\]", frame) if len(c.split()) <= 6]
