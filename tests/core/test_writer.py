@@ -53,6 +53,25 @@ def test_the_embedded_base_learns_to_edit_in_4_bits():
     assert learner.write([r["text"] for r in rows]) == [r["target"] for r in rows]
 
 
+@pytest.mark.parametrize("both_ways", [True, False])
+def test_a_draft_by_rule_is_what_the_model_corrects(tiny_llama, both_ways):
+    """The rule mends one word of two; the model learns the other, and leaves what the rule has mended."""
+
+    def rule(text: str) -> str:
+        return text.replace("cruel", "kind")
+
+    asks_for_drafts = replace(task("edits"), draft="rule")
+    learner = Writer(asks_for_drafts, recipe(tiny_llama, bidirectional=both_ways, **FAST), drafters={"rule": rule})
+    learner.fit(PAIRS)
+    drafts = learner.drafts([r["text"] for r in PAIRS[:2]])
+    assert drafts == ["a kind answer", "a cold answer"]
+    assert learner.write([r["text"] for r in PAIRS[:2]]) == [r["target"] for r in PAIRS[:2]]
+    if both_ways:
+        assert [len(spans) for spans in learner.proposed(drafts, learner.encode(drafts))] == [0, 1]
+    with pytest.raises(UserError, match="drafts by 'rule'"):
+        Writer(asks_for_drafts, learner.recipe)
+
+
 def test_no_pairs_are_refused_and_one_is_enough(tiny_llama):
     learner = Writer(task(), recipe(tiny_llama, **(FAST | {"holdout": 0.5})))
     with pytest.raises(UserError, match="pair"):

@@ -158,12 +158,12 @@ class Writer:
                 drafts = [own or rule for own, rule in zip(own_drafts, drafts, strict=True)]
             targets = [edits.onto_draft(*each) for each in zip(texts, drafts, targets, strict=True)]
         rows = []
-        for (prompt, places), text, target in zip(self.encode(drafts), texts, targets, strict=True):
+        for (prompt, places), draft, target in zip(self.encode(drafts), drafts, targets, strict=True):
             tags = [IGNORED] * len(prompt)
             if self.edits:
-                spans = edits.spans(text, target)
-                completion, learned = self._edit_script(text, spans)
-                kinds = [(start, end, edits.tag(text[start:end], new)) for start, end, new in spans]
+                spans = edits.spans(draft, target)
+                completion, learned = self._edit_script(draft, spans)
+                kinds = [(start, end, edits.tag(draft[start:end], new)) for start, end, new in spans]
                 tags = [edits.token_tag(place, kinds) for place in places]
             else:
                 completion = self.encoding.ids(target)
