@@ -134,9 +134,10 @@ def choose(data: Data, strategy: str, known: np.ndarray, learner, seed: int) -> 
     inputs = {"labelled": data.embeddings[known]}
     if needs & {"compliance", "nll"}:
         interim = learner.write(texts)
-        inputs |= (
-            {"compliance": data.scorer(interim)} if "compliance" in needs else {"nll": learner.nll(texts, interim)}
-        )
+        if "compliance" in needs:
+            inputs["compliance"] = data.scorer(interim)
+        else:
+            inputs["nll"] = learner.nll(texts, interim)
     picks = candidates[acquire.select(strategy, data.embeddings[candidates], data.batch, seed, **inputs)]
     assert len(set(picks) - set(known)) == data.batch, strategy
     return picks
