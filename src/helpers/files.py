@@ -79,11 +79,11 @@ def read_json(path: Path) -> Any:
 
 
 def sha256(path: Path) -> str:
-    """sha256 of a file; of a folder, over the relative names and digests of its files."""
+    """sha256 of a file; of a folder, over the relative names and digests of its files, hidden ones left out."""
     if path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
-    files = sorted(f for f in path.rglob("*") if f.is_file())
+    files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
     listing = "".join(f"{f.relative_to(path).as_posix()} {sha256(f)}\n" for f in files)
     return hashlib.sha256(listing.encode()).hexdigest()
 

@@ -33,7 +33,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import yaml
 from sklearn.metrics import f1_score
 from sklearn.preprocessing import normalize
 
@@ -46,6 +45,7 @@ from helpers.evaluation import curves
 from helpers.query import strategies
 from helpers.task import Task
 from tests.benchmarks import peers
+from tests.benchmarks.recipes import parameters
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
@@ -112,7 +112,7 @@ def load(name: str, work: Path) -> Data:
 
 def embedder(profile: str, work: Path):
     """Cached embeddings of the profile's frozen base in 4 bits; a new text loads the base."""
-    params = yaml.safe_load((ROOT / "params" / "profiles" / f"{profile}.yaml").read_text())
+    params = parameters(profile)
     if params["model"] != EMBEDDED:
         params["model"] = minilm_folder(params["model"])
     recipe = Recipe.from_params(params)

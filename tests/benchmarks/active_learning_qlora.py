@@ -25,7 +25,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from sklearn.metrics import f1_score
 
 from helpers import files, run
@@ -35,6 +34,7 @@ from helpers.query import rounds
 from helpers.query.strategies import select
 from helpers.task import Task
 from tests.benchmarks.active_learning import BATCH, RESULTS, ROOT, SETS, START, along, minilm_folder, summarise
+from tests.benchmarks.recipes import parameters
 
 STRATEGIES = ["random", "bait", "full"]
 WARM = ", warm"  # suffix of a strategy whose rounds continue from the last one's weights
@@ -45,7 +45,7 @@ class Arena:
 
     def __init__(self, name: str):
         table, profile = SETS[name]()
-        self.params = yaml.safe_load((ROOT / "params" / "profiles" / f"{profile}.yaml").read_text())
+        self.params = parameters(profile)
         if self.params["model"] != EMBEDDED:
             self.params["model"] = minilm_folder(self.params["model"])
         task = Task("b", ("absent", "present"), "present", (" a", " b"), "{text}")

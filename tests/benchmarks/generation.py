@@ -28,18 +28,17 @@ import pandas as pd
 import yaml
 
 from helpers import files, run
-from helpers.core.recipe import Recipe
 from helpers.data import embedded, records, tables
 from helpers.evaluation import curves, textstats
 from helpers.evaluation import generation as metrics
 from helpers.evaluation.edit_tagger import EditTagger
 from helpers.evaluation.intervals import bootstrap_interval
 from helpers.italian import requirements
-from helpers.query import arrays
-from helpers.query import strategies_generation as acquire
+from helpers.query import arrays, strategies
 from helpers.synthesis.scorer import Scorer, lexicon_score, pair_sides, remembering, tfidf_scorer
 from helpers.task import make_task
 from tests.benchmarks.active_learning import embedder, with_other_sets
+from tests.benchmarks.recipes import recipe
 
 ROOT = Path(__file__).parents[2]
 RESULTS = Path(__file__).parent / "results"
@@ -130,15 +129,15 @@ def choose(data: Data, strategy: str, known: np.ndarray, learner, seed: int) -> 
     """Positions in the pool of the next batch."""
     open_rows = np.setdiff1d(np.arange(len(data.pool)), known)
     candidates = np.random.default_rng(seed).permutation(open_rows)[: data.candidates]
-    texts, needs = [data.pool[i]["text"] for i in candidates], acquire.needs(strategy)
-    inputs = {"labelled": data.embeddings[known]}
+    texts, needs = [data.pool[i]["text"] for i in candidates], {*strategies.inputs_of(strategy)}
+    inputs = {"embeddings": data.embeddings[candidates], "labelled": data.embeddings[known]}
     if needs & {"compliance", "nll"}:
         interim = learner.write(texts)
         if "compliance" in needs:
             inputs["compliance"] = data.scorer(interim)
         else:
             inputs["nll"] = learner.nll(texts, interim)
-    picks = candidates[acquire.select(strategy, data.embeddings[candidates], data.batch, seed, **inputs)]
+    picks = candidates[strategies.select(strategy, len(candidates), data.batch, seed, **inputs)]
     assert len(set(picks) - set(known)) == data.batch, strategy
     return picks
 
@@ -168,10 +167,9 @@ def writer() -> Callable[[int], object]:
     """The 4-bit learner of the demo, loaded once: `fit` starts from fresh adapters every time."""
     from helpers.core.writer import Writer
 
-    profile = yaml.safe_load((ROOT / "params" / "profiles" / "demo_generation.yaml").read_text())
-    recipe = Recipe.from_params({"patience": 0, "holdout": 0.0} | profile)
+    settings = recipe("demo_generation", "03_active_generation", patience=0, holdout=0.0)
     drafters = {"italian": requirements.inclusive}
-    learner = Writer(make_task(task("inclusive_rewriting_it")), recipe, drafters=drafters)
+    learner = Writer(make_task(task("inclusive_rewriting_it")), settings, drafters=drafters)
     return lambda seed: learner
 
 

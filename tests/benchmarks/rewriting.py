@@ -13,15 +13,15 @@ import json
 import sys
 import time
 
-from helpers.core.recipe import Recipe
 from helpers.core.writer import Writer
 from helpers.data import embedded
 from helpers.italian.check import check
 from helpers.italian.requirements import inclusive
 from helpers.italian.silver import silver
 from helpers.task import Task
+from tests.benchmarks.recipes import recipe
 
-RECIPE = Recipe(bidirectional=True, lora_dropout=0.0, learning_rate=1e-3, epochs=1, patience=0, holdout=0.0)
+RECIPE = recipe("demo_rewriting", "03_active_generation", weight_decay=0.0, patience=0, holdout=0.0)
 SYSTEMS = {  # silver pairs, copies of the written pairs, draft
     "written pairs alone": (0, 3, ""),
     "written pairs, draft by rule": (0, 3, "italian"),

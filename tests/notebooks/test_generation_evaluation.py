@@ -7,7 +7,7 @@ import pytest
 
 from helpers import files, run
 from helpers.core.base import load_base, save_halved_base
-from helpers.core.recipe import Recipe
+from tests.core.recipes import recipe
 from tests.project import ambo_run, finish, new_project
 
 SETTINGS = {
@@ -114,8 +114,8 @@ def test_the_page_stands_by_itself(folder):
 def test_half_of_a_base_has_every_other_layer(tiny_llama, tmp_path):
     import torch
 
-    whole, _ = load_base(Recipe(model=str(tiny_llama), quantization="none"), "lm")
-    half, tokenizer = load_base(Recipe(model=str(save_halved_base(Recipe(model=str(tiny_llama)), tmp_path))), "lm")
+    whole, _ = load_base(recipe(tiny_llama, quantization="none"), "lm")
+    half, tokenizer = load_base(recipe(save_halved_base(recipe(tiny_llama), tmp_path)), "lm")
     assert half.config.num_hidden_layers == len(half.model.layers) == 1 and whole.config.num_hidden_layers == 2
     assert type(half.model.layers[0].mlp.up_proj).__name__ == "Linear4bit" and tokenizer("The kind")["input_ids"]
     assert torch.equal(half.model.layers[0].input_layernorm.weight, whole.model.layers[0].input_layernorm.weight)

@@ -10,9 +10,9 @@ import pytest
 
 from helpers import files, run
 from helpers.core.qlora import QLoRA
-from helpers.core.recipe import Recipe
 from helpers.labels.panel.panel import Panel
 from helpers.task import Task
+from tests.core.recipes import recipe
 from tests.endpoints import Proxy, completion
 from tests.project import ambo_run, assert_quiet, finish, new_project, start
 
@@ -194,7 +194,7 @@ def test_a_saved_detector_ranks_people_mend_the_models_words_and_the_run_goes_on
     folder = from_01(undisturbed, "hers")
     task = Task("kind", ("no", "yes"), "yes", (" no", " yes"), "{text}")
     rows = files.read_jsonl(folder.parent / FIRST / "seed.jsonl")
-    detector = QLoRA(task, Recipe(model=str(tiny_llama), epochs=2, holdout=0.0, patience=0))
+    detector = QLoRA(task, recipe(tiny_llama, epochs=2, holdout=0.0, patience=0))
     detector.fit([{"text": r["text"], "label": "yes"} for r in rows] + [{"text": t, "label": "no"} for t in SENTENCES])
     detector.save(project / "outputs/detector")
     more = {

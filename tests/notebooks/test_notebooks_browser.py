@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from helpers import files, run
-from helpers.labels import log
+from helpers.labels import exchange, log
 from tests import browser
 from tests.project import ambo_run, finish, new_project
 
@@ -124,7 +124,7 @@ def test_forty_texts_in_the_real_notebook(project, rows):
         for e in log.events(project / HERE / "labels/human")
     ]
     assert logged == anna.events and [e[0] for e in logged].count("label") == 42
-    standing = log.replay(project / HERE / "labels/human")
+    standing = exchange.settled_labels(project / HERE / "labels/human")
     assert {texts[i]: label for i, label in standing.items()} == {e[1]: anna.truth[e[1]] for e in logged}
     history = files.read_jsonl(project / HERE / "rounds.jsonl")
     assert history[0]["labels"] == 12 and history[2]["labels"] == 52

@@ -82,9 +82,9 @@ def test_the_latest_run_comes_first(project):
 
 
 def test_a_trained_detector_answers_with_cues_marked_and_text_escaped(project, task, rows, tiny_llama):
-    from helpers.core import QLoRA, Recipe
+    from helpers.core import QLoRA
 
-    learner = QLoRA(task, Recipe(model=str(tiny_llama), epochs=1, batch_size=8))
+    learner = QLoRA(task, recipe(tiny_llama, epochs=1, batch_size=8))
     learner.fit(rows[:24])
     folder = save_stage(project, "mine", "03_active_learning", "success", language="it")
     learner.save(folder / "adapter")

@@ -566,8 +566,9 @@ def test_a_local_chat_model_is_asked_in_its_template(tmp_path):
     import shutil
 
     from helpers.core.qlora import QLoRA
-    from helpers.core.recipe import Recipe
+    from helpers.core.recipe import EMBEDDED
     from helpers.task import Task
+    from tests.core.recipes import recipe
 
     shutil.copytree(embedded.FOLDER / "base_model", tmp_path / "chat")
     settings = tmp_path / "chat/tokenizer_config.json"
@@ -577,8 +578,8 @@ def test_a_local_chat_model_is_asked_in_its_template(tmp_path):
     )
     settings.write_text(json.dumps(json.loads(settings.read_text()) | {"chat_template": template}))
     task, prompts = Task("t", (), "", (), "{text}"), ["Cerchiamo una persona per il banco.", "Il negozio cerca"]
-    chat = QLoRA(task, Recipe(model=str(tmp_path / "chat"), head="lm"))
-    plain = QLoRA(task, Recipe(head="lm"))
+    chat = QLoRA(task, recipe(tmp_path / "chat", head="lm"))
+    plain = QLoRA(task, recipe(EMBEDDED, head="lm"))
     results = endpoint.Local(partial(chat.generate, max_new_tokens=12)).ask(prompts)
     assert [a.status for a in results] == ["ok", "ok"]
     in_template = [f"Annuncio: {prompt}\nLa risorsa " for prompt in prompts]

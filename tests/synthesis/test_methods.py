@@ -10,8 +10,8 @@ from helpers.data import embedded
 from helpers.data.embedded import JOB_ADS
 from helpers.env import UserError
 from helpers.fairness.counterfactuals import variants
-from helpers.italian import gender
 from helpers.italian.cues import find_cues
+from helpers.italian.lexicon import occupations
 from helpers.synthesis import brief, embedded_writer, endpoint, prompts
 from helpers.synthesis.budget import Budget
 from helpers.synthesis.methods import (
@@ -107,7 +107,7 @@ def test_the_plan_takes_what_is_seen_least_and_keeps_to_what_fits():
     seen = ["Cerchiamo un addetto al magazzino."] * 3
     requests = brief.plan_requests(table, BRIEF, seen, limit=40, seed=1)
     assert len(requests) == table.missing.sum() and all(list(w)[:2] == ["label", "sector"] for w in requests)
-    sectors = {o.lemma: o.sector for o in gender.occupations()}
+    sectors = {o["lemma"]: o["sector"] for o in occupations()}
     assert all(sectors[w["occupation"]] == w["sector"] for w in requests)
     assert "addetto al magazzino" not in {w["occupation"] for w in requests}
     assert not {w["occupation"] for w in requests} & {
@@ -142,7 +142,7 @@ def test_a_brief_that_does_not_fit_is_one_sentence(tmp_path):
 
 def test_the_brief_asks_for_what_the_embedded_generator_can_write():
     requests = brief.plan_requests(
-        brief.thin_cells([record("x")], "sector", TASK.labels, [{"sector": o.sector} for o in gender.occupations()]),
+        brief.thin_cells([record("x")], "sector", TASK.labels, [{"sector": o["sector"]} for o in occupations()]),
         BRIEF, [], 40,
     )  # fmt: skip
     texts = embedded_writer.write([prompts.few_shot(w, [], BRIEF, "it") for w in requests])

@@ -8,13 +8,13 @@ import pytest
 
 from helpers import files, run
 from helpers.core.qlora import QLoRA
-from helpers.core.recipe import Recipe
 from helpers.data import embedded
 from helpers.env import UserError
 from helpers.evaluation import generation
 from helpers.synthesis import scorer
 from helpers.synthesis.budget import Budget
 from helpers.synthesis.endpoint import Endpoint
+from tests.core.recipes import recipe
 from tests.endpoints import Proxy, completion
 from tests.project import SHARED
 
@@ -69,7 +69,7 @@ def test_a_table_of_texts_that_comply_or_not(tmp_path):
 
 
 def test_a_saved_detector_of_this_suite(tmp_path, task, rows, tiny_llama):
-    learner = QLoRA(task, Recipe(str(tiny_llama), epochs=2, learning_rate=5e-3))
+    learner = QLoRA(task, recipe(tiny_llama, epochs=2, learning_rate=5e-3))
     learner.fit(rows[:40])
     learner.save(tmp_path / "adapter")
     score = scorer.make_scorer(f"detector:{tmp_path / 'adapter'}", [], "en", "", QLoRA.load, None)

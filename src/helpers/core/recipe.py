@@ -108,8 +108,10 @@ def check_model(model: str, revision: str = "") -> None:
     """Raise UserError unless a model is embedded, a folder with a model, or a reachable hub id."""
     from huggingface_hub import hf_hub_download
 
+    if model == EMBEDDED:
+        return
     folder = env.resolve(model)
-    if model == EMBEDDED or (folder / "config.json").is_file():
+    if (folder / "config.json").is_file():
         return
     if folder.is_dir():
         raise UserError(f"model {model!r} is a folder without config.json: give that of a saved model.")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pandas as pd
 
 from helpers import env, run
-from helpers.env import UserError
 
 COLUMNS = ["task", "run", "stage", "status", "updated", "folder"]
 
@@ -43,21 +42,11 @@ def list_stages(task: str = "") -> pd.DataFrame:
     for path in (env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json"):
         folder = path.parent
         updated = datetime.fromtimestamp(path.stat().st_mtime)
-        rows.append([*folder.parts[-3:], stage_status(folder), updated, folder])
+        rows.append([*folder.parts[-3:], run.stage_status(folder), updated, folder])
     table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["task", "run", "stage"])
     age = -table.groupby(["task", "run"])["updated"].transform("max").astype("int64")
     return table.iloc[age.argsort(kind="stable")].reset_index(drop=True)
 
-
-def stage_status(folder: Path) -> str:
-    """Return the status in the manifest of a stage's folder, `cut off`, or `damaged`."""
-    try:
-        status = run.read_manifest(folder)["status"]
-    except (UserError, OSError, LookupError, TypeError):  # not JSON, unreadable, or not a manifest
-        return "damaged"
-    if status == "running" and not run.is_held(folder):
-        return "cut off"
-    return str(status)
 
 
 def latest_detector(task: str = "", run_id: str = "") -> Detector | None:

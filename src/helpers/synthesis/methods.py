@@ -16,8 +16,7 @@ from helpers import english
 from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
-from helpers.italian import doubles
-from helpers.italian.gender import neutralise, persona, schwa, swap
+from helpers.italian.gender import neutralise, persona, schwa, single, swap
 from helpers.synthesis import answers, prompts
 from helpers.synthesis.answers import Answer
 from helpers.synthesis.endpoint import check_teacher
@@ -72,7 +71,7 @@ def _variants(text: str, positive: bool, language: str) -> list[tuple[str, str, 
     genders: tuple[Literal["feminine"], Literal["masculine"]] = ("feminine", "masculine")
     variants = [("swap", gender, swap(text, gender)) for gender in genders]
     if not positive:
-        return variants + [("one_gender", gender, doubles.single(text, gender)) for gender in genders]
+        return variants + [("one_gender", gender, single(text, gender)) for gender in genders]
     double, neutral = neutralise(text), persona(text)
     variants += [("double_form", "double", double), ("schwa", "symbol", schwa(text))]
     if neutral != double:
