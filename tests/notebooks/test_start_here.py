@@ -83,6 +83,7 @@ def test_the_latest_run_comes_first(project):
 
 def test_a_trained_detector_answers_with_cues_marked_and_text_escaped(project, task, rows, tiny_llama):
     from helpers.core import QLoRA
+    from tests.core.recipes import recipe
 
     learner = QLoRA(task, recipe(tiny_llama, epochs=1, batch_size=8))
     learner.fit(rows[:24])
