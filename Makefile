@@ -21,7 +21,7 @@ test-gpu: $(STAMP)  ## the 4-bit core on this machine's GPU
 	AMBO_TEST_GPU=1 $(BIN)/python -m pytest tests/core/test_gpu.py
 
 lab: $(STAMP)  ## JupyterLab, opened on the notebooks
-	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks
+	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 bench: $(STAMP)  ## speed and size, one JSON line per figure
 	$(BIN)/python -m tests.benchmarks && $(BIN)/python -m tests.benchmarks.labels && $(BIN)/python -m tests.benchmarks.panel

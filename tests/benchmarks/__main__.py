@@ -23,7 +23,7 @@ from helpers.core.qlora import QLoRA
 from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.core.writer import Writer
 from helpers.data import embedded
-from helpers.query import rounds, strategies
+from helpers.query import strategies
 from helpers.task import Task
 from tests.benchmarks.recipes import ROOT, recipe
 
@@ -122,9 +122,11 @@ def training(n: int = 500, batch: int = 150, pool: int = 1200) -> None:
         learner.scored = learner.score([r["text"] for r in unlabelled])
 
     def choose():
-        strategies.select(
-            "bait", *learner.scored, batch, 0, **rounds.strategy_inputs("bait", learner, None, labelled, unlabelled)
-        )
+        probabilities, embeddings = learner.scored
+        answers, known = learner.score([r["text"] for r in labelled])
+        inputs = {"probabilities": probabilities, "embeddings": embeddings}
+        inputs |= {"labelled": known, "labelled_probabilities": answers}
+        strategies.select("bait", len(unlabelled), batch, 0, **inputs)
 
     parts = {
         "first": lambda: learner.fit(labelled[:-batch]),

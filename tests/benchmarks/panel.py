@@ -75,9 +75,8 @@ def probe_round(texts: int = 20_000, known: int = 500, dimensions: int = 384, re
             started = time.perf_counter()
             probe = Probe(task, embed)
             probe.fit(rows[:known])
-            probabilities, embeddings = probe.score([row["text"] for row in rows[known:]])
-            more = rounds.strategy_inputs("bait", probe, None, rows[:known], rows[known:])
-            strategies.select("bait", probabilities, embeddings, 50, **more)
+            inputs = rounds.strategy_inputs("bait", probe, rows[:known], rows[known:])
+            strategies.select("bait", texts - known, 50, **inputs)
             seconds.append(time.perf_counter() - started)
     took = {"seconds": round(statistics.median(seconds), 2), "slowest": round(max(seconds), 2)}
     report("probe_round", texts=texts, labels=known, **took, limit=1)

@@ -126,7 +126,7 @@ def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_ll
 def test_the_probe_takes_any_strategy_stops_early_and_embeds_nothing_twice(project, tiny_llama, undisturbed):
     more = {
         "learner": "probe",
-        "strategy": "scheduled",
+        "strategy": "dcalm",
         "stop": "change",
         "lora_dropout": 0.1,
         "use_synthetic": "false",
@@ -134,7 +134,7 @@ def test_the_probe_takes_any_strategy_stops_early_and_embeds_nothing_twice(proje
     folder = copied(undisturbed, "probe", run.STAGES["01"])
     finish(project, ambo_run("probe", settings(tiny_llama) | more, "csv", "--stages", "03"))
     rounds = read_jsonl(folder / "rounds.jsonl")
-    ours = [r for r in rounds if r["strategy"] == "scheduled"]
+    ours = [r for r in rounds if r["strategy"] == "dcalm"]
     assert ours[-1]["stop"] and not ours[-1]["picks"] and all(r["picks"] and not r["stop"] for r in ours[:-1])
     assert len(ours) == len(rounds) / 2 and all(len(r["answers"]) == len(ours[0]["answers"]) for r in ours)
     assert sum(r["tokens"] for r in rounds) > 0

@@ -48,7 +48,6 @@ def list_stages(task: str = "") -> pd.DataFrame:
     return table.iloc[age.argsort(kind="stable")].reset_index(drop=True)
 
 
-
 def latest_detector(task: str = "", run_id: str = "") -> Detector | None:
     """Return the detector that a finished 03 trained last, or None.
 
