@@ -26,7 +26,6 @@ from statistics import mean
 
 import torch
 from bitsandbytes import functional as bitsandbytes
-from helpers.italian.find_cues import find_cues
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
@@ -37,6 +36,7 @@ from helpers.core.cpu import unpacked
 from helpers.data import embedded
 from helpers.files import sha256, write_text
 from helpers.italian import ads, gender
+from helpers.italian.cues import find_cues
 
 HERE = Path(__file__).parent
 SPECIAL = ["<pad>", "<s>", "</s>", "<mask>"]
