@@ -1,8 +1,8 @@
 """Cues: their spans and categories, and wording that is none."""
 
 import pytest
-from helpers.italian.find_cues import find_cues
 
+from helpers.italian.cues import find_cues
 from helpers.italian.lexicon import occupations
 
 

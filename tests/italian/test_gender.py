@@ -6,9 +6,9 @@ import csv
 from itertools import zip_longest
 
 import pytest
-from helpers.italian.find_cues import find_cues
 
 from helpers.italian import gender
+from helpers.italian.cues import find_cues
 from helpers.italian.lexicon import occupations
 from tests.project import SHARED
 

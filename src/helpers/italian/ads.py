@@ -64,18 +64,8 @@ class Draft:
 def generate(n: int, seed: int = 0) -> Iterator[dict]:
     """Generate rows with distinct texts, which depend on the seed alone.
 
-    A shorter generation is the beginning of a longer one.
-
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    seed : int
-
-    Yields
-    ------
-    dict with text, label, category, gender_form, occupation, sector, register, length, spans
-        `spans` are [start, end] of the wording that makes the text not inclusive.
+    A shorter generation is the beginning of a longer one. A row has text, label, category, gender_form, occupation, sector,
+    register, length, and as spans the [start, end] of the wording that makes the text not inclusive.
     """
     rng, texts = random.Random(seed), set()
     while len(texts) < n:
@@ -102,12 +92,9 @@ def commissioned(request: dict[str, str], seed: int | str = 0, drafts: int = 100
 
 def jobs_of(request: dict[str, str]) -> list[dict[str, str]]:
     """The occupations not held out that have the sector and the name of the request."""
-    return [
-        job
-        for job in library()["jobs"]
-        if request.get("sector", job["sector"]) == job["sector"]
-        and request.get("occupation", job["lemma"]) == job["lemma"]
-    ]
+    names = {"sector": "sector", "occupation": "lemma"}
+    wanted = {names[column]: value for column, value in request.items() if column in names}
+    return [job for job in library()["jobs"] if wanted.items() <= job.items()]
 
 
 def _row(mode: str, rng: random.Random, request: dict[str, str]) -> dict | None:
@@ -125,8 +112,7 @@ def _row(mode: str, rng: random.Random, request: dict[str, str]) -> dict | None:
     text, spans = without_marks(noisy(marked, ad.register, rng))
     if not SHORTEST <= len(text) <= LONGEST or bool(spans) == (mode in ("inclusive", "lawful")):
         return None
-    gender_form = _gender_form(plan, text, spans)
-    category = ad.category
+    gender_form, category = _gender_form(plan, text, spans), ad.category
     if not spans:
         category = "lawful_exception" if category else "inclusive"
     elif mode != "exclusion":
@@ -146,21 +132,15 @@ def _row(mode: str, rng: random.Random, request: dict[str, str]) -> dict | None:
 
 def _gender_form(plan: Plan, text: str, spans: list[list[int]]) -> str:
     """The dominant gender form: masculine, feminine, double, neutral, symbol; none if nobody is named."""
-    used = plan.used
+    used, evidence = plan.used, " ".join(text[start:end] for start, end in spans)
     if plan.mode == "feminine" and used["feminine"]:
         return "feminine"
-    if used["masculine"]:
+    if used["masculine"] or MALE.search(evidence):
         return "masculine"
-    evidence = " ".join(text[start:end] for start, end in spans)
-    if FEMALE.search(evidence) and not MALE.search(evidence):
+    if FEMALE.search(evidence):
         return "feminine"
-    if MALE.search(evidence):
-        return "masculine"
-    counts = {
-        "symbol": used["symbol"] * 3,
-        "double": used["double"],
-        "neutral": used["neutral_m"] + used["neutral_f"] + used["epicene"],
-    }
+    neutral = used["neutral_m"] + used["neutral_f"] + used["epicene"]
+    counts = {"symbol": used["symbol"] * 3, "double": used["double"], "neutral": neutral}
     dominant = max(counts, key=counts.get)
     if counts[dominant]:
         return dominant
@@ -172,7 +152,7 @@ def _gender_form(plan: Plan, text: str, spans: list[list[int]]) -> str:
 
 def draft(mode: str, rng: random.Random, request: dict[str, str]) -> Draft:
     """The plan and the filled frames of one ad, in the register, length and so on of the request."""
-    job = rng.choice(jobs_of(request) if request else library()["jobs"])
+    job = rng.choice(jobs_of(request))
     fills = library()["fills"] | library()["sectors"][job["sector"]]
     fixed_fills = {name: rng.choice(values) for name, values in fills.items() if name not in LISTED}
     plan = Plan(mode, rng.choices(list(STYLES), list(STYLES.values()))[0], job, fixed_fills, rng)
@@ -302,7 +282,7 @@ def noisy(text: str, register: str, rng: random.Random) -> str:
     pieces = re.split(f"({OPEN}[^{CLOSE}]*{CLOSE}|{KEEP}[^{KEPT}]*{KEPT})", text)
     slips = [_apostrophes, _misspelt, _spaced, _abbreviated, _shouted]
     if register == "shop":
-        slips += [_in_small_letters, _as_a_message]
+        slips += [lambda text, rng: text.lower(), _as_a_message]
     for slip in rng.sample(slips, rng.choice([0, 1, 1, 2])):
         unmarked = range(0, len(pieces), 2)
         if slip in (_misspelt, _shouted):  # one word of the whole text
@@ -320,10 +300,9 @@ def _apostrophes(text: str, rng: random.Random) -> str:
 
 def _misspelt(text: str, rng: random.Random) -> str:
     """One long word with two inner letters swapped or one lost; the last three letters stay."""
-    words = _long_words(text, 8)
-    if not words:
+    word = _long_word(text, 8, rng)
+    if not word:
         return text
-    word = rng.choice(words)
     at = rng.randrange(word.start() + 1, word.end() - 5)
     middle = text[at + 1] + text[at] if rng.random() < 0.5 else text[at]
     return text[:at] + middle + text[at + 2 :]
@@ -337,33 +316,22 @@ def _spaced(text: str, rng: random.Random) -> str:
 
 
 def _abbreviated(text: str, rng: random.Random) -> str:
-    """The abbreviations of small ads."""
     for word, short in library()["abbreviations"].items():
-        if rng.random() < 0.5:
-            text = re.sub(rf"\b{word}\b", short, text)
+        text = re.sub(rf"\b{word}\b", short, text) if rng.random() < 0.5 else text
     return text
 
 
 def _as_a_message(text: str, rng: random.Random) -> str:
-    """The spelling of phone messages."""
     text = text.replace(" per ", " x ").replace(" non ", " nn ")
     return text.replace(" e ", rng.choice([" e ", " & ", " + "]))
 
 
 def _shouted(text: str, rng: random.Random) -> str:
-    """One word in capitals."""
-    words = _long_words(text, 6)
-    if not words:
-        return text
-    word = rng.choice(words)
-    return text[: word.start()] + word[0].upper() + text[word.end() :]
+    word = _long_word(text, 6, rng)
+    return text[: word.start()] + word[0].upper() + text[word.end() :] if word else text
 
 
-def _in_small_letters(text: str, rng: random.Random) -> str:
-    """No capitals, as in a message."""
-    return text.lower()
-
-
-def _long_words(text: str, letters: int) -> list[re.Match]:
-    """The words in small letters of at least so many, those of addresses excepted."""
-    return list(re.finditer(rf"(?<![@.\w])[a-zà-ù]{{{letters},}}\b(?![@.]\w)", text))
+def _long_word(text: str, letters: int, rng: random.Random) -> re.Match | None:
+    """One word in small letters, of at least so many and of no address."""
+    words = list(re.finditer(rf"(?<![@.\w])[a-zà-ù]{{{letters},}}\b(?![@.]\w)", text))
+    return rng.choice(words) if words else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from itertools import product
 
 from helpers import edits
 from helpers.italian import gender
 from helpers.italian.cues import find_cues, requirement_cues
 from helpers.italian.forms import accepted_doubles, double_words
-from helpers.italian.lexicon import is_function
+from helpers.italian.lexicon import VERBAL, is_function
 from helpers.italian.phrases import person_phrases
 
 # nouns of the reference that name people without their gender
@@ -23,7 +24,7 @@ Edit = tuple[int, int, str]  # source[start:end] becomes the text
 Place = tuple[int, int]
 
 
-def check(source: str, output: str, reference: str) -> dict[str, Any]:
+def check(source: str, output: str, reference: str) -> dict[str, bool]:
     """What became of a source text, judged by a reference.
 
     The reference says where something has to change. There, the output may say what the reference says, or put every
@@ -37,37 +38,24 @@ def check(source: str, output: str, reference: str) -> dict[str, Any]:
         agreement : every changed span is one of the accepted renderings, and words that agree with a neutral noun of the
             reference (*la persona … inserita*) follow it together or not at all
         compliant : all three
-        left : the words that had to change and did not
     """
     source, output, reference = (_normalised(text) for text in (source, output, reference))
-    if source == reference:
-        same = source == output
-        return _verdict(not _has_new_cues(source, output), same, same)
     changes = _changes(source, reference)
-    if _match(_all_in_double_form(source, changes), output):
-        return _verdict(True, True, True)
-    untouched = _match(_with_renderings(source, changes, ["(.*)"] * len(changes)), output) is not None
-    renderings = [_renderings(source, *change) for change in changes]
-    match = _match(_with_renderings(source, changes, renderings), output)
-    agreement = match is not None and _neutral_nouns_agree(source, changes, list(match.groups()))
-    unchanged = [
-        word
-        for word in _words_to_change(source, changes)
-        if re.search(_outside_doubles(word), output) and not re.search(_outside_doubles(word), reference)
-    ]
-    inclusive = not unchanged and not _has_new_cues(reference, output) and (untouched or output != source)
-    return _verdict(inclusive, untouched, agreement, unchanged)
-
-
-def _verdict(inclusive: bool, untouched: bool, agreement: bool, left: list[str] | None = None) -> dict[str, Any]:
-    """The result of a check."""
-    return {
-        "compliant": inclusive and untouched and agreement,
-        "inclusive": inclusive,
-        "untouched": untouched,
-        "agreement": agreement,
-        "left": left or [],
-    }
+    if source == reference:
+        untouched = agreement = source == output
+        inclusive = not _has_new_cues(source, output)
+    elif _match(_all_in_double_form(source, changes), output):
+        inclusive = untouched = agreement = True
+    else:
+        untouched = _match(_with_renderings(source, changes, ["(.*)"] * len(changes)), output) is not None
+        renderings = [_renderings(source, *change) for change in changes]
+        match = _match(_with_renderings(source, changes, renderings), output)
+        agreement = match is not None and _neutral_nouns_agree(source, changes, match.groups())
+        words = [word for word in _words_to_change(source, changes) if not _stands_alone(word, reference)]
+        inclusive = not any(_stands_alone(word, output) for word in words)
+        inclusive = inclusive and not _has_new_cues(reference, output) and (untouched or output != source)
+    verdict = {"inclusive": inclusive, "untouched": untouched, "agreement": agreement}
+    return {"compliant": all(verdict.values()), **verdict}
 
 
 def _normalised(text: str) -> str:
@@ -96,12 +84,10 @@ def _changes(source: str, reference: str) -> list[Edit]:
 def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int, int, bool]]:
     """(start, end, whether it must change) of the words of an edit that may give a person a gender."""
     tokens, phrases = person_phrases(source)
-    gendered = {
-        i
-        for phrase in phrases
-        if phrase.slot is not None and phrase.kind != "object" and not tokens[phrase.head].is_double
-        for i in phrase.gendered_words()
-    }
+    gendered: set[int] = set()
+    for phrase in phrases:
+        if phrase.slot is not None and phrase.kind != "object" and not tokens[phrase.head].is_double:
+            gendered.update(phrase.gendered_words())
     new_words = set(re.findall(r"\w+(?:/[\w']+)*", new.lower()))
     words = []
     for i, token in enumerate(tokens):
@@ -110,8 +96,7 @@ def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int
             continue
         doubled = bool(new_words & {rendering.lower() for rendering in doubles})
         inflected = any(r.kind in PERSON_WORDS and len(set(r.forms)) > 2 for r in token.readings)
-        unknown_participle = bool(re.search(r"[aiu]t[oaie]$", token.lower))
-        if i in gendered or token.lower in PRONOUNS or doubled or inflected or unknown_participle:
+        if i in gendered or token.lower in PRONOUNS or doubled or inflected or VERBAL.search(token.lower):
             words.append((token.start, token.end, doubled or token.lower not in new_words))
     return words
 
@@ -119,8 +104,7 @@ def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int
 def _words_to_change(source: str, changes: list[Edit]) -> list[str]:
     """The gendered words that have to change, and the requirements beyond grammar."""
     words = [source[a:b] for change in changes for a, b, must in _person_words(source, *change) if must]
-    requirements = [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
-    return list(dict.fromkeys(words + requirements))
+    return words + [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
 
 
 def _requirements_in(source: str, start: int, end: int) -> list[str]:
@@ -133,9 +117,9 @@ def _has_new_cues(before: str, after: str) -> bool:
     return bool({cue.text.lower() for cue in find_cues(after)} - {cue.text.lower() for cue in find_cues(before)})
 
 
-def _outside_doubles(word: str) -> str:
-    """Pattern of a word that is not part of a double form."""
-    return rf"(?<![\w/]){re.escape(word)}(?![\w/]| [eo] \w+(?:trice|trici|[ae])\b)"
+def _stands_alone(word: str, text: str) -> bool:
+    """Whether a text has the word outside of a double form."""
+    return bool(re.search(rf"(?<![\w/]){re.escape(word)}(?![\w/]| [eo] \w+(?:trice|trici|[ae])\b)", text))
 
 
 # --- how it may be written --------------------------------------------------------------
@@ -167,13 +151,12 @@ def _renderings(source: str, start: int, end: int, new: str) -> str:
     doubled = _words_in_double_form(source, start, end, words)
     if requirements:
         clause = re.escape(", " + requirements[0])
-        if len(requirements) == 1 and clause in doubled:  # the requirement goes, with its comma
-            return f"({re.escape(new)}|{doubled.replace(clause, '')})"
-        return f"({re.escape(new)})"
+        goes = len(requirements) == 1 and clause in doubled  # the requirement goes, with its comma
+        return f"({re.escape(new)}|{doubled.replace(clause, '')})" if goes else f"({re.escape(new)})"
     options = [re.escape(new), doubled]
     for text in (gender.neutralise(source), gender.persona(source)):
         by_rule = _counterpart(source, text, start, end)
-        if by_rule and not any(re.search(_outside_doubles(word), by_rule) for word in must_change):
+        if by_rule and not any(_stands_alone(word, by_rule) for word in must_change):
             options.append(re.escape(by_rule))
     return f"({'|'.join(options)})"
 
@@ -194,11 +177,9 @@ def _any_double(word: str, *others: str) -> str:
 
 
 def _all_in_double_form(source: str, changes: list[Edit]) -> str:
-    """Pattern of the source in double forms.
+    """Pattern of the source with the gendered words that the reference changes doubled, and without requirements.
 
-    Each word that the reference changes and that gives a person a gender is put into both,
-    requirements beyond grammar go, and nothing else changes. The pattern matches nothing where
-    there is no such word or requirement.
+    It matches nothing where the source has neither.
     """
     requirements = [(cue.start, cue.end) for cue in requirement_cues(source)]
     if any(_removes_more(source, change, requirements) for change in changes):
@@ -243,19 +224,13 @@ def _removes_more(source: str, change: Edit, requirements: list[Place]) -> bool:
     """Whether the reference leaves out words that no rule knows as a requirement."""
     start, end, new = change
     new_words = set(re.findall(r"\w+", new.lower()))
-    removed = [
-        token
-        for token in person_phrases(source)[0]
-        if start <= token.start
-        and token.end <= end
-        and token.lower not in new_words
-        and token.text[0].isalnum()
-        and (LIMITS.fullmatch(token.lower) or not is_function(token))
-        and not any(token.start < b and token.end > a for a, b in requirements)
-    ]
+    tokens = [token for token in person_phrases(source)[0] if start <= token.start and token.end <= end]
+    removed = [token for token in tokens if token.lower not in new_words and token.text[0].isalnum()]
+    removed = [t for t in removed if not any(t.start < b and t.end > a for a, b in requirements)]
     if any(LIMITS.fullmatch(token.lower) for token in removed):
         return True
-    return bool(removed) and new_words <= set(re.findall(r"\w+", source[start:end].lower()))
+    only_deletes = new_words <= set(re.findall(r"\w+", source[start:end].lower()))
+    return only_deletes and not all(is_function(token) for token in removed)
 
 
 def _counterpart(source: str, other: str, start: int, end: int) -> str | None:
@@ -271,26 +246,22 @@ def _counterpart(source: str, other: str, start: int, end: int) -> str | None:
     return "".join(pieces) + source[at:end]
 
 
-def _neutral_nouns_agree(source: str, changes: list[Edit], written: list[str]) -> bool:
+def _neutral_nouns_agree(source: str, changes: list[Edit], written: Sequence[str]) -> bool:
     """Whether the words that agree with a neutral noun of the reference follow it together or not at all.
 
     `written` is what the output has for each change, without spaces.
     """
-    heads = [bool(NEUTRAL_HEADS.search(new)) for _, _, new in changes]
-    modifiers = [
-        any(_is_other_gender(word, source[start:end]) for word in re.findall(r"\w+", new))
-        for start, end, new in changes
-    ]
-    if not any(heads):
+    if not any(NEUTRAL_HEADS.search(new) for _, _, new in changes):
         return True
     follows_reference = {
         text == new.replace(" ", "")
-        for (_, _, new), text, is_head, is_modifier in zip(changes, written, heads, modifiers, strict=True)
-        if is_head or is_modifier
+        for (start, end, new), text in zip(changes, written, strict=True)
+        if NEUTRAL_HEADS.search(new) or _changes_gender(source[start:end], new)
     }
     return len(follows_reference) == 1
 
 
-def _is_other_gender(word: str, old: str) -> bool:
-    """Whether a word is one of `old` in the other gender: inserita for inserito."""
-    return any(other[:-1] == word[:-1] and other != word and len(other) > 2 for other in re.findall(r"\w+", old))
+def _changes_gender(old: str, new: str) -> bool:
+    """Whether a word is in the other gender: inserita for inserito."""
+    pairs = product(re.findall(r"\w+", old), re.findall(r"\w+", new))
+    return any(a[:-1] == b[:-1] and a != b and len(a) > 2 for a, b in pairs)

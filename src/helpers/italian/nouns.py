@@ -12,6 +12,7 @@ from helpers.italian.lexicon import (
     NOUNS,
     PLURAL,
     SINGULAR,
+    VERBAL,
     Reading,
     Token,
     adjective_of,
@@ -21,13 +22,13 @@ from helpers.italian.lexicon import (
     lexicon,
     noun_mask,
     reading_of,
-    word_classes,
 )
 
-# endings of an unknown adjective: after "sei" or "è", as a noun after an article, after a noun
-VERBAL = re.compile(r"[aiu]t[oaie]$")
+# endings of an unknown adjective: as a noun after an article, after a noun
 NOMINAL = re.compile(r"([aiu]t|unt|itt|ert|elt|ess|ost)[oaie]$")
 QUALITY = re.compile(r"(at|it|ut|os|iv|an)(issim)?[oaie]$")
+
+COPULAS = [f"copula_{form}" for form in ("infinitive", "singular", "plural", "third_singular", "third_plural")]
 
 Parts = dict[int, Reading]  # words of a phrase: token index → reading
 
@@ -124,7 +125,7 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
         j -= 1
     if reading_of(tokens[j], NOUNS):
         return role if _person_noun(tokens, j) else None
-    after_function_word = token.lower in lexicon() and is_function(tokens[j]) and not _is_copula(tokens[j])
+    after_function_word = token.lower in lexicon() and is_function(tokens[j]) and not belongs(tokens[j], *COPULAS)
     return role if after_function_word or reading_of(tokens[j], {"person"}) else None
 
 
@@ -162,11 +163,6 @@ def _is_part(tokens: list[Token], i: int) -> bool:
     opens_compound = i + 2 < len(tokens) and tokens[i + 1].lower == "-" and tokens[i + 2].start - token.end == 1
     ends_compound = i > 1 and previous.lower in ".@-_" and token.start == tokens[i - 2].end + 1
     return opens_compound or ends_compound
-
-
-def _is_copula(token: Token) -> bool:
-    """Whether the token is a form of "essere", "diventare" and the like."""
-    return any(token.lower in words for name, words in word_classes().items() if name.startswith("copula"))
 
 
 # --- noun phrases -----------------------------------------------------------------------
@@ -229,22 +225,8 @@ def _is_english(token: Token) -> bool:
 def adjectives_from(tokens: list[Token], start: int, mask: int, in_predicate: bool) -> tuple[Parts, int, int]:
     """Adjectives from `start` on that agree with `mask`, joined by commas and conjunctions.
 
-    Parameters
-    ----------
-    tokens : list of Token
-    start : int
-    mask : int
-        Gender and number of what the adjectives describe.
-    in_predicate : bool
-        Whether they follow a copula; then an unknown first word counts with any ending.
-
-    Returns
-    -------
-    parts : dict of int to Reading
-    mask : int
-        What is left of `mask` after agreement.
-    end : int
-        Index after the last adjective.
+    After a copula (`in_predicate`), an unknown first word counts with any ending. Also returns what
+    is left of `mask` after agreement, and the index after the last adjective.
     """
     parts: Parts = {}
     i, end, linked = start, start, True

@@ -37,6 +37,8 @@ UNFINISHED = re.compile(
 SOUGHT = re.compile(rf"((?:si )?(?:{SEARCH})\w+)(?: una?| un['’])? ({PERSON})", re.IGNORECASE)  # and nobody else
 SEX_OF_A_NOUN = re.compile(rf"(?!{ONLY}|no |di |sesso|{SEARCH}|si )(\S+) {PERSON}", re.IGNORECASE)
 ONLY_ONE_SEX = re.compile(rf"{ONLY} {PERSON}", re.IGNORECASE)
+# the "uomo" of "pizzaiolo uomo"
+SEX_AFTER_PERSON = re.compile(r" (uomo|donna|maschio|femmina|uomini|donne)(?=[,.;:)!?]| per | a |$)")
 STAFF = re.compile(rf"(?:{ONLY} )?(personale|candidature|profili|figure|risorse|staff|team) .*", re.IGNORECASE)
 STEREOTYPE_OF = re.compile(r"(?:^tipicamente|(?<=\w)(?: tipicamente)?) (?:femminil[ei]|maschil[ei]|matern[oa])$")
 ASKS = re.compile(
@@ -53,8 +55,7 @@ def without_requirements(text: str) -> str:
     # found anew after each removal, which moves the others; from the last to the first
     while len(requirements := _requirements(text)) > staying:
         shorter = _without(text, *requirements[-1 - staying])
-        if shorter == text:
-            staying += 1
+        staying += shorter == text
         text = shorter
     return text
 
@@ -70,22 +71,15 @@ def inclusive(text: str) -> str:
 def _requirements(text: str) -> list[tuple[int, int, str]]:
     """(start, end, category) of what excludes beyond grammar, in order."""
     spans = [(cue.start, cue.end, cue.category) for cue in requirement_cues(text)]
-    named = [
-        (start, end, "explicit_sex")
-        for start, end in _named_sexes(text)
-        if not any(other_start <= start < other_end for other_start, other_end, _ in spans)
-    ]
-    return sorted(spans + named)
-
-
-def _named_sexes(text: str) -> list[tuple[int, int]]:
-    """Where a sex is named right behind a person: the "uomo" of "pizzaiolo uomo"."""
     if LAWFUL.search(text):
-        return []
+        return spans
     tokens, phrases = person_phrases(text)
     phrase_ends = {tokens[max(p.parts)].end for p in phrases if not re.fullmatch(PERSON, tokens[p.head].lower)}
-    matches = re.finditer(r" (uomo|donna|maschio|femmina|uomini|donne)(?=[,.;:)!?]| per | a |$)", text)
-    return [match.span(1) for match in matches if match.start() in phrase_ends]
+    for match in SEX_AFTER_PERSON.finditer(text):
+        start, end = match.span(1)
+        if match.start() in phrase_ends and not any(cue_start <= start < cue_end for cue_start, cue_end, _ in spans):
+            spans.append((start, end, "explicit_sex"))
+    return sorted(spans)
 
 
 # --- taking one out ---------------------------------------------------------------------
@@ -94,8 +88,7 @@ def _named_sexes(text: str) -> list[tuple[int, int]]:
 def _without(text: str, start: int, end: int, category: str) -> str:
     """`text` without its requirement text[start:end]; as it is where no sentence would be left."""
     requirement = text[start:end]
-    wording = _neutral_wording(text, start, end, category)
-    if wording is not None:
+    if wording := _neutral_wording(text, start, end, category):
         return text[:start] + wording + text[end:]
     start, end, lead = _widened(text, start, end, category)
     shorter = _without_sentence(text, start, end)
@@ -110,8 +103,7 @@ def _neutral_wording(text: str, start: int, end: int, category: str) -> str | No
     if category == "explicit_sex" and (noun := SEX_OF_A_NOUN.fullmatch(requirement)):
         return noun[1]
     if (sought := SOUGHT.fullmatch(requirement)) and re.match(rf"[,.;:!?]|$| {NEXT_PHRASE}", text[end:]):
-        is_plural = sought[2][-1] in "ei"
-        return sought[1] + (" personale" if is_plural else " una persona")
+        return sought[1] + (" personale" if sought[2][-1] in "ei" else " una persona")
     if ONLY_ONE_SEX.fullmatch(requirement) and not _follows_a_person(text, start):
         return "personale"
     return None
@@ -139,10 +131,7 @@ def _widened(text: str, start: int, end: int, category: str) -> tuple[int, int, 
 
 
 def _without_sentence(text: str, start: int, end: int) -> str | None:
-    """`text` without the sentence that is nothing but text[start:end], None where it says more.
-
-    A text that would have nothing left comes back as it is.
-    """
+    """`text` without the sentence that is nothing but text[start:end] (unless nothing is left); None where it says more."""
     opens = max((match.end() for match in re.finditer(rf"{SENTENCE_END}\s*", text[:start])), default=0)
     closes = re.compile(rf"{SENTENCE_END}|$").search(text, end).start()
     if not ASKS_FOR_NOTHING_ELSE.fullmatch(text[opens:start] + text[end:closes]):
@@ -203,8 +192,7 @@ def _before_conjunction(text: str, before: str, rest: str, lead: str, opens: boo
         return f"{before[:-1]} e {rest}"
     if lead in ("e ", "ed "):
         return f"{before} e {rest}"
-    if lead != "con " or re.match(r"(con|di)\b", rest):
-        lead = ""
+    lead = "" if lead != "con " or re.match(r"(con|di)\b", rest) else lead
     return _capitalised_as(text, f"{before} {lead}{rest}".strip())
 
 
@@ -225,12 +213,8 @@ ASKING = re.compile(
 ASKS_FOR_NOTHING_ELSE = re.compile(rf"\W*(?:{ASKING.pattern}|requisiti(?: richiesti)?)?\W*", re.IGNORECASE)
 PLURAL_COPULA = {"sono": "è", "vengono": "viene", "saranno": "sarà", "verranno": "verrà"}
 OTHER_NUMBER = PLURAL_COPULA | {singular: plural for plural, singular in PLURAL_COPULA.items()}
-PARTICIPLE_ENDINGS = ["o", "a", "i", "e"]  # masculine, feminine, masculine plural, feminine plural
-IRREGULAR_ENDINGS = {
-    "indispensabil": ["e", "e", "i", "i"],
-    "necessari": ["o", "a", "", "e"],
-    "obbligatori": ["o", "a", "", "e"],
-}
+PARTICIPLE_ENDINGS = "oaie"  # masculine, feminine, masculine plural, feminine plural
+IRREGULAR_ENDINGS = {"indispensabil": "eeii", "necessari": ["o", "a", "", "e"], "obbligatori": ["o", "a", "", "e"]}
 # not before a preposition or a single letter, which belong to the item before: "Word e di Excel",
 # "patenti B e C"
 BETWEEN_ITEMS = re.compile(
@@ -263,11 +247,9 @@ def _agreeing(text: str, start: int, end: int) -> tuple[str, int, int]:
     negative = any(re.match(r"(?:no|niente|nessun\w*) ", item) for item in remaining)
     if not forms or len(forms) == len(items) or negative:
         return text, start, end
-    first_feminine, first_plural = forms[0]
-    if _is_plural(asking):
-        word = _inflected(asking, all(feminine for feminine, _ in forms), first_plural or len(forms) > 1)
-    else:
-        word = _inflected(asking, first_feminine, first_plural)
+    if not _is_plural(asking):
+        forms = forms[:1]
+    word = _inflected(asking, all(feminine for feminine, _ in forms), forms[0][1] or len(forms) > 1)
     shift = len(word) - len(asking.group())
     return text[: asking.start()] + word + text[asking.end() :], start + shift, end + shift
 
@@ -280,8 +262,7 @@ def _list_items(text: str, start: int) -> list[tuple[int, int]]:
         items.append((start, match.start()))
         start = match.end()
         if match.group().strip(", "):  # a conjunction: one more item follows
-            comma = text.find(",", start, stop)
-            stop = stop if comma < 0 else comma
+            stop = start + len(text[start:stop].partition(",")[0])
             break
     return [*items, (start, stop)]
 
@@ -299,7 +280,6 @@ def _gender_and_number(item: str) -> tuple[bool, bool]:
 
 
 def _is_plural(asking: re.Match[str]) -> bool:
-    """Whether the asking word is in the plural."""
     if asking["verb"]:
         return asking["person"].lower() in ("ono", "anno")
     return (asking["copula"] or "").lower() in PLURAL_COPULA or asking["ending"].lower() in ("i", "")
@@ -309,8 +289,8 @@ def _inflected(asking: re.Match[str], feminine: bool, plural: bool) -> str:
     """The asking word in another number and gender, in its capitals."""
     colon = ":" if asking.group().endswith(":") else ""
     if asking["verb"]:
-        singular_ending, plural_ending = ("à", "anno") if asking["person"].lower() in ("à", "anno") else ("e", "ono")
-        return asking["verb"] + (plural_ending if plural else singular_ending) + colon
+        endings = ("à", "anno") if asking["person"].lower() in ("à", "anno") else ("e", "ono")
+        return asking["verb"] + endings[plural] + colon
     stem = asking["participle"]
     endings = IRREGULAR_ENDINGS.get(stem.lower(), PARTICIPLE_ENDINGS)
     word = stem + endings[2 * plural + feminine] + colon
