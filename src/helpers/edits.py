@@ -1,12 +1,10 @@
 """Rewriting as a list of edits: derived from pairs, written as a script, applied to a source.
 
-What no edit names stays untouched by construction, and a small model has to write only what changes
-(as in LaserTagger, Malmi et al. 2019, arXiv 1909.01187, and Seq2Edits, Stahlberg & Kumar 2020,
-arXiv 2009.11136).
+What no edit names stays untouched by construction, and a small model has to write only what changes (as in LaserTagger,
+Malmi et al. 2019, arXiv 1909.01187, and Seq2Edits, Stahlberg & Kumar 2020, arXiv 2009.11136).
 
-A script has one line for each edit, ` old | new`, in the order of the text, or ` =` without any.
-Where `new` is `old` with another end, it is written as `cut+end`: ` operatori | +/trici`,
-` segretaria | 1+o/a`.
+A script has one line for each edit, ` old | new`, in the order of the text, or ` =` without any. Where `new` is `old` with
+another end, it is written as `cut+end`: ` operatori | +/trici`, ` segretaria | 1+o/a`.
 """
 
 from __future__ import annotations
@@ -89,7 +87,6 @@ def _belong_together(a: list[str], b: list[str], previous: Block, block: Block) 
 
 
 def _changes_end(a: list[str], b: list[str], i: int, k: int, j: int, m: int) -> bool:
-    """Whether a block is one word that only changes its end."""
     return k - i == 1 and m - j == 1 and a[i][0].isalnum() and "+" in _shortened(a[i], b[j])
 
 

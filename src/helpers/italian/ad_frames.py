@@ -51,6 +51,10 @@ class Plan:
     job: dict[str, str]
     fills: dict[str, str]
     rng: random.Random
+    register: str = ""
+    size: str = ""
+    category: str = ""  # of an exclusion among the frames
+    frames: list[tuple[str, str]] = field(default_factory=list)  # section and frame
     slip: int = -1  # which gendered slot of the text is the masculine slip
     gendered_slots: int = 0
     names_occupation: bool = False
@@ -93,7 +97,9 @@ def realise(frame: str, plan: Plan) -> str:
             anchor = wording.gender if is_anchor else anchor
         names_gender = wording.is_evidence or wording.gender not in ("masculine", "feminine")
         plan.used[wording.gender if names_gender else "epicene"] += 1
-        text = _in_capitals_of_slot(wording.text, name)
+        text = wording.text
+        if name[0].isupper() and "|" not in name:
+            text = text.upper() if name == "OCC" else text[0].upper() + text[1:]
         if "[[" in text:  # the evidence is narrower than the slot
             return text
         return OPEN + text + CLOSE if wording.is_evidence else KEEP + text + KEPT
@@ -166,7 +172,9 @@ def occupation_wordings(job: dict[str, str], article: str, plural: bool, with_ne
     if plural and masculine != feminine:
         wordings["double"] = [pair, joined(full_masculine, full_feminine, "e")]  # "gli/le autisti/e" is hard to read
     else:
-        articles = _both_articles(full_masculine.removesuffix(masculine), full_feminine.removesuffix(feminine))
+        one, other = full_masculine.removesuffix(masculine), full_feminine.removesuffix(feminine)
+        feminine_article = other.strip().replace("un'", "una")
+        articles = one if one == other else f"{one.strip()}/{feminine_article} "  # "il/la ", "l'"
         wordings["double"] = [articles + masculine] if masculine == feminine else [articles + job["double"], pair]
     if masculine != feminine and article in ("", "un", "il") and (stem := with_asterisk(masculine, feminine)):
         wordings["symbol"] = [{"": "", "un": "un* ", "il": "l* "}[article] + stem]
@@ -176,12 +184,6 @@ def occupation_wordings(job: dict[str, str], article: str, plural: bool, with_ne
 def _after(article: str, noun: str, slot: int) -> str:
     """The noun after the article in a slot, where there is one."""
     return articled(noun, article, slot) if article else noun
-
-
-def _both_articles(masculine: str, feminine: str) -> str:
-    """The articles before a noun in double form: "il/la ", "un/una ", but "l'" for both."""
-    masculine, feminine = masculine.strip(), feminine.strip().replace("un'", "una")
-    return masculine if masculine == feminine else f"{masculine}/{feminine} "
 
 
 def joined(first: str, second: str, conjunction: str) -> str:
@@ -263,10 +265,3 @@ def _agreeing_wording(word: str, anchor: str | None, plan: Plan, style: str) -> 
     if is_slip and gender in ("double", "symbol"):
         gender = "masculine"
     return Wording(forms[gender], gender, varies and gender in ("masculine", "feminine"))
-
-
-def _in_capitals_of_slot(text: str, slot: str) -> str:
-    """The wording with the capitals of its slot, as in `{OCC}` and `{Il occ}`."""
-    if "|" in slot or not slot[0].isupper():
-        return text
-    return text.upper() if slot == "OCC" else text[0].upper() + text[1:]

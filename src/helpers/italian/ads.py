@@ -1,7 +1,6 @@
 """Generated Italian job ads with the label, the category and the evidence known by construction.
 
-An ad is an outline of sections, a frame for each (see `ad_frames`), their fill-ins, and the noise
-of real ads.
+An ad is an outline of sections, a frame for each (see `ad_frames`), their fill-ins, and the noise of real ads.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from helpers.italian.ad_frames import (
     CLOSE,
@@ -37,26 +35,11 @@ SIZES = {"short": 0.25, "middle": 0.55, "long": 0.20}
 SHORTEST, LONGEST = 30, 1200  # characters of a text
 LISTED = ("duty", "req", "soft", "benefit")  # fill-ins drawn anew at each place, the others once for a text
 NAMES_SOMEONE = re.compile(
-    r"\b(person[ae]|risors[ae]|figur[ae]|professionalità|personale|profil[oi]|candidatur[ae]|chi|team|squadra"
-    r"|sei|sai|hai|ti|tuo|tua|te|specialist|talent[is])\b",
-    re.IGNORECASE,
+    r"(?i)\b(person[ae]|risors[ae]|figur[ae]|professionalità|personale|profil[oi]|candidatur[ae]|chi|team|squadra"
+    r"|sei|sai|hai|ti|tuo|tua|te|specialist|talent[is])\b"
 )
 FEMALE = re.compile(r"\b(donn[ae]|ragazz[ae]|femminil[ei]|mamm[ae]|madri|nubile|premurosa)\b", re.IGNORECASE)
 MALE = re.compile(r"\b(uom\w+|ragazz[oi]|maschi\w*|sesso M|stranieri)\b", re.IGNORECASE)
-
-Frames = list[tuple[str, str]]  # (section, frame)
-
-
-@dataclass
-class Draft:
-    """An ad before its slots are worded; `category` is that of an exclusion among the frames, or ""."""
-
-    plan: Plan
-    register: str
-    size: str
-    frames: Frames
-    category: str
-
 
 # --- ads --------------------------------------------------------------------------------
 
@@ -99,20 +82,19 @@ def jobs_of(request: dict[str, str]) -> list[dict[str, str]]:
 
 def _row(mode: str, rng: random.Random, request: dict[str, str]) -> dict | None:
     """One generated row, or None where the frames drawn do not fit the mode."""
-    ad = draft(mode, rng, request)
-    plan = ad.plan
-    slots = sum(count_gendered_slots(frame, plan.job) for _, frame in ad.frames)
+    plan = draft(mode, rng, request)
+    slots = sum(count_gendered_slots(frame, plan.job) for _, frame in plan.frames)
     if mode in ("masculine", "feminine", "slip") and not slots:
         return None
     if mode == "slip":
         plan.slip = rng.randrange(slots)
     if mode in ("exclusion", "lawful"):
         plan.mode = "masculine" if mode == "exclusion" and rng.random() < 0.3 else "inclusive"
-    marked = _assembled([(section, realise(frame, plan)) for section, frame in ad.frames], ad.size, rng)
-    text, spans = without_marks(noisy(marked, ad.register, rng))
+    marked = _assembled([(section, realise(frame, plan)) for section, frame in plan.frames], plan.size, rng)
+    text, spans = without_marks(noisy(marked, plan.register, rng))
     if not SHORTEST <= len(text) <= LONGEST or bool(spans) == (mode in ("inclusive", "lawful")):
         return None
-    gender_form, category = _gender_form(plan, text, spans), ad.category
+    gender_form, category = _gender_form(plan, text, spans), plan.category
     if not spans:
         category = "lawful_exception" if category else "inclusive"
     elif mode != "exclusion":
@@ -124,8 +106,8 @@ def _row(mode: str, rng: random.Random, request: dict[str, str]) -> dict | None:
         "gender_form": gender_form,
         "occupation": plan.job["lemma"] if plan.names_occupation else "",
         "sector": plan.job["sector"],
-        "register": ad.register,
-        "length": ad.size,
+        "register": plan.register,
+        "length": plan.size,
         "spans": spans,
     }
 
@@ -150,19 +132,20 @@ def _gender_form(plan: Plan, text: str, spans: list[list[int]]) -> str:
 # --- drafts -----------------------------------------------------------------------------
 
 
-def draft(mode: str, rng: random.Random, request: dict[str, str]) -> Draft:
-    """The plan and the filled frames of one ad, in the register, length and so on of the request."""
+def draft(mode: str, rng: random.Random, request: dict[str, str]) -> Plan:
+    """The plan of one ad with its filled frames, in the register, length and so on of the request."""
     job = rng.choice(jobs_of(request))
     fills = library()["fills"] | library()["sectors"][job["sector"]]
     fixed_fills = {name: rng.choice(values) for name, values in fills.items() if name not in LISTED}
     plan = Plan(mode, rng.choices(list(STYLES), list(STYLES.values()))[0], job, fixed_fills, rng)
-    register = request.get("register") or _register_of(job["sector"], rng)
-    size = request.get("length") or rng.choices(list(SIZES), list(SIZES.values()))[0]
+    plan.register = request.get("register") or _register_of(job["sector"], rng)
+    plan.size = request.get("length") or rng.choices(list(SIZES), list(SIZES.values()))[0]
     used: set[str] = set()  # frames of this text and the facts they state
-    frames = [(section, _frame(register, section, plan, used)) for section in _outline(register, size, rng)]
-    category = _add_exclusion(plan, size, frames, used, request.get("category", ""))
+    plan.frames = [(name, _frame(plan.register, name, plan, used)) for name in _outline(plan.register, plan.size, rng)]
+    _add_exclusion(plan, used, request.get("category", ""))
     decks: dict[str, list[str]] = {}
-    return Draft(plan, register, size, [(section, _filled(frame, plan, decks)) for section, frame in frames], category)
+    plan.frames = [(section, _filled(frame, plan, decks)) for section, frame in plan.frames]
+    return plan
 
 
 def _register_of(sector: str, rng: random.Random) -> str:
@@ -204,20 +187,19 @@ def _frame(register: str, section: str, plan: Plan, used: set[str]) -> str:
     return frame
 
 
-def _add_exclusion(plan: Plan, size: str, frames: Frames, used: set[str], requested: str) -> str:
-    """Put an exclusion or a lawful exception among the frames; returns its category or ""."""
+def _add_exclusion(plan: Plan, used: set[str], requested: str) -> None:
+    """Put an exclusion or a lawful exception among the frames, where the mode asks for one."""
     if plan.mode not in ("lawful", "exclusion") and not (plan.mode == "slip" and plan.rng.random() < 0.05):
-        return ""
-    category = "lawful_alone" if size == "short" and plan.rng.random() < 0.5 else "lawful"
+        return
+    plan.category = "lawful_alone" if plan.size == "short" and plan.rng.random() < 0.5 else "lawful"
     if plan.mode == "exclusion":
         categories = [name for name in library()["frames"]["exclusion"] if not name.startswith("lawful")]
-        category = requested if requested in categories else plan.rng.choice(categories)
-    frame = ("exclusion", _frame("exclusion", category, plan, used))
-    if size == "short" and plan.mode != "slip":
-        frames[:] = [frame]
+        plan.category = requested if requested in categories else plan.rng.choice(categories)
+    frame = ("exclusion", _frame("exclusion", plan.category, plan, used))
+    if plan.size == "short" and plan.mode != "slip":
+        plan.frames = [frame]
     else:
-        frames.insert(plan.rng.randint(1, len(frames)), frame)
-    return category
+        plan.frames.insert(plan.rng.randint(1, len(plan.frames)), frame)
 
 
 def _filled(frame: str, plan: Plan, decks: dict[str, list[str]]) -> str:
@@ -244,13 +226,13 @@ def _filled(frame: str, plan: Plan, decks: dict[str, list[str]]) -> str:
     return re.sub(r"\ba (?=A[a-z])", "ad ", SLOT.sub(fill, frame))  # "ad Asti"
 
 
-def _assembled(parts: Frames, size: str, rng: random.Random) -> str:
+def _assembled(parts: list[tuple[str, str]], size: str, rng: random.Random) -> str:
     """The realised frames as one text: run on, or on lines, with headers in a longer ad."""
     on_lines = size == "long" or rng.random() < 0.25
     with_headers = size == "long" and rng.random() < 0.7
     text = ""
     for section, part in parts:
-        part = re.sub(rf"^([{OPEN}{KEEP}]*)(\w)", lambda match: match[1] + match[2].upper(), part)
+        part = re.sub(rf"^[{OPEN}{KEEP}]*\w", lambda match: match.group().upper(), part)
         if not text:
             text = part
             continue

@@ -47,13 +47,15 @@ def check(source: str, output: str, reference: str) -> dict[str, bool]:
     elif _match(_all_in_double_form(source, changes), output):
         inclusive = untouched = agreement = True
     else:
-        untouched = _match(_with_renderings(source, changes, ["(.*)"] * len(changes)), output) is not None
-        renderings = [_renderings(source, *change) for change in changes]
-        match = _match(_with_renderings(source, changes, renderings), output)
+        anything = [(start, end, "(.*)") for start, end, _ in changes]
+        untouched = _match(_pattern(source, anything), output) is not None
+        renderings = [(change[0], change[1], _renderings(source, *change)) for change in changes]
+        match = _match(_pattern(source, renderings), output)
         agreement = match is not None and _neutral_nouns_agree(source, changes, match.groups())
-        words = [word for word in _words_to_change(source, changes) if not _stands_alone(word, reference)]
-        inclusive = not any(_stands_alone(word, output) for word in words)
-        inclusive = inclusive and not _has_new_cues(reference, output) and (untouched or output != source)
+        words = [source[a:b] for change in changes for a, b, must in _person_words(source, *change) if must]
+        words += [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
+        unchanged = any(_stands_alone(word, output) and not _stands_alone(word, reference) for word in words)
+        inclusive = not unchanged and not _has_new_cues(reference, output) and (untouched or output != source)
     verdict = {"inclusive": inclusive, "untouched": untouched, "agreement": agreement}
     return {"compliant": all(verdict.values()), **verdict}
 
@@ -101,19 +103,12 @@ def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int
     return words
 
 
-def _words_to_change(source: str, changes: list[Edit]) -> list[str]:
-    """The gendered words that have to change, and the requirements beyond grammar."""
-    words = [source[a:b] for change in changes for a, b, must in _person_words(source, *change) if must]
-    return words + [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
-
-
 def _requirements_in(source: str, start: int, end: int) -> list[str]:
     """Texts of the requirements beyond grammar that reach into source[start:end]."""
     return [cue.text for cue in requirement_cues(source) if cue.start < end and cue.end > start]
 
 
 def _has_new_cues(before: str, after: str) -> bool:
-    """Whether `after` has a cue that `before` does not have."""
     return bool({cue.text.lower() for cue in find_cues(after)} - {cue.text.lower() for cue in find_cues(before)})
 
 
@@ -130,13 +125,13 @@ def _match(pattern: str, output: str) -> re.Match[str] | None:
     return re.fullmatch(pattern.replace(r"\ ", ""), output.replace(" ", ""), re.DOTALL)
 
 
-def _with_renderings(source: str, changes: list[Edit], renderings: list[str]) -> str:
-    """Pattern of the source with a group in place of each change."""
-    pattern, at = "", 0
-    for (start, end, _), rendering in zip(changes, renderings, strict=True):
-        pattern += re.escape(source[at:start]) + rendering
-        at = end
-    return pattern + re.escape(source[at:])
+def _pattern(source: str, pieces: list[Edit], start: int = 0, end: int | None = None) -> str:
+    """Pattern of source[start:end] with patterns in the place of pieces."""
+    pattern = ""
+    for piece_start, piece_end, piece in pieces:
+        pattern += re.escape(source[start:piece_start]) + piece
+        start = piece_end
+    return pattern + re.escape(source[start:end])
 
 
 def _renderings(source: str, start: int, end: int, new: str) -> str:
@@ -148,7 +143,9 @@ def _renderings(source: str, start: int, end: int, new: str) -> str:
     other_numbers = re.findall(r"\d+", old) != re.findall(r"\d+", new)
     if (only_deletes and not must_change) or (not requirements and other_numbers):
         return f"({re.escape(new)})"
-    doubled = _words_in_double_form(source, start, end, words)
+    # a word that need not change may stay
+    doubles = [(a, b, _any_double(source[a:b], *([] if must else [source[a:b]]))) for a, b, must in words]
+    doubled = _pattern(source, doubles, start, end)
     if requirements:
         clause = re.escape(", " + requirements[0])
         goes = len(requirements) == 1 and clause in doubled  # the requirement goes, with its comma
@@ -159,16 +156,6 @@ def _renderings(source: str, start: int, end: int, new: str) -> str:
         if by_rule and not any(_stands_alone(word, by_rule) for word in must_change):
             options.append(re.escape(by_rule))
     return f"({'|'.join(options)})"
-
-
-def _words_in_double_form(source: str, start: int, end: int, words: list[tuple[int, int, bool]]) -> str:
-    """Pattern of source[start:end] with its words doubled; those that need not change may stay."""
-    pattern, at = "", start
-    for word_start, word_end, must in words:
-        word = source[word_start:word_end]
-        pattern += re.escape(source[at:word_start]) + _any_double(word, *([] if must else [word]))
-        at = word_end
-    return pattern + re.escape(source[at:end])
 
 
 def _any_double(word: str, *others: str) -> str:
@@ -189,35 +176,26 @@ def _all_in_double_form(source: str, changes: list[Edit]) -> str:
     places = sorted({*words, *requirements})
     if not places:
         return NO_MATCH
-    by_rule, pattern, at = gender.neutralise(source), "", 0
+    by_rule, at = gender.neutralise(source), 0
+    pieces: list[Edit] = []
     for i, (start, end) in enumerate(places):
         if start < at:  # the second of two nouns
             continue
+        following = places[i + 1] if i + 1 < len(places) else (-1, -1)
+        both = _counterpart(source, by_rule, start, following[1]) if following[0] == end + 1 else None
         if (start, end) in requirements:  # it goes with a comma or conjunction
             comma = re.match(r" ?,", source[end:])
             joint = re.search(r"(, | e | )$", source[at:start])
-            pattern += re.escape(source[at : at + joint.start() if joint else start])
-            pattern += ",?" if comma or (joint and "," in joint.group()) else ""
-            at = end + comma.end() if comma else end
-            continue
-        pattern += re.escape(source[at:start])
-        both_nouns = _both_nouns(source, by_rule, places, i)
-        if both_nouns:
-            at = places[i + 1][1]
-            first, second = _any_double(source[start:end]), _any_double(source[slice(*places[i + 1])])
-            pattern += f"(?:{first}{second}|{re.escape(both_nouns)})"
+            start, end = at + joint.start() if joint else start, end + comma.end() if comma else end
+            piece = ",?" if comma or (joint and "," in joint.group()) else ""
+        elif both and re.search(r" [eo] ", both):  # the rules write "i farmacisti e le farmaciste"
+            first, second = _any_double(source[start:end]), _any_double(source[slice(*following)])
+            end, piece = following[1], f"(?:{first}{second}|{re.escape(both)})"
         else:
-            at = end
-            pattern += _any_double(source[start:end])
-    return pattern + re.escape(source[at:])
-
-
-def _both_nouns(source: str, by_rule: str, places: list[Place], i: int) -> str | None:
-    """Both nouns in full, "i farmacisti e le farmaciste", where the rules write them for i and i + 1."""
-    if i + 1 == len(places) or places[i + 1][0] != places[i][1] + 1:
-        return None
-    both = _counterpart(source, by_rule, places[i][0], places[i + 1][1])
-    return both if both and re.search(r" [eo] ", both) else None
+            piece = _any_double(source[start:end])
+        pieces.append((start, end, piece))
+        at = end
+    return _pattern(source, pieces)
 
 
 def _removes_more(source: str, change: Edit, requirements: list[Place]) -> bool:

@@ -21,13 +21,9 @@ def article(reading: Reading, slot: int, following: str) -> str:
     vowel = re.match(r"[aeiouàèéìòù]", following.lower())
     impure = re.match(r"s[^aeiouàèéìòùh]|sh|z|gn|p[sn]|x|y|i[aeou]", following.lower())
     masculine, masculine_z, masculine_vowel, feminine, feminine_vowel, plural, plural_z, feminine_plural = reading.forms
-    if slot == 0:
-        return masculine_vowel if vowel else masculine_z if impure else masculine
-    if slot == 1:
-        return feminine_vowel if vowel else feminine
-    if slot == 2:
-        return plural_z if vowel or impure else plural
-    return feminine_plural
+    masculine = masculine_vowel if vowel else masculine_z if impure else masculine
+    plural = plural_z if vowel or impure else plural
+    return (masculine, feminine_vowel if vowel else feminine, plural, feminine_plural)[slot]
 
 
 def articled(noun: str, name: str, slot: int) -> str:
@@ -97,9 +93,8 @@ def _schwa_noun(masculine: str, feminine: str) -> str | None:
     """candidatə, operatorə, studentə; None where the genders have no stem in common."""
     if masculine == feminine:
         return masculine
-    if re.search(r"[^aeiou](trice|trici)$|ess[ae]$", feminine) and feminine[:2] == masculine[:2]:
-        return masculine[:-1] + "ə"
-    if feminine.endswith(("trice", "trici")) and masculine.endswith(("tore", "tori")):
+    from_masculine = re.search(r"[^aeiou](trice|trici)$|ess[ae]$", feminine) and feminine[:2] == masculine[:2]
+    if from_masculine or (feminine.endswith(("trice", "trici")) and masculine.endswith(("tore", "tori"))):
         return masculine[:-1] + "ə"
     shorter, longer = sorted((masculine[:-1], feminine[:-1]), key=len)
     # the feminine has the sound before the ending: tecnichə, operaiə

@@ -144,8 +144,8 @@ def _with_both_nouns(tokens: list[Token], phrase: Phrase) -> Words:
     masculine, feminine = _inflected(tokens, phrase, 2), _inflected(tokens, phrase, 3)
     if not masculine or not feminine or sorted(phrase.parts) not in ([head], [head - 1, head]):
         return {}
-    second = " ".join(feminine[i].lower() for i in sorted(feminine))
-    second = second.upper() if tokens[head].text.isupper() else second
+    second = " ".join(feminine[i] for i in sorted(feminine))
+    second = second.upper() if tokens[head].text.isupper() else second.lower()
     return masculine | {head: f"{masculine[head]} e {second}"}
 
 
@@ -163,10 +163,8 @@ def _after_persona(tokens: list[Token], phrase: Phrase, slot: int) -> Words:
         return {}
     noun = "persona" if slot == 1 else "persone"
     words[head] = with_capitals(f"{noun} {phrase.parts[head].forms[slot]}", tokens[head].text)
-    for i, reading in phrase.parts.items():
-        if i < head:
-            words[i] = with_capitals(article(reading, slot, noun), tokens[i].text)
-    return words
+    articles = {i: article(reading, slot, noun) for i, reading in phrase.parts.items() if i < head}
+    return words | {i: with_capitals(word, tokens[i].text) for i, word in articles.items()}
 
 
 # --- double forms back to one gender ----------------------------------------------------

@@ -181,9 +181,7 @@ def noun_mask(token: Token) -> int:
     word = token.lower
     if word.endswith(("zione", "sione", "gione", "tà", "tù", "tudine", "rice")):
         return FEMININE
-    if not word[-1].isalpha():
-        return 0
-    return {"o": 1, "a": 2, "i": PLURAL, "e": 0b1011}.get(word[-1], SINGULAR)
+    return {"o": 1, "a": 2, "i": PLURAL, "e": 0b1011}.get(word[-1], SINGULAR) if word[-1].isalpha() else 0
 
 
 # --- tokens -----------------------------------------------------------------------------
@@ -245,8 +243,5 @@ def are_pair(one: Token, two: Token) -> bool:
     same_stem = len(one.lower) > 4 and one.lower[:-1] == two.lower[:-1]
     if same_stem and {one.lower[-1], two.lower[-1]} in ({"a", "o"}, {"e", "i"}):
         return True
-    return any(
-        a.forms == b.forms and not a.mask & b.mask and any(a.mask & n and b.mask & n for n in (SINGULAR, PLURAL))
-        for a in one.readings
-        for b in two.readings
-    )
+    masks = [(a.mask, b.mask) for a in one.readings for b in two.readings if a.forms == b.forms]
+    return any(not a & b and any(a & number and b & number for number in (SINGULAR, PLURAL)) for a, b in masks)

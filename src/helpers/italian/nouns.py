@@ -45,8 +45,7 @@ class Phrase:
     @property
     def slot(self) -> int | None:
         """0 to 3 as in the four forms; None when the words leave the gender open."""
-        mask = self.mask if self.mask in (1, 2, 4, 8) else {0b1001: 1, 0b0101: 1, 0b1010: 2}.get(self.mask, 0)
-        return mask.bit_length() - 1 if mask else None
+        return {1: 0, 2: 1, 4: 2, 8: 3, 0b1001: 0, 0b0101: 0, 0b1010: 1}.get(self.mask)
 
     def gendered_words(self) -> list[int]:
         """The words that have one gender in the number of the phrase, which must have a slot."""
@@ -64,10 +63,7 @@ def adjacent(tokens: list[Token], i: int) -> bool:
 
 def previous_word(tokens: list[Token], i: int) -> int:
     """Index of the nearest token before i that is no adverb, -1 at the start."""
-    i -= 1
-    while i >= 0 and is_adverb(tokens[i]):
-        i -= 1
-    return i
+    return next((k for k in range(i - 1, -1, -1) if not is_adverb(tokens[k])), -1)
 
 
 def opens_sentence(tokens: list[Token], i: int) -> bool:
@@ -109,11 +105,9 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
 
 def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
     """The role word or participle at i where it is a noun, and not an adjective of the word j."""
-    token, k = tokens[i], i - 1
-    while k >= 0 and reading_of(tokens[k], {"adj"}):
-        k -= 1
+    token, role = tokens[i], reading_of(tokens[i], {"role"})
+    k = next((k for k in range(i - 1, -1, -1) if not reading_of(tokens[k], {"adj"})), -1)
     article = reading_of(tokens[k], {"article", "determiner"}) if k >= 0 else None
-    role = reading_of(token, {"role"})
     if not role:  # "gli interessati", with no noun after it that they could belong to
         return _participle_noun(tokens, i, article.mask) if article else None
     is_modifier = role.forms[0] == "-" and adjacent(tokens, i) and not is_function(tokens[i + 1])
@@ -188,10 +182,7 @@ def noun_phrases(tokens: list[Token]) -> list[Phrase]:
 
 
 def _modifiers_before(tokens: list[Token], head: int, noun: Reading) -> tuple[Parts, int]:
-    """Articles, determiners and adjectives before a noun that agree with it, and the mask they share.
-
-    English words of a foreign title are passed over: "un senior software engineer".
-    """
+    """Words before a noun that agree with it, past English ones ("un senior software engineer"), and the mask they share."""
     parts: Parts = {}
     mask, is_foreign = noun.mask, len(set(noun.forms)) == 1
     i, english_words = head - 1, 0

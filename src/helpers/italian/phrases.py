@@ -94,11 +94,9 @@ def _thing(tokens: list[Token], i: int) -> Head | None:
     if not (neutral or article or is_name or (i and tokens[i - 1].lower in ("ogni", "qualche"))):
         return None
     mask = neutral.mask if neutral else noun_mask(token)
-    if article:
-        mask = article.mask & mask or article.mask
-    first = i
-    while first and reading_of(tokens[first - 1], DETERMINERS):  # "dal nostro ufficio"
-        first -= 1
+    mask = article.mask & mask or article.mask if article else mask
+    # "dal nostro ufficio"
+    first = next((k + 1 for k in range(i - 1, -1, -1) if not reading_of(tokens[k], DETERMINERS)), 0)
     is_person = reading_of(token, {"person"}) is not None and not neutral
     return Head(i, mask, is_person, is_oblique(tokens, first), bool(neutral))
 
@@ -158,9 +156,9 @@ def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
     token, clitic = tokens[i], tokens[i - 1].lower if i else ""
     if clitic in ("c'", "ci"):  # "c'è", "ci sono"
         return 0, False
-    if belongs(token, "copula_singular") or (belongs(token, "wish") and clitic == "ti"):  # "ti vogliamo curioso"
-        return SINGULAR, True
-    if belongs(token, "have") and clitic in ("mi", "ti", "m'", "t'"):  # "mi ha colpito"
+    wished = belongs(token, "wish") and clitic == "ti"  # "ti vogliamo curioso"
+    had = belongs(token, "have") and clitic in ("mi", "ti", "m'", "t'")  # "mi ha colpito"
+    if wished or had or belongs(token, "copula_singular"):
         return SINGULAR, True
     if belongs(token, "copula_plural"):
         return PLURAL, True
@@ -173,9 +171,7 @@ def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
 def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: int) -> Head | None:
     """The head that the predicate between `verb` and `end` agrees with: to the left, or just after it."""
     candidates = [h for h in heads if _sentence_start(tokens, verb) <= h.index < verb and h.mask & mask]
-    i = verb - 1
-    while i >= 0 and belongs(tokens[i], "clitic", "adverb"):
-        i -= 1
+    i = next((k for k in range(verb - 1, -1, -1) if not belongs(tokens[k], "clitic", "adverb")), -1)
     link = tokens[i].lower if i >= 0 else ""
     if link == "che" or (link in ("quale", "quali") and i and not is_oblique(tokens, i - 1)):
         return candidates[-1] if candidates else None
@@ -311,14 +307,13 @@ def _continues(tokens: list[Token], i: int, link: int, mask: int, used: set[int]
         return False
     if tokens[k].lower[-1] != tokens[i].lower[-1]:
         return False
+    if k + 1 < link and not _opens_complement(tokens, k + 1):
+        return False
     ends = i + 1 == len(tokens) or not tokens[i + 1].lower[0].isalpha() or belongs(tokens[i + 1], "conjunction")
-    complement_between = k + 1 == link or _is_complement(tokens, k + 1)
-    complement_after = i + 1 == len(tokens) or _is_complement(tokens, i + 1)
-    return complement_between and (complement_after or ends)
+    return ends or _opens_complement(tokens, i + 1)
 
 
-def _is_complement(tokens: list[Token], i: int) -> bool:
-    """Whether a complement with a preposition begins at i."""
+def _opens_complement(tokens: list[Token], i: int) -> bool:
     return belongs(tokens[i], "preposition") or is_oblique(tokens, i)
 
 

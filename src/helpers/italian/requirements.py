@@ -1,9 +1,8 @@
 """Requirements that exclude beyond grammar (age, looks, sex, origin, …) taken out of job ads.
 
-A requirement that is an item of a list or stands beside a noun goes, with the words that belong to
-it and one comma or conjunction; a sentence that says nothing else goes whole. What the rest of a
-sentence is built on stays. What asks for a list ("si richiedono", "è richiesta") then agrees with
-the items that are left.
+A requirement that is an item of a list or stands beside a noun goes, with the words that belong to it and one comma or
+conjunction; a sentence that says nothing else goes whole. What the rest of a sentence is built on stays. What asks for a list
+("si richiedono", "è richiesta") then agrees with the items that are left.
 """
 
 from __future__ import annotations
@@ -19,21 +18,17 @@ ONLY = r"(?:solo|soltanto|esclusivamente|unicamente|preferibilmente|rigorosament
 SEARCH = r"cerc|ricerc|selez|assum"  # stems of "cercasi", "si ricerca", "selezioniamo", "assumiamo"
 # words before a requirement that go with it, and after it
 LEADS = re.compile(
-    rf"\b(?:e|ed|di|con|un|una|il|la|{ONLY}|possibilmente|meglio se|anche|ma|purché|non oltre|eventuali|età|fisico|voce|tra i"
-    r"|(?:dote|qualità|caratteristica|virtù)(?: tutta)?) $",
-    re.IGNORECASE,
+    rf"(?i)\b(?:e|ed|di|con|un|una|il|la|{ONLY}|possibilmente|meglio se|anche|ma|purché|non oltre|eventuali|età|fisico|voce"
+    r"|tra i|(?:dote|qualità|caratteristica|virtù)(?: tutta)?) $"
 )
 TRAILS = re.compile(
-    r" (?:(?:(?<=\d )e (?:i |gli )?|[-–] ?)?\d+(?:[.,]\d+)?(?: (?:anni|cm|m)\b)?|anni|anno|cm|m|compiuti|circa|al massimo|massimo"
-    r"|max|e curat[oaie]|non ammessi|richiest[oaie]|indispensabil[ei]|obbligatori[oa]|di (?:squadra|polso|fatica|età)|fisic[aoi]"
-    r"|fisiche|piccol[ie]|o simili|senza eccezioni)(?!\w)",
-    re.IGNORECASE,
+    r"(?i) (?:(?:(?<=\d )e (?:i |gli )?|[-–] ?)?\d+(?:[.,]\d+)?(?: (?:anni|cm|m)\b)?|anni|anno|cm|m|compiuti|circa|al massimo"
+    r"|massimo|max|e curat[oaie]|non ammessi|richiest[oaie]|indispensabil[ei]|obbligatori[oa]|di (?:squadra|polso|fatica|età)"
+    r"|fisic[aoi]|fisiche|piccol[ie]|o simili|senza eccezioni)(?!\w)"
 )
 ALTERNATIVE = re.compile(r" o \w+[aeio](?=[,.;)]| per | a |$)")  # "rumene o moldave"
 NEXT_PHRASE = r"(?:per|a|ad|al|in|da|con|su|presso|nel|nella|sul|sulla)\b"
-UNFINISHED = re.compile(
-    r":[.;:!?]?$|\b(?:il|lo|la|i|gli|le|un|una|e|ed|di|del|della|con|per|a|da|in)[,.;:!?]?$", re.IGNORECASE
-)
+UNFINISHED = re.compile(r"(?i):[.;:!?]?$|\b(?:il|lo|la|i|gli|le|un|una|e|ed|di|del|della|con|per|a|da|in)[,.;:!?]?$")
 SOUGHT = re.compile(rf"((?:si )?(?:{SEARCH})\w+)(?: una?| un['’])? ({PERSON})", re.IGNORECASE)  # and nobody else
 SEX_OF_A_NOUN = re.compile(rf"(?!{ONLY}|no |di |sesso|{SEARCH}|si )(\S+) {PERSON}", re.IGNORECASE)
 ONLY_ONE_SEX = re.compile(rf"{ONLY} {PERSON}", re.IGNORECASE)
@@ -42,8 +37,7 @@ SEX_AFTER_PERSON = re.compile(r" (uomo|donna|maschio|femmina|uomini|donne)(?=[,.
 STAFF = re.compile(rf"(?:{ONLY} )?(personale|candidature|profili|figure|risorse|staff|team) .*", re.IGNORECASE)
 STEREOTYPE_OF = re.compile(r"(?:^tipicamente|(?<=\w)(?: tipicamente)?) (?:femminil[ei]|maschil[ei]|matern[oa])$")
 ASKS = re.compile(
-    r"(?:^|[ (])(?:(?:richied|richiest|serv|occorr|necessari|chied|vogli|gradit|previst|indispensabil|obbligatori)\w+)$|:$",
-    re.IGNORECASE,
+    r"(?i)(?:^|[ (])(?:richied|richiest|serv|occorr|necessari|chied|vogli|gradit|previst|indispensabil|obbligatori)\w+$|:$"
 )
 SEPARATOR = re.compile(r"[–—•|·-]")
 SENTENCE_END = r"[.;!?\n]"
@@ -65,7 +59,7 @@ def inclusive(text: str) -> str:
     return gender.neutralise(without_requirements(text))
 
 
-# --- where they stand -------------------------------------------------------------------
+# --- taking one out ---------------------------------------------------------------------
 
 
 def _requirements(text: str) -> list[tuple[int, int, str]]:
@@ -80,9 +74,6 @@ def _requirements(text: str) -> list[tuple[int, int, str]]:
         if match.start() in phrase_ends and not any(cue_start <= start < cue_end for cue_start, cue_end, _ in spans):
             spans.append((start, end, "explicit_sex"))
     return sorted(spans)
-
-
-# --- taking one out ---------------------------------------------------------------------
 
 
 def _without(text: str, start: int, end: int, category: str) -> str:
@@ -197,7 +188,6 @@ def _before_conjunction(text: str, before: str, rest: str, lead: str, opens: boo
 
 
 def _capitalised_as(source: str, text: str) -> str:
-    """`text` with a capital where `source` begins with one."""
     return text[:1].upper() + text[1:] if source[:1].isupper() else text
 
 
@@ -229,9 +219,8 @@ FEMININE_PLURAL_ITEM = re.compile(
 def _agreeing(text: str, start: int, end: int) -> tuple[str, int, int]:
     """`text` whose asking word agrees with the list that is left, and the span's new place.
 
-    A plural asking word agrees with all items that stay, a singular one with the first. Where no
-    item stays, the asking word stays as it is, or joins the span if it opens a clause between
-    commas.
+    A plural asking word agrees with all items that stay, a singular one with the first. Where no item stays, the asking word
+    stays as it is, or joins the span if it opens a clause between commas.
     """
     asking = max(ASKING.finditer(text[:start]), key=lambda match: match.start(), default=None)
     items = _list_items(text, asking.end()) if asking else []

@@ -60,9 +60,9 @@ def from_frames(count: int, seed: int) -> list[dict]:
     targets: dict[str, str] = {}  # by source
     while len(targets) < count:
         mode = rng.choices(["masculine", "feminine", "inclusive"], [0.65, 0.15, 0.2])[0]
-        ad = draft(mode, rng, {"length": "short"})
-        for _, frame in ad.frames:
-            source_plan = replace(ad.plan, style="double", rng=random.Random(0), used=Counter())
+        plan = draft(mode, rng, {"length": "short"})
+        for _, frame in plan.frames:
+            source_plan = replace(plan, style="double", rng=random.Random(0), used=Counter())
             source, evidence = without_marks(realise(frame, source_plan))
             target = source
             if mode != "inclusive":
