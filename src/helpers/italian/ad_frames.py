@@ -91,7 +91,7 @@ def realise(frame: str, plan: Plan) -> str:
         else:
             wordings, is_anchor = slot_wordings(name, plan)
             is_slip = is_gendered(wordings) and plan.slip == plan.gendered_slots
-            wording = _chosen(wordings, _slot_style(plan, style, wordings, is_slip), rng)
+            wording = _chosen(wordings, plan, "masculine" if is_slip else style)
             plan.gendered_slots += is_gendered(wordings)
             plan.names_occupation |= bool(re.search(r"occs?$|ruolo$", name, re.IGNORECASE))
             anchor = wording.gender if is_anchor else anchor
@@ -229,17 +229,13 @@ def is_gendered(wordings: Wordings) -> bool:
     return wordings["masculine"][0] not in wordings["double"] + wordings["neutral"] + wordings["symbol"]
 
 
-def _slot_style(plan: Plan, style: str, wordings: Wordings, is_slip: bool) -> str:
-    """Masculine, feminine or inclusive style of one slot, from the mode of the text."""
-    if is_slip or (plan.mode == "masculine" and plan.rng.random() > 0.12):
-        return "masculine"
-    if plan.mode == "feminine":
-        return "feminine" if wordings["feminine"] else plan.rng.choice(["masculine", style])
-    return style
-
-
-def _chosen(wordings: Wordings, style: str, rng: random.Random) -> Wording:
-    """One wording of a slot in `style`, or in the nearest style it has."""
+def _chosen(wordings: Wordings, plan: Plan, style: str) -> Wording:
+    """One wording of a slot as the mode of the text wants it, in `style` or the nearest style it has."""
+    rng = plan.rng
+    if plan.mode == "masculine" and rng.random() > 0.12:
+        style = "masculine"
+    elif plan.mode == "feminine":
+        style = "feminine" if wordings["feminine"] else rng.choice(["masculine", style])
     if style in ("masculine", "feminine"):
         return Wording(wordings[style][0], style, is_gendered(wordings))
     epicene = wordings["masculine"] == wordings["feminine"]

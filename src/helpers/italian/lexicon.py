@@ -69,7 +69,6 @@ def occupations() -> list[dict[str, str]]:
 
 @cache
 def word_classes() -> dict[str, set[str]]:
-    """Class → words."""
     classes: dict[str, set[str]] = {}
     for row in read_table(FOLDER / "morph_words.tsv"):
         classes.setdefault(row["class"], set()).add(row["word"])

@@ -196,9 +196,7 @@ def _describes_people(tokens: list[Token], heads: list[Head], verb: int, parts: 
     """Whether a predicate without a subject describes people: "verrà inserito in un team"."""
     if verb and tokens[verb - 1].lower == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
         return False
-    kinds = {"person", "participle"}
-    if belongs(tokens[verb], "copula_infinitive"):
-        kinds.add("adj")
+    kinds = {"person", "participle"} | ({"adj"} if belongs(tokens[verb], "copula_infinitive") else set())
     of_people = any(reading.kind in kinds and reading.forms[0] != "stato" for reading in parts.values())
     return of_people and not _follows_neutral(heads, verb, mask)
 

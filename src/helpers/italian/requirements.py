@@ -205,8 +205,7 @@ PLURAL_COPULA = {"sono": "è", "vengono": "viene", "saranno": "sarà", "verranno
 OTHER_NUMBER = PLURAL_COPULA | {singular: plural for plural, singular in PLURAL_COPULA.items()}
 PARTICIPLE_ENDINGS = "oaie"  # masculine, feminine, masculine plural, feminine plural
 IRREGULAR_ENDINGS = {"indispensabil": "eeii", "necessari": ["o", "a", "", "e"], "obbligatori": ["o", "a", "", "e"]}
-# not before a preposition or a single letter, which belong to the item before: "Word e di Excel",
-# "patenti B e C"
+# not before a preposition or a single letter, which belong to the item before: "Word e di Excel", "patenti B e C"
 BETWEEN_ITEMS = re.compile(
     r"(?:,? ed? |, )(?!(?:di|d['’]|del\w*|al?|al\w+|in|nel\w*|con|per|da|dal\w*|sul?\w*)\b|[A-Z]\b)"
 )
