@@ -1,12 +1,10 @@
 """Rewriting as a list of edits: derived from pairs, written as a script, applied to a source.
 
-What no edit names stays untouched by construction, and a small model has to write only what changes
-(as in LaserTagger, Malmi et al. 2019, arXiv 1909.01187, and Seq2Edits, Stahlberg & Kumar 2020,
-arXiv 2009.11136).
+What no edit names stays untouched by construction, and a small model has to write only what changes (as in LaserTagger,
+Malmi et al. 2019, arXiv 1909.01187, and Seq2Edits, Stahlberg & Kumar 2020, arXiv 2009.11136).
 
-A script has one line for each edit, ` old | new`, in the order of the text, or ` =` without any.
-Where `new` is `old` with another end, it is written as `cut+end`: ` operatori | +/trici`,
-` segretaria | 1+o/a`.
+A script has one line for each edit, ` old | new`, in the order of the text, or ` =` without any. Where `new` is `old` with
+another end, it is written as `cut+end`: ` operatori | +/trici`, ` segretaria | 1+o/a`.
 """
 
 from __future__ import annotations
@@ -14,6 +12,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from difflib import SequenceMatcher
+from itertools import accumulate, takewhile
+from operator import eq
 
 import numpy as np
 
@@ -46,13 +46,10 @@ def spans(source: str, target: str) -> list[Span]:
         block = _widened(a, b, *block)
         while merged and _belong_together(a, b, merged[-1], block):
             previous = merged.pop()
-            i, j = min(previous[0], block[0]), min(previous[2], block[2])
-            k, m = max(previous[1], block[1]), max(previous[3], block[3])
-            block = i, k, j, m
+            i, k, j, m = zip(previous, block, strict=True)
+            block = min(i), max(k), min(j), max(m)
         merged.append(block)
-    starts = [0]  # of every token in the source, and its end
-    for token in a:
-        starts.append(starts[-1] + len(token))
+    starts = list(accumulate(map(len, a), initial=0))  # of every token in the source, and its end
     return [_trimmed(source, starts[i], starts[k], "".join(b[j:m])) for i, k, j, m in merged]
 
 
@@ -90,17 +87,14 @@ def _belong_together(a: list[str], b: list[str], previous: Block, block: Block) 
 
 
 def _changes_end(a: list[str], b: list[str], i: int, k: int, j: int, m: int) -> bool:
-    """Whether a block is one word that only changes its end."""
     return k - i == 1 and m - j == 1 and a[i][0].isalnum() and "+" in _shortened(a[i], b[j])
 
 
 def _is_blank(tokens: list[str]) -> bool:
-    """Whether there is nothing but spaces among the tokens."""
     return all(token.isspace() for token in tokens)
 
 
 def _has_word(tokens: list[str]) -> bool:
-    """Whether there is a word among the tokens."""
     return any(token[0].isalnum() for token in tokens)
 
 
@@ -116,18 +110,15 @@ def _trimmed(source: str, start: int, end: int, new: str) -> Span:
 
 def shared_prefix(one: str, other: str) -> int:
     """How many characters the two begin with in common."""
-    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+    return sum(takewhile(bool, map(eq, one, other)))
 
 
 def _shortened(old: str, new: str) -> str:
     """`new` as `cut+end` where it is `old` with another end."""
     common = shared_prefix(old, new)
     cut = len(old) - common
-    if cut:
-        changes_end = common > 0 and cut <= min(5, len(old) - 2)
-    else:
-        changes_end = common > 0 and (len(old) > 3 or new[common:][:1] in ("/", " "))
-    return f"{cut or ''}+{new[common:]}" if changes_end and old != new else new
+    ends_well = cut <= min(5, len(old) - 2) if cut else len(old) > 3 or new[common:][:1] in ("/", " ")
+    return f"{cut or ''}+{new[common:]}" if common and ends_well and old != new else new
 
 
 def _lengthened(old: str, new: str) -> str:
@@ -168,21 +159,18 @@ def parse(source: str, written: str) -> tuple[list[Span], list[str]]:
     edits, done, unplaced = [], 0, []
     for line in written.split("\n"):
         old, bar, new = (part.strip() for part in line.partition(" |"))
-        if not line.strip() or line == KEEP:
-            continue
         start = _find(source, old, done) if old and bar else -1
-        if start < 0:
+        if start >= 0:
+            done = start + len(old)
+            edits.append((start, done, new))
+        elif line.strip() and line != KEEP:
             unplaced.append(line.strip())
-            continue
-        done = start + len(old)
-        edits.append((start, done, new))
     return edits, unplaced
 
 
 def _find(source: str, old: str, start: int) -> int:
     """Where `old` stands as whole words from `start` on; -1 without it."""
-    left = r"\b" if old[0].isalnum() else ""
-    right = r"\b" if old[-1].isalnum() else ""
+    left, right = (r"\b" if sign.isalnum() else "" for sign in (old[0], old[-1]))
     match = re.compile(left + re.escape(old) + right).search(source, start)
     return match.start() if match else -1
 
@@ -203,8 +191,7 @@ def _joined(text: str, piece: str) -> str:
     elif text[-1].isalnum() and piece[:1].isalnum():
         piece = " " + piece
     if re.match(r"[,.;:!?)]", piece):
-        text = text.rstrip(" ")
-        text = text.rstrip(",") if text.endswith(",") else text
+        text = text.rstrip(" ").rstrip(",")
     return text + piece
 
 
@@ -222,7 +209,6 @@ def onto_draft(source: str, draft: str, target: str) -> str:
 
 
 def _meets_any(edit: Span, others: Sequence[Span]) -> bool:
-    """Whether an edit overlaps one of the others."""
     return any(edit[0] < other[1] and edit[1] > other[0] for other in others)
 
 
@@ -236,28 +222,22 @@ def token_tag(place: tuple[int, int], edits: Sequence[tuple[int, int, int]]) -> 
         return -100
     for edit_start, edit_end, edit_tag in edits:
         if start < edit_end and end > edit_start:
-            opens = edit_tag == ENDING or start <= edit_start
-            return edit_tag if opens else edit_tag + 1
+            return edit_tag if edit_tag == ENDING or start <= edit_start else edit_tag + 1
     return STAYS
 
 
 def tagged(
     text: str, places: Sequence[tuple[int, int]], tags: np.ndarray, margin: float = 0.0
 ) -> list[tuple[int, int, int]]:
-    """Edited spans of whole words from the log-probabilities of tags.
+    """(start, end, tag) of edited spans of whole words.
 
     Parameters
     ----------
-    text : str
     places : (start, end) of each of the model's tokens
     tags : float array (tokens, 6)
         Log-probabilities.
     margin : float
         A word is edited where a tag is likelier than to stay by a factor of at least exp(`margin`).
-
-    Returns
-    -------
-    list of (start, end, tag)
     """
     edits: list[tuple[int, int, int]] = []
     continuing = -1  # the tag that would continue the last span
@@ -275,10 +255,8 @@ def tagged(
         if best == continuing:
             edits[-1] = (edits[-1][0], word.end(), edits[-1][2])
             continue
-        if best == STAYS:
-            continuing = -1
-            continue
-        opening = best if best in (ENDING, DELETED, REPLACED) else best - 1
-        edits.append((word.start(), word.end(), opening))
+        opening = best - 1 if best in (DELETED + 1, REPLACED + 1) else best
+        if opening != STAYS:
+            edits.append((word.start(), word.end(), opening))
         continuing = opening + 1 if opening in (DELETED, REPLACED) else -1
     return edits

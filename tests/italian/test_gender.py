@@ -159,9 +159,8 @@ def test_gate_sentences():
     for source, target, to, back in (("m", "f", "feminine", "masculine"), ("f", "m", "masculine", "feminine")):
         swapped = [gender.swap(row[source], to) for row in rows]
         expected = [row[target] for row in rows]
-        pairs = [
-            pair for one, two in zip(swapped, expected, strict=True) for pair in zip_longest(one.split(), two.split())
-        ]
+        words = [zip_longest(one.split(), two.split()) for one, two in zip(swapped, expected, strict=True)]
+        pairs = [pair for text in words for pair in text]
         returned = [gender.swap(text, back) == row[source] for text, row in zip(swapped, rows, strict=True)]
         figures = {
             "exact": sum(map(str.__eq__, swapped, expected)) / len(rows),

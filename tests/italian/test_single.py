@@ -12,34 +12,21 @@ GATE = SHARED / "gate_it/it_2_variants_dev.tsv"
 
 CASES = [
     # signs
-    (
-        "Il/la candidato/a ideale è automunito/a.",
-        "Il candidato ideale è automunito.",
-        "La candidata ideale è automunita.",
-    ),
+    ("Il/la candidato/a ideale è automunito/a.",
+     "Il candidato ideale è automunito.", "La candidata ideale è automunita."),
     ("un/una operatore/trice esperto/a", "un operatore esperto", "un'operatrice esperta"),
     ("un/a studente/essa motivato/a", "uno studente motivato", "una studentessa motivata"),
     ("il/la addetto/a", "l'addetto", "l'addetta"),
-    (
-        "Sarà affiancato/a dal/dalla suo/a tutor.",
-        "Sarà affiancato dal suo tutor.",
-        "Sarà affiancata dalla sua tutor.",
-    ),
+    ("Sarà affiancato/a dal/dalla suo/a tutor.", "Sarà affiancato dal suo tutor.", "Sarà affiancata dalla sua tutor."),
     ("i/le miei/mie colleghi/e", "i miei colleghi", "le mie colleghe"),
     ("tecnici/che specializzati/e", "tecnici specializzati", "tecniche specializzate"),
-    (
-        "Addetta/o ufficio traffico, direttrice/tore",
-        "Addetto ufficio traffico, direttore",
-        "Addetta ufficio traffico, direttrice",
-    ),
+    ("Addetta/o ufficio traffico, direttrice/tore",
+     "Addetto ufficio traffico, direttore", "Addetta ufficio traffico, direttrice"),
     ("un infermiere(a)", "un infermiere", "un'infermiera"),
     ("OPERAI/E", "OPERAI", "OPERAIE"),
     # both in full
-    (
-        "La candidata o il candidato si occuperà di agende.",
-        "Il candidato si occuperà di agende.",
-        "La candidata si occuperà di agende.",
-    ),
+    ("La candidata o il candidato si occuperà di agende.",
+     "Il candidato si occuperà di agende.", "La candidata si occuperà di agende."),
     ("gli operatori e le operatrici del reparto", "gli operatori del reparto", "le operatrici del reparto"),
     ("Le assistenti e gli assistenti", "Gli assistenti", "Le assistenti"),
     ("l'elenco delle e degli assistenti", "l'elenco degli assistenti", "l'elenco delle assistenti"),
@@ -47,17 +34,11 @@ CASES = [
     ("le addette o addetti", "gli addetti", "le addette"),
     ("Tornitrice/tornitore CNC", "Tornitore CNC", "Tornitrice CNC"),
     ("uno o una stagista", "uno stagista", "una stagista"),
-    (
-        "Tutte le candidate e tutti i candidati saranno contattati.",
-        "Tutti i candidati saranno contattati.",
-        "Tutte le candidate saranno contattate.",
-    ),
-    (
-        "Le tue future colleghe e i tuoi futuri colleghi ti aspettano.",
-        "I tuoi futuri colleghi ti aspettano.",
-        "Le tue future colleghe ti aspettano.",
-    ),
-]
+    ("Tutte le candidate e tutti i candidati saranno contattati.",
+     "Tutti i candidati saranno contattati.", "Tutte le candidate saranno contattate."),
+    ("Le tue future colleghe e i tuoi futuri colleghi ti aspettano.",
+     "I tuoi futuri colleghi ti aspettano.", "Le tue future colleghe ti aspettano."),
+]  # fmt: skip
 UNCHANGED = [
     "La persona selezionata sarà inserita in un gruppo.",
     "candidat* e candidatə",  # the sign hides the number

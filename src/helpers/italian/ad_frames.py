@@ -51,6 +51,10 @@ class Plan:
     job: dict[str, str]
     fills: dict[str, str]
     rng: random.Random
+    register: str = ""
+    size: str = ""
+    category: str = ""  # of an exclusion among the frames
+    frames: list[tuple[str, str]] = field(default_factory=list)  # section and frame
     slip: int = -1  # which gendered slot of the text is the masculine slip
     gendered_slots: int = 0
     names_occupation: bool = False
@@ -60,14 +64,13 @@ class Plan:
 @cache
 def library() -> dict:
     """Words, fill-ins, sectors, frames (register → section → list), jobs that are not held out."""
-    words = yaml.safe_load((FOLDER / "frames.yaml").read_text(encoding="utf-8"))
-    sectors = yaml.safe_load((FOLDER / "frames_sectors.yaml").read_text(encoding="utf-8"))
+    tables = {path.stem: yaml.safe_load(path.read_text(encoding="utf-8")) for path in FOLDER.glob("frames*.yaml")}
     frames = {}
     for name in ("third", "second", "shop", "public", "social", "exclusion"):
-        sections = yaml.safe_load((FOLDER / f"frames_{name}.yaml").read_text(encoding="utf-8"))
+        sections = tables[f"frames_{name}"]
         frames[name] = {k: [line.replace("\\n", "\n") for line in v.splitlines()] for k, v in sections.items()}
     jobs = [row for row in occupations() if row["held_out"] == "no"]
-    return {**words, "sectors": sectors, "frames": frames, "jobs": jobs}
+    return {**tables["frames"], "sectors": tables["frames_sectors"], "frames": frames, "jobs": jobs}
 
 
 # --- frames -----------------------------------------------------------------------------
@@ -88,13 +91,15 @@ def realise(frame: str, plan: Plan) -> str:
         else:
             wordings, is_anchor = slot_wordings(name, plan)
             is_slip = is_gendered(wordings) and plan.slip == plan.gendered_slots
-            wording = _chosen(wordings, _slot_style(plan, style, wordings, is_slip), rng)
+            wording = _chosen(wordings, plan, "masculine" if is_slip else style)
             plan.gendered_slots += is_gendered(wordings)
             plan.names_occupation |= bool(re.search(r"occs?$|ruolo$", name, re.IGNORECASE))
             anchor = wording.gender if is_anchor else anchor
         names_gender = wording.is_evidence or wording.gender not in ("masculine", "feminine")
         plan.used[wording.gender if names_gender else "epicene"] += 1
-        text = _in_capitals_of_slot(wording.text, name)
+        text = wording.text
+        if name[0].isupper() and "|" not in name:
+            text = text.upper() if name == "OCC" else text[0].upper() + text[1:]
         if "[[" in text:  # the evidence is narrower than the slot
             return text
         return OPEN + text + CLOSE if wording.is_evidence else KEEP + text + KEPT
@@ -107,9 +112,9 @@ def without_marks(text: str) -> tuple[str, list[list[int]]]:
     plain, spans = "", []
     for char in text:
         if char == OPEN:
-            spans.append([len(plain), len(plain)])
+            spans.append([len(plain)])
         elif char == CLOSE:
-            spans[-1][1] = len(plain)
+            spans[-1].append(len(plain))
         elif char not in (KEEP, KEPT):
             plain += char
     return plain, spans
@@ -145,32 +150,19 @@ def written_wordings(alternatives: str) -> Wordings:
     wordings["feminine"] = [] if feminine == "-" else [feminine]
     for text in inclusive:
         conjunction = re.search(r"\b(e|o|ed) ", text) and not re.search(r"\b(e|o|ed) ", masculine)
-        if "*" in text or "ə" in text:
-            style = "symbol"
-        elif "/" in text or conjunction:
-            style = "double"
-        else:
-            style = "neutral"
-        wordings[style].append(text)
+        style = "double" if "/" in text or conjunction else "neutral"
+        wordings["symbol" if "*" in text or "ə" in text else style].append(text)
     return wordings
 
 
 def occupation_wordings(job: dict[str, str], article: str, plural: bool, with_neutral: bool) -> Wordings:
-    """The wordings of an occupation by style; a style may be empty.
+    """The wordings of an occupation (a row of occupations.tsv) by style; a style may be empty.
 
-    Parameters
-    ----------
-    job : row of occupations.tsv
-    article : str
-        The masculine form of an article (il un del al dal nel, i dei ai dai) or "".
-    plural : bool
-    with_neutral : bool
-        Whether the neutral wording of the row may be used.
+    `article` is a masculine form (il un del al dal nel, i dei ai dai) or "".
     """
     slot, suffix = (2, "_plural") if plural else (0, "")
     masculine, feminine = job["masculine" + suffix], job["feminine" + suffix]
-    full_masculine = articled(masculine, article, slot) if article else masculine
-    full_feminine = articled(feminine, article, slot + 1) if article else feminine
+    full_masculine, full_feminine = _after(article, masculine, slot), _after(article, feminine, slot + 1)
     neutral = _neutral_wording(job, article, plural) if with_neutral else None
     wordings: Wordings = {"masculine": [full_masculine], "feminine": [full_feminine], "symbol": []}
     wordings["neutral"] = [neutral] if neutral else []
@@ -180,17 +172,18 @@ def occupation_wordings(job: dict[str, str], article: str, plural: bool, with_ne
     if plural and masculine != feminine:
         wordings["double"] = [pair, joined(full_masculine, full_feminine, "e")]  # "gli/le autisti/e" is hard to read
     else:
-        articles = _both_articles(full_masculine.removesuffix(masculine), full_feminine.removesuffix(feminine))
+        one, other = full_masculine.removesuffix(masculine), full_feminine.removesuffix(feminine)
+        feminine_article = other.strip().replace("un'", "una")
+        articles = one if one == other else f"{one.strip()}/{feminine_article} "  # "il/la ", "l'"
         wordings["double"] = [articles + masculine] if masculine == feminine else [articles + job["double"], pair]
     if masculine != feminine and article in ("", "un", "il") and (stem := with_asterisk(masculine, feminine)):
         wordings["symbol"] = [{"": "", "un": "un* ", "il": "l* "}[article] + stem]
     return wordings
 
 
-def _both_articles(masculine: str, feminine: str) -> str:
-    """The articles before a noun in double form: "il/la ", "un/una ", but "l'" for both."""
-    masculine, feminine = masculine.strip(), feminine.strip().replace("un'", "una")
-    return masculine if masculine == feminine else f"{masculine}/{feminine} "
+def _after(article: str, noun: str, slot: int) -> str:
+    """The noun after the article in a slot, where there is one."""
+    return articled(noun, article, slot) if article else noun
 
 
 def joined(first: str, second: str, conjunction: str) -> str:
@@ -210,15 +203,12 @@ def _neutral_wording(job: dict[str, str], article: str, plural: bool) -> str | N
     if head == "professionalità" and article:
         return None  # "alla professionalità odontoiatrica" is nobody's Italian
     if head == "personale":
-        if plural or article == "un":
-            return None
-        return articled(job["neutral"], article, 0) if article else job["neutral"]
-    if plural:
-        if not re.match(r"(in|da|di|per|con|a|al|alla|alle|all'\w+)\b", rest):
-            return None
-        head = head if head.endswith("à") else head[:-1] + "e"
-    phrase = f"{head} {rest}"
-    return articled(phrase, article, 3 if plural else 1) if article else phrase
+        return None if plural or article == "un" else _after(article, job["neutral"], 0)
+    if plural and not re.match(r"(in|da|di|per|con|a|al|alla|alle|all'\w+)\b", rest):
+        return None
+    if plural and not head.endswith("à"):
+        head = head[:-1] + "e"
+    return _after(article, f"{head} {rest}", 3 if plural else 1)
 
 
 @cache
@@ -226,15 +216,9 @@ def agreeing(word: str) -> dict[str, str]:
     """The forms of a masculine adjective or participle, by the gender of its anchor."""
     forms = adjective_of(tokenise(word)[0], MASCULINE, True).forms
     slot = forms.index(word)
-    masculine, feminine = forms[slot], forms[slot + 1]
-    return {
-        "masculine": masculine,
-        "feminine": feminine,
-        "double": double(masculine, feminine),
-        "symbol": with_asterisk(masculine, feminine),
-        "neutral_m": masculine,
-        "neutral_f": feminine,
-    }
+    masculine, feminine = forms[slot : slot + 2]
+    both = {"double": double(masculine, feminine), "symbol": with_asterisk(masculine, feminine)}
+    return {"masculine": masculine, "neutral_m": masculine, "feminine": feminine, "neutral_f": feminine, **both}
 
 
 # --- the choice of a wording ------------------------------------------------------------
@@ -245,17 +229,13 @@ def is_gendered(wordings: Wordings) -> bool:
     return wordings["masculine"][0] not in wordings["double"] + wordings["neutral"] + wordings["symbol"]
 
 
-def _slot_style(plan: Plan, style: str, wordings: Wordings, is_slip: bool) -> str:
-    """Masculine, feminine or inclusive style of one slot, from the mode of the text."""
-    if is_slip or (plan.mode == "masculine" and plan.rng.random() > 0.12):
-        return "masculine"
-    if plan.mode == "feminine":
-        return "feminine" if wordings["feminine"] else plan.rng.choice(["masculine", style])
-    return style
-
-
-def _chosen(wordings: Wordings, style: str, rng: random.Random) -> Wording:
-    """One wording of a slot in `style`, or in the nearest style it has."""
+def _chosen(wordings: Wordings, plan: Plan, style: str) -> Wording:
+    """One wording of a slot as the mode of the text wants it, in `style` or the nearest style it has."""
+    rng = plan.rng
+    if plan.mode == "masculine" and rng.random() > 0.12:
+        style = "masculine"
+    elif plan.mode == "feminine":
+        style = "feminine" if wordings["feminine"] else rng.choice(["masculine", style])
     if style in ("masculine", "feminine"):
         return Wording(wordings[style][0], style, is_gendered(wordings))
     epicene = wordings["masculine"] == wordings["feminine"]
@@ -281,10 +261,3 @@ def _agreeing_wording(word: str, anchor: str | None, plan: Plan, style: str) -> 
     if is_slip and gender in ("double", "symbol"):
         gender = "masculine"
     return Wording(forms[gender], gender, varies and gender in ("masculine", "feminine"))
-
-
-def _in_capitals_of_slot(text: str, slot: str) -> str:
-    """The wording with the capitals of its slot, as in `{OCC}` and `{Il occ}`."""
-    if "|" in slot or not slot[0].isupper():
-        return text
-    return text.upper() if slot == "OCC" else text[0].upper() + text[1:]

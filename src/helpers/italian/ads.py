@@ -1,7 +1,6 @@
 """Generated Italian job ads with the label, the category and the evidence known by construction.
 
-An ad is an outline of sections, a frame for each (see `ad_frames`), their fill-ins, and the noise
-of real ads.
+An ad is an outline of sections, a frame for each (see `ad_frames`), their fill-ins, and the noise of real ads.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from helpers.italian.ad_frames import (
     CLOSE,
@@ -37,26 +35,11 @@ SIZES = {"short": 0.25, "middle": 0.55, "long": 0.20}
 SHORTEST, LONGEST = 30, 1200  # characters of a text
 LISTED = ("duty", "req", "soft", "benefit")  # fill-ins drawn anew at each place, the others once for a text
 NAMES_SOMEONE = re.compile(
-    r"\b(person[ae]|risors[ae]|figur[ae]|professionalità|personale|profil[oi]|candidatur[ae]|chi|team|squadra"
-    r"|sei|sai|hai|ti|tuo|tua|te|specialist|talent[is])\b",
-    re.IGNORECASE,
+    r"(?i)\b(person[ae]|risors[ae]|figur[ae]|professionalità|personale|profil[oi]|candidatur[ae]|chi|team|squadra"
+    r"|sei|sai|hai|ti|tuo|tua|te|specialist|talent[is])\b"
 )
 FEMALE = re.compile(r"\b(donn[ae]|ragazz[ae]|femminil[ei]|mamm[ae]|madri|nubile|premurosa)\b", re.IGNORECASE)
 MALE = re.compile(r"\b(uom\w+|ragazz[oi]|maschi\w*|sesso M|stranieri)\b", re.IGNORECASE)
-
-Frames = list[tuple[str, str]]  # (section, frame)
-
-
-@dataclass
-class Draft:
-    """An ad before its slots are worded; `category` is that of an exclusion among the frames, or ""."""
-
-    plan: Plan
-    register: str
-    size: str
-    frames: Frames
-    category: str
-
 
 # --- ads --------------------------------------------------------------------------------
 
@@ -64,18 +47,8 @@ class Draft:
 def generate(n: int, seed: int = 0) -> Iterator[dict]:
     """Generate rows with distinct texts, which depend on the seed alone.
 
-    A shorter generation is the beginning of a longer one.
-
-    Parameters
-    ----------
-    n : int
-        Number of rows.
-    seed : int
-
-    Yields
-    ------
-    dict with text, label, category, gender_form, occupation, sector, register, length, spans
-        `spans` are [start, end] of the wording that makes the text not inclusive.
+    A shorter generation is the beginning of a longer one. A row has text, label, category, gender_form, occupation, sector,
+    register, length, and as spans the [start, end] of the wording that makes the text not inclusive.
     """
     rng, texts = random.Random(seed), set()
     while len(texts) < n:
@@ -102,31 +75,26 @@ def commissioned(request: dict[str, str], seed: int | str = 0, drafts: int = 100
 
 def jobs_of(request: dict[str, str]) -> list[dict[str, str]]:
     """The occupations not held out that have the sector and the name of the request."""
-    return [
-        job
-        for job in library()["jobs"]
-        if request.get("sector", job["sector"]) == job["sector"]
-        and request.get("occupation", job["lemma"]) == job["lemma"]
-    ]
+    names = {"sector": "sector", "occupation": "lemma"}
+    wanted = {names[column]: value for column, value in request.items() if column in names}
+    return [job for job in library()["jobs"] if wanted.items() <= job.items()]
 
 
 def _row(mode: str, rng: random.Random, request: dict[str, str]) -> dict | None:
     """One generated row, or None where the frames drawn do not fit the mode."""
-    ad = draft(mode, rng, request)
-    plan = ad.plan
-    slots = sum(count_gendered_slots(frame, plan.job) for _, frame in ad.frames)
+    plan = draft(mode, rng, request)
+    slots = sum(count_gendered_slots(frame, plan.job) for _, frame in plan.frames)
     if mode in ("masculine", "feminine", "slip") and not slots:
         return None
     if mode == "slip":
         plan.slip = rng.randrange(slots)
     if mode in ("exclusion", "lawful"):
         plan.mode = "masculine" if mode == "exclusion" and rng.random() < 0.3 else "inclusive"
-    marked = _assembled([(section, realise(frame, plan)) for section, frame in ad.frames], ad.size, rng)
-    text, spans = without_marks(noisy(marked, ad.register, rng))
+    marked = _assembled([(section, realise(frame, plan)) for section, frame in plan.frames], plan.size, rng)
+    text, spans = without_marks(noisy(marked, plan.register, rng))
     if not SHORTEST <= len(text) <= LONGEST or bool(spans) == (mode in ("inclusive", "lawful")):
         return None
-    gender_form = _gender_form(plan, text, spans)
-    category = ad.category
+    gender_form, category = _gender_form(plan, text, spans), plan.category
     if not spans:
         category = "lawful_exception" if category else "inclusive"
     elif mode != "exclusion":
@@ -138,29 +106,23 @@ def _row(mode: str, rng: random.Random, request: dict[str, str]) -> dict | None:
         "gender_form": gender_form,
         "occupation": plan.job["lemma"] if plan.names_occupation else "",
         "sector": plan.job["sector"],
-        "register": ad.register,
-        "length": ad.size,
+        "register": plan.register,
+        "length": plan.size,
         "spans": spans,
     }
 
 
 def _gender_form(plan: Plan, text: str, spans: list[list[int]]) -> str:
     """The dominant gender form: masculine, feminine, double, neutral, symbol; none if nobody is named."""
-    used = plan.used
+    used, evidence = plan.used, " ".join(text[start:end] for start, end in spans)
     if plan.mode == "feminine" and used["feminine"]:
         return "feminine"
-    if used["masculine"]:
+    if used["masculine"] or MALE.search(evidence):
         return "masculine"
-    evidence = " ".join(text[start:end] for start, end in spans)
-    if FEMALE.search(evidence) and not MALE.search(evidence):
+    if FEMALE.search(evidence):
         return "feminine"
-    if MALE.search(evidence):
-        return "masculine"
-    counts = {
-        "symbol": used["symbol"] * 3,
-        "double": used["double"],
-        "neutral": used["neutral_m"] + used["neutral_f"] + used["epicene"],
-    }
+    neutral = used["neutral_m"] + used["neutral_f"] + used["epicene"]
+    counts = {"symbol": used["symbol"] * 3, "double": used["double"], "neutral": neutral}
     dominant = max(counts, key=counts.get)
     if counts[dominant]:
         return dominant
@@ -170,19 +132,20 @@ def _gender_form(plan: Plan, text: str, spans: list[list[int]]) -> str:
 # --- drafts -----------------------------------------------------------------------------
 
 
-def draft(mode: str, rng: random.Random, request: dict[str, str]) -> Draft:
-    """The plan and the filled frames of one ad, in the register, length and so on of the request."""
-    job = rng.choice(jobs_of(request) if request else library()["jobs"])
+def draft(mode: str, rng: random.Random, request: dict[str, str]) -> Plan:
+    """The plan of one ad with its filled frames, in the register, length and so on of the request."""
+    job = rng.choice(jobs_of(request))
     fills = library()["fills"] | library()["sectors"][job["sector"]]
     fixed_fills = {name: rng.choice(values) for name, values in fills.items() if name not in LISTED}
     plan = Plan(mode, rng.choices(list(STYLES), list(STYLES.values()))[0], job, fixed_fills, rng)
-    register = request.get("register") or _register_of(job["sector"], rng)
-    size = request.get("length") or rng.choices(list(SIZES), list(SIZES.values()))[0]
+    plan.register = request.get("register") or _register_of(job["sector"], rng)
+    plan.size = request.get("length") or rng.choices(list(SIZES), list(SIZES.values()))[0]
     used: set[str] = set()  # frames of this text and the facts they state
-    frames = [(section, _frame(register, section, plan, used)) for section in _outline(register, size, rng)]
-    category = _add_exclusion(plan, size, frames, used, request.get("category", ""))
+    plan.frames = [(name, _frame(plan.register, name, plan, used)) for name in _outline(plan.register, plan.size, rng)]
+    _add_exclusion(plan, used, request.get("category", ""))
     decks: dict[str, list[str]] = {}
-    return Draft(plan, register, size, [(section, _filled(frame, plan, decks)) for section, frame in frames], category)
+    plan.frames = [(section, _filled(frame, plan, decks)) for section, frame in plan.frames]
+    return plan
 
 
 def _register_of(sector: str, rng: random.Random) -> str:
@@ -224,20 +187,19 @@ def _frame(register: str, section: str, plan: Plan, used: set[str]) -> str:
     return frame
 
 
-def _add_exclusion(plan: Plan, size: str, frames: Frames, used: set[str], requested: str) -> str:
-    """Put an exclusion or a lawful exception among the frames; returns its category or ""."""
+def _add_exclusion(plan: Plan, used: set[str], requested: str) -> None:
+    """Put an exclusion or a lawful exception among the frames, where the mode asks for one."""
     if plan.mode not in ("lawful", "exclusion") and not (plan.mode == "slip" and plan.rng.random() < 0.05):
-        return ""
-    category = "lawful_alone" if size == "short" and plan.rng.random() < 0.5 else "lawful"
+        return
+    plan.category = "lawful_alone" if plan.size == "short" and plan.rng.random() < 0.5 else "lawful"
     if plan.mode == "exclusion":
         categories = [name for name in library()["frames"]["exclusion"] if not name.startswith("lawful")]
-        category = requested if requested in categories else plan.rng.choice(categories)
-    frame = ("exclusion", _frame("exclusion", category, plan, used))
-    if size == "short" and plan.mode != "slip":
-        frames[:] = [frame]
+        plan.category = requested if requested in categories else plan.rng.choice(categories)
+    frame = ("exclusion", _frame("exclusion", plan.category, plan, used))
+    if plan.size == "short" and plan.mode != "slip":
+        plan.frames = [frame]
     else:
-        frames.insert(plan.rng.randint(1, len(frames)), frame)
-    return category
+        plan.frames.insert(plan.rng.randint(1, len(plan.frames)), frame)
 
 
 def _filled(frame: str, plan: Plan, decks: dict[str, list[str]]) -> str:
@@ -264,13 +226,13 @@ def _filled(frame: str, plan: Plan, decks: dict[str, list[str]]) -> str:
     return re.sub(r"\ba (?=A[a-z])", "ad ", SLOT.sub(fill, frame))  # "ad Asti"
 
 
-def _assembled(parts: Frames, size: str, rng: random.Random) -> str:
+def _assembled(parts: list[tuple[str, str]], size: str, rng: random.Random) -> str:
     """The realised frames as one text: run on, or on lines, with headers in a longer ad."""
     on_lines = size == "long" or rng.random() < 0.25
     with_headers = size == "long" and rng.random() < 0.7
     text = ""
     for section, part in parts:
-        part = re.sub(rf"^([{OPEN}{KEEP}]*)(\w)", lambda match: match[1] + match[2].upper(), part)
+        part = re.sub(rf"^[{OPEN}{KEEP}]*\w", lambda match: match.group().upper(), part)
         if not text:
             text = part
             continue
@@ -302,7 +264,7 @@ def noisy(text: str, register: str, rng: random.Random) -> str:
     pieces = re.split(f"({OPEN}[^{CLOSE}]*{CLOSE}|{KEEP}[^{KEPT}]*{KEPT})", text)
     slips = [_apostrophes, _misspelt, _spaced, _abbreviated, _shouted]
     if register == "shop":
-        slips += [_in_small_letters, _as_a_message]
+        slips += [lambda text, rng: text.lower(), _as_a_message]
     for slip in rng.sample(slips, rng.choice([0, 1, 1, 2])):
         unmarked = range(0, len(pieces), 2)
         if slip in (_misspelt, _shouted):  # one word of the whole text
@@ -320,10 +282,9 @@ def _apostrophes(text: str, rng: random.Random) -> str:
 
 def _misspelt(text: str, rng: random.Random) -> str:
     """One long word with two inner letters swapped or one lost; the last three letters stay."""
-    words = _long_words(text, 8)
-    if not words:
+    word = _long_word(text, 8, rng)
+    if not word:
         return text
-    word = rng.choice(words)
     at = rng.randrange(word.start() + 1, word.end() - 5)
     middle = text[at + 1] + text[at] if rng.random() < 0.5 else text[at]
     return text[:at] + middle + text[at + 2 :]
@@ -337,33 +298,22 @@ def _spaced(text: str, rng: random.Random) -> str:
 
 
 def _abbreviated(text: str, rng: random.Random) -> str:
-    """The abbreviations of small ads."""
     for word, short in library()["abbreviations"].items():
-        if rng.random() < 0.5:
-            text = re.sub(rf"\b{word}\b", short, text)
+        text = re.sub(rf"\b{word}\b", short, text) if rng.random() < 0.5 else text
     return text
 
 
 def _as_a_message(text: str, rng: random.Random) -> str:
-    """The spelling of phone messages."""
     text = text.replace(" per ", " x ").replace(" non ", " nn ")
     return text.replace(" e ", rng.choice([" e ", " & ", " + "]))
 
 
 def _shouted(text: str, rng: random.Random) -> str:
-    """One word in capitals."""
-    words = _long_words(text, 6)
-    if not words:
-        return text
-    word = rng.choice(words)
-    return text[: word.start()] + word[0].upper() + text[word.end() :]
+    word = _long_word(text, 6, rng)
+    return text[: word.start()] + word[0].upper() + text[word.end() :] if word else text
 
 
-def _in_small_letters(text: str, rng: random.Random) -> str:
-    """No capitals, as in a message."""
-    return text.lower()
-
-
-def _long_words(text: str, letters: int) -> list[re.Match]:
-    """The words in small letters of at least so many, those of addresses excepted."""
-    return list(re.finditer(rf"(?<![@.\w])[a-zà-ù]{{{letters},}}\b(?![@.]\w)", text))
+def _long_word(text: str, letters: int, rng: random.Random) -> re.Match | None:
+    """One word in small letters, of at least so many and of no address."""
+    words = list(re.finditer(rf"(?<![@.\w])[a-zà-ù]{{{letters},}}\b(?![@.]\w)", text))
+    return rng.choice(words) if words else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from collections.abc import Sequence
+from itertools import product
 
 from helpers import edits
 from helpers.italian import gender
 from helpers.italian.cues import find_cues, requirement_cues
 from helpers.italian.forms import accepted_doubles, double_words
-from helpers.italian.lexicon import is_function
+from helpers.italian.lexicon import VERBAL, is_function
 from helpers.italian.phrases import person_phrases
 
 # nouns of the reference that name people without their gender
@@ -23,7 +24,7 @@ Edit = tuple[int, int, str]  # source[start:end] becomes the text
 Place = tuple[int, int]
 
 
-def check(source: str, output: str, reference: str) -> dict[str, Any]:
+def check(source: str, output: str, reference: str) -> dict[str, bool]:
     """What became of a source text, judged by a reference.
 
     The reference says where something has to change. There, the output may say what the reference says, or put every
@@ -37,37 +38,26 @@ def check(source: str, output: str, reference: str) -> dict[str, Any]:
         agreement : every changed span is one of the accepted renderings, and words that agree with a neutral noun of the
             reference (*la persona … inserita*) follow it together or not at all
         compliant : all three
-        left : the words that had to change and did not
     """
     source, output, reference = (_normalised(text) for text in (source, output, reference))
-    if source == reference:
-        same = source == output
-        return _verdict(not _has_new_cues(source, output), same, same)
     changes = _changes(source, reference)
-    if _match(_all_in_double_form(source, changes), output):
-        return _verdict(True, True, True)
-    untouched = _match(_with_renderings(source, changes, ["(.*)"] * len(changes)), output) is not None
-    renderings = [_renderings(source, *change) for change in changes]
-    match = _match(_with_renderings(source, changes, renderings), output)
-    agreement = match is not None and _neutral_nouns_agree(source, changes, list(match.groups()))
-    unchanged = [
-        word
-        for word in _words_to_change(source, changes)
-        if re.search(_outside_doubles(word), output) and not re.search(_outside_doubles(word), reference)
-    ]
-    inclusive = not unchanged and not _has_new_cues(reference, output) and (untouched or output != source)
-    return _verdict(inclusive, untouched, agreement, unchanged)
-
-
-def _verdict(inclusive: bool, untouched: bool, agreement: bool, left: list[str] | None = None) -> dict[str, Any]:
-    """The result of a check."""
-    return {
-        "compliant": inclusive and untouched and agreement,
-        "inclusive": inclusive,
-        "untouched": untouched,
-        "agreement": agreement,
-        "left": left or [],
-    }
+    if source == reference:
+        untouched = agreement = source == output
+        inclusive = not _has_new_cues(source, output)
+    elif _match(_all_in_double_form(source, changes), output):
+        inclusive = untouched = agreement = True
+    else:
+        anything = [(start, end, "(.*)") for start, end, _ in changes]
+        untouched = _match(_pattern(source, anything), output) is not None
+        renderings = [(change[0], change[1], _renderings(source, *change)) for change in changes]
+        match = _match(_pattern(source, renderings), output)
+        agreement = match is not None and _neutral_nouns_agree(source, changes, match.groups())
+        words = [source[a:b] for change in changes for a, b, must in _person_words(source, *change) if must]
+        words += [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
+        unchanged = any(_stands_alone(word, output) and not _stands_alone(word, reference) for word in words)
+        inclusive = not unchanged and not _has_new_cues(reference, output) and (untouched or output != source)
+    verdict = {"inclusive": inclusive, "untouched": untouched, "agreement": agreement}
+    return {"compliant": all(verdict.values()), **verdict}
 
 
 def _normalised(text: str) -> str:
@@ -96,12 +86,10 @@ def _changes(source: str, reference: str) -> list[Edit]:
 def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int, int, bool]]:
     """(start, end, whether it must change) of the words of an edit that may give a person a gender."""
     tokens, phrases = person_phrases(source)
-    gendered = {
-        i
-        for phrase in phrases
-        if phrase.slot is not None and phrase.kind != "object" and not tokens[phrase.head].is_double
-        for i in phrase.gendered_words()
-    }
+    gendered: set[int] = set()
+    for phrase in phrases:
+        if phrase.slot is not None and phrase.kind != "object" and not tokens[phrase.head].is_double:
+            gendered.update(phrase.gendered_words())
     new_words = set(re.findall(r"\w+(?:/[\w']+)*", new.lower()))
     words = []
     for i, token in enumerate(tokens):
@@ -110,17 +98,9 @@ def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int
             continue
         doubled = bool(new_words & {rendering.lower() for rendering in doubles})
         inflected = any(r.kind in PERSON_WORDS and len(set(r.forms)) > 2 for r in token.readings)
-        unknown_participle = bool(re.search(r"[aiu]t[oaie]$", token.lower))
-        if i in gendered or token.lower in PRONOUNS or doubled or inflected or unknown_participle:
+        if i in gendered or token.lower in PRONOUNS or doubled or inflected or VERBAL.search(token.lower):
             words.append((token.start, token.end, doubled or token.lower not in new_words))
     return words
-
-
-def _words_to_change(source: str, changes: list[Edit]) -> list[str]:
-    """The gendered words that have to change, and the requirements beyond grammar."""
-    words = [source[a:b] for change in changes for a, b, must in _person_words(source, *change) if must]
-    requirements = [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
-    return list(dict.fromkeys(words + requirements))
 
 
 def _requirements_in(source: str, start: int, end: int) -> list[str]:
@@ -129,13 +109,12 @@ def _requirements_in(source: str, start: int, end: int) -> list[str]:
 
 
 def _has_new_cues(before: str, after: str) -> bool:
-    """Whether `after` has a cue that `before` does not have."""
     return bool({cue.text.lower() for cue in find_cues(after)} - {cue.text.lower() for cue in find_cues(before)})
 
 
-def _outside_doubles(word: str) -> str:
-    """Pattern of a word that is not part of a double form."""
-    return rf"(?<![\w/]){re.escape(word)}(?![\w/]| [eo] \w+(?:trice|trici|[ae])\b)"
+def _stands_alone(word: str, text: str) -> bool:
+    """Whether a text has the word outside of a double form."""
+    return bool(re.search(rf"(?<![\w/]){re.escape(word)}(?![\w/]| [eo] \w+(?:trice|trici|[ae])\b)", text))
 
 
 # --- how it may be written --------------------------------------------------------------
@@ -146,13 +125,13 @@ def _match(pattern: str, output: str) -> re.Match[str] | None:
     return re.fullmatch(pattern.replace(r"\ ", ""), output.replace(" ", ""), re.DOTALL)
 
 
-def _with_renderings(source: str, changes: list[Edit], renderings: list[str]) -> str:
-    """Pattern of the source with a group in place of each change."""
-    pattern, at = "", 0
-    for (start, end, _), rendering in zip(changes, renderings, strict=True):
-        pattern += re.escape(source[at:start]) + rendering
-        at = end
-    return pattern + re.escape(source[at:])
+def _pattern(source: str, pieces: list[Edit], start: int = 0, end: int | None = None) -> str:
+    """Pattern of source[start:end] with patterns in the place of pieces."""
+    pattern = ""
+    for piece_start, piece_end, piece in pieces:
+        pattern += re.escape(source[start:piece_start]) + piece
+        start = piece_end
+    return pattern + re.escape(source[start:end])
 
 
 def _renderings(source: str, start: int, end: int, new: str) -> str:
@@ -164,28 +143,19 @@ def _renderings(source: str, start: int, end: int, new: str) -> str:
     other_numbers = re.findall(r"\d+", old) != re.findall(r"\d+", new)
     if (only_deletes and not must_change) or (not requirements and other_numbers):
         return f"({re.escape(new)})"
-    doubled = _words_in_double_form(source, start, end, words)
+    # a word that need not change may stay
+    doubles = [(a, b, _any_double(source[a:b], *([] if must else [source[a:b]]))) for a, b, must in words]
+    doubled = _pattern(source, doubles, start, end)
     if requirements:
         clause = re.escape(", " + requirements[0])
-        if len(requirements) == 1 and clause in doubled:  # the requirement goes, with its comma
-            return f"({re.escape(new)}|{doubled.replace(clause, '')})"
-        return f"({re.escape(new)})"
+        goes = len(requirements) == 1 and clause in doubled  # the requirement goes, with its comma
+        return f"({re.escape(new)}|{doubled.replace(clause, '')})" if goes else f"({re.escape(new)})"
     options = [re.escape(new), doubled]
     for text in (gender.neutralise(source), gender.persona(source)):
         by_rule = _counterpart(source, text, start, end)
-        if by_rule and not any(re.search(_outside_doubles(word), by_rule) for word in must_change):
+        if by_rule and not any(_stands_alone(word, by_rule) for word in must_change):
             options.append(re.escape(by_rule))
     return f"({'|'.join(options)})"
-
-
-def _words_in_double_form(source: str, start: int, end: int, words: list[tuple[int, int, bool]]) -> str:
-    """Pattern of source[start:end] with its words doubled; those that need not change may stay."""
-    pattern, at = "", start
-    for word_start, word_end, must in words:
-        word = source[word_start:word_end]
-        pattern += re.escape(source[at:word_start]) + _any_double(word, *([] if must else [word]))
-        at = word_end
-    return pattern + re.escape(source[at:end])
 
 
 def _any_double(word: str, *others: str) -> str:
@@ -194,11 +164,9 @@ def _any_double(word: str, *others: str) -> str:
 
 
 def _all_in_double_form(source: str, changes: list[Edit]) -> str:
-    """Pattern of the source in double forms.
+    """Pattern of the source with the gendered words that the reference changes doubled, and without requirements.
 
-    Each word that the reference changes and that gives a person a gender is put into both,
-    requirements beyond grammar go, and nothing else changes. The pattern matches nothing where
-    there is no such word or requirement.
+    It matches nothing where the source has neither.
     """
     requirements = [(cue.start, cue.end) for cue in requirement_cues(source)]
     if any(_removes_more(source, change, requirements) for change in changes):
@@ -208,54 +176,39 @@ def _all_in_double_form(source: str, changes: list[Edit]) -> str:
     places = sorted({*words, *requirements})
     if not places:
         return NO_MATCH
-    by_rule, pattern, at = gender.neutralise(source), "", 0
+    by_rule, at = gender.neutralise(source), 0
+    pieces: list[Edit] = []
     for i, (start, end) in enumerate(places):
         if start < at:  # the second of two nouns
             continue
+        following = places[i + 1] if i + 1 < len(places) else (-1, -1)
+        both = _counterpart(source, by_rule, start, following[1]) if following[0] == end + 1 else None
         if (start, end) in requirements:  # it goes with a comma or conjunction
             comma = re.match(r" ?,", source[end:])
             joint = re.search(r"(, | e | )$", source[at:start])
-            pattern += re.escape(source[at : at + joint.start() if joint else start])
-            pattern += ",?" if comma or (joint and "," in joint.group()) else ""
-            at = end + comma.end() if comma else end
-            continue
-        pattern += re.escape(source[at:start])
-        both_nouns = _both_nouns(source, by_rule, places, i)
-        if both_nouns:
-            at = places[i + 1][1]
-            first, second = _any_double(source[start:end]), _any_double(source[slice(*places[i + 1])])
-            pattern += f"(?:{first}{second}|{re.escape(both_nouns)})"
+            start, end = at + joint.start() if joint else start, end + comma.end() if comma else end
+            piece = ",?" if comma or (joint and "," in joint.group()) else ""
+        elif both and re.search(r" [eo] ", both):  # the rules write "i farmacisti e le farmaciste"
+            first, second = _any_double(source[start:end]), _any_double(source[slice(*following)])
+            end, piece = following[1], f"(?:{first}{second}|{re.escape(both)})"
         else:
-            at = end
-            pattern += _any_double(source[start:end])
-    return pattern + re.escape(source[at:])
-
-
-def _both_nouns(source: str, by_rule: str, places: list[Place], i: int) -> str | None:
-    """Both nouns in full, "i farmacisti e le farmaciste", where the rules write them for i and i + 1."""
-    if i + 1 == len(places) or places[i + 1][0] != places[i][1] + 1:
-        return None
-    both = _counterpart(source, by_rule, places[i][0], places[i + 1][1])
-    return both if both and re.search(r" [eo] ", both) else None
+            piece = _any_double(source[start:end])
+        pieces.append((start, end, piece))
+        at = end
+    return _pattern(source, pieces)
 
 
 def _removes_more(source: str, change: Edit, requirements: list[Place]) -> bool:
     """Whether the reference leaves out words that no rule knows as a requirement."""
     start, end, new = change
     new_words = set(re.findall(r"\w+", new.lower()))
-    removed = [
-        token
-        for token in person_phrases(source)[0]
-        if start <= token.start
-        and token.end <= end
-        and token.lower not in new_words
-        and token.text[0].isalnum()
-        and (LIMITS.fullmatch(token.lower) or not is_function(token))
-        and not any(token.start < b and token.end > a for a, b in requirements)
-    ]
+    tokens = [token for token in person_phrases(source)[0] if start <= token.start and token.end <= end]
+    removed = [token for token in tokens if token.lower not in new_words and token.text[0].isalnum()]
+    removed = [t for t in removed if not any(t.start < b and t.end > a for a, b in requirements)]
     if any(LIMITS.fullmatch(token.lower) for token in removed):
         return True
-    return bool(removed) and new_words <= set(re.findall(r"\w+", source[start:end].lower()))
+    only_deletes = new_words <= set(re.findall(r"\w+", source[start:end].lower()))
+    return only_deletes and not all(is_function(token) for token in removed)
 
 
 def _counterpart(source: str, other: str, start: int, end: int) -> str | None:
@@ -271,26 +224,22 @@ def _counterpart(source: str, other: str, start: int, end: int) -> str | None:
     return "".join(pieces) + source[at:end]
 
 
-def _neutral_nouns_agree(source: str, changes: list[Edit], written: list[str]) -> bool:
+def _neutral_nouns_agree(source: str, changes: list[Edit], written: Sequence[str]) -> bool:
     """Whether the words that agree with a neutral noun of the reference follow it together or not at all.
 
     `written` is what the output has for each change, without spaces.
     """
-    heads = [bool(NEUTRAL_HEADS.search(new)) for _, _, new in changes]
-    modifiers = [
-        any(_is_other_gender(word, source[start:end]) for word in re.findall(r"\w+", new))
-        for start, end, new in changes
-    ]
-    if not any(heads):
+    if not any(NEUTRAL_HEADS.search(new) for _, _, new in changes):
         return True
     follows_reference = {
         text == new.replace(" ", "")
-        for (_, _, new), text, is_head, is_modifier in zip(changes, written, heads, modifiers, strict=True)
-        if is_head or is_modifier
+        for (start, end, new), text in zip(changes, written, strict=True)
+        if NEUTRAL_HEADS.search(new) or _changes_gender(source[start:end], new)
     }
     return len(follows_reference) == 1
 
 
-def _is_other_gender(word: str, old: str) -> bool:
-    """Whether a word is one of `old` in the other gender: inserita for inserito."""
-    return any(other[:-1] == word[:-1] and other != word and len(other) > 2 for other in re.findall(r"\w+", old))
+def _changes_gender(old: str, new: str) -> bool:
+    """Whether a word is in the other gender: inserita for inserito."""
+    pairs = product(re.findall(r"\w+", old), re.findall(r"\w+", new))
+    return any(a[:-1] == b[:-1] and a != b and len(a) > 2 for a, b in pairs)

@@ -64,9 +64,9 @@ def grammar_cue(text: str, tokens: list[Token], phrase: Phrase) -> Cue | None:
 @cache
 def _patterns() -> list[tuple[str, re.Pattern[str], re.Pattern[str]]]:
     """(category, pattern, context that makes it lawful) of every cue beyond grammar."""
+    rows = read_table(FOLDER / "morph_cues.tsv")
     return [
-        (row["category"], re.compile(row["pattern"], re.IGNORECASE), re.compile(row["unless"], re.IGNORECASE))
-        for row in read_table(FOLDER / "morph_cues.tsv")
+        (row["category"], *(re.compile(row[name], re.IGNORECASE) for name in ("pattern", "unless"))) for row in rows
     ]
 
 

@@ -11,16 +11,7 @@ from helpers.italian.lexicon import Reading, article_named
 
 
 def inflected(reading: Reading, slot: int, following: str) -> str | None:
-    """The form of a word in a slot, None where it has none: lo studente, l'operatrice, gli amici.
-
-    Parameters
-    ----------
-    reading : Reading
-    slot : int
-        0 masculine, 1 feminine, 2 masculine plural, 3 feminine plural.
-    following : str
-        The next word; an article depends on its first sound.
-    """
+    """The form of a word in a slot (0 to 3) before another word, None where it has none: lo studente, gli amici."""
     form = article(reading, slot, following) if reading.is_article else reading.forms[slot]
     return None if form == "-" else form
 
@@ -30,20 +21,13 @@ def article(reading: Reading, slot: int, following: str) -> str:
     vowel = re.match(r"[aeiouàèéìòù]", following.lower())
     impure = re.match(r"s[^aeiouàèéìòùh]|sh|z|gn|p[sn]|x|y|i[aeou]", following.lower())
     masculine, masculine_z, masculine_vowel, feminine, feminine_vowel, plural, plural_z, feminine_plural = reading.forms
-    if slot == 0:
-        return masculine_vowel if vowel else masculine_z if impure else masculine
-    if slot == 1:
-        return feminine_vowel if vowel else feminine
-    if slot == 2:
-        return plural_z if vowel or impure else plural
-    return feminine_plural
+    masculine = masculine_vowel if vowel else masculine_z if impure else masculine
+    plural = plural_z if vowel or impure else plural
+    return (masculine, feminine_vowel if vowel else feminine, plural, feminine_plural)[slot]
 
 
 def articled(noun: str, name: str, slot: int) -> str:
-    """`noun` after the article or articulated preposition that has the form `name`, put into a slot.
-
-    Raises KeyError where no article has that form.
-    """
+    """`noun` after the article or articulated preposition with the form `name` (else KeyError), put into a slot."""
     # by sound: the h of loan words is silent and HR is read "acca erre"; "chef" is read "scef"
     sound = re.sub(r"^h", "a", re.sub(r"^chef", "scef", noun, flags=re.IGNORECASE), flags=re.IGNORECASE)
     word = article(article_named(name), slot, sound)
@@ -68,11 +52,11 @@ def doubled(reading: Reading, slot: int, following: str) -> str | None:
         masculine, feminine = reading.forms[slot : slot + 2]
         return None if "-" in (masculine, feminine) else double(masculine, feminine)
     masculine, feminine = article(reading, slot, following), _full_feminine(reading, slot)
-    if masculine.endswith("'") or masculine == feminine:  # "l'operaio/a": the elided article serves both
-        feminine = ""
+    if masculine.endswith("'"):  # "l'operaio/a": the elided article serves both
+        return masculine
     if "-" in (masculine, feminine):
         return None
-    return f"{masculine}/{feminine}" if feminine else masculine
+    return masculine if masculine == feminine else f"{masculine}/{feminine}"
 
 
 def with_schwa(reading: Reading, slot: int, following: str) -> str | None:
@@ -109,9 +93,8 @@ def _schwa_noun(masculine: str, feminine: str) -> str | None:
     """candidatə, operatorə, studentə; None where the genders have no stem in common."""
     if masculine == feminine:
         return masculine
-    if re.search(r"[^aeiou](trice|trici)$|ess[ae]$", feminine) and feminine[:2] == masculine[:2]:
-        return masculine[:-1] + "ə"
-    if feminine.endswith(("trice", "trici")) and masculine.endswith(("tore", "tori")):
+    from_masculine = re.search(r"[^aeiou](trice|trici)$|ess[ae]$", feminine) and feminine[:2] == masculine[:2]
+    if from_masculine or (feminine.endswith(("trice", "trici")) and masculine.endswith(("tore", "tori"))):
         return masculine[:-1] + "ə"
     shorter, longer = sorted((masculine[:-1], feminine[:-1]), key=len)
     # the feminine has the sound before the ending: tecnichə, operaiə
@@ -129,44 +112,21 @@ def with_asterisk(masculine: str, feminine: str) -> str | None:
 
 # --- every accepted way to write both genders -------------------------------------------
 
+
+def _table(rows: str) -> dict[str, list[str]]:
+    pairs = (row.split(": ") for row in re.split(r"[|\n]", rows))
+    return {key: renderings.split() for key, renderings in pairs}
+
+
 # A person may write more renderings than the rules do (direttrice/tore, operaio o operaia), and the
 # strict check accepts them all. Ending of a word: endings with both genders; the first ending that
 # fits counts.
-DOUBLE_ENDINGS = {
-    "trice": "tore/trice trice/tore tore/tora",
-    "trici": "tori/trici trici/tori",
-    "tore": "tore/trice tore/tora",
-    "tori": "tori/trici",
-    "iera": "iere/a iera/e",
-    "iere": "iere/a ieri/e iera/e",
-    "chi": "chi/che",
-    "che": "chi/che ci/che",
-    "ghi": "ghi/ghe",
-    "ghe": "ghi/ghe gi/ghe",
-    "ci": "ci/che",
-    "gi": "gi/ghe",
-    "o": "o/a",
-    "a": "o/a a/o e/a",
-    "i": "i/e",
-    "e": "i/e e/i e/a",
-}
-DOUBLE_WORDS = {
-    "un": "un/a un/una un/un'",
-    "uno": "uno/a uno/una",
-    "una": "un/a uno/a un/una uno/una",
-    "un'": "un/un'",
-    "dalla": "dal/dalla",
-    "nel": "nel/nella",
-    "sul": "sul/sulla",
-    "mio": "mio/a",
-    "tuo": "tuo/a",
-    "suo": "suo/a",
-    "ragazza": "ragazzo/a",
-    "uomo": "uomo/donna",
-    "donna": "uomo/donna",
-    "uomini": "uomini/donne",
-    "donne": "uomini/donne donne/uomini",
-}
+DOUBLE_ENDINGS = _table("""trice: tore/trice trice/tore tore/tora|trici: tori/trici trici/tori|tore: tore/trice tore/tora
+tori: tori/trici|iera: iere/a iera/e|iere: iere/a ieri/e iera/e|chi: chi/che|che: chi/che ci/che|ghi: ghi/ghe
+ghe: ghi/ghe gi/ghe|ci: ci/che|gi: gi/ghe|o: o/a|a: o/a a/o e/a|i: i/e|e: i/e e/i e/a""")
+DOUBLE_WORDS = _table("""un: un/a un/una un/un'|uno: uno/a uno/una|una: un/a uno/a un/una uno/una|un': un/un'
+dalla: dal/dalla|nel: nel/nella|sul: sul/sulla|mio: mio/a|tuo: tuo/a|suo: suo/a|ragazza: ragazzo/a
+uomo: uomo/donna|donna: uomo/donna|uomini: uomini/donne|donne: uomini/donne donne/uomini""")
 
 
 @cache
@@ -179,7 +139,7 @@ def double_words() -> dict[str, list[str]]:
         for masculine, feminine in pairs:
             doubles.setdefault(masculine, []).append(f"{masculine}/{feminine}")
             doubles.setdefault(feminine, []).append(f"{masculine}/{feminine}")
-    return doubles | {word: renderings.split() for word, renderings in DOUBLE_WORDS.items()}
+    return doubles | DOUBLE_WORDS
 
 
 def accepted_doubles(word: str) -> list[str]:
@@ -200,7 +160,7 @@ def _doubles_by_ending(word: str) -> list[str]:
     if ending is None or len(word) < 3:
         return []
     stem = word.removesuffix(ending)
-    renderings = [stem + both for both in DOUBLE_ENDINGS[ending].split()]
+    renderings = [stem + both for both in DOUBLE_ENDINGS[ending]]
     for both in list(renderings):
         first, _, other = both.partition("/")
         second = first[: -len(other)] + other if len(other) < 3 else stem + other

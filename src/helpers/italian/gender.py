@@ -9,23 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from itertools import product
 from typing import Literal
 
-from helpers.italian.cues import LAWFUL, find_cues, grammar_cue  # noqa: F401 - `find_cues` for callers of gender.find_cues
+from helpers.italian.cues import LAWFUL, grammar_cue
 from helpers.italian.forms import article, doubled, inflected, with_capitals, with_schwa
-from helpers.italian.lexicon import (
-    FEMININE,
-    MASCULINE,
-    PLURAL,
-    SINGULAR,
-    SLOT_BITS,
-    Reading,
-    Token,
-    are_pair,
-    belongs,
-    reading_of,
-    tokenise,
-)
+from helpers.italian.lexicon import MASCULINE, PLURAL, SINGULAR, Reading, Token, are_pair, belongs, reading_of, tokenise
 from helpers.italian.nouns import Phrase
 from helpers.italian.phrases import person_phrases
 
@@ -45,11 +34,10 @@ Form = Callable[[Reading, int, str], str | None]  # of a word in a slot, before 
 def swap(text: str, to: Literal["feminine", "masculine"]) -> str:
     """The counterfactual: every word that gives a person the other gender is put into `to`."""
     tokens, phrases = person_phrases(text)
-    target = FEMININE if to == "feminine" else MASCULINE
     words: Words = {}
     for phrase in phrases:
         slot = phrase.slot
-        if slot is not None and not SLOT_BITS[slot] & target and not tokens[phrase.head].is_double:
+        if slot is not None and slot & 1 != (to == "feminine") and not tokens[phrase.head].is_double:
             words |= _inflected(tokens, phrase, slot ^ 1)
     return _with_words(text, tokens, words)
 
@@ -156,17 +144,16 @@ def _with_both_nouns(tokens: list[Token], phrase: Phrase) -> Words:
     masculine, feminine = _inflected(tokens, phrase, 2), _inflected(tokens, phrase, 3)
     if not masculine or not feminine or sorted(phrase.parts) not in ([head], [head - 1, head]):
         return {}
-    second = " ".join(feminine[i].lower() for i in sorted(feminine))
-    if tokens[head].text.isupper():
-        second = second.upper()
+    second = " ".join(feminine[i] for i in sorted(feminine))
+    second = second.upper() if tokens[head].text.isupper() else second.lower()
     return masculine | {head: f"{masculine[head]} e {second}"}
 
 
 def _may_follow_persona(phrase: Phrase) -> bool:
     """Whether the noun is made from a participle and only articles stand before it."""
-    before = [reading for i, reading in phrase.parts.items() if i < phrase.head]
-    named = PARTICIPLE_NOUNS.fullmatch(phrase.parts[phrase.head].forms[0])
-    return bool(named) and all(reading.is_article for reading in before)
+    if not PARTICIPLE_NOUNS.fullmatch(phrase.parts[phrase.head].forms[0]):
+        return False
+    return all(reading.is_article for i, reading in phrase.parts.items() if i < phrase.head)
 
 
 def _after_persona(tokens: list[Token], phrase: Phrase, slot: int) -> Words:
@@ -176,10 +163,8 @@ def _after_persona(tokens: list[Token], phrase: Phrase, slot: int) -> Words:
         return {}
     noun = "persona" if slot == 1 else "persone"
     words[head] = with_capitals(f"{noun} {phrase.parts[head].forms[slot]}", tokens[head].text)
-    for i, reading in phrase.parts.items():
-        if i < head:
-            words[i] = with_capitals(article(reading, slot, noun), tokens[i].text)
-    return words
+    articles = {i: article(reading, slot, noun) for i, reading in phrase.parts.items() if i < head}
+    return words | {i: with_capitals(word, tokens[i].text) for i, word in articles.items()}
 
 
 # --- double forms back to one gender ----------------------------------------------------
@@ -219,7 +204,8 @@ def _masculine_at(text: str, tokens: list[Token], i: int, following: str) -> tup
     if link is None:
         return None
     if reading := reading_of(token, {"article"}):  # "il/la", "del/della"
-        return link - 1, _masculine_article(tokens[link - 1], reading, following)
+        word = article(reading, 0 if reading.mask & SINGULAR else 2, following)
+        return link - 1, with_capitals(word, tokens[link - 1].text)
     return _masculine_noun(text, tokens, link, i)
 
 
@@ -234,11 +220,6 @@ def _masculine_of(word: str) -> str | None:
     if first[-1] in "ae" and ending in ("o", "e", "i") and first[-1] != ending:
         return first[:-1] + ending
     return first
-
-
-def _masculine_article(token: Token, reading: Reading, following: str) -> str:
-    """The article in the masculine of its number before a word, in the capitals of `token`."""
-    return with_capitals(article(reading, 0 if reading.mask & SINGULAR else 2, following), token.text)
 
 
 def _link_before(tokens: list[Token], last: int) -> int | None:
@@ -273,9 +254,7 @@ def _masculine_noun(text: str, tokens: list[Token], link: int, last: int) -> tup
 
 def _is_masculine(one: Token, other: Token) -> bool:
     """Whether the first of the two genders of a word is the masculine."""
-    for a in one.readings:
-        for b in other.readings:
-            for number in (SINGULAR, PLURAL):
-                if a.forms == b.forms and a.mask & number and b.mask & number:
-                    return bool(a.mask & number & MASCULINE)
+    for a, b, number in product(one.readings, other.readings, (SINGULAR, PLURAL)):
+        if a.forms == b.forms and a.mask & number and b.mask & number:
+            return bool(a.mask & number & MASCULINE)
     return one.lower[-1] in "oi"

@@ -58,20 +58,17 @@ def reading_of(token: Token, kinds: set[str], mask: int = ANY) -> Reading | None
 
 
 def read_table(path: Path) -> list[dict[str, str]]:
-    """The rows of a tab-separated table."""
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
 @cache
 def occupations() -> list[dict[str, str]]:
-    """The rows of occupations.tsv."""
     return read_table(FOLDER / "occupations.tsv")
 
 
 @cache
 def word_classes() -> dict[str, set[str]]:
-    """Class → words."""
     classes: dict[str, set[str]] = {}
     for row in read_table(FOLDER / "morph_words.tsv"):
         classes.setdefault(row["class"], set()).add(row["word"])
@@ -84,7 +81,6 @@ def belongs(token: Token, *classes: str) -> bool:
 
 
 def is_adverb(token: Token) -> bool:
-    """Whether the token is a known adverb or any word in -mente."""
     return belongs(token, "adverb") or token.lower.endswith("mente")
 
 
@@ -97,11 +93,8 @@ def function_words() -> frozenset[str]:
 
 def is_function(token: Token) -> bool:
     """Whether the token is a sign, a number, a function word or a determiner."""
-    return (
-        not token.lower[0].isalpha()
-        or token.lower in function_words()
-        or reading_of(token, {"article", "determiner"}) is not None
-    )
+    is_word = token.lower[0].isalpha() and token.lower not in function_words()
+    return not is_word or reading_of(token, {"article", "determiner"}) is not None
 
 
 @cache
@@ -113,8 +106,8 @@ def lexicon() -> dict[str, list[Reading]]:
     for row in read_table(FOLDER / "lexicon.tsv"):
         _add(readings, row["kind"], tuple(row.values())[:4], SLOT_BITS)
     for row in occupations():
-        columns = (row["masculine"], row["feminine"], row["masculine_plural"], row["feminine_plural"])
-        forms = tuple(column.lower().split()[0] for column in columns)
+        columns = ("masculine", "feminine", "masculine_plural", "feminine_plural")
+        forms = tuple(row[column].lower().split()[0] for column in columns)
         # epicene heads are listed in the lexicon, with care: "guida" names no one's gender
         if forms[0] not in forms[1:3] and all(known.kind == "adj" for known in readings.get(forms[0], [])):
             _add(readings, "role", forms, SLOT_BITS)
@@ -138,33 +131,23 @@ def article_named(name: str) -> Reading:
 # --- endings ----------------------------------------------------------------------------
 
 # Endings of unknown words: masculine, feminine, masculine plural, feminine plural.
-ROLE_ENDINGS = [
-    ("ista", "ista", "isti", "iste"),
-    *((f"{vowel}tore", f"{vowel}trice", f"{vowel}tori", f"{vowel}trici") for vowel in "aiut"),
-    ("ologo", "ologa", "ologi", "ologhe"),
-    ("aiolo", "aiola", "aioli", "aiole"),
-]
-ADJECTIVE_ENDINGS = [
-    ("ico", "ica", "ici", "iche"),
-    ("co", "ca", "chi", "che"),
-    ("go", "ga", "ghi", "ghe"),
-    ("ario", "aria", "ari", "arie"),
-    ("io", "ia", "ii", "ie"),
-    ("o", "a", "i", "e"),
-]
+ROLE_ENDINGS = """ista ista isti iste|atore atrice atori atrici|itore itrice itori itrici|utore utrice utori utrici
+ttore ttrice ttori ttrici|ologo ologa ologi ologhe|aiolo aiola aioli aiole"""
+ADJECTIVE_ENDINGS = "ico ica ici iche|co ca chi che|go ga ghi ghe|ario aria ari arie|io ia ii ie|o a i e"
 EPICENE = re.compile(r"(nt|il|al|es|ar|bil|vol|ac|oc|ev|or|en|on)[ei]$|ista$")
 # the plural -i of an unknown word turns into -e only after these: "contenti", but "felici"
 PARTICIPLE = re.compile(r"(at|it|ut|tt|st|rt|lt|os|is|us|rs|ss|iv|an|egn|ich?|olt|ett|unt|int|ert)(issim)?[oaie]$")
+VERBAL = re.compile(r"[aiu]t[oaie]$")  # of an unknown adjective after "sei" or "è"
 NOT_A_QUALITY = ("mento", "ezza", "enza", "anza", "ore", "ista", "ando", "endo")  # "stai cercando"
 
 
-def _by_ending(word: str, kind: str, table: list[tuple[str, ...]], mask: int = ANY) -> list[Reading]:
+def _by_ending(word: str, kind: str, table: str, mask: int = ANY) -> list[Reading]:
     """Readings of an unknown word by its ending, those that can agree with `mask`."""
-    for endings in table:
+    for endings in map(str.split, re.split(r"[|\n]", table)):
         readings = []
         for slot, ending in enumerate(endings):
             if word.endswith(ending) and len(word) > len(ending) + 2 and mask & SLOT_BITS[slot]:
-                stem = word[: len(word) - len(ending)]
+                stem = word.removesuffix(ending)
                 forms = tuple(stem + other for other in endings)
                 bits = (bit for bit, form in zip(SLOT_BITS, forms, strict=True) if form == word)
                 readings.append(Reading(kind, forms, sum(bits)))
@@ -176,13 +159,7 @@ def _by_ending(word: str, kind: str, table: list[tuple[str, ...]], mask: int = A
 def adjective_of(token: Token, mask: int, any_ending: bool) -> Reading | None:
     """The adjective that `token` may be beside a person of `mask`.
 
-    Parameters
-    ----------
-    token : Token
-    mask : int
-        Gender and number that the adjective has to agree with.
-    any_ending : bool
-        Whether an unknown word in -o or -a counts as well, and not only one with an ending of participles.
+    An unknown word needs an ending of participles or, with `any_ending`, the ending -o or -a.
     """
     known = reading_of(token, MODIFIERS, mask)
     if known or token.readings or token.is_double or not token.lower.isalpha() or len(token.lower) < 4:
@@ -203,9 +180,7 @@ def noun_mask(token: Token) -> int:
     word = token.lower
     if word.endswith(("zione", "sione", "gione", "tà", "tù", "tudine", "rice")):
         return FEMININE
-    if not word[-1].isalpha():
-        return 0
-    return {"o": 1, "a": 2, "i": PLURAL, "e": 0b1011}.get(word[-1], SINGULAR)
+    return {"o": 1, "a": 2, "i": PLURAL, "e": 0b1011}.get(word[-1], SINGULAR) if word[-1].isalpha() else 0
 
 
 # --- tokens -----------------------------------------------------------------------------
@@ -230,7 +205,8 @@ def tokenise(text: str) -> list[Token]:
     for match in _TOKEN.finditer(text):
         word, is_double = match.group(), bool(match["double"])
         lower = word.lower().replace("’", "'")
-        readings = _double_readings(lower) if is_double else _word_readings(lower)
+        known = _double_readings(lower) if is_double else lexicon().get(lower)
+        readings = known if is_double or known else _by_ending(lower, "role", ROLE_ENDINGS)
         tokens.append(Token(word, lower, match.start(), match.end(), readings, is_double))
     for match in _REPEATED.finditer(text):
         for token in tokens:
@@ -253,18 +229,12 @@ def _mark_pairs(tokens: list[Token]) -> None:
                 break
 
 
-def _word_readings(word: str) -> list[Reading]:
-    """The readings of a word in the tables, or by its ending."""
-    return lexicon().get(word) or _by_ending(word, "role", ROLE_ENDINGS)
-
-
 def _double_readings(word: str) -> list[Reading]:
     """The reading of a double form, which agrees with either gender."""
     stem = re.split(r"[/*@ə(\-]", word)[0]
-    for ending in ("", "o", "a", "e", "i"):
-        for known in lexicon().get(stem + ending, []):
-            return [Reading(known.kind, known.forms, SINGULAR if known.mask & SINGULAR else PLURAL)]
-    return []
+    forms = [stem + ending for ending in ("", "o", "a", "e", "i")]
+    known = next((lexicon()[form][0] for form in forms if form in lexicon()), None)
+    return [Reading(known.kind, known.forms, SINGULAR if known.mask & SINGULAR else PLURAL)] if known else []
 
 
 def are_pair(one: Token, two: Token) -> bool:
@@ -272,8 +242,5 @@ def are_pair(one: Token, two: Token) -> bool:
     same_stem = len(one.lower) > 4 and one.lower[:-1] == two.lower[:-1]
     if same_stem and {one.lower[-1], two.lower[-1]} in ({"a", "o"}, {"e", "i"}):
         return True
-    return any(
-        a.forms == b.forms and not a.mask & b.mask and any(a.mask & n and b.mask & n for n in (SINGULAR, PLURAL))
-        for a in one.readings
-        for b in two.readings
-    )
+    masks = [(a.mask, b.mask) for a in one.readings for b in two.readings if a.forms == b.forms]
+    return any(not a & b and any(a & number and b & number for number in (SINGULAR, PLURAL)) for a, b in masks)

@@ -12,6 +12,7 @@ from helpers.italian.lexicon import (
     NOUNS,
     PLURAL,
     SINGULAR,
+    VERBAL,
     Reading,
     Token,
     adjective_of,
@@ -21,13 +22,13 @@ from helpers.italian.lexicon import (
     lexicon,
     noun_mask,
     reading_of,
-    word_classes,
 )
 
-# endings of an unknown adjective: after "sei" or "è", as a noun after an article, after a noun
-VERBAL = re.compile(r"[aiu]t[oaie]$")
+# endings of an unknown adjective: as a noun after an article, after a noun
 NOMINAL = re.compile(r"([aiu]t|unt|itt|ert|elt|ess|ost)[oaie]$")
 QUALITY = re.compile(r"(at|it|ut|os|iv|an)(issim)?[oaie]$")
+
+COPULAS = [f"copula_{form}" for form in ("infinitive", "singular", "plural", "third_singular", "third_plural")]
 
 Parts = dict[int, Reading]  # words of a phrase: token index → reading
 
@@ -44,8 +45,7 @@ class Phrase:
     @property
     def slot(self) -> int | None:
         """0 to 3 as in the four forms; None when the words leave the gender open."""
-        mask = self.mask if self.mask in (1, 2, 4, 8) else {0b1001: 1, 0b0101: 1, 0b1010: 2}.get(self.mask, 0)
-        return mask.bit_length() - 1 if mask else None
+        return {1: 0, 2: 1, 4: 2, 8: 3, 0b1001: 0, 0b0101: 0, 0b1010: 1}.get(self.mask)
 
     def gendered_words(self) -> list[int]:
         """The words that have one gender in the number of the phrase, which must have a slot."""
@@ -63,10 +63,7 @@ def adjacent(tokens: list[Token], i: int) -> bool:
 
 def previous_word(tokens: list[Token], i: int) -> int:
     """Index of the nearest token before i that is no adverb, -1 at the start."""
-    i -= 1
-    while i >= 0 and is_adverb(tokens[i]):
-        i -= 1
-    return i
+    return next((k for k in range(i - 1, -1, -1) if not is_adverb(tokens[k])), -1)
 
 
 def opens_sentence(tokens: list[Token], i: int) -> bool:
@@ -108,11 +105,9 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
 
 def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
     """The role word or participle at i where it is a noun, and not an adjective of the word j."""
-    token, k = tokens[i], i - 1
-    while k >= 0 and reading_of(tokens[k], {"adj"}):
-        k -= 1
+    token, role = tokens[i], reading_of(tokens[i], {"role"})
+    k = next((k for k in range(i - 1, -1, -1) if not reading_of(tokens[k], {"adj"})), -1)
     article = reading_of(tokens[k], {"article", "determiner"}) if k >= 0 else None
-    role = reading_of(token, {"role"})
     if not role:  # "gli interessati", with no noun after it that they could belong to
         return _participle_noun(tokens, i, article.mask) if article else None
     is_modifier = role.forms[0] == "-" and adjacent(tokens, i) and not is_function(tokens[i + 1])
@@ -124,7 +119,7 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
         j -= 1
     if reading_of(tokens[j], NOUNS):
         return role if _person_noun(tokens, j) else None
-    after_function_word = token.lower in lexicon() and is_function(tokens[j]) and not _is_copula(tokens[j])
+    after_function_word = token.lower in lexicon() and is_function(tokens[j]) and not belongs(tokens[j], *COPULAS)
     return role if after_function_word or reading_of(tokens[j], {"person"}) else None
 
 
@@ -164,11 +159,6 @@ def _is_part(tokens: list[Token], i: int) -> bool:
     return opens_compound or ends_compound
 
 
-def _is_copula(token: Token) -> bool:
-    """Whether the token is a form of "essere", "diventare" and the like."""
-    return any(token.lower in words for name, words in word_classes().items() if name.startswith("copula"))
-
-
 # --- noun phrases -----------------------------------------------------------------------
 
 
@@ -192,10 +182,7 @@ def noun_phrases(tokens: list[Token]) -> list[Phrase]:
 
 
 def _modifiers_before(tokens: list[Token], head: int, noun: Reading) -> tuple[Parts, int]:
-    """Articles, determiners and adjectives before a noun that agree with it, and the mask they share.
-
-    English words of a foreign title are passed over: "un senior software engineer".
-    """
+    """Words before a noun that agree with it, past English ones ("un senior software engineer"), and the mask they share."""
     parts: Parts = {}
     mask, is_foreign = noun.mask, len(set(noun.forms)) == 1
     i, english_words = head - 1, 0
@@ -229,22 +216,8 @@ def _is_english(token: Token) -> bool:
 def adjectives_from(tokens: list[Token], start: int, mask: int, in_predicate: bool) -> tuple[Parts, int, int]:
     """Adjectives from `start` on that agree with `mask`, joined by commas and conjunctions.
 
-    Parameters
-    ----------
-    tokens : list of Token
-    start : int
-    mask : int
-        Gender and number of what the adjectives describe.
-    in_predicate : bool
-        Whether they follow a copula; then an unknown first word counts with any ending.
-
-    Returns
-    -------
-    parts : dict of int to Reading
-    mask : int
-        What is left of `mask` after agreement.
-    end : int
-        Index after the last adjective.
+    After a copula (`in_predicate`), an unknown first word counts with any ending. Also returns what
+    is left of `mask` after agreement, and the index after the last adjective.
     """
     parts: Parts = {}
     i, end, linked = start, start, True

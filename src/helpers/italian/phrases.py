@@ -14,6 +14,7 @@ from helpers.italian.lexicon import (
     PLURAL,
     SINGULAR,
     SLOT_BITS,
+    VERBAL,
     Reading,
     Token,
     adjective_of,
@@ -24,16 +25,7 @@ from helpers.italian.lexicon import (
     tokenise,
     word_classes,
 )
-from helpers.italian.nouns import (
-    VERBAL,
-    Parts,
-    Phrase,
-    adjacent,
-    adjectives_from,
-    noun_phrases,
-    opens_sentence,
-    previous_word,
-)
+from helpers.italian.nouns import Parts, Phrase, adjacent, adjectives_from, noun_phrases, opens_sentence, previous_word
 
 DETERMINERS = {"article", "determiner", "adj"}
 
@@ -80,9 +72,7 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
             mask = people[i].mask if slot is None else SLOT_BITS[slot]
             heads.append(Head(i, mask, True, is_oblique(tokens, min(people[i].parts))))
         elif i not in in_phrases and token.lower[0].isalpha() and not _modifies_title(tokens, i, people):
-            thing = _thing(tokens, i)
-            if thing:
-                heads.append(thing)
+            heads += filter(None, [_thing(tokens, i)])
     return heads
 
 
@@ -96,22 +86,17 @@ def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> b
 
 def _thing(tokens: list[Token], i: int) -> Head | None:
     """The noun at i that is no gendered person: a thing, a name, "persona", "profilo"."""
-    token = tokens[i]
-    neutral = reading_of(token, {"neutral"})
+    token, neutral = tokens[i], reading_of(tokens[i], {"neutral"})
     article = reading_of(tokens[i - 1], DETERMINERS) if i else None
     if not neutral and is_function(token):
         return None
-    opens = opens_sentence(tokens, i)
-    is_first = token.text[0].isupper() and opens
-    is_name = token.text.istitle() and not token.readings and not opens
-    if not (neutral or article or is_first or is_name or (i and tokens[i - 1].lower in ("ogni", "qualche"))):
+    is_name = token.text[0].isupper() if opens_sentence(tokens, i) else token.text.istitle() and not token.readings
+    if not (neutral or article or is_name or (i and tokens[i - 1].lower in ("ogni", "qualche"))):
         return None
     mask = neutral.mask if neutral else noun_mask(token)
-    if article:
-        mask = article.mask & mask or article.mask
-    first = i
-    while first and reading_of(tokens[first - 1], DETERMINERS):  # "dal nostro ufficio"
-        first -= 1
+    mask = article.mask & mask or article.mask if article else mask
+    # "dal nostro ufficio"
+    first = next((k + 1 for k in range(i - 1, -1, -1) if not reading_of(tokens[k], DETERMINERS)), 0)
     is_person = reading_of(token, {"person"}) is not None and not neutral
     return Head(i, mask, is_person, is_oblique(tokens, first), bool(neutral))
 
@@ -125,9 +110,7 @@ def is_oblique(tokens: list[Token], first: int) -> bool:
 
 def _sentence_start(tokens: list[Token], i: int) -> int:
     """Index of the first token of the sentence or line of i."""
-    while i > 0 and tokens[i - 1].lower not in BOUNDARY:
-        i -= 1
-    return i
+    return next((k + 1 for k in range(i - 1, -1, -1) if tokens[k].lower in BOUNDARY), 0)
 
 
 def _follows_neutral(heads: list[Head], i: int, mask: int) -> bool:
@@ -138,9 +121,10 @@ def _follows_neutral(heads: list[Head], i: int, mask: int) -> bool:
 
 def _is_apposition(tokens: list[Token], heads: list[Head], phrase: Phrase) -> bool:
     """Whether a bare noun only agrees with a neutral one before it: "persona ordinata, non fumatrice"."""
+    if len(phrase.parts) > 1 or phrase.slot != 1:
+        return False
     start = _sentence_start(tokens, phrase.head)
-    is_bare = len(phrase.parts) == 1 and phrase.slot == 1
-    return is_bare and _follows_neutral([h for h in heads if h.index >= start], phrase.head, phrase.mask)
+    return _follows_neutral([h for h in heads if h.index >= start], phrase.head, phrase.mask)
 
 
 # --- predicates -------------------------------------------------------------------------
@@ -172,26 +156,22 @@ def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
     token, clitic = tokens[i], tokens[i - 1].lower if i else ""
     if clitic in ("c'", "ci"):  # "c'è", "ci sono"
         return 0, False
-    if belongs(token, "copula_singular") or (belongs(token, "wish") and clitic == "ti"):  # "ti vogliamo curioso"
-        return SINGULAR, True
-    if belongs(token, "have") and clitic in ("mi", "ti", "m'", "t'"):  # "mi ha colpito"
+    wished = belongs(token, "wish") and clitic == "ti"  # "ti vogliamo curioso"
+    had = belongs(token, "have") and clitic in ("mi", "ti", "m'", "t'")  # "mi ha colpito"
+    if wished or had or belongs(token, "copula_singular"):
         return SINGULAR, True
     if belongs(token, "copula_plural"):
         return PLURAL, True
     if belongs(token, "copula_infinitive") or token.lower == "sono":
         return ANY, False
-    mask = SINGULAR if belongs(token, "copula_third_singular") else 0
-    if belongs(token, "copula_third_plural"):
-        mask |= PLURAL
-    return mask, False
+    singular = SINGULAR if belongs(token, "copula_third_singular") else 0
+    return singular | (PLURAL if belongs(token, "copula_third_plural") else 0), False
 
 
 def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: int) -> Head | None:
     """The head that the predicate between `verb` and `end` agrees with: to the left, or just after it."""
     candidates = [h for h in heads if _sentence_start(tokens, verb) <= h.index < verb and h.mask & mask]
-    i = verb - 1
-    while i >= 0 and belongs(tokens[i], "clitic", "adverb"):
-        i -= 1
+    i = next((k for k in range(verb - 1, -1, -1) if not belongs(tokens[k], "clitic", "adverb")), -1)
     link = tokens[i].lower if i >= 0 else ""
     if link == "che" or (link in ("quale", "quali") and i and not is_oblique(tokens, i - 1)):
         return candidates[-1] if candidates else None
@@ -216,9 +196,7 @@ def _describes_people(tokens: list[Token], heads: list[Head], verb: int, parts: 
     """Whether a predicate without a subject describes people: "verrà inserito in un team"."""
     if verb and tokens[verb - 1].lower == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
         return False
-    kinds = {"person", "participle"}
-    if belongs(tokens[verb], "copula_infinitive"):
-        kinds.add("adj")
+    kinds = {"person", "participle"} | ({"adj"} if belongs(tokens[verb], "copula_infinitive") else set())
     of_people = any(reading.kind in kinds and reading.forms[0] != "stato" for reading in parts.values())
     return of_people and not _follows_neutral(heads, verb, mask)
 
@@ -327,14 +305,13 @@ def _continues(tokens: list[Token], i: int, link: int, mask: int, used: set[int]
         return False
     if tokens[k].lower[-1] != tokens[i].lower[-1]:
         return False
+    if k + 1 < link and not _opens_complement(tokens, k + 1):
+        return False
     ends = i + 1 == len(tokens) or not tokens[i + 1].lower[0].isalpha() or belongs(tokens[i + 1], "conjunction")
-    complement_between = k + 1 == link or _is_complement(tokens, k + 1)
-    complement_after = i + 1 == len(tokens) or _is_complement(tokens, i + 1)
-    return complement_between and (complement_after or ends)
+    return ends or _opens_complement(tokens, i + 1)
 
 
-def _is_complement(tokens: list[Token], i: int) -> bool:
-    """Whether a complement with a preposition begins at i."""
+def _opens_complement(tokens: list[Token], i: int) -> bool:
     return belongs(tokens[i], "preposition") or is_oblique(tokens, i)
 
 
@@ -369,10 +346,8 @@ def _stands_for_people(tokens: list[Token], i: int, reading: Reading, used: set[
     partitive = following in ("di", "dei", "degli", "delle")
     if token.lower in ("uno", "una") and not (partitive or following in ("tra", "fra")):
         return False
-    people = {"noi", "voi", "loro", "coloro", "quelli", "quelle"}
-    if reading.mask & PLURAL:
-        people.add("che")
+    people = {"noi", "voi", "loro", "coloro", "quelli", "quelle"} | ({"che"} if reading.mask & PLURAL else set())
     everyone = token.lower in ("tutti", "tutte") and (following in BOUNDARY or following in (",", ")", "e", "anche"))
-    of_people = bool(partitive and used & {i + 1, i + 2, i + 3})
-    of_people = of_people or (following == "di" and i + 2 < len(tokens) and tokens[i + 2].lower in people)
+    of_people = following == "di" and i + 2 < len(tokens) and tokens[i + 2].lower in people
+    of_people = of_people or bool(partitive and used & {i + 1, i + 2, i + 3})
     return following in people or everyone or of_people or token.text in ("lui", "lei", "Lui")

@@ -1,9 +1,8 @@
 """Requirements that exclude beyond grammar (age, looks, sex, origin, …) taken out of job ads.
 
-A requirement that is an item of a list or stands beside a noun goes, with the words that belong to
-it and one comma or conjunction; a sentence that says nothing else goes whole. What the rest of a
-sentence is built on stays. What asks for a list ("si richiedono", "è richiesta") then agrees with
-the items that are left.
+A requirement that is an item of a list or stands beside a noun goes, with the words that belong to it and one comma or
+conjunction; a sentence that says nothing else goes whole. What the rest of a sentence is built on stays. What asks for a list
+("si richiedono", "è richiesta") then agrees with the items that are left.
 """
 
 from __future__ import annotations
@@ -19,29 +18,26 @@ ONLY = r"(?:solo|soltanto|esclusivamente|unicamente|preferibilmente|rigorosament
 SEARCH = r"cerc|ricerc|selez|assum"  # stems of "cercasi", "si ricerca", "selezioniamo", "assumiamo"
 # words before a requirement that go with it, and after it
 LEADS = re.compile(
-    rf"\b(?:e|ed|di|con|un|una|il|la|{ONLY}|possibilmente|meglio se|anche|ma|purché|non oltre|eventuali|età|fisico|voce|tra i"
-    r"|(?:dote|qualità|caratteristica|virtù)(?: tutta)?) $",
-    re.IGNORECASE,
+    rf"(?i)\b(?:e|ed|di|con|un|una|il|la|{ONLY}|possibilmente|meglio se|anche|ma|purché|non oltre|eventuali|età|fisico|voce"
+    r"|tra i|(?:dote|qualità|caratteristica|virtù)(?: tutta)?) $"
 )
 TRAILS = re.compile(
-    r" (?:(?:(?<=\d )e (?:i |gli )?|[-–] ?)?\d+(?:[.,]\d+)?(?: (?:anni|cm|m)\b)?|anni|anno|cm|m|compiuti|circa|al massimo|massimo"
-    r"|max|e curat[oaie]|non ammessi|richiest[oaie]|indispensabil[ei]|obbligatori[oa]|di (?:squadra|polso|fatica|età)|fisic[aoi]"
-    r"|fisiche|piccol[ie]|o simili|senza eccezioni)(?!\w)",
-    re.IGNORECASE,
+    r"(?i) (?:(?:(?<=\d )e (?:i |gli )?|[-–] ?)?\d+(?:[.,]\d+)?(?: (?:anni|cm|m)\b)?|anni|anno|cm|m|compiuti|circa|al massimo"
+    r"|massimo|max|e curat[oaie]|non ammessi|richiest[oaie]|indispensabil[ei]|obbligatori[oa]|di (?:squadra|polso|fatica|età)"
+    r"|fisic[aoi]|fisiche|piccol[ie]|o simili|senza eccezioni)(?!\w)"
 )
 ALTERNATIVE = re.compile(r" o \w+[aeio](?=[,.;)]| per | a |$)")  # "rumene o moldave"
 NEXT_PHRASE = r"(?:per|a|ad|al|in|da|con|su|presso|nel|nella|sul|sulla)\b"
-UNFINISHED = re.compile(
-    r":[.;:!?]?$|\b(?:il|lo|la|i|gli|le|un|una|e|ed|di|del|della|con|per|a|da|in)[,.;:!?]?$", re.IGNORECASE
-)
+UNFINISHED = re.compile(r"(?i):[.;:!?]?$|\b(?:il|lo|la|i|gli|le|un|una|e|ed|di|del|della|con|per|a|da|in)[,.;:!?]?$")
 SOUGHT = re.compile(rf"((?:si )?(?:{SEARCH})\w+)(?: una?| un['’])? ({PERSON})", re.IGNORECASE)  # and nobody else
 SEX_OF_A_NOUN = re.compile(rf"(?!{ONLY}|no |di |sesso|{SEARCH}|si )(\S+) {PERSON}", re.IGNORECASE)
 ONLY_ONE_SEX = re.compile(rf"{ONLY} {PERSON}", re.IGNORECASE)
+# the "uomo" of "pizzaiolo uomo"
+SEX_AFTER_PERSON = re.compile(r" (uomo|donna|maschio|femmina|uomini|donne)(?=[,.;:)!?]| per | a |$)")
 STAFF = re.compile(rf"(?:{ONLY} )?(personale|candidature|profili|figure|risorse|staff|team) .*", re.IGNORECASE)
 STEREOTYPE_OF = re.compile(r"(?:^tipicamente|(?<=\w)(?: tipicamente)?) (?:femminil[ei]|maschil[ei]|matern[oa])$")
 ASKS = re.compile(
-    r"(?:^|[ (])(?:(?:richied|richiest|serv|occorr|necessari|chied|vogli|gradit|previst|indispensabil|obbligatori)\w+)$|:$",
-    re.IGNORECASE,
+    r"(?i)(?:^|[ (])(?:richied|richiest|serv|occorr|necessari|chied|vogli|gradit|previst|indispensabil|obbligatori)\w+$|:$"
 )
 SEPARATOR = re.compile(r"[–—•|·-]")
 SENTENCE_END = r"[.;!?\n]"
@@ -53,8 +49,7 @@ def without_requirements(text: str) -> str:
     # found anew after each removal, which moves the others; from the last to the first
     while len(requirements := _requirements(text)) > staying:
         shorter = _without(text, *requirements[-1 - staying])
-        if shorter == text:
-            staying += 1
+        staying += shorter == text
         text = shorter
     return text
 
@@ -64,38 +59,27 @@ def inclusive(text: str) -> str:
     return gender.neutralise(without_requirements(text))
 
 
-# --- where they stand -------------------------------------------------------------------
+# --- taking one out ---------------------------------------------------------------------
 
 
 def _requirements(text: str) -> list[tuple[int, int, str]]:
     """(start, end, category) of what excludes beyond grammar, in order."""
     spans = [(cue.start, cue.end, cue.category) for cue in requirement_cues(text)]
-    named = [
-        (start, end, "explicit_sex")
-        for start, end in _named_sexes(text)
-        if not any(other_start <= start < other_end for other_start, other_end, _ in spans)
-    ]
-    return sorted(spans + named)
-
-
-def _named_sexes(text: str) -> list[tuple[int, int]]:
-    """Where a sex is named right behind a person: the "uomo" of "pizzaiolo uomo"."""
     if LAWFUL.search(text):
-        return []
+        return spans
     tokens, phrases = person_phrases(text)
     phrase_ends = {tokens[max(p.parts)].end for p in phrases if not re.fullmatch(PERSON, tokens[p.head].lower)}
-    matches = re.finditer(r" (uomo|donna|maschio|femmina|uomini|donne)(?=[,.;:)!?]| per | a |$)", text)
-    return [match.span(1) for match in matches if match.start() in phrase_ends]
-
-
-# --- taking one out ---------------------------------------------------------------------
+    for match in SEX_AFTER_PERSON.finditer(text):
+        start, end = match.span(1)
+        if match.start() in phrase_ends and not any(cue_start <= start < cue_end for cue_start, cue_end, _ in spans):
+            spans.append((start, end, "explicit_sex"))
+    return sorted(spans)
 
 
 def _without(text: str, start: int, end: int, category: str) -> str:
     """`text` without its requirement text[start:end]; as it is where no sentence would be left."""
     requirement = text[start:end]
-    wording = _neutral_wording(text, start, end, category)
-    if wording is not None:
+    if wording := _neutral_wording(text, start, end, category):
         return text[:start] + wording + text[end:]
     start, end, lead = _widened(text, start, end, category)
     shorter = _without_sentence(text, start, end)
@@ -110,8 +94,7 @@ def _neutral_wording(text: str, start: int, end: int, category: str) -> str | No
     if category == "explicit_sex" and (noun := SEX_OF_A_NOUN.fullmatch(requirement)):
         return noun[1]
     if (sought := SOUGHT.fullmatch(requirement)) and re.match(rf"[,.;:!?]|$| {NEXT_PHRASE}", text[end:]):
-        is_plural = sought[2][-1] in "ei"
-        return sought[1] + (" personale" if is_plural else " una persona")
+        return sought[1] + (" personale" if sought[2][-1] in "ei" else " una persona")
     if ONLY_ONE_SEX.fullmatch(requirement) and not _follows_a_person(text, start):
         return "personale"
     return None
@@ -139,10 +122,7 @@ def _widened(text: str, start: int, end: int, category: str) -> tuple[int, int, 
 
 
 def _without_sentence(text: str, start: int, end: int) -> str | None:
-    """`text` without the sentence that is nothing but text[start:end], None where it says more.
-
-    A text that would have nothing left comes back as it is.
-    """
+    """`text` without the sentence that is nothing but text[start:end] (unless nothing is left); None where it says more."""
     opens = max((match.end() for match in re.finditer(rf"{SENTENCE_END}\s*", text[:start])), default=0)
     closes = re.compile(rf"{SENTENCE_END}|$").search(text, end).start()
     if not ASKS_FOR_NOTHING_ELSE.fullmatch(text[opens:start] + text[end:closes]):
@@ -203,13 +183,11 @@ def _before_conjunction(text: str, before: str, rest: str, lead: str, opens: boo
         return f"{before[:-1]} e {rest}"
     if lead in ("e ", "ed "):
         return f"{before} e {rest}"
-    if lead != "con " or re.match(r"(con|di)\b", rest):
-        lead = ""
+    lead = "" if lead != "con " or re.match(r"(con|di)\b", rest) else lead
     return _capitalised_as(text, f"{before} {lead}{rest}".strip())
 
 
 def _capitalised_as(source: str, text: str) -> str:
-    """`text` with a capital where `source` begins with one."""
     return text[:1].upper() + text[1:] if source[:1].isupper() else text
 
 
@@ -225,14 +203,9 @@ ASKING = re.compile(
 ASKS_FOR_NOTHING_ELSE = re.compile(rf"\W*(?:{ASKING.pattern}|requisiti(?: richiesti)?)?\W*", re.IGNORECASE)
 PLURAL_COPULA = {"sono": "è", "vengono": "viene", "saranno": "sarà", "verranno": "verrà"}
 OTHER_NUMBER = PLURAL_COPULA | {singular: plural for plural, singular in PLURAL_COPULA.items()}
-PARTICIPLE_ENDINGS = ["o", "a", "i", "e"]  # masculine, feminine, masculine plural, feminine plural
-IRREGULAR_ENDINGS = {
-    "indispensabil": ["e", "e", "i", "i"],
-    "necessari": ["o", "a", "", "e"],
-    "obbligatori": ["o", "a", "", "e"],
-}
-# not before a preposition or a single letter, which belong to the item before: "Word e di Excel",
-# "patenti B e C"
+PARTICIPLE_ENDINGS = "oaie"  # masculine, feminine, masculine plural, feminine plural
+IRREGULAR_ENDINGS = {"indispensabil": "eeii", "necessari": ["o", "a", "", "e"], "obbligatori": ["o", "a", "", "e"]}
+# not before a preposition or a single letter, which belong to the item before: "Word e di Excel", "patenti B e C"
 BETWEEN_ITEMS = re.compile(
     r"(?:,? ed? |, )(?!(?:di|d['’]|del\w*|al?|al\w+|in|nel\w*|con|per|da|dal\w*|sul?\w*)\b|[A-Z]\b)"
 )
@@ -245,9 +218,8 @@ FEMININE_PLURAL_ITEM = re.compile(
 def _agreeing(text: str, start: int, end: int) -> tuple[str, int, int]:
     """`text` whose asking word agrees with the list that is left, and the span's new place.
 
-    A plural asking word agrees with all items that stay, a singular one with the first. Where no
-    item stays, the asking word stays as it is, or joins the span if it opens a clause between
-    commas.
+    A plural asking word agrees with all items that stay, a singular one with the first. Where no item stays, the asking word
+    stays as it is, or joins the span if it opens a clause between commas.
     """
     asking = max(ASKING.finditer(text[:start]), key=lambda match: match.start(), default=None)
     items = _list_items(text, asking.end()) if asking else []
@@ -263,11 +235,9 @@ def _agreeing(text: str, start: int, end: int) -> tuple[str, int, int]:
     negative = any(re.match(r"(?:no|niente|nessun\w*) ", item) for item in remaining)
     if not forms or len(forms) == len(items) or negative:
         return text, start, end
-    first_feminine, first_plural = forms[0]
-    if _is_plural(asking):
-        word = _inflected(asking, all(feminine for feminine, _ in forms), first_plural or len(forms) > 1)
-    else:
-        word = _inflected(asking, first_feminine, first_plural)
+    if not _is_plural(asking):
+        forms = forms[:1]
+    word = _inflected(asking, all(feminine for feminine, _ in forms), forms[0][1] or len(forms) > 1)
     shift = len(word) - len(asking.group())
     return text[: asking.start()] + word + text[asking.end() :], start + shift, end + shift
 
@@ -280,8 +250,7 @@ def _list_items(text: str, start: int) -> list[tuple[int, int]]:
         items.append((start, match.start()))
         start = match.end()
         if match.group().strip(", "):  # a conjunction: one more item follows
-            comma = text.find(",", start, stop)
-            stop = stop if comma < 0 else comma
+            stop = start + len(text[start:stop].partition(",")[0])
             break
     return [*items, (start, stop)]
 
@@ -299,7 +268,6 @@ def _gender_and_number(item: str) -> tuple[bool, bool]:
 
 
 def _is_plural(asking: re.Match[str]) -> bool:
-    """Whether the asking word is in the plural."""
     if asking["verb"]:
         return asking["person"].lower() in ("ono", "anno")
     return (asking["copula"] or "").lower() in PLURAL_COPULA or asking["ending"].lower() in ("i", "")
@@ -309,8 +277,8 @@ def _inflected(asking: re.Match[str], feminine: bool, plural: bool) -> str:
     """The asking word in another number and gender, in its capitals."""
     colon = ":" if asking.group().endswith(":") else ""
     if asking["verb"]:
-        singular_ending, plural_ending = ("à", "anno") if asking["person"].lower() in ("à", "anno") else ("e", "ono")
-        return asking["verb"] + (plural_ending if plural else singular_ending) + colon
+        endings = ("à", "anno") if asking["person"].lower() in ("à", "anno") else ("e", "ono")
+        return asking["verb"] + endings[plural] + colon
     stem = asking["participle"]
     endings = IRREGULAR_ENDINGS.get(stem.lower(), PARTICIPLE_ENDINGS)
     word = stem + endings[2 * plural + feminine] + colon

@@ -33,22 +33,13 @@ SHORTEST, LONGEST = 25, 170  # characters of a source, both excluded: about a se
 
 
 def silver(texts: Iterable[str], records: Sequence[dict], count: int, seed: int = 0) -> list[dict]:
-    """Silver pairs in shares chosen on the validation rows.
+    """Silver pairs from unlabelled texts, in shares chosen on the validation rows.
 
-    Parameters
-    ----------
-    texts : unlabelled texts
-    records : dicts with `text`, `target` and `category`
-        The seed's pairs; what their targets leave out is inserted into other sentences.
-    count : int
-        Pairs wanted; some fewer come back.
-    seed : int
-
-    Returns
-    -------
-    list of dicts with `text`, `target`, `method`, `source` ("synthetic"), and `draft` for `gaps`
+    What the targets of `records` (the seed's pairs, with a `category`) leave out is inserted into other sentences. Some fewer
+    pairs than `count` come back, as dicts with `text`, `target`, `method`, `source` ("synthetic"), and `draft` for `gaps`.
     """
-    pool = sentences(texts)
+    parts = (part.strip() for text in texts for part in SENTENCE_BREAK.split(text))
+    pool = list(dict.fromkeys(part for part in parts if SHORTEST < len(part) < LONGEST))
     random.Random(seed).shuffle(pool)
     clauses = excluding_clauses(pool[: 4 * count], records)
     pairs = from_rules(pool[: 2 * count])
@@ -63,21 +54,15 @@ def silver(texts: Iterable[str], records: Sequence[dict], count: int, seed: int 
     ]
 
 
-def sentences(texts: Iterable[str]) -> list[str]:
-    """Distinct sentences of the texts, in order."""
-    parts = (part.strip() for text in texts for part in SENTENCE_BREAK.split(text))
-    return list(dict.fromkeys(part for part in parts if SHORTEST < len(part) < LONGEST))
-
-
 def from_frames(count: int, seed: int) -> list[dict]:
     """Frames worded in one gender and again for everyone, and some inclusive ones unchanged."""
     rng = random.Random(seed)
     targets: dict[str, str] = {}  # by source
     while len(targets) < count:
         mode = rng.choices(["masculine", "feminine", "inclusive"], [0.65, 0.15, 0.2])[0]
-        ad = draft(mode, rng, {"length": "short"})
-        for _, frame in ad.frames:
-            source_plan = replace(ad.plan, style="double", rng=random.Random(0), used=Counter())
+        plan = draft(mode, rng, {"length": "short"})
+        for _, frame in plan.frames:
+            source_plan = replace(plan, style="double", rng=random.Random(0), used=Counter())
             source, evidence = without_marks(realise(frame, source_plan))
             target = source
             if mode != "inclusive":
@@ -94,8 +79,7 @@ def from_frames(count: int, seed: int) -> list[dict]:
 def from_rules(texts: Sequence[str]) -> list[dict]:
     """Sentences with no cue, or with cues of grammar alone, and what the rules make of them.
 
-    A sentence in which people have written both genders is put into one first: one more source,
-    whose target reads well.
+    A sentence with both genders is put into one first: one more source, whose target reads well.
     """
     pairs = []
     for i, text in enumerate(texts):
@@ -122,11 +106,7 @@ def with_gaps(pairs: Sequence[dict], seed: int) -> list[dict]:
 
 
 def excluding_clauses(texts: Sequence[str], records: Sequence[dict]) -> list[str]:
-    """Short clauses that exclude beyond grammar.
-
-    They come from the generator's frames, from sentences, and from what the targets of records
-    leave out.
-    """
+    """Short clauses that exclude beyond grammar: of frames, of sentences, and what the targets of records leave out."""
     frames = [f for name, lines in library()["frames"]["exclusion"].items() if "lawful" not in name for f in lines]
     clauses = [c for frame in frames for c in re.findall(r"\[\[([^{}\]]+)\]\]", frame) if len(c.split()) <= 6]
     for text in texts:
