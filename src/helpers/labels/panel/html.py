@@ -10,13 +10,7 @@ from itertools import pairwise
 
 Mark = tuple[int, int, str]  # start and end in characters, and one of the kinds below
 
-MARK_TITLES = {
-    "evidence": "evidence",
-    "cue": "cue of the lexicon",
-    "model": "suggestion of the model",
-    "removed": "removed",
-    "added": "added",
-}
+MARK_TITLES = {"evidence": "evidence", "cue": "cue of the lexicon", "removed": "removed", "added": "added"}
 
 
 def escape(text: object) -> str:
