@@ -45,9 +45,6 @@ def counts(answers: pd.DataFrame, order: Sequence[str] | None = None) -> tuple[n
     return flat.reshape(len(answers), size), classes
 
 
-# --- Krippendorff's alpha --------------------------------------------------------------------------------------------
-
-
 def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int = 500, seed: int = 0) -> dict:
     """Krippendorff's α (2011) of the table, with a 95 % bootstrap interval over records.
 
@@ -65,8 +62,8 @@ def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int 
         return result | {"reason": "no record was labelled by two annotators"}
     used = np.flatnonzero(shared.sum(0))
     if len(used) == 1:
-        reason = f"every shared label is {classes[used[0]]!r}: agreement beyond chance has no meaning"
-        return result | {"reason": reason}
+        only = classes[used[0]]
+        return result | {"reason": f"every shared label is {only!r}: agreement beyond chance has no meaning"}
     # Records with the same counts are alike, so a bootstrap sample is a multinomial draw over these patterns: all
     # samples at once, where scipy.stats.bootstrap would resample the records and give NaN for any one-class sample.
     patterns, times = np.unique(shared, axis=0, return_counts=True)
@@ -98,9 +95,6 @@ def _alphas(patterns: np.ndarray, times: np.ndarray, ordinal: bool) -> np.ndarra
     by_chance = (margin[:, :, None] * margin[:, None, :] * distance).sum((1, 2)) / (margin.sum(1) - 1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(by_chance > 0, 1 - disagreement / by_chance, np.nan)
-
-
-# --- pairs, and annotators against themselves ------------------------------------------------------------------------
 
 
 def kappas(answers: pd.DataFrame) -> pd.DataFrame:
@@ -144,9 +138,6 @@ def self_consistency(annotations: dict[str, dict[str, dict]]) -> pd.DataFrame:
             share = float((both["first"] == both["again"]).mean())
             rows.append({"annotator": name, "share": share} | kappas(both).to_dict("records")[0])
     return pd.DataFrame(rows, columns=["annotator", "share", "kappa", "n", "reason"])
-
-
-# --- the report ------------------------------------------------------------------------------------------------------
 
 
 def summary(

@@ -22,11 +22,8 @@ from helpers.labels.log import ADJUDICATOR
 def decisions(annotations: dict[str, dict[str, dict]]) -> dict[str, dict]:
     """Decide on every record by the adjudicator, else by majority.
 
-    Returns
-    -------
-    dict of dicts
-        Record id → `label` (None where undecided), `decided` (`adjudicator`, `majority`, `only one`, `tie`, or ''
-        where nobody gave a label; a skip is no label), `labels` (by annotator), `votes` (for the commonest label).
+    Record id → `label` (None where undecided), `decided` (`adjudicator`, `majority`, `only one`, `tie`, or '' where nobody
+    gave a label; a skip is no label), `labels` (by annotator), `votes` (for the commonest label).
     """
     labels: dict[str, dict[str, Any]] = {}
     for name, answers in annotations.items():
@@ -54,11 +51,8 @@ def _decide(labels: dict[str, Any]) -> dict:
 def disagreements(annotations: dict[str, dict[str, dict]], records: list[dict] | None = None) -> list[dict]:
     """Records with different labels and no decision by the adjudicator, most contested first.
 
-    Returns
-    -------
-    list of dicts
-        `id`, `text`, `labels`, `spans` and `notes` (by annotator), `flags` (who flagged it), and `contested`, the share
-        of labels other than the commonest.
+    A row has `id`, `text`, `labels`, `spans` and `notes` (by annotator), `flags` (who flagged it), and `contested`, the
+    share of labels other than the commonest.
     """
     texts = {row["id"]: row["text"] for row in records or []}
     rows = []
@@ -100,20 +94,10 @@ def worth_labelling(
 ) -> pd.DataFrame:
     """Texts of the pool in the order in which one more label gains most, by ActiveLab (Goh and Mueller 2023).
 
-    Texts that everybody labelled are left out: they are the adjudicator's.
-
-    Parameters
-    ----------
-    known : list of dicts
-        Labelled rows on which the learner is fitted, beside what annotators decided.
-    learner
-        Has `fit(records)` and `predict_proba(texts)`. A labelled text is scored by a fit on the other four fifths.
-
-    Returns
-    -------
-    DataFrame
-        Columns `label` (`again`, by somebody who has not labelled it, or `new`), `score` (lowest first), `so_far` (the labels
-        there are), `text`.
+    Texts that everybody labelled are left out: they are the adjudicator's. The learner has `fit(records)` and
+    `predict_proba(texts)`; it is fitted on the labelled rows `known` and on what annotators decided, and scores a labelled
+    text by a fit on the other four fifths. Columns: `label` (`again`, by somebody who has not labelled it, or `new`),
+    `score` (lowest first), `so_far` (the labels there are), `text`.
     """
     from cleanlab.multiannotator import get_active_learning_scores
 

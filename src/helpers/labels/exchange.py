@@ -21,9 +21,6 @@ from helpers.text import clean
 FORMATS = (".csv", ".jsonl", ".parquet")
 
 
-# --- out -------------------------------------------------------------------------------------------------------------
-
-
 def export(folder: Path, path: Path, records: list[dict] | None = None, final: bool = True) -> pd.DataFrame:
     """Write the labels to a .csv, .jsonl or .parquet file, whole or not at all, and return them.
 
@@ -37,8 +34,9 @@ def export(folder: Path, path: Path, records: list[dict] | None = None, final: b
     if not rows:
         raise UserError(f"{folder} holds no labels: label first, or name the folder with the .jsonl logs.")
     table = final_labels(rows, records) if final else pd.DataFrame(rows)
-    if path.suffix.lower() == ".jsonl":
-        write_jsonl(path, [_present(row) for row in table.to_dict("records")])
+    if path.suffix.lower() == ".jsonl":  # a row without its None and NaN
+        rows = table.to_dict("records")
+        write_jsonl(path, [{k: v for k, v in row.items() if v is not None and v == v} for row in rows])
     elif path.suffix.lower() == ".csv":
         write_csv(path, table.map(_flat))
     else:
@@ -50,12 +48,9 @@ def export(folder: Path, path: Path, records: list[dict] | None = None, final: b
 def final_labels(source: Path | list[dict], records: list[dict] | None = None) -> pd.DataFrame:
     """One row a record, with the label decided on and everybody's own.
 
-    Returns
-    -------
-    DataFrame
-        `id`, `text`, `label` (empty on a tie), `decided` (as in `decisions.decisions`), `count` (number of labels),
-        `label_<name>` for every annotator, `spans`, `notes` and `flags` (see `decisions.remarks`), and with three
-        annotators or more `dawid_skene`, the likeliest label by `decisions.dawid_skene`.
+    Columns: `id`, `text`, `label` (empty on a tie), `decided` (as in `decisions.decisions`), `count` (number of labels),
+    `label_<name>` for every annotator, `spans`, `notes` and `flags` (see `decisions.remarks`), and with three annotators
+    or more `dawid_skene`, the likeliest label by `decisions.dawid_skene`.
     """
     state = log.annotations(source)
     texts = {row["id"]: row["text"] for row in records or []}
@@ -86,13 +81,6 @@ def _flat(value: Any) -> Any:
         return value
     return json.dumps(value, ensure_ascii=False) if value else ""
 
-
-def _present(row: dict) -> dict:
-    """A row without its None and NaN."""
-    return {name: value for name, value in row.items() if value is not None and value == value}
-
-
-# --- in --------------------------------------------------------------------------------------------------------------
 
 LEFT_OUT = {
     "empty": "without a label or an annotator",

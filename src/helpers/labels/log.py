@@ -195,11 +195,8 @@ NO_ANSWER |= {"guideline": None, "shown": [], "seconds": 0.0, "reason": "", "rep
 def annotations(source: Path | list[dict]) -> dict[str, dict[str, dict]]:
     """What every annotator now says of every record, from the folder with the logs or from what `events` returned.
 
-    Returns
-    -------
-    dict of dicts of dicts
-        Annotator → record id → the fields of `NO_ANSWER`: `label` is None when skipped or only noted, `repeats` are labels
-        given when the record was shown again. A record whose events are all undone is left out.
+    Annotator → record id → the fields of `NO_ANSWER`: `label` is None when skipped or only noted, `repeats` are labels
+    given when the record was shown again. A record whose events are all undone is left out.
     """
     states: dict[str, dict[str, dict]] = {}
     for row in _standing_events(source if isinstance(source, list) else events(source)):

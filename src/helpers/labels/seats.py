@@ -104,9 +104,6 @@ def pending(source: Path | list[dict], assigned: dict[str, list[str]]) -> dict[s
     return waiting
 
 
-# --- about the annotators --------------------------------------------------------------------------------------------
-
-
 def attributes(folder: Path) -> dict[str, dict]:
     """Annotator → what they chose to say about themselves (`attributes.json`); no export contains it."""
     path = Path(folder) / "attributes.json"

@@ -23,15 +23,8 @@ Key = tuple[str, bool]  # record id, and whether this is its second showing
 class Session:
     """Records in the order of their showing, with one annotator's answer to each.
 
-    Parameters
-    ----------
-    records : iterable of dicts
-        Each with `id` and `text`. A record given twice is a repeat for self-consistency: its second showing has a
-        label of its own.
-    fits : function
-        Whether a label of the log is one that this session can give.
-    category : function
-        From a label to the name under which it is counted.
+    A record given twice is a repeat for self-consistency: its second showing has a label of its own. `fits` tells whether
+    a label of the log is one that this session can give, `category` under which name a label is counted.
     """
 
     def __init__(
@@ -110,7 +103,7 @@ class Session:
     def unlisted(self) -> int:
         """How many records this annotator has labelled or skipped that are not in the list."""
         outside = (i for i in self.stacks if (i, False) not in self.place)
-        return sum(any(self._latest((i, again)) for again in (False, True)) for i in outside)
+        return sum(bool(self._latest((i, False)) or self._latest((i, True))) for i in outside)
 
     def next_open(self, after: int = -1, count: int = 1) -> list[int]:
         """Places of the next open items after the place `after`, from the start again at the end of the list."""
@@ -228,16 +221,9 @@ def _check_record(record: Any, number: int) -> None:
 class Feeder:
     """Asks for the next records in a thread of its own while the last ones are being labelled.
 
-    Every method is called under the lock.
-
-    Parameters
-    ----------
-    next_batch : function
-        Gets the labels since its last call (record id → label) and returns records; none ends the session.
-    arrived : function
-        Called in the thread, under the lock, with those records or with the exception that was raised.
-    size : int
-        Number of records in the list at the start.
+    `next_batch` gets the labels since its last call (record id → label) and returns records; none ends the session.
+    `arrived` is called in the thread, under the lock, with those records or with the exception that was raised. `size` is
+    the number of records in the list at the start. Every method is called under the lock.
     """
 
     def __init__(

@@ -20,7 +20,7 @@ import ipywidgets as widgets
 from helpers.env import UserError
 from helpers.labels.log import ADJUDICATOR
 from helpers.labels.panel import kinds
-from helpers.labels.panel.html import plural, progress
+from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import KINDS, flow
 from helpers.labels.panel.parts import HERE, About, Controls, Evidence, Row, Search, event_text, key_layer, label_text
 from helpers.labels.session import Feeder, Session
@@ -145,7 +145,7 @@ class Panel(widgets.VBox):
             self.now.say(self._no_text())
         if self.layer:
             self.layer.serial += 1
-        self._show_progress()
+        self.controls.show_progress(self.session)
 
     def _no_text(self) -> str:
         if self.feeder and self.feeder.busy:
@@ -173,11 +173,6 @@ class Panel(widgets.VBox):
         flagged = self.now.place is not None and self.session.flagged(self.now.place)
         self.controls.flag.description = "⚑ Unflag" if flagged else "Flag"
         self.controls.reveal.description = f"{'Hide' if self.revealed else 'Show'} the model's suggestion"
-
-    def _show_progress(self) -> None:
-        session, total = self.session, len(self.session.records)
-        pace = session.items_a_minute()
-        self.controls.progress.value = progress(session.done, total, session.skipped, session.counts, pace)
 
     def go_to(self, place: int) -> None:
         """Show the item at `place` of the list, done or not."""
@@ -243,7 +238,7 @@ class Panel(widgets.VBox):
             row = self.now
         row.fill(place, event if event["event"] == "label" else None)
         self._select(row)
-        self._show_progress()
+        self.controls.show_progress(self.session)
         what = f"label {event_text(event)}" if event["event"] == "label" else event["event"]
         self.controls.say(f"Taken back: {what}.")
 
@@ -320,7 +315,7 @@ class Panel(widgets.VBox):
         row.fill(row.place)
         following.start_time = time.monotonic()
         self._select(following)
-        self._show_progress()
+        self.controls.show_progress(self.session)
 
     # --- the next texts ---
 
@@ -339,22 +334,16 @@ class Panel(widgets.VBox):
         if self.now.place is None:
             self._open_page(self.session.next_open(count=len(self.rows)))
         else:
-            self._show_progress()
+            self.controls.show_progress(self.session)
 
     def _from_browser(self, _: Any, message: dict, __: Any) -> None:
         """Act on a key or on the mouse, unless the text it was meant for is no longer shown."""
         do, row = message.get("do"), message.get("row")
         start, end = (n if isinstance(n := message.get(name), int) else 0 for name in ("start", "end"))
-        actions = {
-            "next": self.next,
-            "undo": self.undo,
-            "skip": self.skip,
-            "flag": self.flag,
-            "digit": lambda: self.now.answer.press(start),
-            "mark": lambda: self.evidence.mark(start, end),
-            "unmark": lambda: self.evidence.unmark(start),
-            "row": lambda: None,
-        }
+        actions = {"next": self.next, "undo": self.undo, "skip": self.skip, "flag": self.flag, "row": lambda: None}
+        actions["digit"] = lambda: self.now.answer.press(start)
+        actions["mark"] = lambda: self.evidence.mark(start, end)
+        actions["unmark"] = lambda: self.evidence.unmark(start)
         with self.lock:
             if do not in actions or (do != "undo" and message.get("serial") != self.layer.serial):
                 return

@@ -19,7 +19,7 @@ from helpers.env import UserError
 from helpers.labels import seats
 from helpers.labels.panel import html
 from helpers.labels.panel.kinds import button, flow
-from helpers.labels.session import find, merge, trim
+from helpers.labels.session import Session, find, merge, trim
 
 HERE = Path(__file__).parent
 HELP = (
@@ -150,17 +150,16 @@ class Controls:
         self.note = Field("note on this text")
         self.reason = Field("reason for the decision (required)")
         self.progress, self.message = widgets.HTML(), widgets.HTML()
-        self.folds = [_fold("Guideline", html.markdown(guideline))] if guideline.strip() else []
-        self.folds.append(_fold("Help", html.plain(HELP + KEYS if panel.layer else HELP)))
+        self.folds = [widgets.HTML(html.fold("Guideline", html.markdown(guideline)))] if guideline.strip() else []
+        self.folds.append(widgets.HTML(html.fold("Help", html.plain(HELP + KEYS if panel.layer else HELP))))
+        self.folds[-1].add_class("ambo-help")  # the key ? opens it
 
     def say(self, text: str, error: bool = False) -> None:
         self.message.value = html.message(text, error)
 
-
-def _fold(title: str, body: str) -> widgets.HTML:
-    fold = widgets.HTML(html.fold(title, body))
-    fold.add_class(f"ambo-{title.lower()}")
-    return fold
+    def show_progress(self, session: Session) -> None:
+        total, pace = len(session.records), session.items_a_minute()
+        self.progress.value = html.progress(session.done, total, session.skipped, session.counts, pace)
 
 
 class Evidence:
