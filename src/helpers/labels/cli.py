@@ -37,17 +37,20 @@ class Store:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             state = log.annotations(self.folder)
-        notes = [str(warning.message) for warning in caught]
+        for warning in caught:
+            _note(str(warning.message))
         if not state:
             raise UserError(f"{self.folder} holds no labels: label first, or name another folder with --folder.")
         if missing := log.unmatched(state, [row["id"] for row in self.records]):
-            notes.append(f"labelled records that are not among the run's: {len(missing)} (first: {missing[0]}).")
+            _note(f"labelled records that are not among the run's: {len(missing)} (first: {missing[0]}).")
         if self.labels and (unknown := log.outside(state, self.labels)):  # a generation task has no labels
             counts = ", ".join(f"{label!r} {count}×" for label, count in list(unknown.items())[:5])
-            notes.append(f"the logs have labels that the task does not have: {counts}.")
-        for note in notes:
-            print(f"note: {note}", file=sys.stderr)
+            _note(f"the logs have labels that the task does not have: {counts}.")
         return state
+
+
+def _note(sentence: str) -> None:
+    print(f"note: {sentence}", file=sys.stderr)
 
 
 def open_store(task: str, run_id: str, folder: str = "") -> Store:

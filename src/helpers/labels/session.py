@@ -113,15 +113,15 @@ class Session:
         around = ((after + step) % n for step in range(1, n + 1))
         return list(islice((place for place in around if self.answer(place) is None), count))
 
-    def search(self, words: str, limit: int = 50) -> list[int]:
-        """Places whose text contains `words` in any case; without words, the latest answered first."""
+    def search(self, words: str) -> list[int]:
+        """The first 50 places whose text contains `words` in any case; without words, the latest answered."""
         query = words.casefold()
         if not query:
             latest = dict.fromkeys(reversed(self.history))
             keys = [(record_id, again) for record_id in latest for again in (True, False)]
-            return [self.place[key] for key in keys if key in self.place and self._answer(key)][:limit]
+            return [self.place[key] for key in keys if key in self.place and self._answer(key)][:50]
         matches = (place for place, record in enumerate(self.records) if query in record["text"].casefold())
-        return list(islice(matches, limit))
+        return list(islice(matches, 50))
 
     def items_a_minute(self) -> float:
         """Pace over the latest labels, from their median time so that a coffee break does not count."""

@@ -371,14 +371,8 @@ def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path |
 def desk(seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Any = (), **options: Any) -> widgets.Widget:
     """The panel of the one annotator, or of several: then a person first chooses her name.
 
-    Parameters
-    ----------
-    seats : mapping
-        Annotator → record ids, as `seats.assign` gives them.
-    rows : mapping
-        Record id → record.
-    options
-        Keyword arguments of `Panel`; `folder` is required.
+    `seats` maps annotators to record ids, as `seats.assign` gives them; `rows` maps record ids to records; `options` are
+    keyword arguments of `Panel`, of which `folder` is required.
     """
 
     def open_panel(annotator: str) -> Panel:

@@ -150,8 +150,9 @@ class Controls:
         self.note = Field("note on this text")
         self.reason = Field("reason for the decision (required)")
         self.progress, self.message = widgets.HTML(), widgets.HTML()
+        help_text = HELP + KEYS if panel.layer else HELP
         self.folds = [widgets.HTML(html.fold("Guideline", html.markdown(guideline)))] if guideline.strip() else []
-        self.folds.append(widgets.HTML(html.fold("Help", html.plain(HELP + KEYS if panel.layer else HELP))))
+        self.folds.append(widgets.HTML(html.fold("Help", f'<div class="ambo-plain">{help_text}</div>')))
         self.folds[-1].add_class("ambo-help")  # the key ? opens it
 
     def say(self, text: str, error: bool = False) -> None:
