@@ -32,17 +32,13 @@ def table(annotations: dict[str, dict[str, dict]]) -> pd.DataFrame:
 
 def counts(answers: pd.DataFrame, order: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
     """How often each record got each class, an int array (records, classes), and the classes in `order` or sorted."""
-    codes, classes = pd.factorize(answers.to_numpy(dtype=object).ravel(), sort=order is None)
-    classes = list(classes)
-    if order is not None:
-        if missing := [label for label in classes if label not in order]:
-            raise UserError(f"Label {missing[0]!r} is not in the order given ({', '.join(order)}).")
-        codes = np.array([*(list(order).index(label) for label in classes), -1])[codes]
-        classes = list(order)
-    rows = np.repeat(np.arange(len(answers)), answers.shape[1])
-    size, labelled = len(classes), codes >= 0
-    flat = np.bincount(rows[labelled] * size + codes[labelled], minlength=len(answers) * size)
-    return flat.reshape(len(answers), size), classes
+    cells = answers.to_numpy(dtype=object)
+    used = sorted(set(cells[pd.notna(cells)]))
+    classes = used if order is None else list(order)
+    if missing := [label for label in used if label not in classes]:
+        raise UserError(f"Label {missing[0]!r} is not in the order given ({', '.join(classes)}).")
+    numbers = [(cells == label).sum(1) for label in classes]
+    return np.array(numbers, dtype=int).reshape(len(classes), len(answers)).T, classes
 
 
 def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int = 500, seed: int = 0) -> dict:

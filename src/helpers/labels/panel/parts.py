@@ -89,7 +89,7 @@ class Row:
         if cues:
             self.visible_hints.add("cues")
         lines = list(panel.context.get(record["id"], ()))
-        if panel.revealed and (suggestion := panel.suggestions.get(record["id"])):
+        if panel.revealed and (suggestion := (panel.suggestions or {}).get(record["id"])):
             label = label_text(suggestion["label"])
             lines.insert(0, f"Suggestion of the model: {label}")
             self.visible_hints.add(f"model:{label}")
