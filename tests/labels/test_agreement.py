@@ -123,14 +123,9 @@ def test_self_consistency_on_repeats():
     assert row["kappa"] == pytest.approx(0.5)
 
 
-def test_labels_of_several_fields_and_of_several_choices():
-    both = state(a=[{"kind": "x", "who": ["p", "q"]}], b=[{"kind": "x", "who": ["q", "p"]}])
-    assert agreement.table(both, "who").iloc[0].tolist() == ["p + q", "p + q"]
-    assert not decisions.disagreements(both, field="who") and not decisions.disagreements(both, field="kind")
-    with pytest.raises(UserError, match="No label has a field 'colour'"):
-        agreement.table(both, "colour")
+def test_an_order_without_one_of_the_labels():
     with pytest.raises(UserError, match="'x' is not in the order given"):
-        agreement.alpha(agreement.table(both, "kind"), ["low", "high"])
+        agreement.alpha(table(a=["x"], b=["x"]), ["low", "high"])
 
 
 def test_disagreements_are_true_ones_most_contested_first_without_the_settled():
@@ -180,11 +175,6 @@ def test_decisions_of_a_majority_a_tie_and_the_adjudicator():
     assert decided["r3"]["labels"] == {"a": "x", "b": "y", "c": "z"}
 
 
-def test_the_same_choices_in_another_order_are_no_tie():
-    both = state(a=[["p", "q"]], b=[["q", "p"]])
-    assert decisions.decisions(both)["r0"]["decided"] == "majority" and not decisions.disagreements(both)
-
-
 @pytest.fixture(scope="module")
 def crowd():
     """300 records with a known truth; two careful annotators and three who guess every other time."""
@@ -198,14 +188,12 @@ def crowd():
 def test_dawid_skene_finds_whom_to_trust(crowd):
     annotations, truth, _ = crowd
     answers = agreement.table(annotations)
-    probabilities, errors = decisions.dawid_skene(answers)
+    probabilities = decisions.dawid_skene(answers)
     assert probabilities.sum(1).to_numpy() == pytest.approx(1) and list(probabilities.index) == list(answers.index)
     joint = (probabilities.idxmax(axis=1).to_numpy() == truth).mean()
     decided = decisions.decisions(annotations)
     voted = np.mean([decided[record]["label"] == t for record, t in zip(answers.index, truth, strict=True)])
     assert joint > voted + 0.02 and joint > 0.93
-    right = {name: np.mean([errors.loc[(name, c), c] for c in "xyz"]) for name in answers.columns}
-    assert min(right["ann"], right["bob"]) > 0.9 > 0.8 > max(right["cy"], right["dee"], right["eve"])
     with pytest.raises(UserError, match="no labels to aggregate"):
         decisions.dawid_skene(answers.iloc[:0])
 

@@ -424,7 +424,7 @@ def test_an_old_log_without_event_ids_counts_each_line_once(tmp_path):
 
 
 def test_a_log_of_another_project_and_labels_outside_the_task(tmp_path):
-    write(tmp_path, ("ann", "label", "1", {"label": "a"}), ("ann", "label", "2", {"label": ["a", "gone"]}))
+    write(tmp_path, ("ann", "label", "1", {"label": "a"}), ("ann", "label", "2", {"label": "gone"}))
     state = annotations(tmp_path)
     assert unmatched(state, ["1", "3"]) == ["2"]
     with pytest.raises(UserError, match=r"None of the 2 labelled record ids .* another task or another run"):

@@ -6,10 +6,8 @@ label. An undefined figure is NaN and has its reason beside it.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,88 +15,37 @@ import pandas as pd
 from helpers.env import UserError
 from helpers.labels.log import ADJUDICATOR
 
-COLUMNS = ["measure", "subset", "value", "low", "high", "n", "reason"]
 
-
-def table(annotations: dict[str, dict[str, dict]], field: str | None = None) -> pd.DataFrame:
-    """Labels as a table of records and annotators, without the adjudicator.
-
-    Parameters
-    ----------
-    annotations : dict of dicts of dicts
-        The state of `log.annotations`.
-    field : str, optional
-        Take this field of labels that have several; without it such a label is compared as a whole.
-
-    Returns
-    -------
-    DataFrame of str (records, annotators)
-        None where there is no label. Labels of several choices are joined in sorted order.
-
-    Raises
-    ------
-    UserError
-        When no label has the field.
-    """
-    columns: dict[str, dict[str, str]] = {}
-    for name, answers in annotations.items():
-        if name != ADJUDICATOR:
-            labels = {record_id: comparable(state["label"], field) for record_id, state in answers.items()}
-            columns[name] = {record_id: label for record_id, label in labels.items() if label is not None}
-    if field is not None and not any(columns.values()):
-        raise UserError(f"No label has a field {field!r}: leave the field out, or check its name in the task.")
-    ids = list(dict.fromkeys(record_id for column in columns.values() for record_id in column))
-    rows = {record_id: i for i, record_id in enumerate(ids)}
-    cells = np.full((len(ids), len(columns)), None, dtype=object)
-    for j, column in enumerate(columns.values()):
-        for record_id, label in column.items():
-            cells[rows[record_id], j] = label
-    return pd.DataFrame(cells, index=pd.Index(ids, name="id"), columns=list(columns), dtype=object)
-
-
-def comparable(label: Any, field: str | None = None) -> str | None:
-    """A label of any kind as one string to compare; None without a label or without the field."""
-    if field is not None:
-        label = label.get(field) if isinstance(label, dict) else None
-    if label is None:
-        return None
-    if isinstance(label, list):
-        return " + ".join(sorted(map(str, label))) or "(none)"
-    return json.dumps(label, ensure_ascii=False, sort_keys=True) if isinstance(label, dict) else str(label)
+def table(annotations: dict[str, dict[str, dict]]) -> pd.DataFrame:
+    """Labels as text by record and annotator, None where there is none; without the adjudicator."""
+    people = [name for name in annotations if name != ADJUDICATOR]
+    labels = {
+        (record_id, name): str(state["label"])
+        for name in people
+        for record_id, state in annotations[name].items()
+        if state["label"] is not None
+    }
+    ids = list(dict.fromkeys(record_id for record_id, _ in labels))
+    cells = [[labels.get((record_id, name)) for name in people] for record_id in ids]
+    return pd.DataFrame(cells, index=pd.Index(ids, name="id"), columns=people, dtype=object)
 
 
 def counts(answers: pd.DataFrame, order: Sequence[str] | None = None) -> tuple[np.ndarray, list[str]]:
     """How often each record got each class, an int array (records, classes), and the classes in `order` or sorted."""
-    codes, classes = pd.factorize(answers.to_numpy(dtype=object).ravel(), sort=order is None)
-    classes = list(classes)
-    if order is not None:
-        if missing := [label for label in classes if label not in order]:
-            raise UserError(f"Label {missing[0]!r} is not in the order given ({', '.join(order)}).")
-        codes = np.array([*(list(order).index(label) for label in classes), -1])[codes]
-        classes = list(order)
-    rows = np.repeat(np.arange(len(answers)), answers.shape[1])
-    size, labelled = len(classes), codes >= 0
-    flat = np.bincount(rows[labelled] * size + codes[labelled], minlength=len(answers) * size)
-    return flat.reshape(len(answers), size), classes
-
-
-# --- Krippendorff's alpha --------------------------------------------------------------------------------------------
+    cells = answers.to_numpy(dtype=object)
+    used = sorted(set(cells[pd.notna(cells)]))
+    classes = used if order is None else list(order)
+    if missing := [label for label in used if label not in classes]:
+        raise UserError(f"Label {missing[0]!r} is not in the order given ({', '.join(classes)}).")
+    numbers = [(cells == label).sum(1) for label in classes]
+    return np.array(numbers, dtype=int).reshape(len(classes), len(answers)).T, classes
 
 
 def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int = 500, seed: int = 0) -> dict:
     """Krippendorff's α (2011) of the table, with a 95 % bootstrap interval over records.
 
-    Parameters
-    ----------
-    order : sequence of str, optional
-        The classes from lowest to highest, for ordinal α; without it α is nominal.
-    draws : int
-        Bootstrap samples.
-
-    Returns
-    -------
-    dict
-        `value`, `low`, `high`, `n` (records labelled at least twice), `reason` (why a figure is undefined).
+    With `order`, the classes from lowest to highest, α is ordinal; without it, nominal. The dict has `value`, `low`,
+    `high`, `n` (records labelled at least twice) and `reason` (why a figure is undefined).
     """
     numbers, classes = counts(answers, order)
     shared = numbers[numbers.sum(1) >= 2]
@@ -111,8 +58,8 @@ def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int 
         return result | {"reason": "no record was labelled by two annotators"}
     used = np.flatnonzero(shared.sum(0))
     if len(used) == 1:
-        reason = f"every shared label is {classes[used[0]]!r}: agreement beyond chance has no meaning"
-        return result | {"reason": reason}
+        only = classes[used[0]]
+        return result | {"reason": f"every shared label is {only!r}: agreement beyond chance has no meaning"}
     # Records with the same counts are alike, so a bootstrap sample is a multinomial draw over these patterns: all
     # samples at once, where scipy.stats.bootstrap would resample the records and give NaN for any one-class sample.
     patterns, times = np.unique(shared, axis=0, return_counts=True)
@@ -146,9 +93,6 @@ def _alphas(patterns: np.ndarray, times: np.ndarray, ordinal: bool) -> np.ndarra
         return np.where(by_chance > 0, 1 - disagreement / by_chance, np.nan)
 
 
-# --- pairs, and annotators against themselves ------------------------------------------------------------------------
-
-
 def kappas(answers: pd.DataFrame) -> pd.DataFrame:
     """Cohen's κ of every two annotators: columns a, b, kappa, n (shared records), reason where κ is undefined."""
     cells = answers.to_numpy(dtype=object)
@@ -179,54 +123,32 @@ def matrix(pairs: pd.DataFrame, value: str = "kappa") -> pd.DataFrame:
     return both.pivot(index="a", columns="b", values=value).rename_axis(index=None, columns=None)
 
 
-def self_consistency(annotations: dict[str, dict[str, dict]], field: str | None = None) -> pd.DataFrame:
+def self_consistency(annotations: dict[str, dict[str, dict]]) -> pd.DataFrame:
     """Annotators against themselves on repeated records: columns annotator, share (of equal labels), kappa, n, reason."""
     rows = []
     for name, answers in annotations.items():
-        pairs = [
-            (comparable(state["label"], field), comparable(again, field))
-            for state in answers.values()
-            for again in state["repeats"]
-            if state["label"] is not None
-        ]
+        labelled = [state for state in answers.values() if state["label"] is not None]
+        pairs = [(str(state["label"]), str(again)) for state in labelled for again in state["repeats"]]
         if pairs:
             both = pd.DataFrame(pairs, columns=["first", "again"], dtype=object)
-            figures = kappas(both).to_dict("records")[0]
-            share = {"annotator": name, "share": float((both["first"] == both["again"]).mean())}
-            rows.append(share | {k: figures[k] for k in ("kappa", "n", "reason")})
+            share = float((both["first"] == both["again"]).mean())
+            rows.append({"annotator": name, "share": share} | kappas(both).to_dict("records")[0])
     return pd.DataFrame(rows, columns=["annotator", "share", "kappa", "n", "reason"])
-
-
-# --- the report ------------------------------------------------------------------------------------------------------
 
 
 def summary(
     annotations: dict[str, dict[str, dict]],
     records: list[dict] | None = None,
     groups: Sequence[str] = (),
-    field: str | None = None,
     order: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """The agreement report: α, the share of records with different labels, κ per pair, self-consistency.
 
-    α is computed over all records, per class (one against the rest) and per value of each group column: a group on which
-    annotators differ is itself a finding.
-
-    Parameters
-    ----------
-    records : list of dicts, optional
-        Records with the group columns.
-    groups : sequence of str
-        Names of group columns.
-    field, order
-        As in `table` and `alpha`.
-
-    Returns
-    -------
-    DataFrame
-        Columns measure, subset, value, low, high, n, reason.
+    α is computed over all records, per class (one against the rest) and per value of each group column of `records`: a
+    group on which annotators differ is itself a finding. With `order`, the classes from lowest to highest, also ordinal
+    α. Columns: measure, subset, value, low, high, n, reason.
     """
-    answers = table(annotations, field)
+    answers = table(annotations)
     overall, classes = alpha(answers), counts(answers, order)[1]
     subsets = _group_masks(answers.index, records or [], groups)
     if not overall["n"]:
@@ -240,15 +162,14 @@ def summary(
         rows.append({"measure": "alpha", "subset": f"label={name}"} | alpha(against_rest))
     for name, mask in [("all", slice(None)), *subsets]:
         rows.append({"measure": "records that differ", "subset": name} | _differing(answers[mask]))
-    for row in kappas(answers).to_dict("records"):
-        if row["n"]:
-            facts = {"value": row["kappa"], "n": row["n"], "reason": row["reason"]}
-            rows.append({"measure": "kappa", "subset": f"{row['a']} – {row['b']}"} | facts)
-    for row in self_consistency(annotations, field).to_dict("records"):
+    pairs = kappas(answers).rename(columns={"kappa": "value"})
+    pairs = pairs.assign(measure="kappa", subset=pairs["a"] + " – " + pairs["b"])
+    rows += pairs[pairs["n"] > 0].to_dict("records")
+    for row in self_consistency(annotations).to_dict("records"):
         facts = {"subset": row["annotator"], "n": row["n"]}
         rows.append({"measure": "self-consistency", "value": row["share"], "reason": ""} | facts)
         rows.append({"measure": "self-kappa", "value": row["kappa"], "reason": row["reason"]} | facts)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=["measure", "subset", "value", "low", "high", "n", "reason"])
 
 
 def _group_masks(ids: pd.Index, records: list[dict], groups: Sequence[str]) -> list[tuple[str, np.ndarray]]:

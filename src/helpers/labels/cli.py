@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import warnings
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ app = typer.Typer(no_args_is_help=True, help=__doc__)
 Task = Annotated[str, typer.Option(help="a file name in params/tasks")]
 RunId = Annotated[str, typer.Option(help="name of the run")]
 Folder = Annotated[str, typer.Option(help="folder with the logs; without it those of the run's human annotators")]
-Field = Annotated[str, typer.Option(help="one field of labels that have several")]
 WIDEST = 8  # annotators whose matrix still fits a terminal
 
 
@@ -31,18 +29,11 @@ class Store:
 
     folder: Path
     records: list[dict]
-    task: str
     labels: list[str]
     groups: list[str]
 
     def read(self) -> dict[str, dict[str, dict]]:
-        """The state of the logs, with a note on stderr for whatever does not fit the run or the task.
-
-        Raises
-        ------
-        UserError
-            When the logs are empty or belong to another task.
-        """
+        """The state of the logs, with a note on stderr for whatever does not fit the run or the task."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             state = log.annotations(self.folder)
@@ -71,15 +62,14 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
         raise UserError(
             f"{first} is missing: run `ambo run --task {task} --run-id {run_id} …` first, or check the names."
         )
-    facts = json.loads((first / "task.json").read_text(encoding="utf-8"))
+    facts = files.read_json(first / "task.json")
     records: dict[str, dict] = {}
     for path in [*sorted(first.glob("*.jsonl")), home / run.STAGES["02"] / "synthetic.jsonl"]:
         if path.exists():
             records |= {row["id"]: row for row in files.read_jsonl(path) if "text" in row}
     notebook = run.notebooks(facts.get("kind", "classification"))["03"]
     logs = env.resolve(folder) if folder else home / notebook / "labels" / "human"
-    groups = manifest["parameters"].get("group_columns", [])
-    return Store(logs, list(records.values()), task, list(facts["labels"]), groups)
+    return Store(logs, list(records.values()), facts["labels"], manifest["parameters"].get("group_columns", []))
 
 
 @app.command("agreement")
@@ -87,23 +77,20 @@ def show_agreement(
     task: Task,
     run_id: RunId,
     folder: Folder = "",
-    field: Field = "",
     order: Annotated[str, typer.Option(help="labels from lowest to highest, comma-separated, for ordinal α")] = "",
 ) -> None:
     """How far the annotators agree: α overall, per label and per group, κ of every two, each with themselves."""
     store = open_store(task, run_id, folder)
     state = store.read()
     classes = [label.strip() for label in order.split(",")] if order else None
-    rows = agreement.summary(state, store.records, store.groups, field or None, classes)
+    rows = agreement.summary(state, store.records, store.groups, classes)
     print(_plain(rows[rows["measure"] != "kappa"]))
-    pairs = agreement.kappas(agreement.table(state, field or None))
-    if not len(pairs):
-        return
-    if len(state) <= WIDEST:
+    pairs = agreement.kappas(agreement.table(state))
+    if len(pairs) and len(state) <= WIDEST:
         kappa, shared = agreement.matrix(pairs), agreement.matrix(pairs, "n")
         print("\nCohen's κ (records labelled by both)\n")
         print(kappa.combine(shared, lambda one, other: one.combine(other, _pair)).to_string())
-    else:
+    elif len(pairs):
         print("\nCohen's κ, the ten pairs with most records in common\n")
         print(_plain(pairs.sort_values("n", ascending=False, kind="stable").head(10)))
 
@@ -181,18 +168,17 @@ def adjudicate(
     task: Task,
     run_id: RunId,
     folder: Folder = "",
-    field: Field = "",
     list_: Annotated[bool, typer.Option("--list", help="print them; the adjudication panel settles them")] = False,
 ) -> None:
     """List the records on which annotators differ and no adjudicator has decided, most contested first."""
     if not list_:
         raise UserError("`ambo labels adjudicate` prints with --list; decisions are taken in the adjudication panel.")
     store = open_store(task, run_id, folder)
-    rows = decisions.disagreements(store.read(), store.records, field or None)
+    rows = decisions.disagreements(store.read(), store.records)
     print(f"records to settle: {len(rows)}")
     for row in rows:
-        labels = {name: agreement.comparable(label, field or None) or "–" for name, label in row["labels"].items()}
-        print(f"\n{row['id']}  {', '.join(f'{name}: {label}' for name, label in labels.items())}")
+        labels = ", ".join(f"{name}: {label or '–'}" for name, label in row["labels"].items())
+        print(f"\n{row['id']}  {labels}")
         print(f"  {' '.join(row['text'].split())[:150]}")
         for name, note in row["notes"].items():
             print(f"  {name} notes: {note}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,25 +21,11 @@ from helpers.text import clean
 FORMATS = (".csv", ".jsonl", ".parquet")
 
 
-# --- out -------------------------------------------------------------------------------------------------------------
-
-
 def export(folder: Path, path: Path, records: list[dict] | None = None, final: bool = True) -> pd.DataFrame:
-    """Write the labels to a table, whole or not at all, and return it.
+    """Write the labels to a .csv, .jsonl or .parquet file, whole or not at all, and return them.
 
+    The table has one row a record (see `final_labels`), or without `final` one row an event, with everything in the logs.
     What annotators said about themselves is never in it.
-
-    Parameters
-    ----------
-    path : path
-        A .csv, .jsonl or .parquet file.
-    final : bool
-        One row a record (see `final_labels`); otherwise one row an event, with everything in the logs.
-
-    Raises
-    ------
-    UserError
-        When there is nothing to export or the suffix is unknown.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
@@ -48,8 +34,9 @@ def export(folder: Path, path: Path, records: list[dict] | None = None, final: b
     if not rows:
         raise UserError(f"{folder} holds no labels: label first, or name the folder with the .jsonl logs.")
     table = final_labels(rows, records) if final else pd.DataFrame(rows)
-    if path.suffix.lower() == ".jsonl":
-        write_jsonl(path, [_present(row) for row in table.to_dict("records")])
+    if path.suffix.lower() == ".jsonl":  # a row without its None and NaN
+        rows = table.to_dict("records")
+        write_jsonl(path, [{k: v for k, v in row.items() if v is not None and v == v} for row in rows])
     elif path.suffix.lower() == ".csv":
         write_csv(path, table.map(_flat))
     else:
@@ -61,12 +48,9 @@ def export(folder: Path, path: Path, records: list[dict] | None = None, final: b
 def final_labels(source: Path | list[dict], records: list[dict] | None = None) -> pd.DataFrame:
     """One row a record, with the label decided on and everybody's own.
 
-    Returns
-    -------
-    DataFrame
-        `id`, `text`, `label` (empty on a tie), `decided` (as in `decisions.decisions`), `count` (number of labels),
-        `label_<name>` for every annotator, `spans`, `notes` and `flags` (see `decisions.remarks`), and with three
-        annotators or more `dawid_skene`, the likeliest label by `decisions.dawid_skene`.
+    Columns: `id`, `text`, `label` (empty on a tie), `decided` (as in `decisions.decisions`), `count` (number of labels),
+    `label_<name>` for every annotator, `spans`, `notes` and `flags` (see `decisions.remarks`), and with three annotators
+    or more `dawid_skene`, the likeliest label by `decisions.dawid_skene`.
     """
     state = log.annotations(source)
     texts = {row["id"]: row["text"] for row in records or []}
@@ -81,7 +65,7 @@ def final_labels(source: Path | list[dict], records: list[dict] | None = None) -
     final = pd.DataFrame(rows)
     answers = agreement.table(state)
     if answers.shape[1] >= 3 and len(answers):  # of two annotators who differ, nothing shows who is the better
-        final["dawid_skene"] = final["id"].map(decisions.dawid_skene(answers)[0].idxmax(axis=1))
+        final["dawid_skene"] = final["id"].map(decisions.dawid_skene(answers).idxmax(axis=1))
     return final
 
 
@@ -98,12 +82,13 @@ def _flat(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if value else ""
 
 
-def _present(row: dict) -> dict:
-    """A row without its None and NaN."""
-    return {name: value for name, value in row.items() if value is not None and value == value}
-
-
-# --- in --------------------------------------------------------------------------------------------------------------
+LEFT_OUT = {
+    "empty": "without a label or an annotator",
+    "unmatched": "no record of this run has that text or id",
+    "not_in_task": "label not in the task",
+    "duplicates": "repeats a label of the same annotator",
+    "conflicts": "contradicts an earlier row of the same annotator, which counts",
+}
 
 
 def import_labels(
@@ -116,7 +101,7 @@ def import_labels(
     id_column: str = "",
     annotator_column: str = "",
     annotator: str = "imported",
-    task_labels: list[str] | None = None,
+    task_labels: Sequence[str] = (),
     mapping: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Write the labels of a table into the logs, one log per annotator; importing a file again adds nothing.
@@ -131,96 +116,80 @@ def import_labels(
         Finds a row's record; without it the text does (case and punctuation do not count).
     annotator_column : str
         Says who labelled a row; without it `annotator` did.
-    task_labels : list of str, optional
-        The task's labels; rows with others are left out.
+    task_labels : sequence of str
+        Rows with other labels are left out, unless it is empty.
     mapping : dict, optional
         Renames labels of the file.
 
     Returns
     -------
     dict
-        `rows`, `taken` and `known` (in the logs before) and `annotators` are numbers; `empty`, `unmatched`,
-        `not_in_task`, `duplicates` and `conflicts` are lists of row numbers (the header is row 1); `unknown_labels`
-        maps labels outside the task to their counts.
-
-    Raises
-    ------
-    UserError
-        When a column is missing, no row matches a record, or an annotator's name cannot be a file name.
+        `rows`, `taken`, `known` (in the logs before) and `annotators` are numbers; the keys of `LEFT_OUT` have lists of
+        row numbers (the header is row 1); `unknown_labels` maps labels outside the task to their counts.
     """
     table = tables.read_table(str(path), id_column or text_column)
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {', '.join(map(str, table.columns))}.")
-    ids = table[id_column].map(_text) if id_column else table[text_column].map(_id_of_text(task))
+    if id_column:
+        ids = table[id_column].map(_text)
+    else:  # a text has a row for every annotator
+        ids = table[text_column].map(
+            {text: record_id(task, clean(_text(text))) for text in table[text_column].unique()}
+        )
     names = table[annotator_column].map(_text) if annotator_column else [annotator] * len(table)
     labels = [(mapping or {}).get(value, value) for value in table[label_column].map(_text)]
-    first, report = _sift(list(zip(ids, names, labels, strict=True)), {row["id"] for row in records}, task_labels)
-    if len(report["unmatched"]) + len(report["empty"]) == len(table):
+
+    known_ids = {row["id"] for row in records}
+    first: dict[tuple[str, str], str] = {}
+    left_out: dict[str, list[int]] = {reason: [] for reason in LEFT_OUT}
+    unknown_labels: Counter[str] = Counter()
+    for number, (record, name, label) in enumerate(zip(ids, names, labels, strict=True), 2):
+        if not label or not name:
+            left_out["empty"].append(number)
+        elif record not in known_ids:
+            left_out["unmatched"].append(number)
+        elif task_labels and label not in task_labels:
+            left_out["not_in_task"].append(number)
+            unknown_labels[label] += 1
+        elif (name, record) in first:
+            left_out["duplicates" if first[name, record] == label else "conflicts"].append(number)
+        else:
+            first[name, record] = label
+    if len(left_out["unmatched"]) + len(left_out["empty"]) == len(table):
         raise UserError(
             f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
             "id_column, and that the file belongs to this task."
         )
-    new_events = _new_events(first, folder, Path(path).name)
+
+    stored = {row.get("event_id") for row in log.events(folder)}
+    new_events: dict[str, list[dict]] = {}
+    for (name, record), label in first.items():
+        key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]  # at every import the same
+        if key not in stored:
+            row = {"event_id": key, "event": "label", "id": record, "label": label, "source": Path(path).name}
+            new_events.setdefault(name, []).append(row)
     for name in new_events:  # all of them before the first log is written
         log.check_annotator(name)
     for name, rows in new_events.items():
         log.append_all(folder, name, rows)
     taken = sum(map(len, new_events.values()))
-    return report | {"taken": taken, "known": len(first) - taken, "annotators": len({name for name, _ in first})}
-
-
-def _sift(
-    rows: list[tuple[str, str, str]], known: set[str], task_labels: list[str] | None
-) -> tuple[dict[tuple[str, str], str], dict[str, Any]]:
-    """From (record id, annotator, label) rows: the first label by annotator and record, and the report on the others."""
-    first: dict[tuple[str, str], str] = {}
-    report: dict[str, Any] = {"rows": len(rows), "unknown_labels": {}}
-    report |= {kind: [] for kind in ("empty", "unmatched", "not_in_task", "duplicates", "conflicts")}
-    for number, (record, name, label) in enumerate(rows, 2):
-        if not label or not name:
-            report["empty"].append(number)
-        elif record not in known:
-            report["unmatched"].append(number)
-        elif task_labels and label not in task_labels:
-            report["not_in_task"].append(number)
-            report["unknown_labels"][label] = report["unknown_labels"].get(label, 0) + 1
-        elif (name, record) in first:
-            report["duplicates" if first[name, record] == label else "conflicts"].append(number)
-        else:
-            first[name, record] = label
-    return first, report
-
-
-def _new_events(first: dict[tuple[str, str], str], folder: Path, source: str) -> dict[str, list[dict]]:
-    """Annotator → label events that are not in the logs; the same label has the same event id at every import."""
-    known = {row["event_id"] for row in log.events(folder) if "event_id" in row}
-    new_events: dict[str, list[dict]] = {}
-    for (name, record), label in first.items():
-        key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]
-        if key not in known:
-            row = {"event_id": key, "event": "label", "id": record, "label": label, "source": source}
-            new_events.setdefault(name, []).append(row)
-    return new_events
+    numbers = {"rows": len(table), "taken": taken, "known": len(first) - taken}
+    return numbers | left_out | {"annotators": len({name for name, _ in first}), "unknown_labels": dict(unknown_labels)}
 
 
 def describe(report: dict[str, Any], show: int = 5) -> list[str]:
     """The report of an import as lines of text, with the first row numbers of what was left out."""
-    unknown = ", ".join(f"{label!r} {count}×" for label, count in list(report["unknown_labels"].items())[:show])
     lines = [f"taken: {report['taken']} of {report['rows']} rows; annotators: {report['annotators']}"]
     if report["known"]:
         lines.append(f"in the logs already: {report['known']}")
-    for kind, words in {
-        "empty": "without a label or an annotator",
-        "unmatched": "no record of this run has that text or id",
-        "not_in_task": f"label not in the task ({unknown})",
-        "duplicates": "repeats a label of the same annotator",
-        "conflicts": "contradicts an earlier row of the same annotator, which counts",
-    }.items():
-        if numbers := report[kind]:
-            first = ", ".join(map(str, numbers[:show]))
-            more = " …" if len(numbers) > show else ""
-            lines.append(f"left out, {words}: {len(numbers)} (row {first}{more})")
+    for reason, words in LEFT_OUT.items():
+        if numbers := report[reason]:
+            if reason == "not_in_task":
+                unknown = list(report["unknown_labels"].items())[:show]
+                words += f" ({', '.join(f'{label!r} {count}×' for label, count in unknown)})"
+            first = ", ".join(map(str, numbers[:show])) + (" …" if len(numbers) > show else "")
+            lines.append(f"left out, {words}: {len(numbers)} (row {first})")
     return lines
 
 
@@ -231,8 +200,3 @@ def _text(value: Any) -> str:
     if isinstance(value, float) and value.is_integer():  # Parquet and JSON have numbers: 1.0 becomes 1
         return str(int(value))
     return str(value).strip()
-
-
-def _id_of_text(task: str) -> Callable[[Any], str]:
-    """The function from a cell's text to its record id; it remembers, as a text has a row for every annotator."""
-    return functools.cache(lambda text: record_id(task, clean(_text(text))))

@@ -1,9 +1,9 @@
 """The append-only label store: one JSONL event log per annotator, flushed and fsynced at every event.
 
 Replaying the logs gives the state; nothing else is stored. Logs merge by copying files into one folder: every event has
-an `event_id` and counts once. A `label` event carries `label` (text; a list for several choices; a dict for several
-fields) and, where they apply, `spans` (list of [start, end] in characters), `guideline` (version), `shown` (suggestions
-that were visible, [] when none was), `seconds`, `repeat` (shown a second time) and `reason` (of an adjudicator).
+an `event_id` and counts once. A `label` event carries `label` and, where they apply, `spans` (list of [start, end] in
+characters), `guideline` (version), `shown` (suggestions that were visible, [] when none was), `seconds`, `repeat` (shown
+a second time) and `reason` (of an adjudicator).
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 import re
 import time
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType
@@ -37,18 +38,9 @@ LOCK_SECONDS = 10  # how long a write waits for another process; a write takes m
 def append(folder: Path, annotator: str, event: str, record_id: str, **facts: Any) -> dict:
     """Write one event to `<folder>/<annotator>.jsonl` and return it once it is on the disk.
 
-    Parameters
-    ----------
-    event : str
-        `label` needs a `label` among the facts. `undo` takes back this annotator's latest standing event on the
-        record, of whatever kind. `skip` withdraws the label. A second `flag` removes the first. `note` carries `text`.
-    facts
-        What else the event says, as JSON values.
-
-    Raises
-    ------
-    UserError
-        When the event is unknown, the name cannot be a file name, or the disk refuses. What was written before stays.
+    `label` needs a `label` among the facts. `undo` takes back this annotator's latest standing event on the record, of
+    whatever kind. `skip` withdraws the label. A second `flag` removes the first. `note` carries `text`. Facts are JSON
+    values. When the event cannot be written, what was written before stays, and a UserError says why.
     """
     return append_all(folder, annotator, [{"event": event, "id": record_id, **facts}])[0]
 
@@ -115,8 +107,10 @@ def _lock(path: Path) -> Iterator[bool]:
 def _write(log, lines: bytes, locked: bool) -> None:
     """Append whole lines to an open log; when the disk refuses, none of their bytes stays."""
     size = log.seek(0, os.SEEK_END)
-    if size and not _ends_with_newline(log):
-        lines = b"\n" + lines  # a crash cut the last event: its line stays torn and the new ones stay whole
+    if size:
+        log.seek(-1, os.SEEK_END)
+        if log.read(1) != b"\n":
+            lines = b"\n" + lines  # a crash cut the last event: its line stays torn and the new ones stay whole
     written = 0
     try:
         while written < len(lines):  # an unbuffered write may take only a part
@@ -128,11 +122,6 @@ def _write(log, lines: bytes, locked: bool) -> None:
             with contextlib.suppress(OSError):
                 log.truncate(size)
         raise
-
-
-def _ends_with_newline(log) -> bool:
-    log.seek(-1, os.SEEK_END)
-    return log.read(1) == b"\n"
 
 
 def _sync_folder(folder: Path) -> None:
@@ -204,32 +193,19 @@ NO_ANSWER |= {"guideline": None, "shown": [], "seconds": 0.0, "reason": "", "rep
 
 
 def annotations(source: Path | list[dict]) -> dict[str, dict[str, dict]]:
-    """What every annotator now says of every record.
+    """What every annotator now says of every record, from the folder with the logs or from what `events` returned.
 
-    Parameters
-    ----------
-    source : path or list of dicts
-        The folder with the logs, or what `events` returned.
-
-    Returns
-    -------
-    dict of dicts of dicts
-        Annotator → record id → `label` (None when skipped or only noted), `spans`, `skipped`, `flagged`, `note`,
-        `time`, `guideline`, `shown`, `seconds`, `reason`, and `repeats` (labels given when the record was shown
-        again). A record whose events are all undone is left out.
+    Annotator → record id → the fields of `NO_ANSWER`: `label` is None when skipped or only noted, `repeats` are labels
+    given when the record was shown again. A record whose events are all undone is left out.
     """
     states: dict[str, dict[str, dict]] = {}
-    for row in _standing_events(source):
-        answers = states.setdefault(row["annotator"], {})
-        if row["id"] not in answers:
-            answers[row["id"]] = NO_ANSWER.copy()
-        _apply(row, answers[row["id"]])
+    for row in _standing_events(source if isinstance(source, list) else events(source)):
+        _apply(row, states.setdefault(row["annotator"], {}).setdefault(row["id"], NO_ANSWER.copy()))
     return states
 
 
-def _standing_events(source: Path | list[dict]) -> list[dict]:
+def _standing_events(rows: list[dict]) -> list[dict]:
     """The events that no undo takes back, in order."""
-    rows = source if isinstance(source, list) else events(source)
     standing: list[dict] = []
     undos: dict[tuple[str, str], int] = {}  # read backwards, an undo takes back the next event of its record
     for row in reversed(rows):
@@ -240,8 +216,7 @@ def _standing_events(source: Path | list[dict]) -> list[dict]:
             undos[key] -= 1
         else:
             standing.append(row)
-    standing.reverse()
-    return standing
+    return standing[::-1]
 
 
 def _apply(row: dict, state: dict) -> None:
@@ -277,14 +252,8 @@ def unmatched(state: dict[str, dict[str, dict]], ids: Iterable[str]) -> list[str
 
 def outside(state: dict[str, dict[str, dict]], task_labels: Sequence[str]) -> dict[str, int]:
     """Labels in the logs that the task does not have (a class was removed or renamed), with their counts."""
-    counts: dict[str, int] = {}
-    for answers in state.values():
-        for answer in answers.values():
-            values = answer["label"] if isinstance(answer["label"], list) else [answer["label"]]
-            for value in values:
-                if isinstance(value, str) and value not in task_labels:
-                    counts[value] = counts.get(value, 0) + 1
-    return counts
+    labels = [answer["label"] for answers in state.values() for answer in answers.values()]
+    return Counter(label for label in labels if isinstance(label, str) and label not in task_labels)
 
 
 def guideline_version(text: str) -> str:

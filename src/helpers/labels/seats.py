@@ -25,8 +25,6 @@ def assign(
 
     Parameters
     ----------
-    ids, annotators : sequences of str
-        Duplicates count once.
     overlap_k : int
         How many annotators label a shared record.
     overlap_share : float, 0 to 1
@@ -38,11 +36,6 @@ def assign(
     -------
     dict of lists
         Annotator → record ids; the second place of an id in a list is a repeat.
-
-    Raises
-    ------
-    UserError
-        When a parameter is out of range or a name cannot be a file name.
     """
     for name in annotators:
         check_annotator(name)
@@ -79,30 +72,16 @@ def _with_repeats(ids: list[str], share: float, rng: random.Random) -> list[str]
 
 
 def seats_of_rounds(
-    rounds: Sequence[dict],
-    annotators: Sequence[str],
-    overlap_k: int = 1,
-    overlap_share: float = 1.0,
-    repeat_share: float = 0.0,
-    seed: int = 0,
+    rounds: Sequence[dict], annotators: Sequence[str], *, seed: int = 0, **shares: Any
 ) -> dict[str, list[str]]:
     """Who labels which of the picks so far: `assign` for every round, with a seed of its own.
 
-    Parameters
-    ----------
-    rounds : sequence of dicts
-        `picks`, the record ids chosen in that round, and `round`, its number. Later rounds leave the lists of earlier
-        ones as they are.
-
-    Returns
-    -------
-    dict of lists
-        Annotator → record ids, round after round.
+    A round has `picks`, the record ids chosen in it, and `round`, its number. Later rounds leave the lists of earlier ones
+    as they are. `shares` are `overlap_k`, `overlap_share` and `repeat_share` of `assign`.
     """
     seats: dict[str, list[str]] = {name: [] for name in annotators}
     for row in rounds:
-        lists = assign(row["picks"], annotators, overlap_k, overlap_share, repeat_share, seed + row["round"])
-        for name, ids in lists.items():
+        for name, ids in assign(row["picks"], annotators, seed=seed + row["round"], **shares).items():
             seats[name] += ids
     return seats
 
@@ -123,9 +102,6 @@ def pending(source: Path | list[dict], assigned: dict[str, list[str]]) -> dict[s
         done = {i for i, answer in answers.items() if answer["label"] is not None or answer["skipped"]}
         waiting[name] = [i for i in dict.fromkeys(ids) if i not in done]
     return waiting
-
-
-# --- about the annotators --------------------------------------------------------------------------------------------
 
 
 def attributes(folder: Path) -> dict[str, dict]:

@@ -23,22 +23,8 @@ Key = tuple[str, bool]  # record id, and whether this is its second showing
 class Session:
     """Records in the order of their showing, with one annotator's answer to each.
 
-    Parameters
-    ----------
-    records : iterable of dicts
-        Each with `id` and `text`. A record given twice is a repeat for self-consistency: its second showing has a
-        label of its own.
-    folder : path
-        Where the logs are.
-    fits : function
-        Whether a label of the log is one that this session can give.
-    classes : function
-        From a label to the names under which it is counted.
-
-    Raises
-    ------
-    UserError
-        When a record has no id or text, or is given a third time.
+    A record given twice is a repeat for self-consistency: its second showing has a label of its own. `fits` tells whether
+    a label of the log is one that this session can give, `category` under which name a label is counted.
     """
 
     def __init__(
@@ -48,11 +34,11 @@ class Session:
         annotator: str,
         guideline: str = "",
         fits: Callable[[Any], bool] = lambda label: True,
-        classes: Callable[[Any], list[str]] = lambda label: [str(label)],
+        category: Callable[[Any], str] = str,
     ):
         self.folder, self.annotator = Path(folder), log.check_annotator(annotator)
         self.guideline = log.guideline_version(guideline)
-        self.fits, self.classes = fits, classes
+        self.fits, self.category = fits, category
         self.records: list[dict] = []
         self.keys: list[Key] = []
         self.place: dict[Key, int] = {}
@@ -66,7 +52,7 @@ class Session:
         """Append records; with `repeats=False`, leave out those that are in the list already."""
         before = len(self.records)
         for number, record in enumerate(records, 1):
-            check_record(record, number)
+            _check_record(record, number)
             key = (record["id"], False)
             if key in self.place:
                 if not repeats:
@@ -92,8 +78,8 @@ class Session:
             if row["annotator"] == self.annotator:
                 self._push(row)
         for record_id in self.stacks:
-            for key in ((record_id, False), (record_id, True)):
-                self._count(key, 1)
+            self._count((record_id, False), 1)
+            self._count((record_id, True), 1)
         self._size = self._log_size()
 
     # --- what the log says of an item ---
@@ -117,7 +103,7 @@ class Session:
     def unlisted(self) -> int:
         """How many records this annotator has labelled or skipped that are not in the list."""
         outside = (i for i in self.stacks if (i, False) not in self.place)
-        return sum(any(self._latest((i, again)) for again in (False, True)) for i in outside)
+        return sum(bool(self._latest((i, False)) or self._latest((i, True))) for i in outside)
 
     def next_open(self, after: int = -1, count: int = 1) -> list[int]:
         """Places of the next open items after the place `after`, from the start again at the end of the list."""
@@ -127,15 +113,15 @@ class Session:
         around = ((after + step) % n for step in range(1, n + 1))
         return list(islice((place for place in around if self.answer(place) is None), count))
 
-    def search(self, words: str, limit: int = 50) -> list[int]:
-        """Places whose text contains `words` in any case; without words, the latest answered first."""
-        query = words.strip().casefold()
+    def search(self, words: str) -> list[int]:
+        """The first 50 places whose text contains `words` in any case; without words, the latest answered."""
+        query = words.casefold()
         if not query:
             latest = dict.fromkeys(reversed(self.history))
             keys = [(record_id, again) for record_id in latest for again in (True, False)]
-            return [self.place[key] for key in keys if key in self.place and self._answer(key)][:limit]
+            return [self.place[key] for key in keys if key in self.place and self._answer(key)][:50]
         matches = (place for place, record in enumerate(self.records) if query in record["text"].casefold())
-        return list(islice(matches, limit))
+        return list(islice(matches, 50))
 
     def items_a_minute(self) -> float:
         """Pace over the latest labels, from their median time so that a coffee break does not count."""
@@ -144,17 +130,21 @@ class Session:
 
     # --- what changes it ---
 
-    def write(self, event: str, place: int, **facts: Any) -> dict:
-        """Write an event on an item and return it; raises UserError, with nothing changed, when the disk refuses."""
+    def write(self, event: str, place: int, **facts: Any) -> None:
+        """Write an event on an item; raises UserError, with nothing changed, when the disk refuses."""
         record_id, again = self.keys[place]
         self.catch_up()
         facts = {"guideline": self.guideline} | facts
         if again:
             facts["repeat"] = True
         row = log.append(self.folder, self.annotator, event, record_id, **facts)
-        self._take(row)
+        key = (record_id, again)
+        if event == "undo" and self.stacks.get(record_id):
+            key = (record_id, bool(self.stacks[record_id][-1].get("repeat")))
+        self._count(key, -1)
+        self._push(row)
+        self._count(key, 1)
         self._size = self._log_size()
-        return row
 
     def undo(self) -> tuple[int, dict] | None:
         """Take back the latest event on an item of the list; return the item's place and the event, None at the start."""
@@ -177,19 +167,10 @@ class Session:
     # --- inside ---
 
     def _log_size(self) -> int:
-        path = self.folder / f"{self.annotator}.jsonl"
         try:
-            return path.stat().st_size
+            return (self.folder / f"{self.annotator}.jsonl").stat().st_size
         except OSError:
             return 0
-
-    def _take(self, row: dict) -> None:
-        key = (row["id"], bool(row.get("repeat")))
-        if row["event"] == "undo" and self.stacks.get(row["id"]):
-            key = (row["id"], bool(self.stacks[row["id"]][-1].get("repeat")))
-        self._count(key, -1)
-        self._push(row)
-        self._count(key, 1)
 
     def _push(self, row: dict) -> None:
         stack = self.stacks.setdefault(row["id"], [])
@@ -216,9 +197,7 @@ class Session:
         return row if row and (row["event"] == "skip" or self.fits(row["label"])) else None
 
     def _count(self, key: Key, sign: int) -> None:
-        if key not in self.place:
-            return
-        row = self._latest(key)
+        row = self._latest(key) if key in self.place else None
         if row is None:
             return
         if row["event"] == "label" and not self.fits(row["label"]):
@@ -228,23 +207,23 @@ class Session:
         if row["event"] == "skip":
             self.skipped += sign
         else:
-            for name in self.classes(row["label"]):
-                self.counts[name] += sign
+            self.counts[self.category(row["label"])] += sign
+
+
+def _check_record(record: Any, number: int) -> None:
+    if not isinstance(record, dict):
+        raise UserError(f"Row {number} of records is a {type(record).__name__}: give dicts with an id and a text.")
+    for name in ("id", "text"):
+        if not isinstance(record.get(name), str):
+            raise UserError(f"Row {number} of records has no {name} that is text: every record needs an id and a text.")
 
 
 class Feeder:
     """Asks for the next records in a thread of its own while the last ones are being labelled.
 
-    Every method is called under the lock.
-
-    Parameters
-    ----------
-    next_batch : function
-        Gets the labels since its last call (record id → label) and returns records; none ends the session.
-    arrived : function
-        Called in the thread, under the lock, with those records or with the exception that was raised.
-    size : int
-        Number of records in the list at the start.
+    `next_batch` gets the labels since its last call (record id → label) and returns records; none ends the session.
+    `arrived` is called in the thread, under the lock, with those records or with the exception that was raised. `size` is
+    the number of records in the list at the start. Every method is called under the lock.
     """
 
     def __init__(
@@ -317,12 +296,3 @@ def find(text: str, phrase: str, spans: Iterable[list[int]]) -> int:
         if not any(start <= match.start() and match.end() <= end for start, end in spans):
             return match.start()
     return -1
-
-
-def check_record(record: Any, number: int) -> None:
-    """Raise UserError when a row cannot be shown."""
-    if not isinstance(record, dict):
-        raise UserError(f"Row {number} of records is a {type(record).__name__}: give dicts with an id and a text.")
-    for name in ("id", "text"):
-        if not isinstance(record.get(name), str):
-            raise UserError(f"Row {number} of records has no {name} that is text: every record needs an id and a text.")

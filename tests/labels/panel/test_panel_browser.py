@@ -282,7 +282,7 @@ Panel(first, ["yes", "no"], folder="labels_pages", annotator="anna", page=3, nex
 
 
 def hostile_cell(folder: str, keys: bool) -> str:
-    """Panels of three kinds whose every text, label, line and guideline would like to run."""
+    """Panels of both kinds whose every text, label, line and guideline would like to run."""
     return f"""
 from helpers.labels.panel import Panel
 hostile = {HOSTILE!r}
@@ -290,10 +290,8 @@ records = [{{"id": f"{{i}}" + text, "text": text, "proposal": text[::-1]}} for i
 common = {{"guideline": "\\n".join(hostile), "context": {{r["id"]: hostile for r in records}}, "keys": {keys},
           "suggestions": {{r["id"]: {{"label": r["text"]}} for r in records}}, "show_suggestions": True}}
 first = Panel(records, hostile, folder="{folder}", annotator="anna", **common)
-fields = {{text: [text, "no"] if i else [] for i, text in enumerate(hostile)}}
-others = [Panel(records, fields, folder="{folder}", annotator="bea", kind="fields", **common),
-          Panel(records, folder="{folder}", annotator="cleo", kind="edit", page=3, **common)]
-display(*others, first)
+rewrites = Panel(records, folder="{folder}", annotator="cleo", kind="edit", page=3, **common)
+display(rewrites, first)
 """
 
 
@@ -302,8 +300,8 @@ def test_hostile_texts_are_shown_and_never_run(lab, page, keys):
     folder = f"labels_hostile_{keys}"
     lab.notebook(f"{folder}.ipynb", hostile_cell(folder, keys))
     lab.open(page, f"{folder}.ipynb")
-    page.locator(".jp-OutputArea .ambo-panel").nth(2).wait_for()
-    box = page.locator(".jp-OutputArea .ambo-panel").nth(2)
+    page.locator(".jp-OutputArea .ambo-panel").nth(1).wait_for()
+    box = page.locator(".jp-OutputArea .ambo-panel").nth(1)
     assert box.locator(".ambo-text").inner_text() == HOSTILE[0]
     for title in box.locator("summary").all():
         title.click()
@@ -324,7 +322,7 @@ def test_hostile_texts_are_shown_and_never_run(lab, page, keys):
         box.locator(".ambo-error[role=alert]").first.wait_for()
         box.locator(".ambo-answer button").nth(i).click()
         page.wait_for_function(
-            "text => ![...document.querySelectorAll('.jp-OutputArea .ambo-panel')][2].textContent.includes(text)",
+            "text => ![...document.querySelectorAll('.jp-OutputArea .ambo-panel')][1].textContent.includes(text)",
             arg=f"Text {i + 1} of",
         )
         page.wait_for_timeout(200)
@@ -334,7 +332,7 @@ def test_hostile_texts_are_shown_and_never_run(lab, page, keys):
     assert page.evaluate("() => window.ran") is None and page.dialogs == []
     injected = page.locator(".jp-OutputArea .ambo-panel").locator("script, img, iframe, svg, b, a[href^=javascript]")
     assert injected.count() == 0
-    assert page.locator(".jp-OutputArea .ambo-panel style").count() == 3  # the sheets of the three panels
+    assert page.locator(".jp-OutputArea .ambo-panel style").count() == 2  # the sheets of the two panels
     assert box.is_visible()
     written = log.annotations(lab.folder / folder)["anna"]
     assert [state["label"] for state in written.values()] == HOSTILE

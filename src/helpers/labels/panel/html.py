@@ -10,13 +10,7 @@ from itertools import pairwise
 
 Mark = tuple[int, int, str]  # start and end in characters, and one of the kinds below
 
-MARK_TITLES = {
-    "evidence": "evidence",
-    "cue": "cue of the lexicon",
-    "model": "suggestion of the model",
-    "removed": "removed",
-    "added": "added",
-}
+MARK_TITLES = {"evidence": "evidence", "cue": "cue of the lexicon", "removed": "removed", "added": "added"}
 
 
 def escape(text: object) -> str:
@@ -94,10 +88,6 @@ def fold(title: str, body: str) -> str:
     return f'<details class="ambo-fold"><summary>{escape(title)}</summary>{body}</details>'
 
 
-def plain(text: str) -> str:
-    return f'<div class="ambo-plain">{escape(text)}</div>'
-
-
 def markdown(text: str) -> str:
     """Markdown with tables as HTML; HTML, links and images in it are shown as text."""
     from markdown_it import MarkdownIt
@@ -136,16 +126,14 @@ def progress(done: int, total: int, skipped: int, counts: Mapping[str, int], ite
     elif items_a_minute:
         facts.append(f"{60 / items_a_minute:.0f} seconds a text")
     if items_a_minute and done < total:
-        facts.append(f"about {_duration((total - done) / items_a_minute)} left")
+        minutes = (total - done) / items_a_minute
+        rest = plural(max(1, round(minutes)), "minute") if minutes < 90 else plural(round(minutes / 60), "hour")
+        facts.append(f"about {rest} left")
     return (
         f'<div class="ambo-bar" role="progressbar" aria-label="Texts done" aria-valuemin="0" aria-valuemax="{total}" '
         f'aria-valuenow="{done}"><div style="width:{share:.1f}%"></div></div>'
         f'<div class="ambo-small">{" · ".join(f"<span>{escape(fact)}</span>" for fact in facts)}</div>'
     )
-
-
-def _duration(minutes: float) -> str:
-    return plural(max(1, round(minutes)), "minute") if minutes < 90 else plural(round(minutes / 60), "hour")
 
 
 def message(text: str, error: bool) -> str:

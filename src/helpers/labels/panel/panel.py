@@ -19,20 +19,10 @@ import ipywidgets as widgets
 
 from helpers.env import UserError
 from helpers.labels.log import ADJUDICATOR
+from helpers.labels.panel import kinds
 from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import KINDS, flow
-from helpers.labels.panel.parts import (
-    About,
-    Controls,
-    Evidence,
-    Hints,
-    Row,
-    Search,
-    event_text,
-    key_layer,
-    label_text,
-    style,
-)
+from helpers.labels.panel.parts import HERE, About, Controls, Evidence, Row, Search, event_text, key_layer, label_text
 from helpers.labels.session import Feeder, Session
 
 
@@ -43,13 +33,12 @@ class Panel(widgets.VBox):
     ----------
     records : iterable of dicts
         `id` and `text`; for kind "edit" also `proposal`. A record given twice is shown twice.
-    labels : list of str or dict
-        The classes; for kind "fields" a dict from field to its options ([] is free text); for kind "edit" nothing.
+    labels : list of str
+        The classes; for kind "edit" nothing.
     cues : function, optional
         From a text to objects with `start` and `end`, which are highlighted.
     suggestions : mapping, optional
-        Record id → dict with `label` and, if known, `spans`; hidden until the person reveals them, unless
-        `show_suggestions`.
+        Record id → dict with `label`; hidden until the person reveals them, unless `show_suggestions`.
     next_batch : function, optional
         Chooses more records while the person works; see `Feeder`.
     context : mapping, optional
@@ -78,16 +67,26 @@ class Panel(widgets.VBox):
         require_reason: bool = False,
         keys: bool = True,
     ):
-        _check_parameters(kind, page)
+        if kind not in KINDS:
+            raise UserError(f"Parameter kind={kind!r} is unknown: use one of {', '.join(KINDS)}.")
+        if not isinstance(page, int) or not 1 <= page <= 50:
+            raise UserError(f"Parameter page={page!r} must be a number of texts from 1 to 50.")
         self.lock = threading.RLock()  # the batch thread and the kernel's subshells come in beside the main thread
         self.layer = key_layer(page == 1) if keys else None
-        self.hints, self.require_reason = Hints(cues, suggestions, context, show_suggestions), require_reason
+        self.cues, self.suggestions, self.revealed = cues, suggestions, show_suggestions
+        self.context, self.require_reason = context or {}, require_reason
         make_answer = functools.partial(KINDS[kind], labels, digits=bool(self.layer))
-        self.rows = [Row(i, lambda: self.session, self.hints, make_answer, self.on_change) for i in range(page)]
+        self.rows = [Row(self, number, make_answer) for number in range(page)]
         self.now = self.rows[0]
-        self.session = Session(records, folder, annotator, guideline, self.now.answer.fits, self.now.answer.classes)
+        answer = self.now.answer
+        self.session = Session(records, folder, annotator, guideline, answer.fits, answer.category)
         self.feeder = next_batch and Feeder(next_batch, self._arrived, self.lock, len(self.session.records))
-        self._make_controls(guideline)
+        self.controls, self.evidence, self.search = Controls(self, guideline), Evidence(self), Search(self)
+        self.controls.note.on_typed(self._save_note)
+        for field in (self.evidence.phrase, self.controls.reason, self.search.query):
+            field.on_typed(lambda _: self.command(lambda: None))  # tells the key layer that the text is here
+        if self.layer:
+            self.layer.on_msg(self._from_browser)
         layout = self._layout()
         super().__init__([part for part in layout if part is not self.layer])
         self.children = layout  # the key layer's module may be slow or missing: by now the rest is on the page
@@ -99,31 +98,19 @@ class Panel(widgets.VBox):
             self._open_page(self.session.next_open(count=page))
         self._report_misfits()
 
-    def _make_controls(self, guideline: str) -> None:
-        """Make the controls and tools, and connect each with what it does."""
-        steps = {"next": self._next, "undo": self._undo, "skip": self._skip, "flag": self._flag}
-        self._steps = steps | {"reveal": self._toggle_reveal}
-        self.evidence = Evidence(self._current, self._set_spans, self.hints, self.command)
-        self.search = Search(self.session, self.go_to, self.command)
-        act = {name: functools.partial(self.command, step) for name, step in self._steps.items()}
-        self.controls = Controls(act, self.now.answer.saves, guideline, self.layer)
-        self.controls.note.on_typed(self._save_note)
-        for field in (self.evidence.phrase, self.controls.reason, self.search.query):
-            field.on_typed(lambda _: self.command(lambda: None))  # tells the key layer that the text is here
-        if self.layer:
-            self.layer.on_msg(self._from_browser)
-
     def _layout(self) -> list[widgets.Widget]:
         controls, evidence = self.controls, self.evidence
-        tools = [evidence.phrase, evidence.add, evidence.remove]
-        if self.hints.cues:
-            tools.append(evidence.cues)
-        if self.hints.suggestions is not None:
-            tools.append(controls.reveal)
-        parts = [style(), controls.progress, widgets.VBox([row.box for row in self.rows])]
+        sheet = (HERE / "panel.css").read_text(encoding="utf-8")  # a widget of its own needs no anywidget
+        parts = [widgets.HTML(f"<style>{sheet}</style>", layout=widgets.Layout(display="none")), controls.progress]
+        parts.append(widgets.VBox([row.box for row in self.rows]))
         if self.require_reason:
             parts.append(flow(controls.reason))
         parts.append(flow(controls.save, controls.undo, controls.skip, controls.flag, controls.note))
+        tools = [evidence.phrase, evidence.add, evidence.remove]
+        if self.cues:
+            tools.append(evidence.cues)
+        if self.suggestions is not None:
+            tools.append(controls.reveal)
         parts += [flow(*tools), self.search.box]
         if self.layer:
             parts.append(self.layer)
@@ -184,7 +171,8 @@ class Panel(widgets.VBox):
 
     def _show_toggles(self) -> None:
         flagged = self.now.place is not None and self.session.flagged(self.now.place)
-        self.controls.show_toggles(flagged, self.hints.reveal)
+        self.controls.flag.description = "⚑ Unflag" if flagged else "Flag"
+        self.controls.reveal.description = f"{'Hide' if self.revealed else 'Show'} the model's suggestion"
 
     def go_to(self, place: int) -> None:
         """Show the item at `place` of the list, done or not."""
@@ -208,6 +196,10 @@ class Panel(widgets.VBox):
                 if self.layer:
                     self.layer.turn += 1
 
+    def button(self, text: str, action: Callable[[], None], tooltip: str = "") -> widgets.Button:
+        """A button that runs `action` as a command."""
+        return kinds.button(text, functools.partial(self.command, action), tooltip)
+
     def on_change(self, row: Row, complete: bool) -> None:
         """Act on a changed answer: save it when it is complete, else draw it. The answer itself calls this."""
         with self.lock:
@@ -217,23 +209,85 @@ class Panel(widgets.VBox):
                 self._select(row)
             self.command(functools.partial(self._label, row) if complete else row.draw)
 
+    def current(self) -> Row:
+        """The row to act on; raises UserError when it is empty."""
+        if self.now.place is None:
+            raise UserError("There is no text to act on.")
+        return self.now
+
+    def next(self) -> None:
+        row = self.now
+        if row.place is None:
+            self._feed(ask=True)
+            self._open_page(self.session.next_open(count=len(self.rows)))
+        elif row.answer.read() is not None:
+            self._label(row)
+        elif row.spans:
+            raise UserError("Choose a label first: the marked evidence is saved with it.")
+        else:
+            self._move_on(row)
+
+    def undo(self) -> None:
+        result = self.session.undo()
+        if result is None:
+            raise UserError("There is nothing to undo.")
+        place, event = result
+        row = next((r for r in self.rows if r.place == place), None)
+        if row is None:
+            self.go_to(place)
+            row = self.now
+        row.fill(place, event if event["event"] == "label" else None)
+        self._select(row)
+        self.controls.show_progress(self.session)
+        what = f"label {event_text(event)}" if event["event"] == "label" else event["event"]
+        self.controls.say(f"Taken back: {what}.")
+
+    def skip(self) -> None:
+        row = self.current()
+        self._write(row, "skip")
+        self._move_on(row)
+
+    def flag(self) -> None:
+        row = self.current()
+        self._write(row, "flag")
+        row.draw()
+        self._show_toggles()
+
+    def toggle_reveal(self) -> None:
+        self.revealed = not self.revealed
+        for row in self.rows:
+            if row.place is not None:
+                row.draw()
+        self._show_toggles()
+
+    def set_spans(self, row: Row, spans: list[list[int]]) -> None:
+        """Change the evidence of a text; where its answer is saved already, save this too."""
+        event = row.event or {}
+        if event.get("event") == "label" and event["label"] == row.answer.read():
+            facts = {"reason": event["reason"]} if event.get("reason") else {}
+            self._write(row, "label", label=event["label"], spans=spans, shown=sorted(row.visible_hints), **facts)
+            self.controls.say("Evidence saved.")
+        row.spans = spans
+        row.draw()
+
     def _label(self, row: Row) -> None:
         label, reason = row.answer.read(), self.controls.reason.value.strip()
         if self.require_reason and not reason:
             row.show_answer(label)
             raise UserError(f"A decision needs a reason: write one, then press “{self.controls.save.description}”.")
-        facts = {
-            "label": label,
-            "spans": row.spans,
-            "shown": sorted(row.visible_hints),
-            "guideline": self.session.guideline,
-        }
+        facts = {"label": label, "spans": row.spans, "shown": sorted(row.visible_hints)}
+        facts["guideline"] = self.session.guideline
         if self.require_reason:
             facts["reason"] = reason
         before = row.event or {}
         if any(before.get(name) != value for name, value in facts.items()):  # Enter on a done text changes nothing
             self._write(row, "label", seconds=round(time.monotonic() - row.start_time, 2), **facts)
         self._move_on(row)
+
+    def _save_note(self, text: str) -> None:
+        row, text = self.now, text.strip()
+        if row.place is not None and text != self.session.note(row.place):
+            self.command(lambda: self._write(row, "note", text=text))
 
     def _write(self, row: Row, event: str, **facts: Any) -> None:
         other_answer = event_text(row.event) if self.session.catch_up() else ""
@@ -263,72 +317,6 @@ class Panel(widgets.VBox):
         self._select(following)
         self.controls.show_progress(self.session)
 
-    def _current(self) -> Row:
-        if self.now.place is None:
-            raise UserError("There is no text to act on.")
-        return self.now
-
-    def _next(self) -> None:
-        row = self.now
-        if row.place is None:
-            self._feed(ask=True)
-            self._open_page(self.session.next_open(count=len(self.rows)))
-        elif row.answer.read() is not None:
-            self._label(row)
-        elif row.spans:
-            raise UserError("Choose a label first: the marked evidence is saved with it.")
-        else:
-            self._move_on(row)
-
-    def _undo(self) -> None:
-        result = self.session.undo()
-        if result is None:
-            raise UserError("There is nothing to undo.")
-        place, event = result
-        row = next((r for r in self.rows if r.place == place), None)
-        if row is None:
-            self.go_to(place)
-            row = self.now
-        row.fill(place, event if event["event"] == "label" else None)
-        self._select(row)
-        self.controls.show_progress(self.session)
-        what = f"label {event_text(event)}" if event["event"] == "label" else event["event"]
-        self.controls.say(f"Taken back: {what}.")
-
-    def _skip(self) -> None:
-        row = self._current()
-        self._write(row, "skip")
-        self._move_on(row)
-
-    def _flag(self) -> None:
-        row = self._current()
-        self._write(row, "flag")
-        row.draw()
-        self._show_toggles()
-
-    def _save_note(self, text: str) -> None:
-        row, text = self.now, text.strip()
-        if row.place is not None and text != self.session.note(row.place):
-            self.command(lambda: self._write(row, "note", text=text))
-
-    # --- evidence and suggestions ---
-
-    def _set_spans(self, row: Row, spans: list[list[int]]) -> None:
-        event = row.event or {}
-        if event.get("event") == "label" and event["label"] == row.answer.read():  # a saved answer: save this too
-            facts = {"reason": event["reason"]} if event.get("reason") else {}
-            self._write(row, "label", label=event["label"], spans=spans, shown=sorted(row.visible_hints), **facts)
-            self.controls.say("Evidence saved.")
-        row.spans = spans
-        row.draw()
-
-    def _toggle_reveal(self) -> None:
-        self.hints.reveal = not self.hints.reveal
-        for row in self.rows:
-            if row.place is not None:
-                row.draw()
-        self._show_toggles()
-
     # --- the next texts ---
 
     def _feed(self, ask: bool = False) -> None:
@@ -348,52 +336,34 @@ class Panel(widgets.VBox):
         else:
             self.controls.show_progress(self.session)
 
-    # --- what the key layer sends ---
-
     def _from_browser(self, _: Any, message: dict, __: Any) -> None:
         """Act on a key or on the mouse, unless the text it was meant for is no longer shown."""
         do, row = message.get("do"), message.get("row")
         start, end = (n if isinstance(n := message.get(name), int) else 0 for name in ("start", "end"))
-        actions = self._steps | {
-            "digit": lambda: self.now.answer.press(start),
-            "mark": lambda: self.evidence.mark(start, end),
-            "unmark": lambda: self.evidence.unmark(start),
-            "row": lambda: None,
-        }
+        actions = {"next": self.next, "undo": self.undo, "skip": self.skip, "flag": self.flag, "row": lambda: None}
+        actions["digit"] = lambda: self.now.answer.press(start)
+        actions["mark"] = lambda: self.evidence.mark(start, end)
+        actions["unmark"] = lambda: self.evidence.unmark(start)
         with self.lock:
             if do not in actions or (do != "undo" and message.get("serial") != self.layer.serial):
                 return
             if isinstance(row, int) and 0 <= row < len(self.rows) and self.rows[row] is not self.now:
                 self._select(self.rows[row])
-            if do == "digit":  # the answer runs the command itself
-                actions[do]()
-            else:
-                self.command(actions[do])
-
-
-def _check_parameters(kind: str, page: int) -> None:
-    if kind not in KINDS:
-        raise UserError(f"Parameter kind={kind!r} is unknown: use one of {', '.join(KINDS)}.")
-    if not isinstance(page, int) or not 1 <= page <= 50:
-        raise UserError(f"Parameter page={page!r} must be a number of texts from 1 to 50.")
+            self.command(actions[do])
 
 
 def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path | str, **options: Any) -> Panel:
     """A panel over the rows of `decisions.disagreements`: every annotator's label, evidence and note; a reason is required."""
     context = {}
     for row in disagreements:
-        lines = []
+        lines = context[row["id"]] = []
         for annotator, label in row["labels"].items():
-            spans = (row.get("spans") or {}).get(annotator) or []
-            phrases = ", ".join(f"“{row['text'][start:end]}”" for start, end in spans)
-            note = (row.get("notes") or {}).get(annotator)
             parts = [label_text(label)]
-            if phrases:
-                parts.append(f"evidence {phrases}")
-            if note:
+            if spans := row["spans"].get(annotator):
+                parts.append("evidence " + ", ".join(f"“{row['text'][start:end]}”" for start, end in spans))
+            if note := row["notes"].get(annotator):
                 parts.append(f"note: {note}")
             lines.append(f"{annotator}: " + " · ".join(parts))
-        context[row["id"]] = lines
     options = {"annotator": ADJUDICATOR, "context": context, "require_reason": True} | options
     return Panel(disagreements, labels, folder=folder, **options)
 
@@ -401,14 +371,8 @@ def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path |
 def desk(seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Any = (), **options: Any) -> widgets.Widget:
     """The panel of the one annotator, or of several: then a person first chooses her name.
 
-    Parameters
-    ----------
-    seats : mapping
-        Annotator → record ids, as `seats.assign` gives them.
-    rows : mapping
-        Record id → record.
-    options
-        Keyword arguments of `Panel`; `folder` is required.
+    `seats` maps annotators to record ids, as `seats.assign` gives them; `rows` maps record ids to records; `options` are
+    keyword arguments of `Panel`, of which `folder` is required.
     """
 
     def open_panel(annotator: str) -> Panel:
