@@ -293,7 +293,6 @@ def test_labels_that_do_not_fit_are_noted(labelled, monkeypatch, capsys):
         (["agreement", "--task", "t", "--run-id", "../x"], "names a folder"),
         (["agreement", *RUN, "--folder", "empty"], "holds no labels"),
         (["agreement", *RUN, "--folder", "other"], "None of the 1 labelled record ids (first: q)"),
-        (["agreement", *RUN, "--field", "kind"], "No label has a field 'kind'"),
         (["agreement", *RUN, "--order", "y"], "'x' is not in the order given (y)"),
         (["export", *RUN, "--to", "out.xlsx"], "ends in '.xlsx'"),
         (["export", *RUN, "--to", "/proc/out.csv"], "could not be written"),
