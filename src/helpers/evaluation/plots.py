@@ -16,7 +16,7 @@ from matplotlib.ticker import PercentFormatter
 from helpers.evaluation.report import plain_name
 from helpers.files import replacing
 
-STYLE = dict.fromkeys(["axes.spines.right", "axes.spines.top"], False) | {"figure.constrained_layout.use": True}
+STYLE = {"axes.spines.right": False, "axes.spines.top": False, "figure.constrained_layout.use": True}
 STYLE["text.parse_math"] = False  # a "$" in a group or a label is a dollar, not mathematics
 sns.set_theme(style="whitegrid", palette="colorblind", rc=STYLE)
 BLUE, ORANGE = sns.color_palette()[:2]
@@ -39,7 +39,7 @@ def coverage(points: pd.DataFrame) -> Figure:
     axis.scatter(pool.x, pool.y, s=6, alpha=0.25, color="0.55", linewidths=0, label=f"pool ({len(pool):,})")
     axis.scatter(seed.x, seed.y, s=24, color=ORANGE, label=f"seed ({len(seed):,})")
     axis.set(xlabel="first principal component", ylabel="second principal component")
-    axis.set_title("Texts of pool and seed in the plane of their embeddings", fontsize=11)
+    axis.set_title("Texts of pool and seed in the plane of their embeddings")
     for handle in _legend(figure):
         handle.set(alpha=1, sizes=[24])  # a point that can be seen alone
     return figure
@@ -82,7 +82,7 @@ def vocabulary(table: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(6, 3.4))
     for name, part in table.groupby("set", sort=False):
         axis.plot(part.words, part.vocabulary, label=plain_name(name))
-    axis.set(xlabel="words read", ylabel="different words", title="Growth of the vocabulary with the words read")
+    axis.set(xlabel="words read", ylabel="different words", title="Vocabulary growth by words read")
     _legend(figure)
     return figure
 
@@ -97,7 +97,7 @@ def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
         _curve(axis, curve.labels, curve[["macro_f1", "low", "high"]], "o-", label=plain_name(name))
     if full is not None:
         axis.axhline(full, label="TF-IDF + LR, every label", **DASHED)
-    axis.set(xlabel="labels", ylabel="macro-F1, 95 % interval", title="Macro-F1 on the validation rows by labels")
+    axis.set(xlabel="labels", ylabel="macro-F1, 95 % interval", title="Macro-F1 by number of labels, validation rows")
     _legend(figure)
     return figure
 
@@ -116,9 +116,9 @@ def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
             _curve(axis, curve.targets, curve[columns], styles[i % len(styles)], label=plain_name(name))
         axis.axhline(copying[column], label="texts left as they are", **DASHED)
     axes[0].set(
-        xlabel="targets", ylabel="share that complies, 95 % interval", title="Compliance on the validation rows"
+        xlabel="targets", ylabel="share that complies, 95 % interval", title="Compliance by targets, validation rows"
     )
-    axes[1].set(xlabel="targets", ylabel="chrF (0–100), 95 % interval", title="chrF on the validation rows")
+    axes[1].set(xlabel="targets", ylabel="chrF (0–100), 95 % interval", title="chrF by targets, validation rows")
     _legend(figure)
     return figure
 
