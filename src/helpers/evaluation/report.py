@@ -34,7 +34,6 @@ body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var
 h1 { line-height: 1.2 }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
 p.note { color: var(--soft) }
-.wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top }
 th { background: var(--head) }
@@ -48,19 +47,19 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 <h1>{{ title }}</h1><p>{{ lead }}</p>
 {% for section in sections if section.table is not none or section.pictures %}<h2>{{ section.heading }}</h2>
 {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
-{% if section.table is not none %}<div class="wide">{{ tabulate(section.table) }}</div>{% endif %}
+{% if section.table is not none %}{{ tabulate(section.table) }}{% endif %}
 {% for picture in section.pictures %}<p><img alt="{{ section.heading }}" src="{{ embed(picture) }}"></p>{% endfor %}
 {% endfor %}<footer>{{ footer }}</footer></body></html>
 """
-# Alignment is inline, because JupyterLab's own style sheet aligns every cell to the right; the first
-# two classes keep MathJax, versions 3 and 2, from reading a "$" in the data as mathematics.
-TABLE = """<table class="mathjax_ignore tex2jax_ignore{% if columns | length > 9 %} dense{% endif %}">
+# A table wider than its page scrolls. Alignment is inline, because JupyterLab's own style sheet aligns every cell to
+# the right; the first two classes keep MathJax, versions 3 and 2, from reading a "$" in the data as mathematics.
+TABLE = """<div style="overflow-x: auto"><table class="mathjax_ignore tex2jax_ignore{% if columns | length > 9 %} dense{% endif %}">
 {% if title %}<caption style="text-align: left; font-weight: 600">{{ title }}</caption>{% endif %}
 <tr>{% for column in columns %}<th style="text-align: {{ column.side }}">{{ column.heading }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr>{% for column, cell in row -%}
-<td{% if cell.long %} class="text"{% endif %} style="text-align: {{ column.side }}">{{ cell.text }}</td>
+<td{% if cell.__html__ or cell | length > 60 %} class="text"{% endif %} style="text-align: {{ column.side }}">{{ cell }}</td>
 {%- endfor %}</tr>
-{% endfor %}</table>"""
+{% endfor %}</table></div>"""
 TEMPLATES = jinja2.Environment(autoescape=True)
 IDENTIFIER = re.compile(r"[a-z]+(_[a-z]+)+")  # a cell that is a machine name, not text of the data
 Format = int | str | Callable[[object], str]  # decimals of floats, a format string, or a function
@@ -73,21 +72,13 @@ def tiny(language: str) -> str:
     return TINY + " It has read Italian only: what it writes in another language are no sentences, whatever the scores."
 
 
-# --- tables ---------------------------------------------------------------------------------------
-
-
 def plain_name(name: object) -> str:
     """A machine name in plain words: `not_inclusive` is *not inclusive*, `macro_f1` is *macro-F1*."""
     words = str(name).replace("macro_f1", "macro-F1").replace("_", " ")
     return re.sub(r"^f1\b", "F1", words)
 
 
-def as_html(
-    table: pd.DataFrame,
-    empty: str = "None.",
-    digits: int | dict[str, Format] | None = None,
-    title: str = "",
-):
+def as_html(table: pd.DataFrame, empty: str = "None.", digits: int | dict[str, Format] | None = None, title: str = ""):
     """Show a table in a notebook cell: plain headings, numbers to the right, texts escaped and wrapped.
 
     Parameters
@@ -102,23 +93,19 @@ def as_html(
         of the value. By default a float has three decimals up to 1, two below 10, one above.
     title : str
         Caption, with the units.
-
-    Returns
-    -------
-    IPython.display.HTML
     """
     from IPython.display import HTML
 
-    if table.empty:
-        return HTML(f"<p>{escape(empty)}</p>")
     style = f"<style>td.text {{ white-space: pre-wrap; max-width: 40rem }} {CHANGED}</style>"
-    return HTML(f"{style}{_tabulate(table, digits, title)}")
+    return HTML(f"{'' if table.empty else style}{_tabulate(table, empty, digits, title)}")
 
 
-def _tabulate(table: pd.DataFrame, digits: int | dict[str, Format] | None = None, title: str = "") -> Markup:
+def _tabulate(
+    table: pd.DataFrame, empty: str = "None.", digits: int | dict[str, Format] | None = None, title: str = ""
+) -> Markup:
     """The table as HTML."""
     if table.empty:
-        return Markup("<p>None.</p>")
+        return Markup("<p>{}</p>").format(empty)
     if any(name is not None for name in table.index.names):
         table = table.reset_index(allow_duplicates=True)
     columns, cells = [], []
@@ -129,7 +116,7 @@ def _tabulate(table: pd.DataFrame, digits: int | dict[str, Format] | None = None
         numeric = all(_is_missing(v) or (isinstance(v, Real) and not isinstance(v, bool)) for v in values)
         columns.append({"heading": heading, "side": "right" if numeric else "left"})
         form = digits.get(name) if isinstance(digits, dict) else digits
-        cells.append([_cell(value, form) for value in values])
+        cells.append([_formatted(value, form) for value in values])
     rows = [list(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
     return Markup(TEMPLATES.from_string(TABLE).render(columns=columns, rows=rows, title=title))
 
@@ -137,12 +124,6 @@ def _tabulate(table: pd.DataFrame, digits: int | dict[str, Format] | None = None
 def _is_missing(value: object) -> bool:
     """Whether a cell has no value; a list is one."""
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))
-
-
-def _cell(value: object, form: Format | None) -> dict:
-    """The text of a cell, and whether it needs room to wrap."""
-    text = _formatted(value, form)
-    return {"text": text, "long": isinstance(text, Markup) or len(text) > 60}
 
 
 def _formatted(value: object, form: Format | None) -> str:
@@ -231,20 +212,13 @@ def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
     note = "Worst first."
     if len(large) < len(table):
         note += f" Smaller groups, under {smallest} rows, are in by_group.csv: {len(table) - len(large)}."
-    return section(f"By {plain_name(name)}", note, large)
+    return section(f"Scores by {plain_name(name)}", note, large)
 
 
 def write_report(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
     """Write the report as one HTML file, pictures inside, from parts that `section` makes."""
-    page = TEMPLATES.from_string(PAGE).render(
-        title=title,
-        lead=lead,
-        sections=sections,
-        footer=footer,
-        changed=Markup(CHANGED),
-        tabulate=_tabulate,
-        embed=_embed,
-    )
+    words = {"title": title, "lead": lead, "footer": footer, "changed": Markup(CHANGED)}
+    page = TEMPLATES.from_string(PAGE).render(words, sections=sections, tabulate=_tabulate, embed=_embed)
     return write_text(path, page)
 
 
