@@ -73,10 +73,7 @@ class Lexicon:
 def lsa(texts: Sequence[str], seed: int = 0) -> np.ndarray:
     """Latent semantic embeddings (Deerwester et al. 1990): truncated SVD of TF-IDF of words.
 
-    Returns
-    -------
-    float32 array (texts, dimensions)
-        Unit vectors of 128 dimensions, or fewer where there are fewer texts or words.
+    Unit vectors (texts, 128), with fewer dimensions where there are fewer texts or words.
     """
     vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000, token_pattern=WORD)
     features = vectorizer.fit_transform(texts)

@@ -48,7 +48,8 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 {% for section in sections if section.table is not none or section.pictures %}<h2>{{ section.heading }}</h2>
 {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
 {% if section.table is not none %}{{ tabulate(section.table) }}{% endif %}
-{% for picture in section.pictures %}<p><img alt="{{ section.heading }}" src="{{ embed(picture) }}"></p>{% endfor %}
+{% for picture in section.pictures %}<p><img alt="{{ section.heading }}"
+ src="data:image/png;base64,{{ encode(picture.read_bytes()).decode() }}"></p>{% endfor %}
 {% endfor %}<footer>{{ footer }}</footer></body></html>
 """
 # A table wider than its page scrolls. Alignment is inline, because JupyterLab's own style sheet aligns every cell to
@@ -147,16 +148,13 @@ def _formatted(value: object, form: Format | None) -> str:
     return plain_name(value) if IDENTIFIER.fullmatch(str(value)) else str(value)
 
 
-# --- marked texts ---------------------------------------------------------------------------------
-
-
 def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:
     """The text escaped, with its character spans [start, end) in <mark>; overlaps are joined."""
     out, position = Markup(""), 0
     for start, end in sorted(map(tuple, spans)):
         start = max(start, position)
         if start < end <= len(text):
-            out += escape(text[position:start]) + Markup("<mark>") + escape(text[start:end]) + Markup("</mark>")
+            out += escape(text[position:start]) + Markup("<mark>{}</mark>").format(text[start:end])
             position = end
     return out + escape(text[position:])
 
@@ -198,9 +196,6 @@ def mark_changes(rows: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(output=pd.Series(marked, index=rows.index, dtype=object))
 
 
-# --- the page -------------------------------------------------------------------------------------
-
-
 def section(heading: str, note: str = "", table: pd.DataFrame | None = None, pictures: Sequence[Path] = ()) -> dict:
     """A part of the page; one with neither a table nor pictures (PNG files) is left out."""
     return {"heading": heading, "note": note, "table": table, "pictures": pictures}
@@ -218,10 +213,5 @@ def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
 def write_report(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
     """Write the report as one HTML file, pictures inside, from parts that `section` makes."""
     words = {"title": title, "lead": lead, "footer": footer, "changed": Markup(CHANGED)}
-    page = TEMPLATES.from_string(PAGE).render(words, sections=sections, tabulate=_tabulate, embed=_embed)
+    page = TEMPLATES.from_string(PAGE).render(words, sections=sections, tabulate=_tabulate, encode=base64.b64encode)
     return write_text(path, page)
-
-
-def _embed(picture: Path) -> str:
-    """A PNG file as the source of an <img>."""
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
