@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -40,7 +41,7 @@ def coverage(points: pd.DataFrame) -> Figure:
     axis.scatter(seed.x, seed.y, s=24, color=ORANGE, label=f"seed ({len(seed):,})")
     axis.set(xlabel="first principal component", ylabel="second principal component")
     axis.set_title("Texts of pool and seed in the plane of their embeddings")
-    for handle in _legend(figure):
+    for handle in _with_legend(figure).legends[0].legend_handles:
         handle.set(alpha=1, sizes=[24])  # a point that can be seen alone
     return figure
 
@@ -53,8 +54,7 @@ def balance(table: pd.DataFrame, name: str) -> Figure:
     _name_rows(axis, table["value"])
     axis.set(xlabel="share of the rows", title=f"Rows of pool and seed by {plain_name(name)}")
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _legend(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def acceptance(table: pd.DataFrame) -> Figure:
@@ -83,8 +83,7 @@ def vocabulary(table: pd.DataFrame) -> Figure:
     for name, part in table.groupby("set", sort=False):
         axis.plot(part.words, part.vocabulary, label=plain_name(name))
     axis.set(xlabel="words read", ylabel="different words", title="Vocabulary growth by words read")
-    _legend(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
@@ -93,13 +92,11 @@ def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
     `full` is the macro-F1 of TF-IDF with every label.
     """
     figure, axis = plt.subplots(figsize=(7, 4.2))
-    for name, curve in rounds.groupby("strategy", sort=False):
-        _curve(axis, curve.labels, curve[["macro_f1", "low", "high"]], "o-", label=plain_name(name))
+    _curves(axis, rounds, "labels", ["macro_f1", "low", "high"], ["o-"])
     if full is not None:
         axis.axhline(full, label="TF-IDF + LR, every label", **DASHED)
     axis.set(xlabel="labels", ylabel="macro-F1, 95 % interval", title="Macro-F1 by number of labels, validation rows")
-    _legend(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
@@ -111,16 +108,12 @@ def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     styles = ("o-", "o--", "o:", "o-.")  # two equal curves can be told apart
     for axis, column in zip(axes, ("compliance", "chrF"), strict=True):
-        columns = [column, f"{column}_low", f"{column}_high"]
-        for i, (name, curve) in enumerate(rounds.groupby("strategy", sort=False)):
-            _curve(axis, curve.targets, curve[columns], styles[i % len(styles)], label=plain_name(name))
+        _curves(axis, rounds, "targets", [column, f"{column}_low", f"{column}_high"], styles)
         axis.axhline(copying[column], label="texts left as they are", **DASHED)
-    axes[0].set(
-        xlabel="targets", ylabel="share that complies, 95 % interval", title="Compliance by targets, validation rows"
-    )
-    axes[1].set(xlabel="targets", ylabel="chrF (0–100), 95 % interval", title="chrF by targets, validation rows")
-    _legend(figure)
-    return figure
+        axis.set_xlabel("targets")
+    axes[0].set(ylabel="share that complies, 95 % interval", title="Compliance by targets, validation rows")
+    axes[1].set(ylabel="chrF (0–100), 95 % interval", title="chrF by targets, validation rows")
+    return _with_legend(figure)
 
 
 def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
@@ -132,15 +125,12 @@ def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
     colours = dict(zip(names, ["0.35", *sns.color_palette("colorblind", len(names))], strict=False))
     figure, axes = _panels(len(sets), 6, 4.4)
     for axis, of in zip(axes, sets, strict=True):
-        for name, curve in mean[mean["set"] == of].groupby("strategy", sort=False):
-            columns = curve[["score", "low", "high"]]
-            _curve(axis, curve.labels, columns, "-", color=colours[name], label=plain_name(name))
+        _curves(axis, mean[mean["set"] == of], "labels", ["score", "low", "high"], ["-"], colours)
         axis.axhline(0.95 * full[of], label="95 % of the full score", **DASHED)
         axis.set(xlabel="labels", ylabel=_measure(of))
         axis.set_title(plain_name(of), fontsize=11)
     figure.suptitle("Learning curves, mean over seeds, 95 % intervals")
-    _legend(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def gains(table: pd.DataFrame, baseline: str) -> Figure:
@@ -240,22 +230,26 @@ def agreement(kappa: pd.DataFrame, shared: pd.DataFrame) -> Figure:
 # --- parts that figures share ---------------------------------------------------------------------
 
 
-def _legend(figure: Figure) -> list:
-    """One legend to the right of all panels, where it covers no data; returns its handles."""
+def _with_legend(figure: Figure) -> Figure:
+    """The figure with one legend to the right of all panels, where it covers no data."""
     handles = {}
     for axis in figure.axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     # Beyond the figure's edge: what is saved is cropped to its content, legend included.
     place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
-    return figure.legend(handles.values(), handles, fontsize=10, **place).legend_handles
+    figure.legend(handles.values(), handles, fontsize=10, **place)
+    return figure
 
 
-def _curve(axis: Axes, x: pd.Series, values: pd.DataFrame, style: str, **options) -> None:
-    """A line with a band: `values` has the columns value, low, high."""
-    value, low, high = values.to_numpy(float).T
-    (line,) = axis.plot(x, value, style, **options)
-    axis.fill_between(x, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+def _curves(
+    axis: Axes, table: pd.DataFrame, x: str, columns: list[str], styles: Sequence[str], colours: dict | None = None
+) -> None:
+    """A line with a band for every strategy: `columns` are those of value, low and high."""
+    for (name, part), style in zip(table.groupby("strategy", sort=False), cycle(styles), strict=False):
+        value, low, high = part[columns].to_numpy(float).T
+        (line,) = axis.plot(part[x], value, style, color=colours and colours[name], label=plain_name(name))
+        axis.fill_between(part[x], low, high, color=line.get_color(), alpha=0.12, linewidth=0)
 
 
 def _intervals(axis: Axes, values: pd.DataFrame, colours: Sequence, marker: str = "o") -> None:
