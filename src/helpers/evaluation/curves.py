@@ -62,29 +62,17 @@ def compare(
 ) -> pd.DataFrame:
     """Compare the strategies of the set `of` with a baseline, seed by seed, largest area first.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Curves, see the module.
-    full : float
-        The score with every label.
-    upto : int, optional
-        Labels at which areas end; by default as many as every strategy has. The baseline's curve
-        may go on.
+    `full` is the score with every label. Areas end at `upto` labels, by default at as many as every
+    strategy has; the baseline's curve may go on.
 
-    Returns
-    -------
-    DataFrame
-        `area` is under the curve; `gain` its mean difference from the baseline's; `p` that of the
-        sign-flip test; `to_95` the labels at which the mean curve reaches 95 % of `full`;
-        `ratio_95` its share of what the baseline needs. `_low` and `_high` bound 95 % bootstrap
-        intervals over seeds.
+    Columns: `area` under the curve; `gain`, its mean difference from the baseline's; `p` of the
+    sign-flip test; `to_95`, the labels at which the mean curve reaches 95 % of `full`; `ratio_95`,
+    its share of what the baseline needs. `_low` and `_high` bound 95 % bootstrap intervals over seeds.
     """
     curves = {name: wide(table, of, name) for name in table[table["set"] == of].strategy.unique()}
     if baseline not in curves or curves[baseline].empty:
-        raise UserError(
-            f"The set {of} has no curve of {baseline}: run it with the same seeds, or choose another baseline."
-        )
+        remedy = "run it with the same seeds, or choose another baseline"
+        raise UserError(f"The set {of} has no curve of {baseline}: {remedy}.")
     base = curves[baseline]
     last = [curve.columns.max() for name, curve in curves.items() if name != baseline]
     upto = upto or min(last, default=base.columns.max())
@@ -171,10 +159,8 @@ def from_runs(folders: list[Path]) -> pd.DataFrame:
     table = table.drop_duplicates([*COLUMNS])  # every strategy's run may bring the same random curve
     if (repeated := table.duplicated(["set", "strategy", "seed", "labels"])).any():
         first = table[repeated].iloc[0]
-        raise UserError(
-            f"Run {first.run} has the seed and the strategy of another one (seed={first.seed}, {first.strategy}): "
-            f"name the runs to compare in the parameter runs."
-        )
+        shared = f"the seed and the strategy of another one (seed={first.seed}, {first.strategy})"
+        raise UserError(f"Run {first.run} has {shared}: name the runs to compare in the parameter runs.")
     return table.sort_values("set", kind="stable", ignore_index=True)
 
 
@@ -198,10 +184,9 @@ def _round_rows(name: str, parameters: dict, rounds: list[dict]) -> list[dict]:
 
 
 def from_csv(path: Path) -> pd.DataFrame:
-    """A table of curves from a CSV file of the benchmarks.
+    """A table of curves from a CSV file: set, strategy, seed and a column per number of labels.
 
-    Its columns are `set`, `strategy`, `seed` and one per number of labels; for generation
-    `learner`, `labels` and the scores.
+    For generation it has the columns learner, labels and the scores instead of the latter.
     """
     table, common = pd.read_csv(path), [*COLUMNS[:3]]
     needed = "it needs set, strategy, seed and one column per number of labels"

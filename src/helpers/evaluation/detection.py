@@ -86,8 +86,9 @@ def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str],
             "macro_f1": macro_f1,
             "accuracy": accuracy_score,
             "selection_rate": lambda t, p: float((p == positive).mean()),
-            "false_positive_rate": lambda t, p: _share((p == positive)[t != positive]),
-            "false_negative_rate": lambda t, p: _share((p != positive)[t == positive]),
+            # A mean by pandas is NaN over no row, where fairlearn's own rates would be 0.
+            "false_positive_rate": lambda t, p: pd.Series((p == positive)[t != positive]).mean(),
+            "false_negative_rate": lambda t, p: pd.Series((p != positive)[t == positive]).mean(),
         },
         y_true=truth,
         y_pred=predicted,
@@ -95,11 +96,6 @@ def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str],
     )
     table = frame.by_group.reset_index().astype({"count": int, "positives": int})
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
-
-
-def _share(values: np.ndarray) -> float:
-    """The mean of booleans, NaN of none; fairlearn's own rates would be 0 there."""
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def group_gaps(table: pd.DataFrame, smallest: int = 10) -> dict[str, float | str]:

@@ -156,10 +156,7 @@ def compare_systems(tables: dict[str, pd.DataFrame], draws: int = 1000) -> pd.Da
 
 
 def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame, draws: int = 1000) -> pd.DataFrame:
-    """`ours` minus `theirs`, judged on the same rows, with 95 % paired bootstrap intervals.
-
-    The columns are figure, difference, low and high. Raises UserError where the rows differ.
-    """
+    """`ours` minus `theirs`, judged on the same rows, with 95 % paired bootstrap intervals."""
     if list(ours["id"]) != list(theirs["id"]):
         raise UserError("Two systems can be compared in pairs only on the same rows in the same order.")
     rows = []

@@ -82,18 +82,10 @@ def plain_name(name: object) -> str:
 def as_html(table: pd.DataFrame, empty: str = "None.", digits: int | dict[str, Format] | None = None, title: str = ""):
     """Show a table in a notebook cell: plain headings, numbers to the right, texts escaped and wrapped.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The index is shown where it has a name. Strings that are `Markup`, as from `highlight_rows`,
-        keep their markup.
-    empty : str
-        The sentence shown for a table without rows.
-    digits : int, or dict from column to int, format string or function; optional
-        Decimals of all floats; or, by column, decimals, a format such as `"{:.0%}"`, or a function
-        of the value. By default a float has three decimals up to 1, two below 10, one above.
-    title : str
-        Caption, with the units.
+    The index is shown where it has a name. Strings that are `Markup`, as from `highlight_rows`, keep
+    their markup. A table without rows is the sentence `empty`. `digits` are the decimals of all floats;
+    or, by column, decimals, a format such as `"{:.0%}"`, or a function of the value. By default a float
+    has three decimals up to 1, two below 10, one above.
     """
     from IPython.display import HTML
 
@@ -180,13 +172,11 @@ def changes(source: str, output: str) -> Markup:
     out = Markup("")
     for kind, a, b, c, d in matcher.get_opcodes():
         dropped, inserted = "".join(old[a:b]), "".join(new[c:d])
-        if kind == "equal":
-            out += escape(inserted)
-            continue
-        if dropped:
+        if kind in ("delete", "replace"):
             out += Markup("<del>{}</del>").format(dropped)
-        if inserted:
-            out += Markup("<ins>{}</ins>").format(inserted)
+        if kind in ("insert", "replace"):
+            inserted = Markup("<ins>{}</ins>").format(inserted)
+        out += inserted  # which is escaped here unless it is marked
     return out
 
 

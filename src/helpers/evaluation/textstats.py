@@ -24,10 +24,9 @@ def all_words(texts: Sequence[str]) -> list[str]:
 
 
 def distinct_n(texts: Sequence[str], n: int, tokens: int = 5000) -> float:
-    """Share of n-grams that are different (Li et al. 2016), NaN without one.
+    """Share of n-grams in the first `tokens` words that are different (Li et al. 2016), NaN without one.
 
-    It reads the first `tokens` words. The share falls with the number of words: compare sets at the
-    same `tokens`.
+    The share falls with the number of words: compare sets at the same `tokens`.
     """
     grams, words_read = [], 0
     for text in texts:
@@ -69,12 +68,10 @@ def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
 
 
 def mtld(texts: Sequence[str], tokens: int | None = None) -> float:
-    """Measure of textual lexical diversity, in words (McCarthy & Jarvis 2010).
+    """Mean number of words until the type-token ratio falls below `TYPE_TOKEN_RATIO` (McCarthy & Jarvis 2010).
 
-    It reads the first `tokens` words, or all. The mean number of words until the type-token ratio
-    falls below `TYPE_TOKEN_RATIO`, over the texts read in sequence, forwards and backwards; NaN
-    where no word comes twice. The threshold was tuned on English: compare Italian only with
-    Italian, and read distinct-n beside it.
+    It reads the first `tokens` words, or all, forwards and backwards; NaN where no word comes twice.
+    The threshold was tuned on English: compare Italian only with Italian, and read distinct-n beside it.
     """
     words = all_words(texts)[:tokens]
     factors = [_factors(words), _factors(words[::-1])]
@@ -179,7 +176,7 @@ def edit_counts(source: str, output: str, references: Sequence[str]) -> tuple[in
     ours = edits(source, output)
     counts = [(len(ours & theirs), len(ours), len(theirs)) for theirs in (edits(source, r) for r in references)]
 
-    def fit(count):
+    def fit(count: tuple[int, int, int]) -> tuple[float, int]:
         right, made, needed = count
         return 2 * right / (made + needed) if made + needed else 1.0, -needed
 
@@ -188,11 +185,8 @@ def edit_counts(source: str, output: str, references: Sequence[str]) -> tuple[in
 
 def keyword_finder(keywords: Sequence[str]) -> Callable[[str], list[str]]:
     """A function that finds keywords in a text, in any case; a final * matches any ending."""
-    patterns = []
-    for keyword in keywords:
-        if keyword.strip("* "):
-            ending = r"\w*" if keyword.endswith("*") else ""
-            patterns.append(re.escape(keyword.removesuffix("*")) + ending)
+    stems = [(keyword.removesuffix("*"), keyword.endswith("*")) for keyword in keywords if keyword.strip("* ")]
+    patterns = [re.escape(stem) + (r"\w*" if is_open else "") for stem, is_open in stems]
     if not patterns:
         return lambda text: []
     return re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})(?!\w)", re.IGNORECASE).findall
