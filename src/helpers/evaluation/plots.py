@@ -58,18 +58,12 @@ def balance(table: pd.DataFrame, name: str) -> Figure:
 
 
 def acceptance(table: pd.DataFrame) -> Figure:
-    """Share of candidates that each filter accepts, by method.
-
-    Columns filter, method, candidates, accepted, acceptance.
-    """
+    """What each filter accepts, by method: columns filter, method, candidates, accepted, acceptance."""
     order = {"index": table["filter"].unique(), "columns": table["method"].unique()}
     table = table.assign(counts=table.accepted.astype(str) + "/" + table.candidates.astype(str))
-    share, counts = (
-        table.pivot(index="filter", columns="method", values=values)
-        .reindex(**order)
-        .rename(index=plain_name, columns=plain_name)
-        for values in ("acceptance", "counts")
-    )
+    table = table.set_index(["filter", "method"])
+    wide = (table[values].unstack("method").reindex(**order) for values in ("acceptance", "counts"))
+    share, counts = (part.rename(index=plain_name, columns=plain_name) for part in wide)
     figure, axis = plt.subplots(figsize=(2.4 + 1.2 * share.shape[1], 1.2 + 0.4 * len(share)))
     _heatmap(axis, share, counts.fillna(""), vmin=0, vmax=1)
     axis.set_title("Accepted of the candidates that reached each filter")
