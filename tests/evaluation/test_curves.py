@@ -85,8 +85,6 @@ def test_mean_curve_has_the_interval_of_its_seeds():
 def test_mistakes_are_told_in_a_sentence():
     with pytest.raises(UserError, match="no curve of entropy"):
         curves.compare(table(), "s", 0.7, baseline="entropy")
-    with pytest.raises(UserError, match="no column seed"):
-        curves.mean_curve(table().drop(columns="seed"))
     apart = table()
     apart.loc[apart.strategy == "clever", "seed"] += 100
     with pytest.raises(UserError, match="share no seed"):
@@ -111,7 +109,8 @@ def stage(folder, seed, scores, strategy="margin", learner="probe"):
         for i, (n, s) in enumerate(zip((10, 20), scores if name == strategy else (scores[0], seed / 100), strict=True))
     ]
     files.write_jsonl(folder / "03_active_learning" / "rounds.jsonl", rounds)
-    chosen = {"task": "t", "learner": learner, "model": "some/model", "seed": seed}
+    model = "embedded:some/model" if learner == "qlora" else "some/model"
+    chosen = {"task": "t", "learner": learner, "model": model, "seed": seed}
     (folder / "03_active_learning" / "manifest.json").write_text(json.dumps({"parameters": chosen}))
     return folder
 
@@ -123,7 +122,7 @@ def test_runs_are_read_and_grouped_by_what_they_share(tmp_path):
         stage(tmp_path / "d", 1, (0.4, 0.5), learner="qlora"),
     ]
     found = curves.from_runs(folders)
-    assert set(found["set"]) == {"t, probe, model", "t, qlora, model"} and found.tokens.eq(9).all()
+    assert set(found["set"]) == {"t, probe, model", "t, qlora, embedded base"} and found.tokens.eq(9).all()
     counts = found[found["set"] == "t, probe, model"].groupby("strategy").seed.nunique()
     assert counts.to_dict() == {"badge": 1, "margin": 2, "random": 2}  # random beside margin and badge is the same run
     with pytest.raises(UserError, match="Run e has the seed and the strategy of another one"):

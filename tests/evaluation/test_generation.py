@@ -141,4 +141,4 @@ def test_what_is_saved_and_shown():
     table = metrics.judge_outputs(ROWS, OUTPUTS, inclusive)
     saved = metrics.output_records(table, ROWS, ["g"])
     assert saved[2]["g"] == "b" and saved[2]["checks"]["compliance"] is False and len(saved[2]["references"]) == 2
-    assert metrics.readable_table(table).compliance.tolist() == ["yes", "yes", "no"]
+    assert metrics.readable_table(table).compliance.tolist() == [True, True, False]

@@ -55,7 +55,9 @@ def test_every_text_is_escaped():
     nasty = "<script>alert(1)</script>"
     page = as_html(pd.DataFrame({nasty: [nasty], "n": [1]}).rename_axis(nasty), title=nasty).data
     assert "<script" not in page and page.count("&lt;script&gt;") == 4
-    assert '<table class="mathjax_ignore tex2jax_ignore">' in page  # "$x$" stays "$x$" in a notebook
+    assert (
+        '<div style="overflow-x: auto"><table class="mathjax_ignore tex2jax_ignore">' in page
+    )  # "$x$" stays "$x$" in a notebook
     marked = pd.DataFrame({"text": pd.Series([Markup("<mark>a</mark>")], dtype=object)})
     assert "<mark>a</mark>" in as_html(marked).data
 
@@ -79,7 +81,7 @@ def test_empty_tables_are_said_to_be_and_small_groups_are_counted():
     table = pd.DataFrame({"group": ["a", "b"], "count": [12, 3], "macro_f1": [0.5, 1.0]})
     assert as_html(table[:0], "No <group>.").data == "<p>No &lt;group&gt;.</p>" and "macro-F1" in as_html(table).data
     part = report.group_section("who_wrote", table, 10)
-    assert part["heading"] == "By who wrote" and part["table"].group.tolist() == ["a"]
+    assert part["heading"] == "Scores by who wrote" and part["table"].group.tolist() == ["a"]
     assert part["note"] == "Worst first. Smaller groups, under 10 rows, are in by_group.csv: 1."
 
 

@@ -63,20 +63,14 @@ class Lexicon:
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Zeros and ones: float array (texts, labels)."""
         positive = self.task.labels.index(self.task.positive)
-        negative = next(i for i in range(len(self.task.labels)) if i != positive)
-        probabilities = np.zeros((len(texts), len(self.task.labels)))
-        for row, text in zip(probabilities, texts, strict=True):
-            row[positive if self.cues(text) else negative] = 1.0
-        return probabilities
+        negative = 0 if positive else 1
+        return np.eye(len(self.task.labels))[[positive if self.cues(text) else negative for text in texts]]
 
 
 def lsa(texts: Sequence[str], seed: int = 0) -> np.ndarray:
     """Latent semantic embeddings (Deerwester et al. 1990): truncated SVD of TF-IDF of words.
 
-    Returns
-    -------
-    float32 array (texts, dimensions)
-        Unit vectors of 128 dimensions, or fewer where there are fewer texts or words.
+    Unit vectors (texts, 128), with fewer dimensions where there are fewer texts or words.
     """
     vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000, token_pattern=WORD)
     features = vectorizer.fit_transform(texts)

@@ -47,15 +47,8 @@ def paired_p(differences: np.ndarray) -> float:
     """Two-sided p of the sign-flip test on paired differences (seeds,); exact up to 13 seeds."""
     if len(differences) < 2:
         return 1.0
-    test = permutation_test(
-        (differences,),
-        np.mean,
-        permutation_type="samples",
-        vectorized=True,
-        n_resamples=10_000,
-        random_state=np.random.default_rng(0),
-    )
-    return float(test.pvalue)
+    settings = {"permutation_type": "samples", "n_resamples": 10_000, "random_state": np.random.default_rng(0)}
+    return float(permutation_test((differences,), np.mean, vectorized=True, **settings).pvalue)
 
 
 def wide(table: pd.DataFrame, of: str, strategy: str, measure: str = "score") -> pd.DataFrame:
@@ -67,39 +60,19 @@ def wide(table: pd.DataFrame, of: str, strategy: str, measure: str = "score") ->
 def compare(
     table: pd.DataFrame, of: str, full: float, baseline: str = "random", upto: int | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """Compare the strategies of a set with a baseline, seed by seed.
+    """Compare the strategies of the set `of` with a baseline, seed by seed, largest area first.
 
-    Parameters
-    ----------
-    table : DataFrame
-        Curves, see the module.
-    of : str
-        The set.
-    full : float
-        The score with every label.
-    upto : int, optional
-        Labels at which areas end; by default as many as every strategy has. The baseline's curve
-        may go on.
+    `full` is the score with every label. Areas end at `upto` labels, by default at as many as every
+    strategy has; the baseline's curve may go on.
 
-    Returns
-    -------
-    DataFrame
-        One row per strategy, largest area first. `area` is under the curve; `gain` its mean
-        difference from the baseline's; `p` that of the sign-flip test; `to_95` the labels at which
-        the mean curve reaches 95 % of `full`; `ratio_95` its share of what the baseline needs.
-        `_low` and `_high` bound 95 % bootstrap intervals over seeds.
-
-    Raises
-    ------
-    UserError
-        Where a column or the baseline is missing, or a strategy shares no seed with it.
+    Columns: `area` under the curve; `gain`, its mean difference from the baseline's; `p` of the
+    sign-flip test; `to_95`, the labels at which the mean curve reaches 95 % of `full`; `ratio_95`,
+    its share of what the baseline needs. `_low` and `_high` bound 95 % bootstrap intervals over seeds.
     """
-    _check_columns(table)
     curves = {name: wide(table, of, name) for name in table[table["set"] == of].strategy.unique()}
     if baseline not in curves or curves[baseline].empty:
-        raise UserError(
-            f"The set {of} has no curve of {baseline}: run it with the same seeds, or choose another baseline."
-        )
+        remedy = "run it with the same seeds, or choose another baseline"
+        raise UserError(f"The set {of} has no curve of {baseline}: {remedy}.")
     base = curves[baseline]
     last = [curve.columns.max() for name, curve in curves.items() if name != baseline]
     upto = upto or min(last, default=base.columns.max())
@@ -159,10 +132,8 @@ def _estimate(name: str, value: float, draws: np.ndarray) -> dict[str, float]:
 def mean_curve(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Mean score over seeds, with 95 % bootstrap interval, by set, strategy and number of labels.
 
-    With a single seed, the interval is the one over its rows: `low` and `high` of the table, where
-    it has them.
+    With a single seed it is the one over rows, `low` and `high` of the table, where it has them.
     """
-    _check_columns(table)
     rows = []
     for (of, name, labels), part in table.groupby(["set", "strategy", "labels"], sort=False):
         values = part.score.to_numpy(dtype=float)
@@ -176,11 +147,7 @@ def mean_curve(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def from_runs(folders: list[Path]) -> pd.DataFrame:
-    """The rounds of 03 in several run folders; a `set` is a task, a learner, a model and a score.
-
-    Raises UserError on a run without finished rounds, and on two runs with the same strategy and
-    seed.
-    """
+    """The rounds of 03 in several run folders; a `set` is a task, a learner, a model and a score."""
     rows = []
     for folder in folders:
         stage = next((f for f in folder.glob("03_*") if (f / "rounds.jsonl").exists()), folder)
@@ -192,47 +159,46 @@ def from_runs(folders: list[Path]) -> pd.DataFrame:
     table = table.drop_duplicates([*COLUMNS])  # every strategy's run may bring the same random curve
     if (repeated := table.duplicated(["set", "strategy", "seed", "labels"])).any():
         first = table[repeated].iloc[0]
-        raise UserError(
-            f"Run {first.run} has the seed and the strategy of another one (seed={first.seed}, {first.strategy}): "
-            f"name the runs to compare in the parameter runs."
-        )
+        shared = f"the seed and the strategy of another one (seed={first.seed}, {first.strategy})"
+        raise UserError(f"Run {first.run} has {shared}: name the runs to compare in the parameter runs.")
     return table.sort_values("set", kind="stable", ignore_index=True)
 
 
 def _round_rows(name: str, parameters: dict, rounds: list[dict]) -> list[dict]:
     """The rows of one run: each round once per score."""
-    model, rows = Path(parameters["model"]).name, []
+    task, model = parameters["task"], Path(parameters["model"]).name
+    if parameters["model"].startswith("embedded:"):
+        model = "embedded base"
+    rows = []
     for r in rounds:
         common = {"run": name, "seed": parameters["seed"], "strategy": r["strategy"]} | {c: r.get(c) for c in COSTS}
         if "macro_f1" in r:
             score = {"labels": r["labels"], "score": r["macro_f1"], "low": r.get("low"), "high": r.get("high")}
-            rows.append(common | score | {"set": f"{parameters['task']}, {parameters['learner']}, {model}"})
+            rows.append(common | score | {"set": f"{task}, {parameters['learner']}, {model}"})
             continue
         for measure in GENERATION:
-            score = {"labels": r["targets"], "score": r[measure]}
-            score |= {"low": r[f"{measure}_low"], "high": r[f"{measure}_high"]}
-            rows.append(common | score | {"set": f"{parameters['task']}, {model}: {measure}"})
+            bounds = {"low": r[f"{measure}_low"], "high": r[f"{measure}_high"]}
+            score = {"labels": r["targets"], "score": r[measure]} | bounds
+            rows.append(common | score | {"set": f"{task}, {model}: {measure}"})
     return rows
 
 
 def from_csv(path: Path) -> pd.DataFrame:
-    """A table of curves from a CSV file of the benchmarks.
+    """A table of curves from a CSV file: set, strategy, seed and a column per number of labels.
 
-    Its columns are `set`, `strategy`, `seed` and one per number of labels; for generation
-    `learner`, `labels` and the scores. Raises UserError where one of the first three is missing.
+    For generation it has the columns learner, labels and the scores instead of the latter.
     """
-    table = pd.read_csv(path)
-    if missing := [c for c in COLUMNS[:3] if c not in table.columns]:
-        raise UserError(
-            f"{path} has no column {missing[0]}: it needs set, strategy, seed and one column per number of labels."
-        )
+    table, common = pd.read_csv(path), [*COLUMNS[:3]]
+    needed = "it needs set, strategy, seed and one column per number of labels"
+    if missing := [c for c in common if c not in table.columns]:
+        raise UserError(f"{path} has no column {missing[0]}: {needed}.")
     if measures := [m for m in GENERATION if m in table.columns]:
-        table = table.melt([*COLUMNS[:3], "learner", "labels"], measures, var_name="measure", value_name="score")
+        table = table.melt([*common, "learner", "labels"], measures, var_name="measure", value_name="score")
         table["set"] = table["set"] + ", " + table.learner + ": " + table.measure
     else:
-        table = table.melt([*COLUMNS[:3]], var_name="labels", value_name="score")
+        table = table.melt(common, var_name="labels", value_name="score")
     table = table[[*COLUMNS]].dropna().astype({"labels": int})
-    return table.sort_values(["set", "strategy", "seed", "labels"], ignore_index=True)
+    return table.sort_values([*COLUMNS[:4]], ignore_index=True)
 
 
 def final_scores(folders: list[Path]) -> pd.DataFrame:
@@ -265,9 +231,3 @@ def describe_gain(row: pd.Series, baseline: str = "random") -> str:
 def format_labels(value: float, form: str = ".0f") -> str:
     """Labels, or a ratio, from a row of `compare`: infinity was not reached, NaN has no baseline."""
     return "–" if np.isnan(value) else "not reached" if np.isinf(value) else format(value, form)
-
-
-def _check_columns(table: pd.DataFrame) -> None:
-    """Raise UserError where the table of curves lacks a column."""
-    if missing := [c for c in COLUMNS if c not in table.columns]:
-        raise UserError(f"The table of curves has no column {missing[0]}: it needs {', '.join(COLUMNS)}.")

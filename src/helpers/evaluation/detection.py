@@ -15,18 +15,8 @@ from helpers.task import Task
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
     """Mean F1 over the classes that occur in the truth or the predictions.
 
-    scikit-learn scores one sample at a time; this formula scores all the draws of a bootstrap at
-    once.
-
-    Parameters
-    ----------
-    truth, predicted : arrays (..., rows) of class indices
-    axis : int
-        The axis of the rows.
-
-    Returns
-    -------
-    float array (...)
+    `truth` and `predicted` are class indices, with rows along `axis`. scikit-learn scores one sample
+    at a time; this formula scores all the draws of a bootstrap at once.
     """
     truth, predicted = np.asarray(truth), np.asarray(predicted)
     scores = []
@@ -47,18 +37,7 @@ def score_with_interval(truth: np.ndarray, answers: np.ndarray, draws: int = 300
 def paired_difference(
     truth: np.ndarray, first: np.ndarray, second: np.ndarray, draws: int = 1000, seed: int = 0
 ) -> dict[str, float]:
-    """Macro-F1 of `first` minus that of `second` on the same rows.
-
-    Parameters
-    ----------
-    truth, first, second : int arrays (rows,)
-        The true classes and two models' answers.
-
-    Returns
-    -------
-    dict
-        `difference`, with `low` and `high` of its 95 % paired bootstrap interval.
-    """
+    """Macro-F1 of `first` minus that of `second` on the same rows, with its 95 % paired bootstrap interval."""
 
     def difference(truth, first, second, axis=-1):
         return macro_f1(truth, first, axis) - macro_f1(truth, second, axis)
@@ -70,32 +49,15 @@ def paired_difference(
 def compare_models(
     predictions: dict[str, np.ndarray], truth: np.ndarray, task: Task, draws: int = 1000
 ) -> pd.DataFrame:
-    """Score several models on the same rows.
+    """One row per model: macro-F1 with its interval, F1 of the positive class, accuracy, count of rows.
 
-    Parameters
-    ----------
-    predictions : dict from a model's name to int array (rows,)
-    truth : int array (rows,)
-    draws : int
-        Bootstrap draws.
-
-    Returns
-    -------
-    DataFrame
-        One row per model: model, macro_f1 with low and high, F1 of the positive class, accuracy,
-        count of rows.
+    `predictions` has the classes that each model predicts, as int array (rows,).
     """
-    positive = task.labels.index(task.positive)
-    rows = [
-        {
-            "model": name,
-            **score_with_interval(truth, predicted, draws),
-            f"f1_{task.positive}": f1_score(truth == positive, predicted == positive, zero_division=0),
-            "accuracy": accuracy_score(truth, predicted),
-            "count": len(truth),
-        }
-        for name, predicted in predictions.items()
-    ]
+    positive, rows = task.labels.index(task.positive), []
+    for name, predicted in predictions.items():
+        f1 = f1_score(truth == positive, predicted == positive, zero_division=0)
+        others = {f"f1_{task.positive}": f1, "accuracy": accuracy_score(truth, predicted), "count": len(truth)}
+        rows.append({"model": name} | score_with_interval(truth, predicted, draws) | others)
     return pd.DataFrame(rows)
 
 
@@ -112,19 +74,7 @@ def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str],
     """Scores and rates of the positive class by group, lowest accuracy first.
 
     Computed by fairlearn's MetricFrame. A rate over no row is NaN, such as the false-positive rate
-    of a group that has only positives.
-
-    Parameters
-    ----------
-    truth, predicted : int arrays (rows,)
-    groups : sequence of str (rows,)
-        An empty name reads "(none)".
-
-    Returns
-    -------
-    DataFrame
-        One row per group: group, count, positives, macro_f1, accuracy, selection_rate,
-        false_positive_rate, false_negative_rate.
+    of a group that has only positives. An empty name of a group reads "(none)".
     """
     from fairlearn.metrics import MetricFrame, count
 
@@ -136,8 +86,9 @@ def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str],
             "macro_f1": macro_f1,
             "accuracy": accuracy_score,
             "selection_rate": lambda t, p: float((p == positive).mean()),
-            "false_positive_rate": lambda t, p: _share((p == positive)[t != positive]),
-            "false_negative_rate": lambda t, p: _share((p != positive)[t == positive]),
+            # A mean by pandas is NaN over no row, where fairlearn's own rates would be 0.
+            "false_positive_rate": lambda t, p: pd.Series((p == positive)[t != positive]).mean(),
+            "false_negative_rate": lambda t, p: pd.Series((p != positive)[t == positive]).mean(),
         },
         y_true=truth,
         y_pred=predicted,
@@ -145,11 +96,6 @@ def group_table(truth: np.ndarray, predicted: np.ndarray, groups: Sequence[str],
     )
     table = frame.by_group.reset_index().astype({"count": int, "positives": int})
     return table.sort_values("accuracy", kind="stable", ignore_index=True)
-
-
-def _share(values: np.ndarray) -> float:
-    """The mean of booleans, NaN of none; fairlearn's own rates would be 0 there."""
-    return float(values.mean()) if len(values) else float("nan")
 
 
 def group_gaps(table: pd.DataFrame, smallest: int = 10) -> dict[str, float | str]:
@@ -176,16 +122,7 @@ def group_gaps(table: pd.DataFrame, smallest: int = 10) -> dict[str, float | str
 def calibration(truth: np.ndarray, probabilities: np.ndarray) -> tuple[pd.DataFrame, float]:
     """Confidence against accuracy in ten bins, and the expected calibration error (Guo et al. 2017).
 
-    Parameters
-    ----------
-    truth : int array (rows,)
-    probabilities : float array (rows, classes)
-
-    Returns
-    -------
-    (DataFrame, float)
-        One row per bin that is not empty: mean confidence, accuracy, count; and the expected
-        calibration error.
+    `probabilities` is a float array (rows, classes). The table has a row per bin that is not empty.
     """
     confidence, correct = probabilities.max(1), probabilities.argmax(1) == truth
     edges = np.linspace(1 / probabilities.shape[1], 1, 11)  # the likeliest of k classes has at least 1/k
@@ -198,6 +135,6 @@ def calibration(truth: np.ndarray, probabilities: np.ndarray) -> tuple[pd.DataFr
 
 def prediction_table(rows: list[dict], probabilities: np.ndarray, task: Task) -> pd.DataFrame:
     """One row per record: id, text, label, the model's answer and its confidence."""
-    table = pd.DataFrame(rows, columns=["id", "text", "label"])
     answers = [task.labels[i] for i in probabilities.argmax(1)]
+    table = pd.DataFrame(rows, columns=["id", "text", "label"])
     return table.assign(answer=answers, confidence=probabilities.max(1))

@@ -105,10 +105,8 @@ class EditTagger:
         p_edited, p_kinds = self.where.predict_proba(contexts)[:, 1], self.what.predict_proba(contexts)
         column = {edit: i for i, edit in enumerate(self.what.classes_)}
         edits = [edit for _, row in rows for edit in row]
-        p = [
-            1 - p_edit if edit == KEEP else p_edit * (p_kind[column[edit]] if edit in column else 0.0)
-            for edit, p_edit, p_kind in zip(edits, p_edited, p_kinds, strict=True)
-        ]
+        p_kind = [row[column[edit]] if edit in column else 0.0 for edit, row in zip(edits, p_kinds, strict=True)]
+        p = np.where(np.array(edits) == KEEP, 1 - p_edited, p_edited * p_kind)
         losses = -np.log(np.maximum(p, FLOOR))
         ends = np.cumsum([len(words) for words, _ in rows])
         return np.array([part.mean() for part in np.split(losses, ends[:-1])])

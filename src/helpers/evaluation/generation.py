@@ -21,15 +21,11 @@ from helpers.text import normalise
 
 Score = Callable[[Sequence[str]], np.ndarray]
 COMPLIES = 0.5  # a text with at least this score complies
-# in the order in which a page shows them
 FIGURES = ("compliance", "strict", "chrF", "BLEU", "edit F1", "exact match", "copied", "similarity", "perplexity")
-FIGURES += ("distinct-2", "self-BLEU", "MTLD")
+FIGURES += ("distinct-2", "self-BLEU", "MTLD")  # in the order in which a page shows them
 PARTS = ["inclusive", "untouched", "agreement"]  # the checks that `strict` combines, see `run_checks`
 LOWER_IS_BETTER = ("perplexity", "self-BLEU", "empty")
 INTERVALS = ("compliance", "strict", "chrF", "exact match", "similarity")  # means over rows
-
-
-# --- one row per text -----------------------------------------------------------------------------
 
 
 def judge_outputs(
@@ -40,32 +36,21 @@ def judge_outputs(
     nll: Score | None = None,
     checks: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
-    """Judge the output written for each row.
+    """Judge the output written for each row: id, text, output, references and the verdicts.
+
+    A judge that is not given has no column.
 
     Parameters
     ----------
     rows : records with `text`, and `target` or `references`
-    outputs : sequence of str, one per row
     score : texts → float (texts,)
         R, see the module.
     embed : texts → float (texts, dimensions), optional
         For the cosine similarity of output and source.
     nll : texts → float (texts,), optional
-        Mean negative log-likelihood of a token, in nats, under a model that did not write the
-        texts.
+        Mean negative log-likelihood of a token, in nats, under a model that did not write the texts.
     checks : DataFrame of booleans, optional
         Further verdicts, such as those of `run_checks`.
-
-    Returns
-    -------
-    DataFrame
-        One row per text: id, text, output, references and the verdicts; a judge that is not given
-        has no column.
-
-    Raises
-    ------
-    UserError
-        Where the numbers of rows and outputs differ.
     """
     if len(rows) != len(outputs):
         raise UserError(f"{len(outputs)} outputs for {len(rows)} rows: write one for every row.")
@@ -73,56 +58,43 @@ def judge_outputs(
     references = [r.get("references") or [r["target"]] for r in rows]
     counts = [textstats.edit_counts(*row) for row in zip(texts, outputs, references, strict=True)]
     scores, empty = np.asarray(score(outputs), float), np.array([not o.strip() for o in outputs], bool)
-    table = pd.DataFrame(
-        {
-            "id": [r["id"] for r in rows],
-            "text": texts,
-            "output": outputs,
-            "references": references,
-            "score": scores,
-            "compliance": (scores >= COMPLIES) & ~empty,  # an empty output has no cue, and is no rewriting
-            "chrF": textstats.chrf(outputs, references),
-            "exact match": [o in r for o, r in zip(outputs, references, strict=True)],
-            "copied": [normalise(o) == normalise(t) for o, t in zip(outputs, texts, strict=True)],
-            "empty": empty,
-        }
-    )
+    columns = {
+        "id": [r["id"] for r in rows],
+        "text": texts,
+        "output": outputs,
+        "references": references,
+        "score": scores,
+        "compliance": (scores >= COMPLIES) & ~empty,  # an empty output has no cue, and is no rewriting
+        "chrF": textstats.chrf(outputs, references),
+        "exact match": [o in r for o, r in zip(outputs, references, strict=True)],
+        "copied": [normalise(o) == normalise(t) for o, t in zip(outputs, texts, strict=True)],
+        "empty": empty,
+    }
+    table = pd.DataFrame(columns)
     table[["edits right", "edits made", "edits wanted"]] = np.array(counts, int).reshape(-1, 3)
     if embed is not None:
         table["similarity"] = (normalize(embed(texts)) * normalize(embed(outputs))).sum(1)
     if nll is not None:
         table["nll"] = np.asarray(nll(outputs), float)
-    return table if checks is None else table.join(checks.reset_index(drop=True))
+    return table if checks is None else table.join(checks)
 
 
 def output_records(table: pd.DataFrame, rows: Sequence[dict], groups: Sequence[str]) -> list[dict]:
     """Judged outputs as records: text, output, references, groups, and verdicts under `checks`."""
     columns, records = ["id", "text", "output", "references"], []
-    for row, judged in zip(rows, table.astype(object).to_dict("records"), strict=True):
-        verdicts = {name: value for name, value in judged.items() if name not in columns}
-        checks = {n: round(v, 4) if isinstance(v, float) else v for n, v in verdicts.items()}
-        records.append({c: judged[c] for c in columns} | {g: row[g] for g in groups} | {"checks": checks})
+    shown, verdicts = (part.to_dict("records") for part in (table[columns], table.drop(columns=columns)))
+    for row, judged, values in zip(rows, shown, verdicts, strict=True):
+        checks = {n: round(v, 4) if isinstance(v, float) else v for n, v in values.items()}
+        records.append(judged | {g: row[g] for g in groups} | {"checks": checks})
     return records
 
 
 def run_checks(name: str, rows: Sequence[dict], outputs: Sequence[str]) -> pd.DataFrame | None:
     """Check outputs word by word against their references, see `helpers.italian.check`.
 
-    Parameters
-    ----------
-    name : str
-        `italian`, or `''` for no check.
-
-    Returns
-    -------
-    DataFrame of booleans, or None without a check
-        `strict`, which requires `inclusive`, `untouched` and `agreement`. Of several references,
-        the one that an output fits best counts.
-
-    Raises
-    ------
-    UserError
-        On another name.
+    `name` is `italian`, or `''` for no check. The columns are `strict`, and what it requires:
+    `inclusive`, `untouched` and `agreement`. Of several references, the one that an output fits
+    best counts.
     """
     if name not in ("", "italian"):
         raise UserError(f"Parameter check={name!r} must be italian, or '' for tasks other than Italian rewriting.")
@@ -139,21 +111,10 @@ def run_checks(name: str, rows: Sequence[dict], outputs: Sequence[str]) -> pd.Da
 
 
 def figures(table: pd.DataFrame, diversity: bool = True) -> dict[str, float]:
-    """All figures of a table of judged outputs.
+    """Means of the columns of judged outputs, BLEU and edit F1 of the set, exp(mean NLL) as `perplexity`.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `judge_outputs`.
-    diversity : bool
-        With distinct-n, self-BLEU and MTLD. They depend on the number of outputs: compare systems
-        on the same rows, not groups of different size.
-
-    Returns
-    -------
-    dict
-        Shares and means of the columns, BLEU and edit F1 of the set, and `perplexity`, the
-        exponential of the mean NLL.
+    `diversity` adds distinct-n, self-BLEU and MTLD. They depend on the number of outputs: compare
+    systems on the same rows, not groups of different size.
     """
     means = ["compliance", "score", "chrF", "exact match", "copied", "empty", "similarity"]
     means += [c for c in table.columns if table[c].dtype == bool and c not in means]
@@ -195,10 +156,7 @@ def compare_systems(tables: dict[str, pd.DataFrame], draws: int = 1000) -> pd.Da
 
 
 def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame, draws: int = 1000) -> pd.DataFrame:
-    """`ours` minus `theirs`, judged on the same rows, with 95 % paired bootstrap intervals.
-
-    The columns are figure, difference, low and high. Raises UserError where the rows differ.
-    """
+    """`ours` minus `theirs`, judged on the same rows, with 95 % paired bootstrap intervals."""
     if list(ours["id"]) != list(theirs["id"]):
         raise UserError("Two systems can be compared in pairs only on the same rows in the same order.")
     rows = []
@@ -217,19 +175,13 @@ def group_table(table: pd.DataFrame, groups: Sequence[str], smallest: int = 10) 
 
     Diversity depends on the number of texts, so every group is measured at the size of the smallest
     one that has at least `smallest` rows: distinct-2 and MTLD over as many words, self-BLEU over as
-    many texts (mean of five draws). Groups below `smallest` have NaN there.
-
-    Parameters
-    ----------
-    table : DataFrame
-        From `judge_outputs`.
-    groups : sequence of str, one per row
-        An empty name reads "(none)".
+    many texts (mean of five draws). Groups below `smallest` have NaN there. `groups` has a name per
+    row; an empty one reads "(none)".
     """
     names = pd.Series([g or "(none)" for g in groups], index=table.index)
     parts = dict(tuple(table.groupby(names, sort=False)))
     large = [name for name, part in parts.items() if len(part) >= smallest]
-    words = min((sum(len(normalise(o).split()) for o in parts[name].output) for name in large), default=0)
+    words = min((len(textstats.all_words(parts[name].output)) for name in large), default=0)
     texts = min((len(parts[name]) for name in large), default=0)
     rows = []
     for name, part in parts.items():
@@ -245,13 +197,9 @@ def group_table(table: pd.DataFrame, groups: Sequence[str], smallest: int = 10) 
 
 
 def group_spread(table: pd.DataFrame, smallest: int = 10) -> pd.DataFrame:
-    """The spread of every figure over the groups of a `group_table` with at least `smallest` rows.
+    """Highest minus lowest value of every figure over the groups with at least `smallest` rows.
 
-    Returns
-    -------
-    DataFrame
-        One row per figure that two groups or more have: figure, spread (highest minus lowest),
-        worst group, its value, groups compared.
+    `table` is a `group_table`. A figure needs two groups; `groups` is the number of those compared.
     """
     large, rows = table[table["count"] >= smallest], []
     for column in (c for c in (*FIGURES, *PARTS) if c in table):
@@ -266,20 +214,15 @@ def group_spread(table: pd.DataFrame, smallest: int = 10) -> pd.DataFrame:
 
 
 def readable_table(table: pd.DataFrame) -> pd.DataFrame:
-    """The columns of judged outputs that a page shows: verdicts as yes and no, one reference."""
+    """The columns of judged outputs that a page shows, with one reference."""
     verdicts = [c for c in ("compliance", "strict") if c in table]
     readable = table.assign(reference=table.references.str[0], chrF=table.chrF.round(1))
-    readable[verdicts] = readable[verdicts].astype(bool).replace({True: "yes", False: "no"}).astype(object)
     return readable[["text", "output", "reference", *verdicts, "chrF"]]
 
 
 def worst_outputs(table: pd.DataFrame, count: int = 10) -> pd.DataFrame:
     """The `count` worst of the judged outputs: those that do not comply first, then the lowest chrF."""
-    order = table.assign(complies=table.compliance.astype(bool)).sort_values(["complies", "chrF"], kind="stable")
-    return order.head(count).drop(columns="complies")
-
-
-# --- a baseline -----------------------------------------------------------------------------------
+    return table.sort_values(["compliance", "chrF"], kind="stable").head(count)
 
 
 def nearest_targets(texts: Sequence[str], training: Sequence[dict], embed: Score) -> list[str]:

@@ -13,18 +13,10 @@ BATCH = 1_000_000  # resampled values that are in memory at once
 def bootstrap_draws(
     statistic: Callable[..., np.ndarray], *samples: np.ndarray, draws: int = 1000, seed: int = 0
 ) -> np.ndarray:
-    """Values of a statistic on samples drawn with replacement.
+    """Values (draws,) of a statistic on samples (n,) drawn with replacement.
 
-    Parameters
-    ----------
-    statistic : callable
-        `statistic(*samples, axis=-1)`, vectorised over the leading axes.
-    *samples : arrays (n,), n at least 1
-        Paired: position i of every sample belongs to the same row and is drawn together.
-
-    Returns
-    -------
-    float array (draws,)
+    `statistic(*samples, axis=-1)` is vectorised over the leading axes. Samples are paired: position i
+    of each belongs to the same row and is drawn together.
     """
     rows = len(samples[0])
     if rows == 1:  # scipy refuses a single row; every draw is that row

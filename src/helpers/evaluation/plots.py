@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +17,12 @@ from matplotlib.ticker import PercentFormatter
 from helpers.evaluation.report import plain_name
 from helpers.files import replacing
 
-sns.set_theme(
-    style="whitegrid",
-    context="notebook",
-    palette="colorblind",
-    rc={
-        "axes.spines.right": False,
-        "axes.spines.top": False,
-        "figure.constrained_layout.use": True,
-        "text.parse_math": False,  # a "$" in a group or a label is a dollar, not mathematics
-    },
-)
+STYLE = {"axes.spines.right": False, "axes.spines.top": False, "figure.constrained_layout.use": True}
+STYLE["text.parse_math"] = False  # a "$" in a group or a label is a dollar, not mathematics
+sns.set_theme(style="whitegrid", palette="colorblind", rc=STYLE)
 BLUE, ORANGE = sns.color_palette()[:2]
 GREY = "0.7"
+DASHED = {"color": "0.4", "linestyle": "--", "linewidth": 1}
 
 
 def save(figure: Figure, path: Path) -> Path:
@@ -39,17 +33,15 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
-# --- seed and synthetic texts ---------------------------------------------------------------------
-
-
 def coverage(points: pd.DataFrame) -> Figure:
     """Pool and seed in two dimensions: columns x, y, seed (bool)."""
     figure, axis = plt.subplots(figsize=(7, 4.5))
     pool, seed = points[~points.seed], points[points.seed]
     axis.scatter(pool.x, pool.y, s=6, alpha=0.25, color="0.55", linewidths=0, label=f"pool ({len(pool):,})")
     axis.scatter(seed.x, seed.y, s=24, color=ORANGE, label=f"seed ({len(seed):,})")
-    axis.set(xlabel="first principal component", ylabel="second principal component", title="Pool and seed")
-    for handle in _legend(figure):
+    axis.set(xlabel="first principal component", ylabel="second principal component")
+    axis.set_title("Texts of pool and seed in the plane of their embeddings")
+    for handle in _with_legend(figure).legends[0].legend_handles:
         handle.set(alpha=1, sizes=[24])  # a point that can be seen alone
     return figure
 
@@ -57,32 +49,24 @@ def coverage(points: pd.DataFrame) -> Figure:
 def balance(table: pd.DataFrame, name: str) -> Figure:
     """Share of the rows by the values of the group column `name`: columns value, pool, seed."""
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.36 * len(table)))
-    rows = np.arange(len(table))
-    axis.barh(rows - 0.2, table["pool"], height=0.4, color=GREY, label="pool")
-    axis.barh(rows + 0.2, table["seed"], height=0.4, color=ORANGE, label="seed")
+    for shift, part, colour in ((-0.2, "pool", GREY), (0.2, "seed", ORANGE)):
+        axis.barh(np.arange(len(table)) + shift, table[part], height=0.4, color=colour, label=part)
     _name_rows(axis, table["value"])
-    axis.set(xlabel="share of the rows", title=f"Pool and seed by {plain_name(name)}")
+    axis.set(xlabel="share of the rows", title=f"Rows of pool and seed by {plain_name(name)}")
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    _legend(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def acceptance(table: pd.DataFrame) -> Figure:
-    """Share of candidates that each filter accepts, by method.
-
-    Columns filter, method, candidates, accepted, acceptance.
-    """
+    """What each filter accepts, by method: columns filter, method, candidates, accepted, acceptance."""
     order = {"index": table["filter"].unique(), "columns": table["method"].unique()}
     table = table.assign(counts=table.accepted.astype(str) + "/" + table.candidates.astype(str))
-    share, counts = (
-        table.pivot(index="filter", columns="method", values=values)
-        .reindex(**order)
-        .rename(index=plain_name, columns=plain_name)
-        for values in ("acceptance", "counts")
-    )
+    table = table.set_index(["filter", "method"])
+    wide = (table[values].unstack("method").reindex(**order) for values in ("acceptance", "counts"))
+    share, counts = (part.rename(index=plain_name, columns=plain_name) for part in wide)
     figure, axis = plt.subplots(figsize=(2.4 + 1.2 * share.shape[1], 1.2 + 0.4 * len(share)))
     _heatmap(axis, share, counts.fillna(""), vmin=0, vmax=1)
-    axis.set(xlabel="", ylabel="", title="Accepted of the candidates that reached each filter")
+    axis.set_title("Accepted of the candidates that reached each filter")
     axis.tick_params(axis="x", rotation=30)
     return figure
 
@@ -92,12 +76,8 @@ def vocabulary(table: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(6, 3.4))
     for name, part in table.groupby("set", sort=False):
         axis.plot(part.words, part.vocabulary, label=plain_name(name))
-    axis.set(xlabel="words read", ylabel="different words", title="Vocabulary growth")
-    _legend(figure)
-    return figure
-
-
-# --- learning curves ------------------------------------------------------------------------------
+    axis.set(xlabel="words read", ylabel="different words", title="Vocabulary growth by words read")
+    return _with_legend(figure)
 
 
 def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
@@ -106,13 +86,11 @@ def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
     `full` is the macro-F1 of TF-IDF with every label.
     """
     figure, axis = plt.subplots(figsize=(7, 4.2))
-    for name, curve in rounds.groupby("strategy", sort=False):
-        _curve(axis, curve.labels, curve[["macro_f1", "low", "high"]], "o-", label=plain_name(name))
+    _curves(axis, rounds, "labels", ["macro_f1", "low", "high"], ["o-"])
     if full is not None:
-        _level(axis, full, "TF-IDF + LR, every label")
-    axis.set(xlabel="labels", ylabel="macro-F1, 95 % interval", title="Learning curve, validation rows")
-    _legend(figure)
-    return figure
+        axis.axhline(full, label="TF-IDF + LR, every label", **DASHED)
+    axis.set(xlabel="labels", ylabel="macro-F1, 95 % interval", title="Macro-F1 by number of labels, validation rows")
+    return _with_legend(figure)
 
 
 def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
@@ -124,45 +102,33 @@ def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
     figure, axes = plt.subplots(1, 2, figsize=(10, 4))
     styles = ("o-", "o--", "o:", "o-.")  # two equal curves can be told apart
     for axis, column in zip(axes, ("compliance", "chrF"), strict=True):
-        columns = [column, f"{column}_low", f"{column}_high"]
-        for i, (name, curve) in enumerate(rounds.groupby("strategy", sort=False)):
-            _curve(axis, curve.targets, curve[columns], styles[i % len(styles)], label=plain_name(name))
-        _level(axis, copying[column], "texts left as they are")
-    axes[0].set(xlabel="targets", ylabel="share that complies, 95 % interval", title="Compliance, validation rows")
-    axes[1].set(xlabel="targets", ylabel="chrF (0–100), 95 % interval", title="chrF, validation rows")
-    _legend(figure)
-    return figure
+        _curves(axis, rounds, "targets", [column, f"{column}_low", f"{column}_high"], styles)
+        axis.axhline(copying[column], label="texts left as they are", **DASHED)
+        axis.set_xlabel("targets")
+    axes[0].set(ylabel="share that complies, 95 % interval", title="Compliance by targets, validation rows")
+    axes[1].set(ylabel="chrF (0–100), 95 % interval", title="chrF by targets, validation rows")
+    return _with_legend(figure)
 
 
 def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
     """Mean learning curves with intervals, one panel per set, the first strategy in grey.
 
-    Parameters
-    ----------
-    mean : DataFrame
-        From `curves.mean_curve`: set, strategy, labels, score, low, high.
-    full : dict from set to the score with every label
+    `mean` is from `curves.mean_curve`; `full` has the score with every label by set.
     """
     sets, names = list(mean["set"].unique()), list(mean.strategy.unique())
     colours = dict(zip(names, ["0.35", *sns.color_palette("colorblind", len(names))], strict=False))
     figure, axes = _panels(len(sets), 6, 4.4)
     for axis, of in zip(axes, sets, strict=True):
-        for name, curve in mean[mean["set"] == of].groupby("strategy", sort=False):
-            columns = curve[["score", "low", "high"]]
-            _curve(axis, curve.labels, columns, "-", color=colours[name], label=plain_name(name))
-        _level(axis, 0.95 * full[of], "95 % of the full score")
+        _curves(axis, mean[mean["set"] == of], "labels", ["score", "low", "high"], ["-"], colours)
+        axis.axhline(0.95 * full[of], label="95 % of the full score", **DASHED)
         axis.set(xlabel="labels", ylabel=_measure(of))
         axis.set_title(plain_name(of), fontsize=11)
     figure.suptitle("Learning curves, mean over seeds, 95 % intervals")
-    _legend(figure)
-    return figure
+    return _with_legend(figure)
 
 
 def gains(table: pd.DataFrame, baseline: str) -> Figure:
-    """Gain in area over the baseline with intervals, one panel per set.
-
-    `table` is that of `curves.compare`: set, strategy, gain, gain_low, gain_high.
-    """
+    """Gain in area over the baseline with intervals, one panel per set, from `curves.compare`."""
     table = table[table.strategy != baseline]
     sets, rows = list(table["set"].unique()), table.groupby("set").size().max() if len(table) else 1
     figure, axes = _panels(max(1, len(sets)), 5.6, 1.4 + 0.3 * rows)
@@ -178,16 +144,12 @@ def gains(table: pd.DataFrame, baseline: str) -> Figure:
     return figure
 
 
-# --- models and groups ----------------------------------------------------------------------------
-
-
 def model_bars(table: pd.DataFrame) -> Figure:
     """Macro-F1 with intervals by model, the first one in colour: columns model, macro_f1, low, high."""
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.45 * len(table)))
-    axis.barh(range(len(table)), table.macro_f1, color=_first_in_colour(len(table), GREY))
+    axis.barh(range(len(table)), table.macro_f1, color=[BLUE, *[GREY] * (len(table) - 1)])
     _intervals(axis, table[["macro_f1", "low", "high"]], ["0.2"] * len(table), marker="")
-    for y, (value, high) in enumerate(zip(table.macro_f1, table.high, strict=True)):
-        _note(axis, high, y, f"{value:.3f}")
+    _note_rows(axis, table.high, table.macro_f1.map("{:.3f}".format))
     _name_rows(axis, table.model)
     axis.set(xlim=(0, 1.05), xlabel="macro-F1, 95 % interval", title="Macro-F1 by model, test rows")
     return figure
@@ -196,25 +158,20 @@ def model_bars(table: pd.DataFrame) -> Figure:
 def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
     """Figures of several systems with intervals, the first system in colour, one panel per figure.
 
-    Parameters
-    ----------
-    table : DataFrame
-        From `generation.compare_systems`: system, and every figure with its bounds, such as chrF,
-        chrF low, chrF high.
-    columns : dict from figure to axis label
-        A figure that the table lacks has no panel.
+    `table` is from `generation.compare_systems`; `columns` maps its figures to axis labels. A figure
+    that the table lacks has no panel.
     """
     columns = {name: label for name, label in columns.items() if name in table}
     size = (2 + 3.4 * len(columns), 1.3 + 0.36 * len(table))
     figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False)
     for axis, (name, label) in zip(axes.flat, columns.items(), strict=True):
         values = table[[name, f"{name} low", f"{name} high"]]
-        _intervals(axis, values, _first_in_colour(len(table), "0.45"))
+        _intervals(axis, values, [BLUE, *["0.45"] * (len(table) - 1)])
         _name_rows(axis, table.system)
         axis.set(xlabel=f"{label}, 95 % interval")
         axis.label_outer()
     figure.get_layout_engine().set(w_pad=0.12)  # keeps the numbers of neighbouring panels apart
-    figure.suptitle("Systems, test rows")
+    figure.suptitle("Quality of the outputs by system, test rows")
     return figure
 
 
@@ -222,12 +179,11 @@ def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figu
     """A share of rows by group of the column `name`: columns group, count, and `column`."""
     figure, axis = plt.subplots(figsize=(7, 0.8 + 0.32 * len(table)))
     axis.barh(range(len(table)), table[column], color=BLUE)
-    for y, (value, count) in enumerate(zip(table[column], table["count"], strict=True)):
-        _note(axis, value, y, f"n = {count}")
+    _note_rows(axis, table[column], table["count"].map("n = {}".format))
     _name_rows(axis, table.group)
     measure = plain_name(column)
-    axis.set(xlim=(0, 1.12), xlabel=f"{measure}, share of rows")
-    axis.set_title(f"{measure.capitalize()} by {plain_name(name)}, test rows")
+    title = f"{measure.capitalize()} by {plain_name(name)}, test rows"
+    axis.set(xlim=(0, 1.12), xlabel=f"{measure}, share of rows", title=title)
     return figure
 
 
@@ -249,7 +205,7 @@ def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
     figure, axis = plt.subplots(figsize=(1.6 + 1.2 * len(names), 1.2 + 0.9 * len(names)))
     counts = pd.DataFrame(counts, index=names, columns=names)
     _heatmap(axis, counts, counts.astype(str), linewidths=0)
-    axis.set(xlabel="answer", ylabel="true label", title="Answers, number of rows")
+    axis.set(xlabel="answer", ylabel="true label", title="Test rows by true label and answer")
     return figure
 
 
@@ -261,35 +217,33 @@ def agreement(kappa: pd.DataFrame, shared: pd.DataFrame) -> Figure:
     figure, axis = plt.subplots(figsize=(1.6 + 0.9 * len(pairs), 1.2 + 0.7 * len(pairs)))
     hidden = np.triu(np.ones(pairs.shape, bool), 1)
     _heatmap(axis, pairs.astype(float).fillna(0), notes, vmin=0, vmax=1, mask=hidden)
-    axis.set(xlabel="", ylabel="", title="Cohen's κ by pair of annotators")
-    axis.grid(visible=False)
+    axis.set_title("Cohen's κ by pair of annotators")
     return figure
 
 
 # --- parts that figures share ---------------------------------------------------------------------
 
 
-def _legend(figure: Figure) -> list:
-    """One legend to the right of all panels, where it covers no data; returns its handles."""
+def _with_legend(figure: Figure) -> Figure:
+    """The figure with one legend to the right of all panels, where it covers no data."""
     handles = {}
     for axis in figure.axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
     # Beyond the figure's edge: what is saved is cropped to its content, legend included.
     place = {"loc": "upper left", "bbox_to_anchor": (1, 1)}
-    return figure.legend(handles.values(), handles.keys(), fontsize=10, **place).legend_handles
+    figure.legend(handles.values(), handles, fontsize=10, **place)
+    return figure
 
 
-def _curve(axis: Axes, x: pd.Series, values: pd.DataFrame, style: str, **options) -> None:
-    """A line with a band: `values` has the columns value, low, high."""
-    value, low, high = values.to_numpy(float).T
-    (line,) = axis.plot(x, value, style, **options)
-    axis.fill_between(x, low, high, color=line.get_color(), alpha=0.12, linewidth=0)
-
-
-def _level(axis: Axes, value: float, label: str) -> None:
-    """A dashed line across the panel."""
-    axis.axhline(value, color="0.4", linestyle="--", linewidth=1, label=label)
+def _curves(
+    axis: Axes, table: pd.DataFrame, x: str, columns: list[str], styles: Sequence[str], colours: dict | None = None
+) -> None:
+    """A line with a band for every strategy: `columns` are those of value, low and high."""
+    for (name, part), style in zip(table.groupby("strategy", sort=False), cycle(styles), strict=False):
+        value, low, high = part[columns].to_numpy(float).T
+        (line,) = axis.plot(part[x], value, style, color=colours and colours[name], label=plain_name(name))
+        axis.fill_between(part[x], low, high, color=line.get_color(), alpha=0.12, linewidth=0)
 
 
 def _intervals(axis: Axes, values: pd.DataFrame, colours: Sequence, marker: str = "o") -> None:
@@ -299,10 +253,11 @@ def _intervals(axis: Axes, values: pd.DataFrame, colours: Sequence, marker: str 
         axis.plot(value, y, marker=marker, color=colour)
 
 
-def _note(axis: Axes, x: float, y: float, text: str) -> None:
-    """A short text to the right of a bar, on white, so that no grid line crosses it."""
+def _note_rows(axis: Axes, ends: Sequence[float], texts: Sequence[str]) -> None:
+    """A short text to the right of every bar, on white, so that no grid line crosses it."""
     box = {"facecolor": "white", "edgecolor": "none", "pad": 1}
-    axis.text(x + 0.015, y, text, va="center", fontsize=9, color="0.3", bbox=box)
+    for y, (x, text) in enumerate(zip(ends, texts, strict=True)):
+        axis.text(x + 0.015, y, text, va="center", fontsize=9, color="0.3", bbox=box)
 
 
 def _name_rows(axis: Axes, names: Sequence[str]) -> None:
@@ -317,24 +272,19 @@ def _measure(of: str) -> str:
     return of.partition(": ")[2] or "macro-F1"
 
 
-def _first_in_colour(count: int, grey: str) -> list:
-    """Colours of `count` rows: blue, then grey."""
-    return [BLUE, *[grey] * (count - 1)]
-
-
 def _heatmap(axis: Axes, values: pd.DataFrame, notes: pd.DataFrame, **options) -> None:
     """Blue cells with a note in each."""
-    options = {"linewidths": 1} | options
-    sns.heatmap(values, annot=notes, fmt="", cmap="Blues", cbar=False, ax=axis, **options)
+    sns.heatmap(values, annot=notes, fmt="", cmap="Blues", cbar=False, ax=axis, **{"linewidths": 1} | options)
+    axis.set(xlabel="", ylabel="")
     axis.tick_params(axis="y", rotation=0)
+    axis.grid(visible=False)  # it would show where a cell is empty
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
     """A figure with `count` axes of this size in inches, two or three in a row."""
     across = 2 if count in (2, 4) else min(3, count)
     down = -(-count // across)
-    size = (width * across, height * down)
-    figure, axes = plt.subplots(down, across, figsize=size, squeeze=False)
+    figure, axes = plt.subplots(down, across, figsize=(width * across, height * down), squeeze=False)
     for axis in axes.flat[count:]:
         axis.set_axis_off()
     return figure, axes.flat[:count]

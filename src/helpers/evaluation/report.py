@@ -34,7 +34,6 @@ body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var
 h1 { line-height: 1.2 }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
 p.note { color: var(--soft) }
-.wide { overflow-x: auto }
 table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0; font-variant-numeric: tabular-nums }
 th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top }
 th { background: var(--head) }
@@ -48,19 +47,20 @@ footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
 <h1>{{ title }}</h1><p>{{ lead }}</p>
 {% for section in sections if section.table is not none or section.pictures %}<h2>{{ section.heading }}</h2>
 {% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
-{% if section.table is not none %}<div class="wide">{{ tabulate(section.table) }}</div>{% endif %}
-{% for picture in section.pictures %}<p><img alt="{{ section.heading }}" src="{{ embed(picture) }}"></p>{% endfor %}
+{% if section.table is not none %}{{ tabulate(section.table) }}{% endif %}
+{% for picture in section.pictures %}<p><img alt="{{ section.heading }}"
+ src="data:image/png;base64,{{ encode(picture.read_bytes()).decode() }}"></p>{% endfor %}
 {% endfor %}<footer>{{ footer }}</footer></body></html>
 """
-# Alignment is inline, because JupyterLab's own style sheet aligns every cell to the right; the first
-# two classes keep MathJax, versions 3 and 2, from reading a "$" in the data as mathematics.
-TABLE = """<table class="mathjax_ignore tex2jax_ignore{% if columns | length > 9 %} dense{% endif %}">
+# A table wider than its page scrolls. Alignment is inline, because JupyterLab's own style sheet aligns every cell to
+# the right; the first two classes keep MathJax, versions 3 and 2, from reading a "$" in the data as mathematics.
+TABLE = """<div style="overflow-x: auto"><table class="mathjax_ignore tex2jax_ignore{% if columns | length > 9 %} dense{% endif %}">
 {% if title %}<caption style="text-align: left; font-weight: 600">{{ title }}</caption>{% endif %}
 <tr>{% for column in columns %}<th style="text-align: {{ column.side }}">{{ column.heading }}</th>{% endfor %}</tr>
 {% for row in rows %}<tr>{% for column, cell in row -%}
-<td{% if cell.long %} class="text"{% endif %} style="text-align: {{ column.side }}">{{ cell.text }}</td>
+<td{% if cell.__html__ or cell | length > 60 %} class="text"{% endif %} style="text-align: {{ column.side }}">{{ cell }}</td>
 {%- endfor %}</tr>
-{% endfor %}</table>"""
+{% endfor %}</table></div>"""
 TEMPLATES = jinja2.Environment(autoescape=True)
 IDENTIFIER = re.compile(r"[a-z]+(_[a-z]+)+")  # a cell that is a machine name, not text of the data
 Format = int | str | Callable[[object], str]  # decimals of floats, a format string, or a function
@@ -73,52 +73,32 @@ def tiny(language: str) -> str:
     return TINY + " It has read Italian only: what it writes in another language are no sentences, whatever the scores."
 
 
-# --- tables ---------------------------------------------------------------------------------------
-
-
 def plain_name(name: object) -> str:
     """A machine name in plain words: `not_inclusive` is *not inclusive*, `macro_f1` is *macro-F1*."""
     words = str(name).replace("macro_f1", "macro-F1").replace("_", " ")
     return re.sub(r"^f1\b", "F1", words)
 
 
-def as_html(
-    table: pd.DataFrame,
-    empty: str = "None.",
-    digits: int | dict[str, Format] | None = None,
-    title: str = "",
-):
+def as_html(table: pd.DataFrame, empty: str = "None.", digits: int | dict[str, Format] | None = None, title: str = ""):
     """Show a table in a notebook cell: plain headings, numbers to the right, texts escaped and wrapped.
 
-    Parameters
-    ----------
-    table : DataFrame
-        The index is shown where it has a name. Strings that are `Markup`, as from `highlight_rows`,
-        keep their markup.
-    empty : str
-        The sentence shown for a table without rows.
-    digits : int, or dict from column to int, format string or function; optional
-        Decimals of all floats; or, by column, decimals, a format such as `"{:.0%}"`, or a function
-        of the value. By default a float has three decimals up to 1, two below 10, one above.
-    title : str
-        Caption, with the units.
-
-    Returns
-    -------
-    IPython.display.HTML
+    The index is shown where it has a name. Strings that are `Markup`, as from `highlight_rows`, keep
+    their markup. A table without rows is the sentence `empty`. `digits` are the decimals of all floats;
+    or, by column, decimals, a format such as `"{:.0%}"`, or a function of the value. By default a float
+    has three decimals up to 1, two below 10, one above.
     """
     from IPython.display import HTML
 
-    if table.empty:
-        return HTML(f"<p>{escape(empty)}</p>")
     style = f"<style>td.text {{ white-space: pre-wrap; max-width: 40rem }} {CHANGED}</style>"
-    return HTML(f"{style}{_tabulate(table, digits, title)}")
+    return HTML(f"{'' if table.empty else style}{_tabulate(table, empty, digits, title)}")
 
 
-def _tabulate(table: pd.DataFrame, digits: int | dict[str, Format] | None = None, title: str = "") -> Markup:
+def _tabulate(
+    table: pd.DataFrame, empty: str = "None.", digits: int | dict[str, Format] | None = None, title: str = ""
+) -> Markup:
     """The table as HTML."""
     if table.empty:
-        return Markup("<p>None.</p>")
+        return Markup("<p>{}</p>").format(empty)
     if any(name is not None for name in table.index.names):
         table = table.reset_index(allow_duplicates=True)
     columns, cells = [], []
@@ -129,7 +109,7 @@ def _tabulate(table: pd.DataFrame, digits: int | dict[str, Format] | None = None
         numeric = all(_is_missing(v) or (isinstance(v, Real) and not isinstance(v, bool)) for v in values)
         columns.append({"heading": heading, "side": "right" if numeric else "left"})
         form = digits.get(name) if isinstance(digits, dict) else digits
-        cells.append([_cell(value, form) for value in values])
+        cells.append([_formatted(value, form) for value in values])
     rows = [list(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
     return Markup(TEMPLATES.from_string(TABLE).render(columns=columns, rows=rows, title=title))
 
@@ -137,12 +117,6 @@ def _tabulate(table: pd.DataFrame, digits: int | dict[str, Format] | None = None
 def _is_missing(value: object) -> bool:
     """Whether a cell has no value; a list is one."""
     return bool(pd.api.types.is_scalar(value) and pd.isna(value))
-
-
-def _cell(value: object, form: Format | None) -> dict:
-    """The text of a cell, and whether it needs room to wrap."""
-    text = _formatted(value, form)
-    return {"text": text, "long": isinstance(text, Markup) or len(text) > 60}
 
 
 def _formatted(value: object, form: Format | None) -> str:
@@ -166,16 +140,13 @@ def _formatted(value: object, form: Format | None) -> str:
     return plain_name(value) if IDENTIFIER.fullmatch(str(value)) else str(value)
 
 
-# --- marked texts ---------------------------------------------------------------------------------
-
-
 def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:
     """The text escaped, with its character spans [start, end) in <mark>; overlaps are joined."""
     out, position = Markup(""), 0
     for start, end in sorted(map(tuple, spans)):
         start = max(start, position)
         if start < end <= len(text):
-            out += escape(text[position:start]) + Markup("<mark>") + escape(text[start:end]) + Markup("</mark>")
+            out += escape(text[position:start]) + Markup("<mark>{}</mark>").format(text[start:end])
             position = end
     return out + escape(text[position:])
 
@@ -201,13 +172,11 @@ def changes(source: str, output: str) -> Markup:
     out = Markup("")
     for kind, a, b, c, d in matcher.get_opcodes():
         dropped, inserted = "".join(old[a:b]), "".join(new[c:d])
-        if kind == "equal":
-            out += escape(inserted)
-            continue
-        if dropped:
+        if kind in ("delete", "replace"):
             out += Markup("<del>{}</del>").format(dropped)
-        if inserted:
-            out += Markup("<ins>{}</ins>").format(inserted)
+        if kind in ("insert", "replace"):
+            inserted = Markup("<ins>{}</ins>").format(inserted)
+        out += inserted  # which is escaped here unless it is marked
     return out
 
 
@@ -215,9 +184,6 @@ def mark_changes(rows: pd.DataFrame) -> pd.DataFrame:
     """The rows with `output` shown as changes to `text`, for `as_html` and `write_report`."""
     marked = [changes(text, output) for text, output in zip(rows["text"], rows["output"], strict=True)]
     return rows.assign(output=pd.Series(marked, index=rows.index, dtype=object))
-
-
-# --- the page -------------------------------------------------------------------------------------
 
 
 def section(heading: str, note: str = "", table: pd.DataFrame | None = None, pictures: Sequence[Path] = ()) -> dict:
@@ -231,23 +197,11 @@ def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
     note = "Worst first."
     if len(large) < len(table):
         note += f" Smaller groups, under {smallest} rows, are in by_group.csv: {len(table) - len(large)}."
-    return section(f"By {plain_name(name)}", note, large)
+    return section(f"Scores by {plain_name(name)}", note, large)
 
 
 def write_report(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
     """Write the report as one HTML file, pictures inside, from parts that `section` makes."""
-    page = TEMPLATES.from_string(PAGE).render(
-        title=title,
-        lead=lead,
-        sections=sections,
-        footer=footer,
-        changed=Markup(CHANGED),
-        tabulate=_tabulate,
-        embed=_embed,
-    )
+    words = {"title": title, "lead": lead, "footer": footer, "changed": Markup(CHANGED)}
+    page = TEMPLATES.from_string(PAGE).render(words, sections=sections, tabulate=_tabulate, encode=base64.b64encode)
     return write_text(path, page)
-
-
-def _embed(picture: Path) -> str:
-    """A PNG file as the source of an <img>."""
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()

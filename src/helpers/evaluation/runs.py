@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import pandas as pd
 
 from helpers import env, run
 
-COLUMNS = ["task", "run", "stage", "status", "updated", "folder"]
 
-
-@dataclass(frozen=True)
-class Detector:
+class Detector(NamedTuple):
     """A detector: its task and run, the folder of its adapter, the language of its texts."""
 
     task: str
@@ -24,38 +21,24 @@ class Detector:
 
 
 def list_stages(task: str = "") -> pd.DataFrame:
-    """Read the manifest of every stage of every run; a damaged one is a row like any other.
+    """One row a stage of every run, or of every run of one task, the latest run first.
 
-    Parameters
-    ----------
-    task : str
-        List the runs of this task only; '' lists all.
-
-    Returns
-    -------
-    DataFrame
-        One row a stage, the latest run first: task, run, stage, status, updated (local time),
-        folder. The status is that of the manifest, `cut off` if the stage is marked as running
-        but no process holds it, or `damaged`.
+    The status is that of the manifest, `cut off` if the stage is marked as running but no process
+    holds it, or `damaged`; `updated` is in local time.
     """
     rows = []
     for path in (env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json"):
         folder = path.parent
         updated = datetime.fromtimestamp(path.stat().st_mtime)
         rows.append([*folder.parts[-3:], run.stage_status(folder), updated, folder])
-    table = pd.DataFrame(rows, columns=COLUMNS).sort_values(["task", "run", "stage"])
+    columns = ["task", "run", "stage", "status", "updated", "folder"]
+    table = pd.DataFrame(rows, columns=columns).sort_values(["task", "run", "stage"])
     age = -table.groupby(["task", "run"])["updated"].transform("max").astype("int64")
     return table.iloc[age.argsort(kind="stable")].reset_index(drop=True)
 
 
 def latest_detector(task: str = "", run_id: str = "") -> Detector | None:
-    """Return the detector that a finished 03 trained last, or None.
-
-    Parameters
-    ----------
-    task, run_id : str
-        Consider only this task and this run; '' considers all.
-    """
+    """The detector that a finished 03 trained last, of one task and run or of all, or None."""
     stages = list_stages(task)
     stages = stages[(stages.stage == run.STAGES["03"]) & (stages.status == "success")]
     if run_id:

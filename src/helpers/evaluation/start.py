@@ -24,76 +24,42 @@ PHASES = [
     ("04 Bias evaluation", "how good it is, and", "whom it fails"),
     ("05 Compare runs", "which strategy needs", "the fewest labels"),
 ]
-REPORTS = ["04_bias_evaluation", "04_generation_evaluation"]
-WIDTH, HEIGHT, GAP = 170, 80, 22  # of a box, and between two boxes, in units of the picture
+# Two rows of three boxes, 170 wide and 80 high, with 22 between them; an arrow from each box to the next.
 PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="The phases, in order"
- font-family="sans-serif" viewBox="0 0 {{ right }} {{ bottom }}"
+ font-family="sans-serif" viewBox="0 0 556 206"
  style="width: 100%; max-width: 640px">
 <defs><marker id="ambo-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"
  orient="auto"><path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>
-{% for x, y, title, first, second in boxes %}<g transform="translate({{ x }} {{ y }})">
-<rect width="{{ width }}" height="{{ height }}" rx="8" fill="#2b7bba22" stroke="#2b7bba"/>
+{% for title, first, second in phases -%}
+<g transform="translate({{ 1 + loop.index0 % 3 * 192 }} {{ 1 + loop.index0 // 3 * 124 }})">
+<rect width="170" height="80" rx="8" fill="#2b7bba22" stroke="#2b7bba"/>
 <g text-anchor="middle" font-size="13" fill="currentColor">
-<text x="{{ width / 2 }}" y="25" font-weight="bold" font-size="12">{{ title }}</text>
-<text x="{{ width / 2 }}" y="47">{{ first }}</text>
-<text x="{{ width / 2 }}" y="64">{{ second }}</text>
+<text x="85.0" y="25" font-weight="bold" font-size="12">{{ title }}</text>
+<text x="85.0" y="47">{{ first }}</text>
+<text x="85.0" y="64">{{ second }}</text>
 </g></g>
 {% endfor %}<g fill="none" stroke="currentColor" stroke-width="1.5">
-{% for path in arrows %}<path d="{{ path }}" marker-end="url(#ambo-head)"/>{% endfor %}
+{% for path in ("M171 41H191", "M363 41H383", "M470 81v22H86V123", "M171 165H191", "M363 165H383") -%}
+<path d="{{ path }}" marker-end="url(#ambo-head)"/>{% endfor %}
 </g></svg>"""
 
 
 def pipeline_picture() -> Markup:
     """Draw the phases as an SVG, at most 640 pixels wide, in the ink of the page, light or dark."""
-    corners = [_corner(place) for place in range(len(PHASES))]
-    template = jinja2.Environment(autoescape=True).from_string(PICTURE)
-    picture = template.render(
-        boxes=[(*corner, *words) for corner, words in zip(corners, PHASES, strict=True)],
-        arrows=[_arrow(*corners[i : i + 2]) for i in range(len(PHASES) - 1)],
-        width=WIDTH,
-        height=HEIGHT,
-        right=corners[2][0] + WIDTH + 1,
-        bottom=corners[-1][1] + HEIGHT + 1,
-    )
-    return Markup(picture)
-
-
-def _corner(place: int) -> tuple[int, int]:
-    """Upper left corner of a box; three boxes make a row."""
-    row, column = divmod(place, 3)
-    return 1 + column * (WIDTH + GAP), 1 + row * (HEIGHT + 2 * GAP)
-
-
-def _arrow(start: tuple[int, int], end: tuple[int, int]) -> str:
-    """Path from a box to the next one, which stands to its right or begins the next row."""
-    (x, y), (next_x, next_y) = start, end
-    if y == next_y:
-        return f"M{x + WIDTH} {y + HEIGHT // 2}H{next_x - 2}"
-    return f"M{x + WIDTH // 2} {y + HEIGHT}v{GAP}H{next_x + WIDTH // 2}V{next_y - 2}"
+    return Markup(jinja2.Environment(autoescape=True).from_string(PICTURE).render(phases=PHASES))
 
 
 def runs_table(stages: pd.DataFrame) -> pd.DataFrame:
-    """Return one row a run, its links relative to `notebooks/`: task, run, stages, updated, report.
-
-    Parameters
-    ----------
-    stages : DataFrame
-        What `runs.list_stages` returns.
-    """
+    """One row a run of `runs.list_stages`, with links relative to `notebooks/`."""
     rows = []
     for (task, name), part in stages.groupby(["task", "run"], sort=False):
         lines = [_stage_line(row.folder, row.stage, row.status) for row in part.itertuples()]
-        reports = [row.folder / "report.html" for row in part.itertuples() if row.stage in REPORTS]
-        links = [_link(path, "report") for path in reports if path.exists()]
-        row = {
-            "task": Markup("<span>{}</span>").format(task),  # markup: a name stays as it is written
-            "run": Markup("<span>{}</span>").format(name),
-            "stages": Markup("<br>").join(lines),
-            "updated": f"{part.updated.max():%Y-%m-%d %H:%M}",
-            "report": Markup("<br>").join(links) or "–",
-        }
-        rows.append(row)
-    return pd.DataFrame(rows, dtype=object)  # as text columns, pandas would drop the markup
+        links = [_link(path, "report") for folder in part.folder for path in folder.glob("report.html")]
+        task, name = (Markup("<span>{}</span>").format(word) for word in (task, name))  # a name stays as it is written
+        updated = f"{part.updated.max():%Y-%m-%d %H:%M}"
+        rows.append([task, name, Markup("<br>").join(lines), updated, Markup("<br>").join(links) or "–"])
+    columns = ["task", "run", "stages", "updated", "report"]
+    return pd.DataFrame(rows, columns=columns, dtype=object)  # as text columns, pandas would drop the markup
 
 
 def _stage_line(folder: Path, stage: str, status: str) -> Markup:
@@ -111,23 +77,12 @@ def _link(path: Path, text: str) -> Markup:
 
 
 def answer_html(
-    sentence: str,
-    labels: Sequence[str],
-    probabilities: np.ndarray,
-    cues: Sequence[Cue] | None,
-    note: str,
+    sentence: str, labels: Sequence[str], probabilities: np.ndarray, cues: Sequence[Cue] | None, note: str
 ) -> Markup:
-    """Write what a detector says of a sentence, with the cues marked.
+    """Write what a detector says of a sentence, with the cues marked and a note in small print.
 
-    Parameters
-    ----------
-    labels : sequence of str
-        Classes in the order of `probabilities`.
-    probabilities : float array (classes,)
-    cues : sequence of Cue or None
-        Cues of the lexicon in the sentence; None for a language without a lexicon.
-    note : str
-        A last line in small print.
+    `labels` has the classes in the order of `probabilities` (classes,); `cues` is None for a language
+    without a lexicon.
     """
     best = int(np.argmax(probabilities))
     share = probabilities[best]

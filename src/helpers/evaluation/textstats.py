@@ -14,14 +14,19 @@ from helpers.text import normalise
 
 TYPE_TOKEN_RATIO = 0.72  # the threshold of MTLD
 
+
+def all_words(texts: Sequence[str]) -> list[str]:
+    """The words of the texts in sequence, in lower case."""
+    return [word for text in texts for word in normalise(text).split()]
+
+
 # --- diversity ------------------------------------------------------------------------------------
 
 
 def distinct_n(texts: Sequence[str], n: int, tokens: int = 5000) -> float:
-    """Share of n-grams that are different (Li et al. 2016), NaN without one.
+    """Share of n-grams in the first `tokens` words that are different (Li et al. 2016), NaN without one.
 
-    It reads the first `tokens` words. The share falls with the number of words: compare sets at the
-    same `tokens`.
+    The share falls with the number of words: compare sets at the same `tokens`.
     """
     grams, words_read = [], 0
     for text in texts:
@@ -33,13 +38,12 @@ def distinct_n(texts: Sequence[str], n: int, tokens: int = 5000) -> float:
 
 def diversity(texts: Sequence[str]) -> dict[str, float]:
     """Texts, words, vocabulary, mean length in words, distinct-1 and distinct-2."""
-    words = [normalise(t).split() for t in texts]
-    total = sum(map(len, words))
+    words = all_words(texts)
     return {
         "texts": len(texts),
-        "words": total,
-        "vocabulary": len({w for row in words for w in row}),
-        "mean words": round(total / max(1, len(texts)), 1),
+        "words": len(words),
+        "vocabulary": len(set(words)),
+        "mean words": round(len(words) / max(1, len(texts)), 1),
         "distinct-1": round(distinct_n(texts, 1), 3),
         "distinct-2": round(distinct_n(texts, 2), 3),
     }
@@ -48,14 +52,9 @@ def diversity(texts: Sequence[str]) -> dict[str, float]:
 def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
     """Mean BLEU (0–100) of each text against all the others (Zhu et al. 2018).
 
-    By sacrebleu on lower-cased words. A higher score means that the texts are more alike; it is NaN
-    below two texts.
-
-    Parameters
-    ----------
-    sample : int
-        Texts drawn by `seed`. The score grows with their number, the cost with its square: compare
-        equal samples.
+    By sacrebleu on lower-cased words of `sample` texts drawn by `seed`. A higher score means that
+    the texts are more alike; it is NaN below two texts. It grows with the size of the sample, the
+    cost with its square: compare equal samples.
     """
     from sacrebleu.metrics import BLEU
 
@@ -69,14 +68,12 @@ def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
 
 
 def mtld(texts: Sequence[str], tokens: int | None = None) -> float:
-    """Measure of textual lexical diversity, in words (McCarthy & Jarvis 2010).
+    """Mean number of words until the type-token ratio falls below `TYPE_TOKEN_RATIO` (McCarthy & Jarvis 2010).
 
-    It reads the first `tokens` words, or all. The mean number of words until the type-token ratio
-    falls below `TYPE_TOKEN_RATIO`, over the texts read in sequence, forwards and backwards; NaN
-    where no word comes twice. The threshold was tuned on English: compare Italian only with
-    Italian, and read distinct-n beside it.
+    It reads the first `tokens` words, or all, forwards and backwards; NaN where no word comes twice.
+    The threshold was tuned on English: compare Italian only with Italian, and read distinct-n beside it.
     """
-    words = [word for text in texts for word in normalise(text).split()][:tokens]
+    words = all_words(texts)[:tokens]
     factors = [_factors(words), _factors(words[::-1])]
     return float(np.mean([len(words) / f for f in factors])) if all(factors) else float("nan")
 
@@ -96,7 +93,7 @@ def _factors(words: list[str]) -> float:
 
 def vocabulary_growth(texts: Sequence[str], points: int = 20) -> pd.DataFrame:
     """Different words against words read (Heaps' curve): columns words, vocabulary."""
-    words = [word for text in texts for word in normalise(text).split()]
+    words = all_words(texts)
     sizes = np.append(0, np.cumsum(~pd.Series(words, dtype=object).duplicated().to_numpy(bool)))
     positions = np.unique(np.linspace(0, len(words), points + 1).round().astype(int))
     return pd.DataFrame({"words": positions, "vocabulary": sizes[positions]})
@@ -104,30 +101,18 @@ def vocabulary_growth(texts: Sequence[str], points: int = 20) -> pd.DataFrame:
 
 def new_words(texts: Sequence[str], known: Sequence[str]) -> float:
     """Share of the vocabulary of `texts` that does not occur in `known`; NaN without a word."""
-    ours, theirs = ({word for text in part for word in normalise(text).split()} for part in (texts, known))
+    ours, theirs = set(all_words(texts)), set(all_words(known))
     return len(ours - theirs) / len(ours) if ours else float("nan")
 
 
 def coverage(pool: np.ndarray, rows: np.ndarray, k: int = 5) -> float:
     """Share of the pool with one of `rows` within reach of its k-th neighbour (Naeem et al. 2020).
 
-    Parameters
-    ----------
-    pool : float array (n, dimensions), n > k
-    rows : float array (m, dimensions)
-        Distances are Euclidean; on unit vectors they order as cosines do.
-
-    Raises
-    ------
-    ValueError
-        Where the pool has k rows or fewer.
+    `pool` (n > k, dimensions) and `rows` (m > 0, dimensions) are vectors. Distances are Euclidean;
+    on unit vectors they order as cosines do.
     """
     from sklearn.neighbors import NearestNeighbors
 
-    if len(pool) <= k:
-        raise ValueError(f"coverage needs more than k = {k} pool rows, there are {len(pool)}")
-    if not len(rows):
-        return 0.0
     radius = NearestNeighbors(n_neighbors=k).fit(pool).kneighbors()[0][:, -1]  # without the row itself
     nearest = NearestNeighbors(n_neighbors=1).fit(rows).kneighbors(pool)[0][:, 0]
     return float(np.mean(nearest <= radius))
@@ -151,9 +136,9 @@ def bleu(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> float:
 
 
 def chrf(outputs: Sequence[str], references: Sequence[Sequence[str]]) -> np.ndarray:
-    """chrF (0–100) of each text to its nearest reference (Popović 2015): float array (texts,).
+    """chrF (0–100) of each text to its nearest reference (Popović 2015), by sacrebleu: (texts,).
 
-    By sacrebleu. The mean over texts differs from the chrF of the whole set.
+    The mean over texts differs from the chrF of the whole set.
     """
     from sacrebleu.metrics import CHRF
 
@@ -186,28 +171,22 @@ def edits(source: str, target: str) -> set[tuple[int, int, str]]:
 def edit_counts(source: str, output: str, references: Sequence[str]) -> tuple[int, int, int]:
     """Edits that are right, that were made and that were needed, against the best-fitting reference.
 
-    As in grammatical error correction without error types (Bryant et al. 2017).
+    As in grammatical error correction, without error types (Bryant et al. 2017).
     """
     ours = edits(source, output)
     counts = [(len(ours & theirs), len(ours), len(theirs)) for theirs in (edits(source, r) for r in references)]
 
-    def fit(count):
+    def fit(count: tuple[int, int, int]) -> tuple[float, int]:
         right, made, needed = count
         return 2 * right / (made + needed) if made + needed else 1.0, -needed
 
     return max(counts, key=fit)
 
 
-# --- words ----------------------------------------------------------------------------------------
-
-
 def keyword_finder(keywords: Sequence[str]) -> Callable[[str], list[str]]:
     """A function that finds keywords in a text, in any case; a final * matches any ending."""
-    patterns = []
-    for keyword in keywords:
-        if keyword.strip("* "):
-            ending = r"\w*" if keyword.endswith("*") else ""
-            patterns.append(re.escape(keyword.removesuffix("*")) + ending)
+    stems = [(keyword.removesuffix("*"), keyword.endswith("*")) for keyword in keywords if keyword.strip("* ")]
+    patterns = [re.escape(stem) + (r"\w*" if is_open else "") for stem, is_open in stems]
     if not patterns:
         return lambda text: []
     return re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})(?!\w)", re.IGNORECASE).findall

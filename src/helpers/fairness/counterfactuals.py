@@ -12,21 +12,10 @@ from helpers.italian import gender
 
 
 def flip_rates(learner, texts: Sequence[str], variants: Sequence[list[str]]) -> dict[str, float]:
-    """How often an answer changes with the gender in a text (Garg et al. 2019).
+    """How often a learner's answer changes with the gender in a text (Garg et al. 2019).
 
-    Parameters
-    ----------
-    learner
-        Anything with `predict_proba(texts)`, float array (texts, classes).
-    texts : sequence of str (n,)
-    variants : sequence of lists (n,)
-        The gender-swapped versions of each text.
-
-    Returns
-    -------
-    dict
-        `pairs` of a text and a version; `flip_rate`, the share of pairs whose answers differ; `low`
-        and `high` of its 95 % bootstrap interval over pairs. NaN without a pair.
+    `variants` are the gender-swapped versions of each text. `flip_rate` is the share of `pairs` of a
+    text and a version whose answers differ, with its 95 % bootstrap interval; NaN without a pair.
     """
     origin = [i for i, versions in enumerate(variants) for _ in versions]
     if not origin:
@@ -41,10 +30,7 @@ def flip_rates(learner, texts: Sequence[str], variants: Sequence[list[str]]) -> 
 def variants(text: str, language: str) -> list[str]:
     """Gender-swapped versions of a text that differ from it, by rule (Zmigrod et al. 2019).
 
-    Parameters
-    ----------
-    language : str
-        `it` gives the feminine and the masculine version, `en` the swapped one, any other none.
+    `it` gives the feminine and the masculine version, `en` the swapped one, any other language none.
     """
     if language == "it":
         versions = [gender.swap(text, "feminine"), gender.swap(text, "masculine")]
