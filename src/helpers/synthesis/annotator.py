@@ -39,23 +39,14 @@ def log_answers(log_folder: Path, answers: Iterable[dict]) -> None:
 
 @dataclass
 class TeacherAnnotator:
-    """A back-end that labels records by the brief and the guideline of a task.
-
-    Parameters
-    ----------
-    back_end : Endpoint or Local
-    brief, guideline : dict, str
-        The meaning of the labels (see `read_brief`) and the annotation guideline, '' for none.
-    prices : tuple of float
-        Price of a million prompt tokens and of a million completion tokens, for the bill.
-    """
+    """A back-end that labels records by the brief (see `read_brief`) and the guideline of a task."""
 
     back_end: Any
     task: Task
     brief: dict
-    guideline: str
+    guideline: str  # '' for none
     language: str
-    prices: tuple[float, float] = (0.0, 0.0)
+    prices: tuple[float, float]  # of a million prompt tokens and of a million completion tokens, for the bill
 
     @classmethod
     def from_params(cls, params: dict[str, Any], task: Task, log_folder: Path) -> TeacherAnnotator:
@@ -76,8 +67,6 @@ class TeacherAnnotator:
         """
         known = annotations(log_folder).get(NAME, {})
         open_records = [r for r in records if r["id"] not in known]
-        if not open_records:
-            return
         texts = [r["text"] for r in open_records]
         answers = name_labels(self.back_end, texts, self.task, self.brief, self.guideline, self.language)
         entries = []
