@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import create_model
 
 from helpers import env
 from helpers.data import embedded
@@ -25,16 +27,8 @@ def name_labels(
     back_end: Any, texts: Sequence[str], task: Task, brief: dict, guideline: str, language: str
 ) -> list[Answer]:
     """Have a back-end name the label of each text; the `value` of an answer that is ok has the key `label`."""
-    from pydantic import create_model
-
     schema = create_model("Verdict", label=(Literal[task.labels], ...))
     return back_end.ask([prompts.judge(t, task.labels, brief, guideline, language) for t in texts], schema)
-
-
-def log_answers(log_folder: Path, answers: Iterable[dict]) -> None:
-    """Write label and skip events of the teacher; records that its log knows already are left as they are."""
-    known = annotations(log_folder).get(NAME, {})
-    append_all(log_folder, NAME, [answer for answer in answers if answer["id"] not in known])
 
 
 @dataclass
@@ -67,6 +61,8 @@ class TeacherAnnotator:
         """
         known = annotations(log_folder).get(NAME, {})
         open_records = [r for r in records if r["id"] not in known]
+        if not open_records:
+            return
         texts = [r["text"] for r in open_records]
         answers = name_labels(self.back_end, texts, self.task, self.brief, self.guideline, self.language)
         entries = []
@@ -76,7 +72,7 @@ class TeacherAnnotator:
                 entries.append(entry | {"event": "label", "label": answer.value["label"]})
             elif answer.status != "failed":
                 entries.append(entry | {"event": "skip"})
-        log_answers(log_folder, entries)
+        append_all(log_folder, NAME, entries)
         check_complete(((a.status, a.reason) for a in answers), "The teacher", "a label")
 
     def bill(self, log_folder: Path, ids: Collection[str]) -> dict[str, float]:

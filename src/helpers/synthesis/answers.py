@@ -37,8 +37,6 @@ REFUSAL = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 
-Status = Literal["ok", "refused", "invalid", "failed"]
-
 
 @dataclass(frozen=True)
 class Reply:
@@ -58,7 +56,7 @@ class Answer:
     Its status is `ok`, `refused` (the model declined), `invalid` (two replies failed a check) or `failed` (no reply).
     """
 
-    status: Status
+    status: Literal["ok", "refused", "invalid", "failed"]
     text: str = ""
     value: dict[str, Any] | None = None  # the fields of the schema
     reason: str = ""
@@ -90,9 +88,6 @@ def number_draws(prompts: Sequence[str]) -> list[tuple[str, int]]:
         draws.append((prompt, counts[prompt]))
         counts[prompt] += 1
     return draws
-
-
-# --- checks ----------------------------------------------------------------------------------------------------------
 
 
 def refuses(text: str) -> bool:
@@ -190,9 +185,6 @@ def check_complete(outcomes: Iterable[tuple[str, str]], who: str, what: str) -> 
     if reasons := [reason for status, reason in outcomes if status == "failed"]:
         count = f"{len(reasons)} of {len(outcomes)} texts"
         raise UserError(f"{who} left {count} without {what} ({reasons[0]}); the others are kept.")
-
-
-# --- the store -------------------------------------------------------------------------------------------------------
 
 
 @dataclass

@@ -49,9 +49,8 @@ def read_brief(path: str, task: Task) -> dict:
         columns = brief["columns"]
         values = [option["value"] for column in columns.values() for option in column.get("options", [])]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"Parameter brief={path!r} cannot be read: it is a YAML file with text, labels and columns ({error!r})."
-        ) from error
+        fault = f"Parameter brief={path!r} cannot be read: it is a YAML file with text, labels and columns"
+        raise UserError(f"{fault} ({error!r}).") from error
     if set(brief["labels"]) != set(task.labels) or not all(isinstance(value, str) for value in values):
         raise UserError(f"{file} must say what each of {', '.join(task.labels)} means, and nothing else, in text.")
     if path.startswith("embedded:"):  # without the occupations that only the test rows have
@@ -77,9 +76,7 @@ def count_options(options: list[dict], texts: Sequence[str]) -> Counter[str]:
     return counts
 
 
-def plan_requests(
-    cells: pd.DataFrame, brief: dict, texts: Sequence[str], limit: int, seed: int = 0
-) -> list[dict[str, str]]:
+def plan_requests(cells: pd.DataFrame, brief: dict, texts: Sequence[str], limit: int, seed: int = 0) -> list[dict]:
     """Plan at most `limit` texts to request: one for each missing row of `thin_cells`, the cells taking turns.
 
     Every request also gets an option of each column of the brief that fits it: always the option that is rarest so

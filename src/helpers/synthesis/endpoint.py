@@ -26,6 +26,7 @@ from helpers.synthesis.budget import Budget, NotAnswered
 from helpers.text import clean
 
 GARBLED = 599  # unassigned HTTP status, given to a body that is not a chat completion so that the client retries it
+INTERRUPTED = "the work was interrupted"
 
 
 def check_teacher(teacher: str) -> None:
@@ -41,25 +42,14 @@ def check_teacher(teacher: str) -> None:
 class Endpoint:
     """An OpenAI-compatible chat endpoint: vLLM, Ollama, llama.cpp, `transformers serve`, a hosted API.
 
-    Parameters
-    ----------
-    name : str
-        Prefix of the environment variables NAME_BASE_URL, NAME_MODEL and NAME_API_KEY. A server on one's own machine
-        needs no key.
-    store : Path, optional
-        Folder that keeps the replies, so that asking again is free. The address is not part of a request's hash: a
-        server that moves keeps its replies.
-    budget : Budget
-        Replies from the store count too, at the tokens they took: a new start gets no fresh budget.
-    options : dict
-        Sent with every request: temperature, top_p, seed. The k-th draw of a prompt gets the seed `seed` + k.
+    The environment names it: NAME_BASE_URL, NAME_MODEL and NAME_API_KEY. A server on one's own machine needs no key.
     """
 
     name: str = "TEACHER"
-    store: Path | None = None
-    budget: Budget = field(default_factory=Budget)
+    store: Path | None = None  # keeps the replies, so that asking again is free, even of a server that has moved
+    budget: Budget = field(default_factory=Budget)  # replies from the store count too: a new start gets no fresh budget
     max_tokens: int = 512
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, seed: plus k for a prompt's k-th draw
     concurrency: int = 8
     timeout: float = 120.0  # seconds without a byte from the server
     retries: int = 5  # made by the `openai` client, with exponential back-off and Retry-After
@@ -101,26 +91,22 @@ class Endpoint:
                 for i, job in zip(open_draws, jobs, strict=True):
                     results[i] = job.result()
             except BaseException:
-                self._halt("the work was interrupted")
+                self._end = self._end or INTERRUPTED
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-        self._check_alive(results)
-        return results
-
-    def _check_alive(self, results: list[Answer]) -> None:
-        """Raise UserError when the requests were stopped, or when all failed for another reason than the budget."""
         reasons = [answer.reason for answer in results if answer.status == "failed"]
         only_budget = all(reason.startswith("the budget") for reason in reasons)
         if self._end or (not only_budget and len(reasons) == len(results)):
             state = "answered and kept" if self.store else "answered"
             count = f"{len(results) - len(reasons)} of {len(results)} prompts are {state}"
             raise UserError(f"{self._end or reasons[0]}; {count}: run again to go on.")
+        return results
 
     def facts(self) -> dict[str, Any]:
         """The endpoint in a manifest; the key is not part of it."""
         tokens = {"prompt_tokens": self.budget.spent_prompt, "completion_tokens": self.budget.spent_completion}
-        facts = {name: getattr(self, name) for name in ("model", "host", "options", "requests", "from_store")}
-        return facts | tokens
+        counts = {"requests": self.requests, "from_store": self.from_store}
+        return {"model": self.model, "host": self.host, "options": self.options} | tokens | counts
 
     def _answer(self, prompt: str, draw: int, schema: Any, checks: Sequence[Check], online: bool = True) -> Answer:
         """The checked answer to one prompt, after one repair attempt at most."""
@@ -133,7 +119,7 @@ class Endpoint:
         except NotAnswered as error:
             return Answer("failed", reason=str(error))
         except BaseException:  # a disk without room for the reply, an error in a check: pay for nothing more
-            self._halt("the work was interrupted")
+            self._end = self._end or INTERRUPTED
             raise
         return answer
 
@@ -173,12 +159,8 @@ class Endpoint:
             self._failed_in_a_row += 1
             many = self._failed_in_a_row >= max(3, self.concurrency)
         if is_final or many:
-            self._halt(reason if is_final else f"{reason}, {self._failed_in_a_row} prompts in a row")
+            self._end = self._end or (reason if is_final else f"{reason}, {self._failed_in_a_row} prompts in a row")
         raise NotAnswered(reason)
-
-    def _halt(self, reason: str) -> None:
-        """Let no further attempt be sent, not even a retry for which the client is waiting now."""
-        self._end = self._end or reason
 
     def _metered_client(self) -> openai.OpenAI:
         """An `openai` client; its HTTP client passes every attempt, retries included, through `_attempt`."""
@@ -203,7 +185,7 @@ class Endpoint:
         self.budget.reserve(bound)
         used = (0, 0)
         try:
-            if self._end:
+            if self._end:  # not even a retry is sent for which the client was waiting
                 raise NotAnswered(self._end)
             with self._lock:
                 self.requests += 1

@@ -32,13 +32,9 @@ def settings_first(function: Callable[..., np.ndarray]) -> Callable[..., Filter]
 
 
 def apply_filters(candidates: list[dict], filters: dict[str, Filter]) -> tuple[list[dict], pd.DataFrame]:
-    """Apply filters in order, each to the rows that passed the earlier ones.
+    """Apply filters in order, each to the rows that passed the earlier ones: the rows accepted, and a table.
 
-    Returns
-    -------
-    accepted : list of dict
-    acceptance : DataFrame
-        Columns filter, method, candidates, accepted, and acceptance with its 95 % Wilson interval (low, high).
+    Its columns are filter, method, candidates, accepted, and acceptance with its 95 % Wilson interval (low, high).
     """
     rows, remaining = [], list(candidates)
     for name, keep in filters.items():
@@ -228,9 +224,8 @@ def endpoint_judge(
 def check_independent(judge: Any, writer: Any) -> None:
     """Raise UserError when the judge is the model that writes."""
     if judge.model == getattr(writer, "model", None):
-        raise UserError(
-            f"JUDGE_MODEL is the teacher, {judge.model!r}: a model may not judge its own rows, set another."
-        )
+        fault = f"JUDGE_MODEL is the teacher, {judge.model!r}"
+        raise UserError(f"{fault}: a model may not judge its own rows, set another.")
 
 
 # --- people ----------------------------------------------------------------------------------------------------------
@@ -268,7 +263,6 @@ def describe_review(records: list[dict], verdicts: dict[str, str]) -> str:
     accepted = sum(bool(text) for _, text in reviewed)
     edited = sum(text not in ("", original) for original, text in reviewed)
     share, low, high = wilson(accepted, len(reviewed))
-    return (
-        f"{len(reviewed)} of {len(records)} rows reviewed: {accepted} accepted ({share:.0%}, 95 % interval "
-        f"{low:.0%}–{high:.0%}), {edited} of them edited, {len(reviewed) - accepted} rejected"
-    )
+    counts = f"{len(reviewed)} of {len(records)} rows reviewed: {accepted} accepted"
+    interval = f"({share:.0%}, 95 % interval {low:.0%}–{high:.0%})"
+    return f"{counts} {interval}, {edited} of them edited, {len(reviewed) - accepted} rejected"

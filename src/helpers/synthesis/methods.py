@@ -93,13 +93,15 @@ def _candidate(text: str, label: str, groups: dict, task: Task, method: str, wri
 
 
 # --- by a teacher ----------------------------------------------------------------------------------------------------
-# `back_end` is one of `endpoint`. Each method returns (rows, answers): a row for every answer that is ok, and all answers,
-# so that the notebook can report what became of the others.
+
+Written = tuple[
+    list[dict], list[Answer]
+]  # a row for every answer that is ok; all answers, for the report on the others
 
 
 def few_shot(
     back_end: Any, requests: list[dict], seed_rows: list[dict], task: Task, brief: dict, language: str, seed: int = 0
-) -> tuple[list[dict], list[Answer]]:
+) -> Written:
     """New texts for the requests of `plan_requests`, each with three examples: seed rows of its label, nearest in groups."""
     rng = np.random.default_rng(seed)
     questions = [prompts.few_shot(r, _examples(r, seed_rows, rng), brief, language) for r in requests]
@@ -123,34 +125,32 @@ def _examples(request: dict, seed_rows: list[dict], rng: np.random.Generator, sh
     return [row["text"] for row in nearest[:shots]]
 
 
-def paraphrases(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
+def paraphrases(back_end: Any, records: list[dict], task: Task, language: str) -> Written:
     """The records in other words, label kept."""
     questions = [prompts.rewriting("paraphrase", r["text"], language) for r in records]
     return _rewrite(back_end, questions, records, task, language, "paraphrase", keep_label=True)
 
 
-def neutral_forms(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
+def neutral_forms(back_end: Any, records: list[dict], task: Task, language: str) -> Written:
     """The positive records in wording that names no gender, with the other label."""
     parents = [r for r in records if r["label"] == task.positive]
     questions = [prompts.rewriting("neutral", r["text"], language) for r in parents]
     return _rewrite(back_end, questions, parents, task, language, "neutral", keep_label=False)
 
 
-def hard_negatives(
-    back_end: Any, records: list[dict], task: Task, brief: dict, language: str
-) -> tuple[list[dict], list[Answer]]:
+def hard_negatives(back_end: Any, records: list[dict], task: Task, brief: dict, language: str) -> Written:
     """The records with nearly their words and the other label."""
     questions = [prompts.hard_negative(r, other_label(task, r["label"]), brief, language) for r in records]
     return _rewrite(back_end, questions, records, task, language, "hard_negative", keep_label=False)
 
 
-def back_translations(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
-    """The records translated into another language and back (Sennrich et al. 2016), label kept.
+def back_translations(back_end: Any, records: list[dict], task: Task, language: str) -> Written:
+    """The records translated into English (French if not Italian) and back (Sennrich et al. 2016), label kept.
 
     The answers are those of the way back, and those of the way out that failed.
     """
     outward_prompts = [prompts.rewriting("out", r["text"], language) for r in records]
-    outward = back_end.ask(outward_prompts, None, _checks(prompts.pivot(language)))
+    outward = back_end.ask(outward_prompts, None, _checks("en" if language == "it" else "fr"))
     parents = [r for r, answer in zip(records, outward, strict=True) if answer.status == "ok"]
     questions = [prompts.rewriting("back", answer.text, language) for answer in outward if answer.status == "ok"]
     rows, replies = _rewrite(back_end, questions, parents, task, language, "back_translation", keep_label=True)
@@ -159,7 +159,7 @@ def back_translations(back_end: Any, records: list[dict], task: Task, language: 
 
 def _rewrite(
     back_end: Any, questions: list[str], parents: list[dict], task: Task, language: str, method: str, keep_label: bool
-) -> tuple[list[dict], list[Answer]]:
+) -> Written:
     """Ask for a new text from each parent; the rows keep its label, or take the other one."""
     replies, rows = back_end.ask(questions, None, _checks(language)), []
     for parent, answer in zip(parents, replies, strict=True):

@@ -24,11 +24,6 @@ def _fill(language_code: str, names: Sequence[str], /, **values: str) -> str:
     return "\n\n".join(templates(language_code)[name] for name in names).format(**values)
 
 
-def pivot(language: str) -> str:
-    """The language that a back-translation goes through."""
-    return "en" if language == "it" else "fr"
-
-
 def few_shot(request: dict[str, str], examples: Sequence[str], brief: dict, language: str) -> str:
     """The prompt for one new text with the columns of a request (see `brief.plan_requests`).
 

@@ -136,8 +136,7 @@ def ranking_facts(done: dict, interim: pd.DataFrame) -> dict[str, float]:
     """
     chosen = interim.compliance[interim["id"].isin(done["picks"])]
     return {
-        "strategy": done["strategy"],
-        "round": done["round"],
+        **{name: done[name] for name in ("strategy", "round")},
         "outputs": len(interim),
         "complies": float((interim.compliance >= COMPLIES).mean()),
         "different scores": interim.compliance.nunique(),

@@ -47,12 +47,7 @@ def check_parameters(params: dict[str, Any]) -> None:
         raise UserError("JUDGE_MODEL is the teacher: a model may not judge its own targets, set another.")
 
 
-# --- what the teacher proposes ---------------------------------------------------------------------------------------
-
-
-def make_back_end(
-    params: dict[str, Any], generate: Callable[[Sequence[str]], list[str]], store: Path, budget: Budget
-) -> Any:
+def make_back_end(params: dict[str, Any], generate: Callable, store: Path, budget: Budget) -> Any:
     """The back-end that writes proposals, None where there is no teacher.
 
     `generate` is the function of a local or embedded teacher; `store` keeps the replies of an endpoint.
@@ -81,14 +76,7 @@ def propose(
 ) -> list[dict]:
     """Have a back-end propose a target for every row; raises UserError where `Endpoint.ask` does.
 
-    Parameters
-    ----------
-    prompt : callable
-        Source text → prompt, see `make_prompt`.
-    language : str
-        Language that a proposal must have, '' for any.
-    floor : float
-        Least compliance of a proposal by `score`, 0 for any.
+    `prompt` is that of `make_prompt`. A proposal must be in `language` ('' for any), and its score at least `floor`.
     """
     questions = [prompt(row["text"]) for row in rows]
     source_of = {question: row["text"] for question, row in zip(questions, rows, strict=True)}
@@ -120,14 +108,16 @@ def record_proposals(folder: Path, proposals: Iterable[dict]) -> None:
 
     A failed one stays open and will be requested again. Rows that the log knows already are left as they are.
     """
-    entries = []
+    known, entries = log.annotations(folder).get(annotator.NAME, {}), []
     for proposal in proposals:
+        if proposal["id"] in known:
+            continue
         status, entry = proposal["status"], {"id": proposal["id"]}
         if status == "ok":
             entries.append(entry | {"event": "label", "label": proposal["proposal"]})
         elif status != "failed":
             entries.append(entry | {"event": "skip", "reason": f"{status}: {proposal['reason']}"})
-    annotator.log_answers(folder, entries)
+    log.append_all(folder, annotator.NAME, entries)
 
 
 def refuse_failed(proposals: Iterable[dict]) -> None:
@@ -140,9 +130,6 @@ def describe_proposals(proposals: Sequence[dict]) -> str:
     accepted = sum(p["status"] == "ok" for p in proposals)
     problems = answers.count_problems((p["status"], p["reason"]) for p in proposals)
     return ", ".join([f"{accepted} of {len(proposals)} proposals accepted by the checks", *problems])
-
-
-# --- what became of them ---------------------------------------------------------------------------------------------
 
 
 def rows_with_targets(folder: Path, rows: dict[str, dict]) -> list[dict]:
@@ -160,9 +147,7 @@ def rows_with_targets(folder: Path, rows: dict[str, dict]) -> list[dict]:
     return rows_found
 
 
-def panel_records(
-    rows: Iterable[dict], proposals: dict[str, dict], interim: Path
-) -> tuple[dict[str, dict], dict[str, list[str]]]:
+def panel_records(rows: Iterable[dict], proposals: dict[str, dict], interim: Path) -> tuple[dict, dict]:
     """Records for a panel of kind edit: each proposes the teacher's words, else the learner's, else the text itself.
 
     `proposals` are the teacher's by record id, `interim` is the folder with the learner's outputs. Returns, by record

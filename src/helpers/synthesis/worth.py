@@ -21,16 +21,11 @@ def shared_space(texts: Sequence[str], seed: int = 0) -> Callable[[Sequence[str]
 def training_sets(seed_rows: list[dict], synthetic: list[dict], seed: int = 0) -> dict[str, list[dict]]:
     """Training sets to compare, by name: the seed alone, with duplicates, with all synthetic rows, with each method's."""
     draws = np.random.default_rng(seed).integers(0, len(seed_rows), len(synthetic))
-    sets = {
-        "seed": seed_rows,
-        "seed + duplicates": [*seed_rows, *(seed_rows[i] for i in draws)],
-        "seed + synthetic": [*seed_rows, *synthetic],
-    }
+    added = {"duplicates": [seed_rows[i] for i in draws], "synthetic": synthetic}
     methods = list(dict.fromkeys(r["method"] for r in synthetic))
     if len(methods) > 1:
-        for method in methods:
-            sets[f"seed + {method}"] = [*seed_rows, *(r for r in synthetic if r["method"] == method)]
-    return sets
+        added |= {method: [r for r in synthetic if r["method"] == method] for method in methods}
+    return {"seed": seed_rows} | {f"seed + {name}": [*seed_rows, *rows] for name, rows in added.items()}
 
 
 def gains(
@@ -77,9 +72,7 @@ def verdict(table: pd.DataFrame, learner: str) -> str:
     return f"The synthetic rows do not help {learner}: {figures}, {reason}; {comparison}"
 
 
-def diversity(
-    sets: dict[str, list[str]], pool: list[str], embed: Callable[[list[str]], np.ndarray], seed: int = 0
-) -> pd.DataFrame:
+def diversity(sets: dict[str, list[str]], pool: list[str], embed: Callable, seed: int = 0) -> pd.DataFrame:
     """One row a set of texts: size, distinct-n, self-BLEU, share of words new to the first set, share of pool covered.
 
     Self-BLEU grows with the number of texts, so it is taken over the same number from each set.
