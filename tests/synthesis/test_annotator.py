@@ -14,17 +14,10 @@ from tests.endpoints import Proxy, completion
 from tests.project import ambo_run, finish, new_project
 
 TASK = Task("t", ("good", "bad"), "bad", (" good", " bad"), "{text}")
-PARAMS = {
-    "teacher_tokens": 0,
-    "prompt_price": 2.0,
-    "completion_price": 8.0,
-    "brief": "",
-    "guideline": "",
-    "language": "en",
-}
-RECORDS = [
-    {"id": str(i), "text": text} for i, text in enumerate(("a bad day", "a good day", "say nothing", "bad luck"))
-]
+PARAMS = {"teacher_tokens": 0, "prompt_price": 2.0, "completion_price": 8.0}
+PARAMS |= {"brief": "", "guideline": "", "language": "en"}
+TEXTS = ("a bad day", "a good day", "say nothing", "bad luck")
+RECORDS = [{"id": str(i), "text": text} for i, text in enumerate(TEXTS)]
 
 
 def reply_to(number, body):
@@ -60,9 +53,8 @@ def test_it_labels_skips_refused_records_and_presents_the_bill(served, tmp_path)
 def test_a_budget_ends_it_keeps_what_is_paid_for_and_is_not_renewed(served, tmp_path):
     small = PARAMS | {"teacher_tokens": 1200}
     unlucky = [r | {"text": f"{r['text']} and luck {r['id']}"} for r in RECORDS]
-    with pytest.raises(
-        UserError, match=r"The teacher left \d+ of 4 texts without a label \(the budget of 1,200 tokens is used up"
-    ):
+    sentence = r"The teacher left \d+ of 4 texts without a label \(the budget of 1,200 tokens is used up"
+    with pytest.raises(UserError, match=sentence):
         annotator.TeacherAnnotator.from_params(small, TASK, tmp_path / "log").annotate(tmp_path / "log", unlucky)
     paid = annotator.tokens_used(tmp_path / "log")
     assert 0 < sum(paid) <= 1200

@@ -110,9 +110,8 @@ def test_the_plan_takes_what_is_seen_least_and_keeps_to_what_fits():
     sectors = {o["lemma"]: o["sector"] for o in occupations()}
     assert all(sectors[w["occupation"]] == w["sector"] for w in requests)
     assert "addetto al magazzino" not in {w["occupation"] for w in requests}
-    assert not {w["occupation"] for w in requests} & {
-        r["occupation"] for r in embedded.gold() if not r["occupation_seen"]
-    }
+    unseen = {r["occupation"] for r in embedded.gold() if not r["occupation_seen"]}
+    assert not {w["occupation"] for w in requests} & unseen
     assert {w["category"] for w in requests if w["label"] == "inclusive"} <= {"inclusive", "lawful_exception"}
     assert {w["register"] for w in requests} == {"third", "second", "shop", "social"}  # public: another sector's
     assert brief.plan_requests(table, BRIEF, seen, limit=3, seed=1) == requests[:3]
@@ -120,14 +119,10 @@ def test_the_plan_takes_what_is_seen_least_and_keeps_to_what_fits():
 
 
 def test_options_are_counted_by_name_and_by_length():
-    options = [
-        {"value": "cuoco", "forms": ["cuoco", "cuoca", "cuoco/a"]},
-        {"value": "aiuto cuoco", "forms": ["aiuto cuoco"]},
-    ]
-    assert brief.count_options(options, ["Una cuoca e un cuoco/a.", "Aiuto cuoco", "cuocono"]) == {
-        "cuoco": 1,
-        "aiuto cuoco": 1,
-    }
+    forms = {"cuoco": ["cuoco", "cuoca", "cuoco/a"], "aiuto cuoco": ["aiuto cuoco"]}
+    options = [{"value": value, "forms": names} for value, names in forms.items()]
+    counts = brief.count_options(options, ["Una cuoca e un cuoco/a.", "Aiuto cuoco", "cuocono"])
+    assert counts == {"cuoco": 1, "aiuto cuoco": 1}
     lengths = [{"value": "short", "words": [1, 2]}, {"value": "long", "words": [3, 9]}]
     assert brief.count_options(lengths, ["uno due", "uno due tre", "uno"]) == {"short": 2, "long": 1}
 
@@ -182,10 +177,8 @@ def test_rewritings_keep_their_parent_and_propose_a_label():
     (one, two), _ = paraphrases(writer, seed, TASK, "it")
     assert (one["label"], two["label"], one["method"]) == ("not_inclusive", "inclusive", "paraphrase")
     assert one["parent_id"] == ADS[0] and one["source"] == "synthetic"
-    assert [r["label"] for r in hard_negatives(writer, seed, TASK, BRIEF, "it")[0]] == [
-        "inclusive",
-        "not_inclusive",
-    ]
+    rows, _ = hard_negatives(writer, seed, TASK, BRIEF, "it")
+    assert [r["label"] for r in rows] == ["inclusive", "not_inclusive"]
     rows, _ = neutral_forms(writer, seed, TASK, "it")
     assert [(r["parent_id"], r["label"]) for r in rows] == [(ADS[0], "inclusive")]
 
@@ -194,9 +187,8 @@ def test_a_copy_or_another_language_is_no_row():
     seed = [record(ADS[0])]
     copied, answers = paraphrases(writes(lambda source: ADS[0]), seed, TASK, "it")
     assert copied == [] and answers[0].reason == "it repeats a part of the prompt"
-    foreign, answers = paraphrases(
-        writes(lambda source: "We are looking for someone to serve the customers"), seed, TASK, "it"
-    )
+    english = writes(lambda source: "We are looking for someone to serve the customers")
+    foreign, answers = paraphrases(english, seed, TASK, "it")
     assert foreign == [] and "'en'" in answers[0].reason
 
 
@@ -241,9 +233,8 @@ def test_an_endpoint_that_falls_silent_keeps_what_it_wrote_and_goes_on(connect):
 
 def test_an_exhausted_budget_and_a_refusal_leave_no_row_behind(connect):
     requests = [{"label": "inclusive", "sector": "logistica", "length": s} for s in ("short", "middle", "long")]
-    with Proxy(
-        lambda number, body: completion("Mi dispiace, non posso aiutarti.") if number == 0 else ad(number)
-    ) as server:
+    refusal = completion("Mi dispiace, non posso aiutarti.")
+    with Proxy(lambda number, body: refusal if number == 0 else ad(number)) as server:
         writer = connect(server.url, budget=Budget(tokens=6000), max_tokens=256)
         rows, answers = few_shot(writer, requests, [record(t) for t in ADS], TASK, BRIEF, "it")
     assert answers[0].status == "refused" and len(rows) == sum(a.status == "ok" for a in answers) < 3

@@ -54,9 +54,8 @@ def test_pairs_of_paradetox_tell_toxic_from_neutral():
     pairs_of_texts = [{"text": r.toxic, "references": [r.neutral1]} for r in rows.itertuples()]
     score = scorer.make_scorer("pairs", pairs_of_texts[:1000], "en", "", None, None)
     held_out = pairs_of_texts[1000:]
-    right = np.concatenate(
-        [score([r["references"][0] for r in held_out]) >= 0.5, score([r["text"] for r in held_out]) < 0.5]
-    )
+    kind, toxic = score([r["references"][0] for r in held_out]), score([r["text"] for r in held_out])
+    right = np.concatenate([kind >= 0.5, toxic < 0.5])
     assert right.mean() > 0.8
 
 

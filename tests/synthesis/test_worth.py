@@ -56,9 +56,8 @@ def test_a_seed_of_one_class_is_said_to_decide_nothing(task, rows):
 def test_diversity_tells_new_rows_from_copies(rows):
     pool = [f"parola{i} e parola{i + 1} nel testo numero {i}" for i in range(40)]
     embed = worth.shared_space(pool, seed=0)
-    table = worth.diversity({"seed": pool[:4], "wide": pool[::2], "copies": pool[:1] * 20}, pool, embed).set_index(
-        "set"
-    )
+    sets = {"seed": pool[:4], "wide": pool[::2], "copies": pool[:1] * 20}
+    table = worth.diversity(sets, pool, embed).set_index("set")
     assert table["pool covered"]["wide"] > table["pool covered"]["copies"]
     assert table["self-BLEU"]["copies"] == 100 > table["self-BLEU"]["wide"]
     assert table["new words"]["seed"] == 0 < table["new words"]["wide"]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+
+from pydantic import create_model
 
 from helpers import env
 from helpers.data import embedded
@@ -25,37 +27,20 @@ def name_labels(
     back_end: Any, texts: Sequence[str], task: Task, brief: dict, guideline: str, language: str
 ) -> list[Answer]:
     """Have a back-end name the label of each text; the `value` of an answer that is ok has the key `label`."""
-    from pydantic import create_model
-
     schema = create_model("Verdict", label=(Literal[task.labels], ...))
     return back_end.ask([prompts.judge(t, task.labels, brief, guideline, language) for t in texts], schema)
 
 
-def log_answers(log_folder: Path, answers: Iterable[dict]) -> None:
-    """Write label and skip events of the teacher; records that its log knows already are left as they are."""
-    known = annotations(log_folder).get(NAME, {})
-    append_all(log_folder, NAME, [answer for answer in answers if answer["id"] not in known])
-
-
 @dataclass
 class TeacherAnnotator:
-    """A back-end that labels records by the brief and the guideline of a task.
-
-    Parameters
-    ----------
-    back_end : Endpoint or Local
-    brief, guideline : dict, str
-        The meaning of the labels (see `read_brief`) and the annotation guideline, '' for none.
-    prices : tuple of float
-        Price of a million prompt tokens and of a million completion tokens, for the bill.
-    """
+    """A back-end that labels records by the brief (see `read_brief`) and the guideline of a task."""
 
     back_end: Any
     task: Task
     brief: dict
-    guideline: str
+    guideline: str  # '' for none
     language: str
-    prices: tuple[float, float] = (0.0, 0.0)
+    prices: tuple[float, float]  # of a million prompt tokens and of a million completion tokens, for the bill
 
     @classmethod
     def from_params(cls, params: dict[str, Any], task: Task, log_folder: Path) -> TeacherAnnotator:
@@ -87,7 +72,7 @@ class TeacherAnnotator:
                 entries.append(entry | {"event": "label", "label": answer.value["label"]})
             elif answer.status != "failed":
                 entries.append(entry | {"event": "skip"})
-        log_answers(log_folder, entries)
+        append_all(log_folder, NAME, entries)
         check_complete(((a.status, a.reason) for a in answers), "The teacher", "a label")
 
     def bill(self, log_folder: Path, ids: Collection[str]) -> dict[str, float]:

@@ -20,12 +20,8 @@ from helpers.text import normalise
 def thin_cells(records: list[dict], group: str, labels: Sequence[str], pool: Sequence[dict] = ()) -> pd.DataFrame:
     """Find the label × group cells with fewer rows than the mean cell, the rarest first.
 
-    The group '' makes one cell of each label; the unlabelled `pool` tells how rare a group is.
-
-    Returns
-    -------
-    DataFrame
-        Columns label, the group column, count, pool (its rows in that group) and missing (rows below the mean).
+    The group '' makes one cell of each label; the unlabelled `pool` tells how rare a group is. The columns are label,
+    the group column, count, pool (its rows in that group) and missing (rows below the mean).
     """
     counts = Counter((r["label"], r.get(group, "")) for r in records)
     pool_counts = Counter(r.get(group, "") for r in pool)
@@ -37,24 +33,13 @@ def thin_cells(records: list[dict], group: str, labels: Sequence[str], pool: Seq
     return table[table.missing > 0].sort_values(["count", "pool"], kind="stable").reset_index(drop=True)
 
 
-# --- the brief -------------------------------------------------------------------------------------------------------
-
-
 def read_brief(path: str, task: Task) -> dict:
     """Read the YAML file that tells a teacher what to write.
 
-    Returns
-    -------
-    dict
-        `text` (the kind of text), `labels` (label → meaning) and `columns` (name → what a text can be requested to
-        be); empty for the path ''. A column has a `name` for the prompt and `options`. An option has a `value`, its
-        wording in the prompt (`says`), the other columns that it requires (`only`), and the `forms` or the range of
-        `words` by which `count_options` recognises it.
-
-    Raises
-    ------
-    UserError
-        The file cannot be read, or does not explain exactly the labels of the task.
+    It has `text` (the kind of text), `labels` (label → meaning) and `columns` (name → what a text can be requested to
+    be), all empty for the path ''. A column has a `name` for the prompt and `options`. An option has a `value`, its
+    wording in the prompt (`says`), the other columns that it requires (`only`), and the `forms` or the range of `words`
+    by which `count_options` recognises it.
     """
     if not path:
         return {"text": "", "labels": {}, "columns": {}}
@@ -64,20 +49,15 @@ def read_brief(path: str, task: Task) -> dict:
         columns = brief["columns"]
         values = [option["value"] for column in columns.values() for option in column.get("options", [])]
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
-        raise UserError(
-            f"Parameter brief={path!r} cannot be read: it is a YAML file with text, labels and columns ({error!r})."
-        ) from error
+        fault = f"Parameter brief={path!r} cannot be read: it is a YAML file with text, labels and columns"
+        raise UserError(f"{fault} ({error!r}).") from error
     if set(brief["labels"]) != set(task.labels) or not all(isinstance(value, str) for value in values):
         raise UserError(f"{file} must say what each of {', '.join(task.labels)} means, and nothing else, in text.")
     if path.startswith("embedded:"):  # without the occupations that only the test rows have
+        jobs = [(job, [job["masculine"], job["feminine"], job["double"]]) for job in ads.jobs_of({})]
         columns["occupation"]["options"] = [
-            {
-                "value": job["lemma"],
-                "says": job["lemma"],
-                "only": {"sector": job["sector"]},
-                "forms": [job["masculine"], job["feminine"], job["double"]],
-            }
-            for job in ads.jobs_of({})
+            {"value": job["lemma"], "says": job["lemma"], "only": {"sector": job["sector"]}, "forms": forms}
+            for job, forms in jobs
         ]
     return brief
 
@@ -96,18 +76,12 @@ def count_options(options: list[dict], texts: Sequence[str]) -> Counter[str]:
     return counts
 
 
-def plan_requests(
-    cells: pd.DataFrame, brief: dict, texts: Sequence[str], limit: int, seed: int = 0
-) -> list[dict[str, str]]:
+def plan_requests(cells: pd.DataFrame, brief: dict, texts: Sequence[str], limit: int, seed: int = 0) -> list[dict]:
     """Plan at most `limit` texts to request: one for each missing row of `thin_cells`, the cells taking turns.
 
     Every request also gets an option of each column of the brief that fits it: always the option that is rarest so
-    far, in `texts` (seed and pool) and in the requests before it.
-
-    Returns
-    -------
-    list of dict
-        Column → value, label and group first.
+    far, in `texts` (seed and pool) and in the requests before it. A request maps columns to values, label and group
+    first.
     """
     rng = np.random.default_rng(seed)
     columns = {name: column["options"] for name, column in brief["columns"].items() if column.get("options")}

@@ -31,26 +31,22 @@ class Budget:
 
     def reserve(self, bound: tuple[int, int]) -> None:
         """Reserve (prompt, completion) tokens, waiting for running requests; raises NotAnswered when they do not fit."""
+
+        def fits(reserved: int) -> bool:
+            spent = self.spent_prompt + self.spent_completion
+            return not self.tokens or spent + reserved + sum(bound) <= self.tokens
+
         with self._changed:
             # Waiting is in vain when the tokens spent already leave no room.
-            self._changed.wait_for(lambda: self._fits(bound, self._reserved) or not self._fits(bound, 0))
-            if not self._fits(bound, self._reserved):
+            self._changed.wait_for(lambda: fits(self._reserved) or not fits(0))
+            if not fits(self._reserved):
                 raise NotAnswered(self.exhausted())
             self._reserved += sum(bound)
 
-    def _fits(self, bound: tuple[int, int], reserved: int) -> bool:
-        spent = self.spent_prompt + self.spent_completion
-        return not self.tokens or spent + reserved + sum(bound) <= self.tokens
-
     def settle(self, bound: tuple[int, int], used: tuple[int, int]) -> None:
-        """Replace a reservation by the tokens used."""
+        """Replace a reservation by the tokens used, and count these as spent."""
         with self._changed:
             self._reserved -= sum(bound)
-            self.add(used)
-
-    def add(self, used: tuple[int, int]) -> None:
-        """Count (prompt, completion) tokens as spent."""
-        with self._changed:
             self.spent_prompt += used[0]
             self.spent_completion += used[1]
             self._changed.notify_all()

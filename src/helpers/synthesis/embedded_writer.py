@@ -15,17 +15,18 @@ def write(prompts: Sequence[str], seed: int = 0) -> list[str]:
     """Answer prompts by the JSON object on their last line that opens with `prompts.CONDITIONS`.
 
     {"text": …} asks for the inclusive rewording of a text; any other object for an ad whose columns (label, category,
-    gender_form, occupation, sector, register, length) have these values.
-
-    Returns
-    -------
-    list of str
-        A text a prompt, as a JSON object of its columns where the prompt asks for JSON; '' where there is no answer.
+    gender_form, occupation, sector, register, length) have these values. An answer is a JSON object of its columns
+    where the prompt asks for JSON, and '' where the conditions cannot be fulfilled.
     """
     requests = [json.dumps(_conditions(prompt), sort_keys=True) for prompt in prompts]
     texts = []
     for prompt, (request, draw) in zip(prompts, number_draws(requests), strict=True):
-        row = _compose(json.loads(request), f"{seed} {draw} {request}") or {"text": ""}
+        conditions = json.loads(request)
+        if isinstance(conditions.get("text"), str):
+            row = {"text": requirements.inclusive(conditions["text"])}
+        else:
+            row = ads.commissioned(conditions, f"{seed} {draw} {request}") if conditions else None
+        row = row or {"text": ""}
         as_json = row["text"] and SCHEMA_LINE in prompt
         texts.append(json.dumps(row, ensure_ascii=False) if as_json else row["text"])
     return texts
@@ -38,10 +39,3 @@ def _conditions(prompt: str) -> dict:
         return json.loads(objects[-1]) if objects else {}
     except ValueError:
         return {}
-
-
-def _compose(conditions: dict, seed: str) -> dict | None:
-    """The row that fulfils the conditions; None if there is none."""
-    if isinstance(conditions.get("text"), str):
-        return {"text": requirements.inclusive(conditions["text"])}
-    return ads.commissioned(conditions, seed) if conditions else None

@@ -10,29 +10,23 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import openai
+
 from helpers import env
 from helpers.env import UserError
 from helpers.files import digest
-from helpers.synthesis.answers import (
-    Answer,
-    Check,
-    Reply,
-    Store,
-    add_schema,
-    add_usage,
-    assess,
-    number_draws,
-    repair_prompt,
-)
+from helpers.synthesis import answers
+from helpers.synthesis.answers import Answer, Check, Reply, add_schema, add_usage, assess, repair_prompt
 from helpers.synthesis.budget import Budget, NotAnswered
 from helpers.text import clean
 
 GARBLED = 599  # unassigned HTTP status, given to a body that is not a chat completion so that the client retries it
+INTERRUPTED = "the work was interrupted"
 
 
 def check_teacher(teacher: str) -> None:
@@ -48,37 +42,21 @@ def check_teacher(teacher: str) -> None:
 class Endpoint:
     """An OpenAI-compatible chat endpoint: vLLM, Ollama, llama.cpp, `transformers serve`, a hosted API.
 
-    Parameters
-    ----------
-    name : str
-        Prefix of the environment variables NAME_BASE_URL, NAME_MODEL and NAME_API_KEY. A server on one's own machine
-        needs no key.
-    store : Path, optional
-        Folder that keeps the replies, so that asking again is free. The address is not part of a request's hash: a
-        server that moves keeps its replies.
-    budget : Budget
-        Limit on tokens. Replies from the store count too, at the tokens they took: a new start gets no fresh budget.
-    options : dict
-        Sent with every request: temperature, top_p, seed. The k-th draw of a prompt gets the seed `seed` + k.
-    timeout : float
-        Seconds without a byte from the server after which an attempt is given up.
-    retries : int
-        Attempts after a failed one. The `openai` client makes them, with exponential back-off and Retry-After.
+    The environment names it: NAME_BASE_URL, NAME_MODEL and NAME_API_KEY. A server on one's own machine needs no key.
     """
 
     name: str = "TEACHER"
-    store: Path | None = None
-    budget: Budget = field(default_factory=Budget)
+    store: Path | None = None  # keeps the replies, so that asking again is free, even of a server that has moved
+    budget: Budget = field(default_factory=Budget)  # replies from the store count too: a new start gets no fresh budget
     max_tokens: int = 512
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, seed: plus k for a prompt's k-th draw
     concurrency: int = 8
-    timeout: float = 120.0
-    retries: int = 5
+    timeout: float = 120.0  # seconds without a byte from the server
+    retries: int = 5  # made by the `openai` client, with exponential back-off and Retry-After
 
     def __post_init__(self):
-        self.base_url, self.model, self._key = (
-            env.secret(f"{self.name}_{part}") for part in ("BASE_URL", "MODEL", "API_KEY")
-        )
+        parts = ("BASE_URL", "MODEL", "API_KEY")
+        self.base_url, self.model, self._key = (env.secret(f"{self.name}_{part}") for part in parts)
         for part, value in (("BASE_URL", self.base_url), ("MODEL", self.model)):
             if not value:
                 raise UserError(f"{self.name}_{part} is not set: put it into the environment (on Colab: its secrets).")
@@ -89,74 +67,46 @@ class Endpoint:
             raise UserError(f"{self.name}_API_KEY contains characters that no key has: copy it again.")
         self.host = address.netloc.rpartition("@")[2]  # an address may contain a password
         self.requests, self.from_store = 0, 0
-        self._store, self._lock = Store(self.store), threading.Lock()
+        self._store, self._lock = answers.Store(self.store), threading.Lock()
         self._counted_keys: set[str] = set()
         self._length_option, self._constrains = "max_tokens", True
-        self._restart()
-
-    def _restart(self) -> None:
-        """Forget why the last call of `ask` ended."""
-        self._end, self._failed_in_a_row, self._stopped = "", 0, threading.Event()
+        self._end, self._failed_in_a_row = "", 0  # why no further attempt is sent; prompts that failed since a reply
+        self._client = self._metered_client()
 
     def ask(self, prompts: Sequence[str], schema: Any = None, checks: Sequence[Check] = ()) -> list[Answer]:
         """Have every prompt answered; an answer that fails a check gets one repair attempt.
 
-        Parameters
-        ----------
-        schema : pydantic model class, optional
-        checks : sequence of Check
-
-        Returns
-        -------
-        list of Answer
-            One a prompt; `failed` where there is no reply, as for all that a used-up budget leaves out.
-
-        Raises
-        ------
-        UserError
-            The endpoint is down, rejects the key or has no such model. Answers so far are in the store: asking again
-            resumes there.
+        An answer is `failed` where there is no reply, as are all that a used-up budget leaves out. Raises UserError
+        where the endpoint is down, rejects the key or has no such model: answers so far are in the store, and asking
+        again resumes there.
         """
-        self._restart()
-        _ = self._client  # errors of the import belong to this thread
-        draws = number_draws(prompts)
+        self._end, self._failed_in_a_row = "", 0
+        draws = answers.number_draws(prompts)
         # Replies in the store count before the first request is sent, or a full budget would let requests pass.
-        answers = [self._answer(prompt, draw, schema, checks, online=False) for prompt, draw in draws]
-        open_draws = [i for i, answer in enumerate(answers) if answer.status == "failed"]
+        results = [self._answer(prompt, draw, schema, checks, online=False) for prompt, draw in draws]
+        open_draws = [i for i, answer in enumerate(results) if answer.status == "failed"]
         with ThreadPoolExecutor(self.concurrency) as pool:
             jobs = [pool.submit(self._answer, *draws[i], schema, checks) for i in open_draws]
             try:
                 for i, job in zip(open_draws, jobs, strict=True):
-                    answers[i] = job.result()
+                    results[i] = job.result()
             except BaseException:
-                self._halt("the work was interrupted")
+                self._end = self._end or INTERRUPTED
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
-        self._check_alive(answers)
-        return answers
-
-    def _check_alive(self, answers: list[Answer]) -> None:
-        """Raise UserError when the requests were stopped, or when all failed for another reason than the budget."""
-        reasons = [answer.reason for answer in answers if answer.status == "failed"]
-        beyond_budget = [reason for reason in reasons if not reason.startswith("the budget")]
-        if self._end or (beyond_budget and len(reasons) == len(answers)):
+        reasons = [answer.reason for answer in results if answer.status == "failed"]
+        only_budget = all(reason.startswith("the budget") for reason in reasons)
+        if self._end or (not only_budget and len(reasons) == len(results)):
             state = "answered and kept" if self.store else "answered"
-            count = f"{len(answers) - len(reasons)} of {len(answers)} prompts are {state}"
+            count = f"{len(results) - len(reasons)} of {len(results)} prompts are {state}"
             raise UserError(f"{self._end or reasons[0]}; {count}: run again to go on.")
+        return results
 
     def facts(self) -> dict[str, Any]:
         """The endpoint in a manifest; the key is not part of it."""
-        return {
-            "model": self.model,
-            "host": self.host,
-            "options": self.options,
-            "prompt_tokens": self.budget.spent_prompt,
-            "completion_tokens": self.budget.spent_completion,
-            "requests": self.requests,
-            "from_store": self.from_store,
-        }
-
-    # one prompt ------------------------------------------------------------------------------------------------------
+        tokens = {"prompt_tokens": self.budget.spent_prompt, "completion_tokens": self.budget.spent_completion}
+        counts = {"requests": self.requests, "from_store": self.from_store}
+        return {"model": self.model, "host": self.host, "options": self.options} | tokens | counts
 
     def _answer(self, prompt: str, draw: int, schema: Any, checks: Sequence[Check], online: bool = True) -> Answer:
         """The checked answer to one prompt, after one repair attempt at most."""
@@ -169,7 +119,7 @@ class Endpoint:
         except NotAnswered as error:
             return Answer("failed", reason=str(error))
         except BaseException:  # a disk without room for the reply, an error in a check: pay for nothing more
-            self._halt("the work was interrupted")
+            self._end = self._end or INTERRUPTED
             raise
         return answer
 
@@ -191,15 +141,13 @@ class Endpoint:
             reply = self._send(request)
             self._store.put(key, reply)
         elif key not in self._counted_keys:
-            self.budget.add((reply.prompt_tokens, reply.completion_tokens))
+            self.budget.settle((0, 0), (reply.prompt_tokens, reply.completion_tokens))
             self.from_store += 1
         self._counted_keys.add(key)
         return reply
 
     def _send(self, request: dict[str, Any]) -> Reply:
         """The server's reply after the client's retries; raises NotAnswered without one."""
-        import openai
-
         try:
             reply = self._complete(request)
         except openai.APIError as error:
@@ -210,24 +158,12 @@ class Endpoint:
         with self._lock:
             self._failed_in_a_row += 1
             many = self._failed_in_a_row >= max(3, self.concurrency)
-        if is_final:
-            self._halt(reason)
-        elif many:
-            self._halt(f"{reason}, {self._failed_in_a_row} prompts in a row")
+        if is_final or many:
+            self._end = self._end or (reason if is_final else f"{reason}, {self._failed_in_a_row} prompts in a row")
         raise NotAnswered(reason)
 
-    def _halt(self, reason: str) -> None:
-        """Let no further attempt be sent, not even a retry for which the client is waiting now."""
-        self._end = self._end or reason
-        self._stopped.set()
-
-    # HTTP ------------------------------------------------------------------------------------------------------------
-
-    @cached_property
-    def _client(self):
-        """The `openai` client; its HTTP client passes every attempt, retries included, through `_attempt`."""
-        import openai
-
+    def _metered_client(self) -> openai.OpenAI:
+        """An `openai` client; its HTTP client passes every attempt, retries included, through `_attempt`."""
         endpoint = self
 
         class MeteredClient(openai.DefaultHttpxClient):
@@ -249,7 +185,7 @@ class Endpoint:
         self.budget.reserve(bound)
         used = (0, 0)
         try:
-            if self._stopped.is_set():
+            if self._end:  # not even a retry is sent for which the client was waiting
                 raise NotAnswered(self._end)
             with self._lock:
                 self.requests += 1
@@ -274,8 +210,6 @@ class Endpoint:
 
     def _complete(self, request: dict[str, Any]) -> Reply:
         """Request a chat completion; a server that does not know an option is asked again without it."""
-        import openai
-
         length_option = self._length_option
         constrains = self._constrains and request["schema"] is not None
         body = request["options"] | {length_option: request["max_tokens"]}
@@ -297,22 +231,16 @@ class Endpoint:
             return self._complete(request)
         return raw.http_response.extensions["reply"]
 
-    # faults ----------------------------------------------------------------------------------------------------------
-
-    def _explain(self, error: Any) -> tuple[str, bool]:
+    def _explain(self, error: openai.APIError) -> tuple[str, bool]:
         """Why a request has no reply, and whether all later ones must fail too."""
-        import openai
-
         endpoint = f"the endpoint {self.host}"
-        if isinstance(error, openai.APIStatusError):
-            return self._explain_status(error, error.status_code, endpoint)
-        if type(error.__cause__).__name__.startswith("Connect"):
-            return f"{endpoint} cannot be reached: start it, or correct {self.name}_BASE_URL", False
-        if isinstance(error, openai.APITimeoutError):
-            return f"{endpoint} did not answer within {self.timeout:g} s", False
-        return f"{endpoint} dropped the connection", False
-
-    def _explain_status(self, error: Any, status: int, endpoint: str) -> tuple[str, bool]:
+        if not isinstance(error, openai.APIStatusError):
+            if type(error.__cause__).__name__.startswith("Connect"):
+                return f"{endpoint} cannot be reached: start it, or correct {self.name}_BASE_URL", False
+            if isinstance(error, openai.APITimeoutError):
+                return f"{endpoint} did not answer within {self.timeout:g} s", False
+            return f"{endpoint} dropped the connection", False
+        status = error.status_code
         if status in (401, 403):
             return f"{endpoint} rejects the key ({status}): set {self.name}_API_KEY to a valid one", True
         if status == 402 or error.code == "insufficient_quota":
@@ -330,10 +258,10 @@ class Endpoint:
             return f"{endpoint} answers with error {status}", False
         return f"{endpoint} rejects the request ({status}): {self._detail(error)}", False
 
-    def _detail(self, error: Any) -> str:
+    def _detail(self, error: openai.APIError) -> str:
         """The server's own words in at most 200 characters, without the key."""
-        detail = str(error.message)
-        return " ".join((detail.replace(self._key, "…") if self._key else detail).split())[:200]
+        detail = error.message.replace(self._key, "…") if self._key else error.message
+        return " ".join(detail.split())[:200]
 
 
 def read_reply(response: Any, bound: tuple[int, int]) -> Reply | None:
@@ -345,12 +273,11 @@ def read_reply(response: Any, bound: tuple[int, int]) -> Reply | None:
         body = response.json()
         choice, usage = body["choices"][0], body.get("usage") or {}
         refusal, finish = choice["message"].get("refusal"), choice.get("finish_reason")
-        tokens = bound
-        if usage.get("prompt_tokens"):
-            tokens = (usage["prompt_tokens"], usage.get("completion_tokens") or 0)
+        reported = (usage.get("prompt_tokens"), usage.get("completion_tokens") or 0)
         text = clean(refusal or choice["message"].get("content") or "")
     except (ValueError, TypeError, LookupError, AttributeError):
         return None
+    tokens = reported if reported[0] else bound
     return Reply(text, *tokens, refused=bool(refusal) or finish == "content_filter", cut=finish == "length")
 
 
@@ -361,45 +288,39 @@ def read_reply(response: Any, bound: tuple[int, int]) -> Reply | None:
 class Local:
     """A function from prompts to texts as a back-end.
 
-    Parameters
-    ----------
-    generate : callable
-        `learner.generate`, which knows the chat template of its model, or `embedded_writer.write`.
-    name : str
-        What writes (model, revision, adapter, sampling); a store keeps replies under it, and so requires it.
-    batch : int
-        Prompts a call of `generate`.
+    It is `learner.generate`, which knows the chat template of its model, or `embedded_writer.write`. A store keeps the
+    replies under `name`, which says what writes: model, revision, adapter, sampling.
     """
 
     generate: Callable[[Sequence[str]], list[str]]
     name: str = ""
     store: Path | None = None
-    batch: int = 64
+    batch: int = 64  # prompts a call of `generate`
 
     def __post_init__(self):
         if self.store is not None and not self.name:
             raise UserError("A local model with a store needs a name that distinguishes it from other models.")
-        self._store = Store(self.store)
 
     def ask(self, prompts: Sequence[str], schema: Any = None, checks: Sequence[Check] = ()) -> list[Answer]:
         """One Answer a prompt; an answer that fails a check gets one repair attempt."""
         full_prompts = [add_schema(prompt, schema) for prompt in prompts]
         replies = self._replies(full_prompts)
-        answers = [assess(p, reply, schema, checks) for p, reply in zip(prompts, replies, strict=True)]
-        invalid = [i for i, answer in enumerate(answers) if answer.status == "invalid"]
-        repairs = self._replies([repair_prompt(full_prompts[i], answers[i]) for i in invalid])
+        results = [assess(p, reply, schema, checks) for p, reply in zip(prompts, replies, strict=True)]
+        invalid = [i for i, answer in enumerate(results) if answer.status == "invalid"]
+        repairs = self._replies([repair_prompt(full_prompts[i], results[i]) for i in invalid])
         for i, reply in zip(invalid, repairs, strict=True):
-            answers[i] = add_usage(assess(prompts[i], reply, schema, checks), answers[i])
-        return answers
+            results[i] = add_usage(assess(prompts[i], reply, schema, checks), results[i])
+        return results
 
     def _replies(self, texts: list[str]) -> list[Reply]:
         """A reply to each text, from the store where it has one."""
-        keys = [digest({"model": self.name, "text": text, "draw": draw}) for text, draw in number_draws(texts)]
-        replies = {key: self._store.get(key) for key in keys}
+        store, draws = answers.Store(self.store), answers.number_draws(texts)
+        keys = [digest({"model": self.name, "text": text, "draw": draw}) for text, draw in draws]
+        replies = {key: store.get(key) for key in keys}
         missing = [(key, text) for key, text in zip(keys, texts, strict=True) if replies[key] is None]
         for start in range(0, len(missing), self.batch):
             part = missing[start : start + self.batch]
             for (key, _), text in zip(part, self.generate([text for _, text in part]), strict=True):
                 replies[key] = Reply(clean(text))
-                self._store.put(key, replies[key])
+                store.put(key, replies[key])
         return [replies[key] for key in keys]

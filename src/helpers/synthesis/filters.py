@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, wraps
 from typing import Any
 
 import numpy as np
@@ -21,43 +21,40 @@ from helpers.task import Task
 from helpers.text import clean, normalise
 
 Filter = Callable[[list[dict]], np.ndarray]  # candidates → bool (candidates,)
+Texts = Callable[[Sequence[str]], np.ndarray]  # texts → figures, one row a text
 Judge = Callable[[list[dict]], np.ndarray]  # rows → float (rows, labels); NaN where it has no answer
 ACCEPTANCE = ["candidates", "accepted", "acceptance", "low", "high"]
 
 
-def apply_filters(candidates: list[dict], filters: dict[str, Filter]) -> tuple[list[dict], pd.DataFrame]:
-    """Apply filters in order, each to the rows that passed the earlier ones.
+def settings_first(function: Callable[..., np.ndarray]) -> Callable[..., Filter]:
+    """Make `function(candidates, settings)` a maker of filters: `function(settings)(candidates)`."""
+    return wraps(function)(lambda *settings: lambda candidates: function(candidates, *settings))
 
-    Returns
-    -------
-    accepted : list of dict
-    acceptance : DataFrame
-        Columns filter, method, candidates, accepted, and acceptance with its 95 % Wilson interval (low, high).
+
+def apply_filters(candidates: list[dict], filters: dict[str, Filter]) -> tuple[list[dict], pd.DataFrame]:
+    """Apply filters in order, each to the rows that passed the earlier ones: the rows accepted, and a table.
+
+    Its columns are filter, method, candidates, accepted, and acceptance with its 95 % Wilson interval (low, high).
     """
     rows, remaining = [], list(candidates)
     for name, keep in filters.items():
-        mask = keep(remaining) if remaining else np.zeros(0, bool)
+        mask = keep(remaining) if remaining else []
         passed = [r for r, ok in zip(remaining, mask, strict=True) if ok]
-        before, after = _count_methods(remaining), _count_methods(passed)
-        rows += [(name, m, *_acceptance(before[m], after[m])) for m in _count_methods(candidates) if before[m]]
+        rows += [(name, *row) for row in _acceptance(candidates, remaining, passed)]
         remaining = passed
     return remaining, pd.DataFrame(rows, columns=["filter", "method", *ACCEPTANCE])
 
 
 def overall(candidates: list[dict], accepted: list[dict]) -> pd.DataFrame:
     """Acceptance through all filters, one row a method: the columns of `apply_filters` without filter."""
-    before, after = _count_methods(candidates), _count_methods(accepted)
-    rows = [(method, *_acceptance(count, after[method])) for method, count in before.items()]
-    return pd.DataFrame(rows, columns=["method", *ACCEPTANCE])
+    return pd.DataFrame(_acceptance(candidates, candidates, accepted), columns=["method", *ACCEPTANCE])
 
 
-def _count_methods(records: list[dict]) -> Counter[str]:
-    return Counter(r["method"] for r in records)
-
-
-def _acceptance(candidates: int, accepted: int) -> tuple[int, int, float, float, float]:
-    share, low, high = wilson(accepted, candidates)
-    return candidates, accepted, round(share, 3), round(low, 3), round(high, 3)
+def _acceptance(order: list[dict], before: list[dict], after: list[dict]) -> list[tuple]:
+    """Method and ACCEPTANCE for each method of the rows `before`, in their order of appearance in `order`."""
+    methods, trials, successes = (Counter(r["method"] for r in rows) for rows in (order, before, after))
+    shares = {m: wilson(successes[m], trials[m]) for m in methods if trials[m]}
+    return [(m, trials[m], successes[m], *(round(value, 3) for value in share)) for m, share in shares.items()]
 
 
 def wilson(successes: int, trials: int) -> tuple[float, float, float]:
@@ -73,88 +70,69 @@ def wilson(successes: int, trials: int) -> tuple[float, float, float]:
 
 def well_formed(candidates: list[dict]) -> np.ndarray:
     """Keep texts of 20 to 4,000 characters, at least half of them letters or blanks."""
-
-    def is_wordy(text: str) -> bool:
-        return sum(c.isalpha() or c.isspace() for c in text) >= 0.5 * len(text)
-
-    return np.array([20 <= len(r["text"]) <= 4000 and is_wordy(r["text"]) for r in candidates], bool)
+    texts = [r["text"] for r in candidates]
+    wordy = [sum(c.isalpha() or c.isspace() for c in text) >= 0.5 * len(text) for text in texts]
+    return np.array([20 <= len(text) <= 4000 and ok for text, ok in zip(texts, wordy, strict=True)], bool)
 
 
-def in_language(language: str) -> Filter:
+@settings_first
+def in_language(candidates: list[dict], language: str) -> np.ndarray:
     """Keep texts in `language` (ISO 639-1), by the rule of `answers.in_language`."""
     check = answers.in_language(language)
-    return lambda candidates: np.array([not check("", answers.Answer("ok", r["text"])) for r in candidates], bool)
+    return np.array([not check("", r["text"]) for r in candidates], bool)
 
 
-def fluent(nll: Callable[[Sequence[str]], np.ndarray], known: list[dict], tail: float) -> Filter:
+@settings_first
+def fluent(candidates: list[dict], nll: Texts, known: list[dict], tail: float) -> np.ndarray:
     """Keep texts about as likely under the base model as real rows.
 
     Their mean token loss lies between the quantiles `tail` and 1 − `tail` of the rows in `known`: a smaller loss is a
     sign of repetition, a larger one of text that nobody would write. `nll`: texts → float (texts,).
     """
     low, high = np.quantile(nll([r["text"] for r in known]), [tail, 1 - tail])
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        loss = nll([r["text"] for r in candidates])
-        return (loss >= low) & (loss <= high)
-
-    return keep
+    loss = nll([r["text"] for r in candidates])
+    return (loss >= low) & (loss <= high)
 
 
 # --- against other texts ---------------------------------------------------------------------------------------------
 
 
-def not_exact_duplicates(known: list[dict]) -> Filter:
+@settings_first
+def not_exact_duplicates(candidates: list[dict], known: list[dict]) -> np.ndarray:
     """Keep texts that are neither in `known` nor earlier among the candidates, after `text.normalise`."""
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        seen, mask = {normalise(r["text"]) for r in known}, []
-        for text in (normalise(r["text"]) for r in candidates):
-            mask.append(text not in seen)
-            seen.add(text)
-        return np.array(mask, bool)
-
-    return keep
+    texts = pd.Series([normalise(r["text"]) for r in [*known, *candidates]], dtype=object)
+    return ~texts.duplicated().to_numpy()[len(known) :]
 
 
-def not_near_duplicates(known: list[dict], threshold: float) -> Filter:
+@settings_first
+def not_near_duplicates(candidates: list[dict], known: list[dict], threshold: float) -> np.ndarray:
     """Keep rows without a near-duplicate in `known` or earlier among the candidates.
 
     The row's own parent and siblings do not count. `threshold` is a similarity of word trigrams (Jaccard).
     """
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        rows = [*known, *candidates]
-        groups = near_duplicate_groups([r["text"] for r in rows], threshold)
-        families = defaultdict(set)  # group → families with a row in it so far
-        mask = []
-        for group, record in zip(groups, rows, strict=True):
-            mask.append(not families[group] - {_family(record)})
-            families[group].add(_family(record))
-        return np.array(mask[len(known) :], bool)
-
-    return keep
+    rows = [*known, *candidates]
+    groups = near_duplicate_groups([r["text"] for r in rows], threshold)
+    families, mask = defaultdict(set), []  # group → families with a row in it so far
+    for group, record in zip(groups, rows, strict=True):
+        mask.append(not families[group] - {_family(record)})
+        families[group].add(_family(record))
+    return np.array(mask[len(known) :], bool)
 
 
-def not_semantic_duplicates(
-    known: list[dict], embed: Callable[[Sequence[str]], np.ndarray], threshold: float
-) -> Filter:
+@settings_first
+def not_semantic_duplicates(candidates: list[dict], known: list[dict], embed: Texts, threshold: float) -> np.ndarray:
     """Keep rows whose cosine similarity to `known` and to kept earlier candidates is at most `threshold`.
 
     The row's own parent and siblings do not count. `embed`: texts → float (texts, dimensions).
     """
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        rows = [*known, *candidates]
-        vectors = embed([r["text"] for r in rows])
-        vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
-        family = np.array([_family(r) for r in rows])
-        mask = np.arange(len(rows)) < len(known)
-        for i in range(len(known), len(rows)):
-            mask[i] = not np.any((vectors[:i] @ vectors[i] > threshold) & mask[:i] & (family[:i] != family[i]))
-        return mask[len(known) :]
-
-    return keep
+    rows = [*known, *candidates]
+    vectors = embed([r["text"] for r in rows])
+    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    family = np.array([_family(r) for r in rows])
+    mask = np.arange(len(rows)) < len(known)
+    for i in range(len(known), len(rows)):
+        mask[i] = not np.any((vectors[:i] @ vectors[i] > threshold) & mask[:i] & (family[:i] != family[i]))
+    return mask[len(known) :]
 
 
 def _family(record: dict) -> str:
@@ -162,58 +140,43 @@ def _family(record: dict) -> str:
     return record.get("parent_id") or record["id"]
 
 
-def no_leaks(evaluation: list[dict]) -> Filter:
+@settings_first
+def no_leaks(candidates: list[dict], evaluation: list[dict]) -> np.ndarray:
     """Keep rows that are no exact or near-duplicate of an evaluation row."""
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        leaked = {id(r) for r in leaked_records(candidates, evaluation)}
-        return np.array([id(r) not in leaked for r in candidates], bool)
-
-    return keep
+    leaked = {id(r) for r in leaked_records(candidates, evaluation)}
+    return np.array([id(r) not in leaked for r in candidates], bool)
 
 
-def at_most_per_parent(limit: int) -> Filter:
+@settings_first
+def at_most_per_parent(candidates: list[dict], limit: int) -> np.ndarray:
     """Keep at most `limit` rows of one parent, the methods taking turns, so that no seed row counts many times."""
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        counts, turns = Counter(), []  # the k-th row of a method with this parent has turn k
-        for record in candidates:
-            counts[_family(record), record["method"]] += 1
-            turns.append(counts[_family(record), record["method"]])
-        children: Counter[str] = Counter()
-        mask = np.ones(len(candidates), bool)
-        for i in np.argsort(turns, kind="stable"):
-            if parent := candidates[i].get("parent_id"):
-                children[parent] += 1
-                mask[i] = children[parent] <= limit
-        return mask
-
-    return keep
+    rows = pd.DataFrame(candidates, columns=["parent_id", "method"])
+    turns = rows.groupby(["parent_id", "method"], dropna=False).cumcount()
+    in_turn = rows.iloc[np.argsort(turns, kind="stable")]
+    siblings_before = in_turn.groupby("parent_id", dropna=False).cumcount().sort_index()
+    return (rows.parent_id.isna() | (siblings_before < limit)).to_numpy()
 
 
 # --- the label -------------------------------------------------------------------------------------------------------
 
 
-def label_agrees(judges: dict[str, Judge], task: Task, floor: float = 0.2) -> Filter:
+@settings_first
+def label_agrees(candidates: list[dict], judges: dict[str, Judge], task: Task, floor: float = 0.2) -> np.ndarray:
     """Keep rows whose proposed label has at least probability `floor` by the judge for their `writer`.
 
     A row without an answer is rejected. Raises KeyError where a writer has no judge: no row is accepted unchecked.
     """
-
-    def keep(candidates: list[dict]) -> np.ndarray:
-        proposed = np.array(task.index([r["label"] for r in candidates]))
-        writers = np.array([r["writer"] for r in candidates])
-        mask = np.zeros(len(candidates), bool)
-        for writer in dict.fromkeys(writers.tolist()):
-            positions = np.flatnonzero(writers == writer)
-            probabilities = judges[writer]([candidates[i] for i in positions])
-            mask[positions] = probabilities[np.arange(len(positions)), proposed[positions]] >= floor
-        return mask
-
-    return keep
+    proposed = np.array(task.index([r["label"] for r in candidates]))
+    writers = np.array([r["writer"] for r in candidates])
+    mask = np.zeros(len(candidates), bool)
+    for writer in dict.fromkeys(writers.tolist()):
+        positions = np.flatnonzero(writers == writer)
+        probabilities = judges[writer]([candidates[i] for i in positions])
+        mask[positions] = probabilities[np.arange(len(positions)), proposed[positions]] >= floor
+    return mask
 
 
-def learner_judge(predict_proba: Callable[[Sequence[str]], np.ndarray]) -> Judge:
+def learner_judge(predict_proba: Texts) -> Judge:
     """A trained learner as a judge."""
     return lambda rows: predict_proba([r["text"] for r in rows])
 
@@ -221,14 +184,11 @@ def learner_judge(predict_proba: Callable[[Sequence[str]], np.ndarray]) -> Judge
 def cross_fitted_judge(make: Callable[[], Any], known: list[dict], folds: int = 5, seed: int = 0) -> Judge:
     """Train one learner a fold on the rest of `known`, so that none judges a row whose parent it has seen.
 
-    A learner that has seen the parent would find the parent's label in every variant. `make` gives an untrained
-    learner. Raises UserError when `known` has rows of one class only.
+    A learner that has seen the parent would find the parent's label in every variant.
     """
     classes = {r["label"] for r in known}
     if len(classes) < 2:
-        raise UserError(
-            "The seed has rows of one class only, and so judges nothing: label more, or set judge to endpoint."
-        )
+        raise UserError("The seed has rows of one class only and judges nothing: label more, or set judge to endpoint.")
     order = sorted(np.random.default_rng(seed).permutation(len(known)), key=lambda i: known[i]["label"])
     fold_of = {known[i]["id"]: place % folds for place, i in enumerate(order)}  # every class in every fold
 
@@ -241,39 +201,31 @@ def cross_fitted_judge(make: Callable[[], Any], known: list[dict], folds: int = 
         return model
 
     def judge(rows: list[dict]) -> np.ndarray:
-        row_folds = np.array([fold_of.get(r.get("parent_id"), i % folds) for i, r in enumerate(rows)])
-        probabilities = [None] * len(rows)
-        for fold in set(row_folds.tolist()):
-            positions = np.flatnonzero(row_folds == fold)
-            fold_probabilities = learner(fold).predict_proba([rows[i]["text"] for i in positions])
-            for i, row in zip(positions, fold_probabilities, strict=True):
-                probabilities[i] = row
-        return np.array(probabilities)
+        texts_of = defaultdict(list)  # fold → texts that its learner judges
+        row_folds = [fold_of.get(r.get("parent_id"), i % folds) for i, r in enumerate(rows)]
+        for fold, row in zip(row_folds, rows, strict=True):
+            texts_of[fold].append(row["text"])
+        judged = {fold: iter(learner(fold).predict_proba(texts)) for fold, texts in texts_of.items()}
+        return np.array([next(judged[fold]) for fold in row_folds])
 
     return judge
 
 
-def endpoint_judge(back_end: Any, task: Task, brief: dict, guideline: str, language: str) -> Judge:
+@settings_first
+def endpoint_judge(
+    rows: list[dict], back_end: Any, task: Task, brief: dict, guideline: str, language: str
+) -> np.ndarray:
     """An endpoint as a judge: probability 1 for the label that it names, NaN where its answer is not ok."""
-
-    def judge(rows: list[dict]) -> np.ndarray:
-        probabilities = np.full((len(rows), len(task.labels)), np.nan)
-        verdicts = name_labels(back_end, [r["text"] for r in rows], task, brief, guideline, language)
-        for row, answer in zip(probabilities, verdicts, strict=True):
-            if answer.status == "ok":
-                row[:] = 0.0
-                row[task.labels.index(answer.value["label"])] = 1.0
-        return probabilities
-
-    return judge
+    verdicts = name_labels(back_end, [r["text"] for r in rows], task, brief, guideline, language)
+    named = [answer.value["label"] if answer.status == "ok" else None for answer in verdicts]
+    return np.array([[np.nan if name is None else float(name == x) for x in task.labels] for name in named])
 
 
 def check_independent(judge: Any, writer: Any) -> None:
     """Raise UserError when the judge is the model that writes."""
     if judge.model == getattr(writer, "model", None):
-        raise UserError(
-            f"JUDGE_MODEL is the teacher, {judge.model!r}: a model may not judge its own rows, set another."
-        )
+        fault = f"JUDGE_MODEL is the teacher, {judge.model!r}"
+        raise UserError(f"{fault}: a model may not judge its own rows, set another.")
 
 
 # --- people ----------------------------------------------------------------------------------------------------------
@@ -311,7 +263,6 @@ def describe_review(records: list[dict], verdicts: dict[str, str]) -> str:
     accepted = sum(bool(text) for _, text in reviewed)
     edited = sum(text not in ("", original) for original, text in reviewed)
     share, low, high = wilson(accepted, len(reviewed))
-    return (
-        f"{len(reviewed)} of {len(records)} rows reviewed: {accepted} accepted ({share:.0%}, 95 % interval "
-        f"{low:.0%}–{high:.0%}), {edited} of them edited, {len(reviewed) - accepted} rejected"
-    )
+    counts = f"{len(reviewed)} of {len(records)} rows reviewed: {accepted} accepted"
+    interval = f"({share:.0%}, 95 % interval {low:.0%}–{high:.0%})"
+    return f"{counts} {interval}, {edited} of them edited, {len(reviewed) - accepted} rejected"

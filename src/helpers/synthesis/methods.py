@@ -7,7 +7,7 @@ of its seed row where it has one, and a proposed `label`. `filters` puts that la
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from pydantic import Field, create_model
@@ -33,9 +33,7 @@ def check_methods(methods: Sequence[str], teacher: str, data_path: str) -> None:
         raise UserError(f"Parameter methods: {unknown[0]!r} is none of {', '.join(METHODS)}.")
     check_teacher(teacher)
     if teacher == "embedded" and data_path != embedded.JOB_ADS:
-        raise UserError(
-            "Parameter teacher: embedded writes for the embedded data only; set endpoint, local, or '' for none."
-        )
+        raise UserError("Parameter teacher: embedded is for embedded data only; set endpoint, local, or '' for none.")
     need_model = [m for m in methods if m not in (*RULES, "few_shot")]
     if need_model and teacher in ("embedded", ""):
         raise UserError(f"Parameter methods: {need_model[0]} needs a language model; set teacher to endpoint or local.")
@@ -58,7 +56,9 @@ def counterfactuals(records: list[dict], task: Task, language: str, methods: Seq
             if method in methods and text not in seen:
                 seen.add(text)
                 label = record["label"] if method == "swap" else other_label(task, record["label"])
-                rows.append(child_record(record, text, label, task, method, "rules", form))
+                groups = record | {"gender_form": form} if form and "gender_form" in record else record
+                row = _candidate(text, label, groups, task, method, "rules")
+                rows.append(row | {"parent_id": record["id"]})
     return rows
 
 
@@ -68,7 +68,7 @@ def _variants(text: str, positive: bool, language: str) -> list[tuple[str, str, 
         return [("swap", "", english.swap(text))]
     if language != "it":
         return []
-    genders: tuple[Literal["feminine"], Literal["masculine"]] = ("feminine", "masculine")
+    genders = ("feminine", "masculine")
     variants = [("swap", gender, swap(text, gender)) for gender in genders]
     if not positive:
         return variants + [("one_gender", gender, single(text, gender)) for gender in genders]
@@ -84,28 +84,24 @@ def other_label(task: Task, label: str) -> str:
     return task.positive if label != task.positive else next(x for x in task.labels if x != task.positive)
 
 
-def child_record(parent: dict, text: str, label: str, task: Task, method: str, writer: str, form: str = "") -> dict:
-    """A candidate made from a seed row; `form` is its new gender form, kept if the task has that group column."""
-    groups = {g: parent[g] for g in task.groups if g in parent}
-    if form and "gender_form" in groups:
-        groups["gender_form"] = form
-    source = "counterfactual" if writer == "rules" else "synthetic"
-    return _row(text, label, groups, task, source, method, writer) | {"parent_id": parent["id"]}
-
-
-def _row(text: str, label: str, groups: dict, task: Task, source: str, method: str, writer: str) -> dict:
+def _candidate(text: str, label: str, groups: dict, task: Task, method: str, writer: str = "teacher") -> dict:
+    """A row with the group columns of the task that `groups` has."""
     row = {"id": record_id(task.name, text), "text": text, "label": label}
-    return row | groups | {"source": source, "method": method, "writer": writer, "split": "seed"}
+    row |= {g: groups[g] for g in task.groups if g in groups}
+    source = "counterfactual" if writer == "rules" else "synthetic"
+    return row | {"source": source, "method": method, "writer": writer, "split": "seed"}
 
 
 # --- by a teacher ----------------------------------------------------------------------------------------------------
-# `back_end` is one of `endpoint`. Each method returns (rows, answers): a row for every answer that is ok, and all answers,
-# so that the notebook can report what became of the others.
+
+Written = tuple[
+    list[dict], list[Answer]
+]  # a row for every answer that is ok; all answers, for the report on the others
 
 
 def few_shot(
     back_end: Any, requests: list[dict], seed_rows: list[dict], task: Task, brief: dict, language: str, seed: int = 0
-) -> tuple[list[dict], list[Answer]]:
+) -> Written:
     """New texts for the requests of `plan_requests`, each with three examples: seed rows of its label, nearest in groups."""
     rng = np.random.default_rng(seed)
     questions = [prompts.few_shot(r, _examples(r, seed_rows, rng), brief, language) for r in requests]
@@ -117,7 +113,7 @@ def few_shot(
         if answer.status == "ok":
             fields = {name: clean(value) for name, value in answer.value.items()}
             groups = {g: request.get(g, fields.get(g, "")) for g in task.groups}
-            rows.append(_row(fields["text"], request["label"], groups, task, "synthetic", "few_shot", "teacher"))
+            rows.append(_candidate(fields["text"], request["label"], groups, task, "few_shot"))
     return rows, replies
 
 
@@ -129,72 +125,49 @@ def _examples(request: dict, seed_rows: list[dict], rng: np.random.Generator, sh
     return [row["text"] for row in nearest[:shots]]
 
 
-def paraphrases(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
+def paraphrases(back_end: Any, records: list[dict], task: Task, language: str) -> Written:
     """The records in other words, label kept."""
     questions = [prompts.rewriting("paraphrase", r["text"], language) for r in records]
-    return _rewrite(back_end, questions, records, [r["label"] for r in records], task, language, "paraphrase")
+    return _rewrite(back_end, questions, records, task, language, "paraphrase", keep_label=True)
 
 
-def neutral_forms(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
+def neutral_forms(back_end: Any, records: list[dict], task: Task, language: str) -> Written:
     """The positive records in wording that names no gender, with the other label."""
     parents = [r for r in records if r["label"] == task.positive]
     questions = [prompts.rewriting("neutral", r["text"], language) for r in parents]
-    labels = [other_label(task, task.positive)] * len(parents)
-    return _rewrite(back_end, questions, parents, labels, task, language, "neutral")
+    return _rewrite(back_end, questions, parents, task, language, "neutral", keep_label=False)
 
 
-def hard_negatives(
-    back_end: Any, records: list[dict], task: Task, brief: dict, language: str
-) -> tuple[list[dict], list[Answer]]:
+def hard_negatives(back_end: Any, records: list[dict], task: Task, brief: dict, language: str) -> Written:
     """The records with nearly their words and the other label."""
-    labels = [other_label(task, r["label"]) for r in records]
-    questions = [prompts.hard_negative(r, x, brief, language) for r, x in zip(records, labels, strict=True)]
-    return _rewrite(back_end, questions, records, labels, task, language, "hard_negative")
+    questions = [prompts.hard_negative(r, other_label(task, r["label"]), brief, language) for r in records]
+    return _rewrite(back_end, questions, records, task, language, "hard_negative", keep_label=False)
 
 
-def back_translations(back_end: Any, records: list[dict], task: Task, language: str) -> tuple[list[dict], list[Answer]]:
-    """The records translated into another language and back (Sennrich et al. 2016), label kept.
+def back_translations(back_end: Any, records: list[dict], task: Task, language: str) -> Written:
+    """The records translated into English (French if not Italian) and back (Sennrich et al. 2016), label kept.
 
     The answers are those of the way back, and those of the way out that failed.
     """
     outward_prompts = [prompts.rewriting("out", r["text"], language) for r in records]
-    outward = back_end.ask(outward_prompts, None, _checks(prompts.pivot(language)))
-    translated = [(r, answer) for r, answer in zip(records, outward, strict=True) if answer.status == "ok"]
-    parents, questions = (
-        [r for r, _ in translated],
-        [prompts.rewriting("back", a.text, language) for _, a in translated],
-    )
-    labels = [r["label"] for r in parents]
-    rows, replies = _rewrite(back_end, questions, parents, labels, task, language, "back_translation")
+    outward = back_end.ask(outward_prompts, None, _checks("en" if language == "it" else "fr"))
+    parents = [r for r, answer in zip(records, outward, strict=True) if answer.status == "ok"]
+    questions = [prompts.rewriting("back", answer.text, language) for answer in outward if answer.status == "ok"]
+    rows, replies = _rewrite(back_end, questions, parents, task, language, "back_translation", keep_label=True)
     return rows, [*replies, *(answer for answer in outward if answer.status != "ok")]
 
 
 def _rewrite(
-    back_end: Any,
-    questions: list[str],
-    parents: list[dict],
-    labels: list[str],
-    task: Task,
-    language: str,
-    method: str,
-) -> tuple[list[dict], list[Answer]]:
-    """Ask for a new text from each parent; the rows carry the labels given."""
-    replies = back_end.ask(questions, None, _checks(language))
-    rows = [
-        child_record(parent, answer.text, label, task, method, "teacher")
-        for parent, answer, label in zip(parents, replies, labels, strict=True)
-        if answer.status == "ok"
-    ]
+    back_end: Any, questions: list[str], parents: list[dict], task: Task, language: str, method: str, keep_label: bool
+) -> Written:
+    """Ask for a new text from each parent; the rows keep its label, or take the other one."""
+    replies, rows = back_end.ask(questions, None, _checks(language)), []
+    for parent, answer in zip(parents, replies, strict=True):
+        if answer.status == "ok":
+            label = parent["label"] if keep_label else other_label(task, parent["label"])
+            rows.append(_candidate(answer.text, label, parent, task, method) | {"parent_id": parent["id"]})
     return rows, replies
 
 
 def _checks(language: str) -> list[answers.Check]:
-    """Checks of the text alone: the other fields of an answer are names of groups."""
-
-    def check_text(check: answers.Check) -> answers.Check:
-        return lambda prompt, answer: check(prompt, Answer("ok", answer.value["text"] if answer.value else answer.text))
-
-    checks = [check_text(answers.not_copied)]
-    if language:
-        checks.append(check_text(answers.in_language(language)))
-    return checks
+    return [answers.not_copied, *([answers.in_language(language)] if language else [])]

@@ -24,11 +24,6 @@ def _fill(language_code: str, names: Sequence[str], /, **values: str) -> str:
     return "\n\n".join(templates(language_code)[name] for name in names).format(**values)
 
 
-def pivot(language: str) -> str:
-    """The language that a back-translation goes through."""
-    return "en" if language == "it" else "fr"
-
-
 def few_shot(request: dict[str, str], examples: Sequence[str], brief: dict, language: str) -> str:
     """The prompt for one new text with the columns of a request (see `brief.plan_requests`).
 
@@ -42,14 +37,9 @@ def few_shot(request: dict[str, str], examples: Sequence[str], brief: dict, lang
         if name == "label":
             title, meaning = words["label"], f"{value}{_after(': ', brief['labels'].get(value, ''))}"
         wishes.append(f"- {title}: {meaning}")
-    names = ["few_shot", "examples", "new"] if examples else ["few_shot", "new"]
-    prompt = _fill(
-        language,
-        names,
-        text=brief["text"] or words["default_text"],
-        wishes="\n".join(wishes),
-        examples="\n".join(f"{number}. {text}" for number, text in enumerate(examples, 1)),
-    )
+    values = {"text": brief["text"] or words["default_text"], "wishes": "\n".join(wishes)}
+    values["examples"] = "\n".join(f"{number}. {text}" for number, text in enumerate(examples, 1))
+    prompt = _fill(language, ["few_shot", "examples", "new"] if examples else ["few_shot", "new"], **values)
     return f"{prompt}\n\n{CONDITIONS}{json.dumps(request, ensure_ascii=False)}"
 
 

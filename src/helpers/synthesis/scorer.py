@@ -79,17 +79,8 @@ def read_scored_table(path: str) -> list[dict]:
     return [{"text": text, "complies": value in ("1", "true")} for text, value in zip(texts, values, strict=True)]
 
 
-def detector_scorer(learner: Any) -> Scorer:
-    """One minus the probability of the positive class of a trained detector of this suite."""
-    positive = learner.task.labels.index(learner.task.positive)
-    return lambda texts: 1 - learner.predict_proba(texts)[:, positive]
-
-
 def judge_scorer(judge: Any, attribute: str, language: str) -> Scorer:
-    """The mark from 0 to 10 that a back-end of `endpoint` gives, divided by ten; NaN where its answer is no mark.
-
-    The scorer raises UserError when texts are left without an answer, as when the budget is used up.
-    """
+    """The mark from 0 to 10 that a back-end of `endpoint` gives, divided by ten; NaN where its answer is no mark."""
     schema = create_model("Mark", mark=(int, Field(ge=0, le=10)))
 
     def score(texts: Sequence[str]) -> np.ndarray:
@@ -105,25 +96,20 @@ def make_scorer(
 ) -> Scorer:
     """Make the scorer of that name (see KINDS), which scores each text once.
 
-    Parameters
-    ----------
-    pairs : list of dict
-        `text` and `references`, for the scorer `pairs`.
-    attribute : str
-        What a judge looks for, in the language of the texts.
-    load, judge : callable
-        Open a saved detector, given its folder; give a back-end. Called only if needed.
+    `pairs` have `text` and `references`; `attribute` is what a judge looks for, in the language of the texts; `load`
+    opens the detector saved in a folder, `judge` gives a back-end.
     """
     check_scorer(name, language)
     form, _, place = name.partition(":")
-    makers = {
-        "lexicon": lambda: lexicon_score,
-        "pairs": lambda: tfidf_scorer(pair_sides(pairs)),
-        "table": lambda: tfidf_scorer(read_scored_table(place)),
-        "detector": lambda: detector_scorer(load(env.resolve(place))),
-        "judge": lambda: judge_scorer(judge(), attribute, language),
-    }
-    return remembering(makers[form]())
+    if form == "lexicon":
+        return remembering(lexicon_score)
+    if form == "judge":
+        return remembering(judge_scorer(judge(), attribute, language))
+    if form == "detector":
+        detector = load(env.resolve(place))
+        positive = detector.task.labels.index(detector.task.positive)
+        return remembering(lambda texts: 1 - detector.predict_proba(texts)[:, positive])
+    return remembering(tfidf_scorer(pair_sides(pairs) if form == "pairs" else read_scored_table(place)))
 
 
 def remembering(score: Scorer) -> Scorer:
@@ -143,9 +129,6 @@ def remembering(score: Scorer) -> Scorer:
     return score_once
 
 
-# --- what a ranking by R rests on ------------------------------------------------------------------------------------
-
-
 def ranking_facts(done: dict, interim: pd.DataFrame) -> dict[str, float]:
     """What R could distinguish among the interim outputs (columns id, compliance) of a round (strategy, round, picks).
 
@@ -153,8 +136,7 @@ def ranking_facts(done: dict, interim: pd.DataFrame) -> dict[str, float]:
     """
     chosen = interim.compliance[interim["id"].isin(done["picks"])]
     return {
-        "strategy": done["strategy"],
-        "round": done["round"],
+        **{name: done[name] for name in ("strategy", "round")},
         "outputs": len(interim),
         "complies": float((interim.compliance >= COMPLIES).mean()),
         "different scores": interim.compliance.nunique(),

@@ -47,12 +47,7 @@ def check_parameters(params: dict[str, Any]) -> None:
         raise UserError("JUDGE_MODEL is the teacher: a model may not judge its own targets, set another.")
 
 
-# --- what the teacher proposes ---------------------------------------------------------------------------------------
-
-
-def make_back_end(
-    params: dict[str, Any], generate: Callable[[Sequence[str]], list[str]], store: Path, budget: Budget
-) -> Any:
+def make_back_end(params: dict[str, Any], generate: Callable, store: Path, budget: Budget) -> Any:
     """The back-end that writes proposals, None where there is no teacher.
 
     `generate` is the function of a local or embedded teacher; `store` keeps the replies of an endpoint.
@@ -79,52 +74,33 @@ def make_prompt(
 def propose(
     back_end: Any, rows: Sequence[dict], prompt: Callable[[str], str], score: Scorer, language: str, floor: float
 ) -> list[dict]:
-    """Have a back-end propose a target for every row.
+    """Have a back-end propose a target for every row; raises UserError where `Endpoint.ask` does.
 
-    Parameters
-    ----------
-    prompt : callable
-        Source text → prompt, see `make_prompt`.
-    language : str
-        Language that a proposal must have, '' for any.
-    floor : float
-        Least compliance of a proposal by `score`, 0 for any.
-
-    Returns
-    -------
-    list of dict
-        One proposal a row, with the reason where it is not ok. Raises UserError where `Endpoint.ask` does.
+    `prompt` is that of `make_prompt`. A proposal must be in `language` ('' for any), and its score at least `floor`.
     """
-    source_of = {prompt(row["text"]): row["text"] for row in rows}
-    checks = [lambda question, answer: copy_fault(source_of[question], answer.text, score)]
-    if language:
-        checks.append(answers.in_language(language))
-    checks.append(lambda question, answer: compliance_fault(answer.text, score, floor))
-    replies = back_end.ask([prompt(row["text"]) for row in rows], checks=checks)
-    return [_proposal(row, answer, score) for row, answer in zip(rows, replies, strict=True)]
+    questions = [prompt(row["text"]) for row in rows]
+    source_of = {question: row["text"] for question, row in zip(questions, rows, strict=True)}
 
+    def check_copy(question: str, text: str) -> str:
+        source = source_of[question]  # a copy is right where the source keeps the attribute itself
+        is_fault = normalise(text) == normalise(source) and not score([source])[0] >= COMPLIES
+        return "it repeats the text as it was" if is_fault else ""
 
-def _proposal(row: dict, answer: answers.Answer, score: Scorer) -> dict:
-    text = clean(answer.text) if answer.status == "ok" else ""
-    proposal = {"id": row["id"], "status": answer.status, "proposal": text, "reason": answer.reason}
-    if text:
-        proposal["compliance"] = round(float(score([text])[0]), 4)
-    elif answer.status in ("refused", "invalid"):
-        proposal["answer"] = answer.text
-    return proposal
+    def check_compliance(question: str, text: str) -> str:
+        compliance = float(score([text])[0]) if floor > 0 else 1.0  # NaN where the scorer has no answer
+        return "" if compliance >= floor else f"its score is {compliance:.2f}, below the floor {floor:g}"
 
-
-def copy_fault(source: str, text: str, score: Scorer) -> str:
-    """Why a copy of the source is no target; '' if it is not a copy, or if the source keeps the attribute itself."""
-    if normalise(text) == normalise(source) and not score([source])[0] >= COMPLIES:
-        return "it repeats the text as it was"
-    return ""
-
-
-def compliance_fault(text: str, score: Scorer, floor: float) -> str:
-    """Why a text that complies too little is no target; a text for which the scorer has no answer (NaN) is none either."""
-    compliance = float(score([text])[0]) if floor > 0 else 1.0
-    return "" if compliance >= floor else f"its score is {compliance:.2f}, below the floor {floor:g}"
+    checks = [check_copy, *([answers.in_language(language)] if language else []), check_compliance]
+    proposals = []
+    for row, answer in zip(rows, back_end.ask(questions, checks=checks), strict=True):
+        text = clean(answer.text) if answer.status == "ok" else ""
+        proposal = {"id": row["id"], "status": answer.status, "proposal": text, "reason": answer.reason}
+        if text:
+            proposal["compliance"] = round(float(score([text])[0]), 4)
+        elif answer.status in ("refused", "invalid"):
+            proposal["answer"] = answer.text
+        proposals.append(proposal)
+    return proposals
 
 
 def record_proposals(folder: Path, proposals: Iterable[dict]) -> None:
@@ -132,14 +108,16 @@ def record_proposals(folder: Path, proposals: Iterable[dict]) -> None:
 
     A failed one stays open and will be requested again. Rows that the log knows already are left as they are.
     """
-    entries = []
+    known, entries = log.annotations(folder).get(annotator.NAME, {}), []
     for proposal in proposals:
-        if proposal["status"] == "ok":
-            entries.append({"event": "label", "id": proposal["id"], "label": proposal["proposal"]})
-        elif proposal["status"] in ("refused", "invalid"):
-            reason = f"{proposal['status']}: {proposal['reason']}"
-            entries.append({"event": "skip", "id": proposal["id"], "reason": reason})
-    annotator.log_answers(folder, entries)
+        if proposal["id"] in known:
+            continue
+        status, entry = proposal["status"], {"id": proposal["id"]}
+        if status == "ok":
+            entries.append(entry | {"event": "label", "label": proposal["proposal"]})
+        elif status != "failed":
+            entries.append(entry | {"event": "skip", "reason": f"{status}: {proposal['reason']}"})
+    log.append_all(folder, annotator.NAME, entries)
 
 
 def refuse_failed(proposals: Iterable[dict]) -> None:
@@ -154,16 +132,12 @@ def describe_proposals(proposals: Sequence[dict]) -> str:
     return ", ".join([f"{accepted} of {len(proposals)} proposals accepted by the checks", *problems])
 
 
-# --- what became of them ---------------------------------------------------------------------------------------------
-
-
 def rows_with_targets(folder: Path, rows: dict[str, dict]) -> list[dict]:
     """Those of the rows (by id) that have a target in the logs: not skipped, rejected or refused.
 
     They get the fields `target`, `references` and `target_source` (oracle, teacher or human).
     """
-    states = log.annotations(folder)
-    rows_found = []
+    states, rows_found = log.annotations(folder), []
     for record_id, text in exchange.settled_labels(folder).items():
         if record_id in rows and isinstance(text, str) and text.strip():
             authors = [name for name, own in states.items() if own.get(record_id, {}).get("label") == text]
@@ -173,36 +147,25 @@ def rows_with_targets(folder: Path, rows: dict[str, dict]) -> list[dict]:
     return rows_found
 
 
-def panel_records(
-    rows: Iterable[dict], proposals: dict[str, dict], interim: Path
-) -> tuple[dict[str, dict], dict[str, list[str]]]:
+def panel_records(rows: Iterable[dict], proposals: dict[str, dict], interim: Path) -> tuple[dict, dict]:
     """Records for a panel of kind edit: each proposes the teacher's words, else the learner's, else the text itself.
 
-    Parameters
-    ----------
-    proposals : dict
-        Record id → proposal of the teacher.
-    interim : Path
-        Folder with the learner's interim outputs.
-
-    Returns
-    -------
-    records, context : dict, dict
-        Record id → row with `proposal`; record id → lines that say whose words these are, and what was wrong with the
-        teacher's answer.
+    `proposals` are the teacher's by record id, `interim` is the folder with the learner's outputs. Returns, by record
+    id, the row with `proposal`, and lines that say whose words these are and what was wrong with the teacher's answer.
     """
     outputs = {row["id"]: row["output"] for file in sorted(interim.glob("*.jsonl")) for row in read_jsonl(file)}
     records, context = {}, {}
     for row in rows:
         key = row["id"]
         teacher = proposals.get(key)
-        if teacher and teacher["status"] == "ok":
+        failed = teacher and teacher["status"] != "ok"
+        if teacher and not failed:
             text, lines = teacher["proposal"], ["proposed by the teacher"]
         elif outputs.get(key, "").strip():
             text, lines = outputs[key], ["written by the model as it is now"]
         else:
             text, lines = row["text"], ["nothing proposed: the text as it is"]
-        if teacher and teacher["status"] != "ok":
+        if failed:
             lines.append(f"the teacher's answer was {teacher['status']}: {teacher['reason']}")
         records[key], context[key] = row | {"proposal": text}, lines
     return records, context

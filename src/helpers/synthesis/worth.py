@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,40 +21,20 @@ def shared_space(texts: Sequence[str], seed: int = 0) -> Callable[[Sequence[str]
 def training_sets(seed_rows: list[dict], synthetic: list[dict], seed: int = 0) -> dict[str, list[dict]]:
     """Training sets to compare, by name: the seed alone, with duplicates, with all synthetic rows, with each method's."""
     draws = np.random.default_rng(seed).integers(0, len(seed_rows), len(synthetic))
-    sets = {
-        "seed": seed_rows,
-        "seed + duplicates": [*seed_rows, *(seed_rows[i] for i in draws)],
-        "seed + synthetic": [*seed_rows, *synthetic],
-    }
+    added = {"duplicates": [seed_rows[i] for i in draws], "synthetic": synthetic}
     methods = list(dict.fromkeys(r["method"] for r in synthetic))
     if len(methods) > 1:
-        for method in methods:
-            sets[f"seed + {method}"] = [*seed_rows, *(r for r in synthetic if r["method"] == method)]
-    return sets
+        added |= {method: [r for r in synthetic if r["method"] == method] for method in methods}
+    return {"seed": seed_rows} | {f"seed + {name}": [*seed_rows, *rows] for name, rows in added.items()}
 
 
 def gains(
-    sets: dict[str, list[dict]],
-    evaluation: list[dict],
-    make: Callable[[], Any],
-    task: Task,
-    draws: int = 300,
-    seed: int = 0,
+    sets: dict[str, list[dict]], evaluation: list[dict], make: Callable, task: Task, draws: int = 300, seed: int = 0
 ) -> pd.DataFrame:
-    """Train on each of `training_sets` and measure the gain over the first, the seed.
+    """Train on each of `training_sets`, each time a learner from `make`, and measure the gain over the first, the seed.
 
-    Parameters
-    ----------
-    make : callable
-        Gives an untrained learner.
-    draws : int
-        Bootstrap samples of the evaluation rows; the interval leaves out chance in training.
-
-    Returns
-    -------
-    DataFrame
-        Columns training rows (the name), rows, macro_f1, gain, and the gain's 95 % paired bootstrap interval (low,
-        high). NaN where the set or the seed has one class only.
+    The columns are training rows (the name), rows, macro_f1, gain, and the gain's 95 % paired bootstrap interval (low,
+    high), which leaves out chance in training. NaN where the set or the seed has one class only.
     """
     truth = np.array(task.index([r["label"] for r in evaluation]))
     texts, rows, baseline = [r["text"] for r in evaluation], [], None
@@ -67,8 +46,7 @@ def gains(
         learner = make()
         learner.fit(training, seed)
         predicted = learner.predict_proba(texts).argmax(1)
-        if baseline is None:
-            baseline = predicted
+        baseline = predicted if baseline is None else baseline
         row["macro_f1"] = detection.macro_f1(truth, predicted)
         row |= detection.paired_difference(truth, predicted, baseline, draws, seed)
     columns = ["training rows", "rows", "macro_f1", "difference", "low", "high"]
@@ -77,27 +55,24 @@ def gains(
 
 def verdict(table: pd.DataFrame, learner: str) -> str:
     """Say in one sentence whether the synthetic rows help, hurt, or do not help; `table` is that of `gains`."""
-    row = table.set_index("training rows").loc["seed + synthetic"]
-    duplicates_gain = table.set_index("training rows").loc["seed + duplicates", "gain"]
+    by_name = table.set_index("training rows")
+    row, duplicates_gain = by_name.loc["seed + synthetic"], by_name.loc["seed + duplicates", "gain"]
     if not np.isfinite(row.gain):
         return "The seed has one class only, so nothing can be compared."
     if row["rows"] == table["rows"].iloc[0]:
         return f"No synthetic row was accepted: nothing changes for {learner}."
     figures = f"{row.gain:+.3f} macro-F1 (95 % interval {row.low:+.3f} to {row.high:+.3f})"
-    comparison = f"as many duplicates of seed rows bring {duplicates_gain:+.3f}"
+    comparison = f"as many duplicates of seed rows bring {duplicates_gain:+.3f}."
     if row.low > 0 and row.gain > duplicates_gain:
-        return f"The synthetic rows help {learner}: {figures}; {comparison}."
+        return f"The synthetic rows help {learner}: {figures}; {comparison}"
     if row.high < 0:
-        return (
-            f"The synthetic rows hurt {learner}: {figures}; {comparison}. Leave them out of 03 (use_synthetic: false)."
-        )
+        comparison += " Leave them out of 03 (use_synthetic: false)."
+        return f"The synthetic rows hurt {learner}: {figures}; {comparison}"
     reason = "the interval includes no gain" if row.low <= 0 else "duplicates help as much"
-    return f"The synthetic rows do not help {learner}: {figures}, {reason}; {comparison}."
+    return f"The synthetic rows do not help {learner}: {figures}, {reason}; {comparison}"
 
 
-def diversity(
-    sets: dict[str, list[str]], pool: list[str], embed: Callable[[list[str]], np.ndarray], seed: int = 0
-) -> pd.DataFrame:
+def diversity(sets: dict[str, list[str]], pool: list[str], embed: Callable, seed: int = 0) -> pd.DataFrame:
     """One row a set of texts: size, distinct-n, self-BLEU, share of words new to the first set, share of pool covered.
 
     Self-BLEU grows with the number of texts, so it is taken over the same number from each set.
@@ -106,16 +81,11 @@ def diversity(
     sample = min([50, *(len(texts) for texts in sets.values() if texts)])
     vectors, rows = embed(pool), []
     for name, texts in sets.items():
+        row = {"set": name, **textstats.diversity(texts)}
+        row["self-BLEU"] = round(textstats.self_bleu(texts, sample, seed), 1)
+        row["new words"] = round(textstats.new_words(texts, first), 3)
         covered = textstats.coverage(vectors, embed(texts)) if len(pool) > 5 and texts else float("nan")
-        rows.append(
-            {
-                "set": name,
-                **textstats.diversity(texts),
-                "self-BLEU": round(textstats.self_bleu(texts, sample, seed), 1),
-                "new words": round(textstats.new_words(texts, first), 3),
-                "pool covered": round(covered, 3),
-            }
-        )
+        rows.append(row | {"pool covered": round(covered, 3)})
     return pd.DataFrame(rows)
 
 
