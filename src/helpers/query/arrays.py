@@ -13,29 +13,13 @@ Array = np.ndarray
 PER_TEXT = ("probabilities", "embeddings", "groups", "compliance", "nll")  # one entry a text
 
 
-# --- checks -----------------------------------------------------------------------------------------------------------
+# --- checks ---
 
 
 def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
-    """Check the inputs that `strategy` declares.
+    """Return the inputs that `strategy` declares as arrays, empty ones for labelled or held-out rows that are None.
 
-    Parameters
-    ----------
-    rows : int
-        Number of texts in the pool: the length of every input in PER_TEXT.
-    inputs : dict
-        Declared inputs by name. What describes labelled or held-out rows may be None: there may be
-        none yet.
-
-    Returns
-    -------
-    dict
-        The same names with arrays, empty ones for None.
-
-    Raises
-    ------
-    UserError
-        An input is missing, has the wrong length or shape, or holds numbers that are not finite.
+    Raises UserError on one that is missing, has the wrong length or shape, or holds numbers that are not finite.
     """
     arrays = {name: _with_length(value, rows, name, strategy) for name, value in inputs.items() if name in PER_TEXT}
     if "probabilities" in inputs:
@@ -46,26 +30,24 @@ def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
         if name in inputs:
             arrays[name] = _known_rows(inputs[name], name, arrays["embeddings"])
     if "labelled_probabilities" in inputs:
-        name = "labelled_probabilities"
-        arrays[name] = np.empty((0, 2))
-        if count := len(arrays["labelled"]):
-            arrays[name] = _probabilities(_with_length(inputs[name], count, name, strategy), name)
+        name, count = "labelled_probabilities", len(arrays["labelled"])
+        arrays[name] = (
+            _probabilities(_with_length(inputs[name], count, name, strategy), name) if count else np.empty((0, 2))
+        )
     if "errors" in inputs:
-        arrays["errors"] = np.empty(0)
-        if count := len(arrays["held_out"]):
-            arrays["errors"] = _with_length(inputs["errors"], count, "errors", strategy).astype(float)
+        count = len(arrays["held_out"])
+        arrays["errors"] = _with_length(inputs["errors"], count, "errors", strategy) if count else np.empty(0)
     return arrays
 
 
 def vectors(embeddings: Array, name: str = "embeddings") -> Array:
-    """Return the rows as float32 or float64; raise UserError unless they form a finite matrix."""
+    """Return the rows as float32 or float64; raises UserError unless they form a finite matrix."""
     x = np.asarray(embeddings)
     if x.ndim != 2:
         raise UserError(f"Parameter {name} has shape {x.shape}: it needs one row of numbers for each text.")
     if x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float32)
-    sums = np.concatenate([np.empty(0), *(x[part].sum(1) for part in chunks(len(x)))])
-    bad_rows = np.flatnonzero(~np.isfinite(sums))
+    bad_rows = np.flatnonzero(~np.isfinite(x.sum(1)))
     if len(bad_rows):
         raise UserError(f"Parameter {name} has {len(bad_rows)} rows that are not finite (first: row {bad_rows[0]}).")
     return x
@@ -105,7 +87,7 @@ def _known_rows(rows: Array | None, name: str, embeddings: Array) -> Array:
     return vectors(rows, name).astype(embeddings.dtype, copy=False)
 
 
-# --- orders -----------------------------------------------------------------------------------------------------------
+# --- orders ---
 
 
 def largest(scores: Array, k: int, seed: int) -> Array:
@@ -130,7 +112,7 @@ def round_robin(ranked: list[Array], k: int) -> list[int]:
     return in_turn[:k]
 
 
-# --- distances and clusters -------------------------------------------------------------------------------------------
+# --- distances and clusters ---
 
 
 def chunks(rows: int, size: int = 8192) -> Iterator[slice]:
@@ -153,12 +135,7 @@ def kmeans(embeddings: Array, k: int, seed: int = 0) -> Array:
 def clustering(embeddings: Array, k: int, seed: int) -> KMeans | MiniBatchKMeans:
     """Fit k-means with `k` clusters, or with as many as there are distinct rows."""
     x = vectors(embeddings)
-    distinct: set[bytes] = set()
-    for row in x:
-        distinct.add((row + 0.0).tobytes())  # + 0.0 makes -0.0 and 0.0 equal
-        if len(distinct) >= k:
-            break
-    k = min(k, len(distinct))
+    k = min(k, len({hash((row + 0.0).tobytes()) for row in x}))  # + 0.0 makes -0.0 and 0.0 equal
     if len(x) <= 5000:
         return KMeans(k, n_init=1, random_state=seed).fit(x)
     return MiniBatchKMeans(k, n_init=1, batch_size=2048, random_state=seed).fit(x)
