@@ -27,28 +27,14 @@ def record_id(task: str, text: str) -> str:
     return hashlib.sha256(f"{task}\0{normalise(text)}".encode()).hexdigest()[:16]
 
 
-# --- answers --------------------------------------------------------------------------------------
+# --- answers ---
 
 
 def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[list[dict], list[dict]]:
-    """Separate the records that bring an answer from those that can only wait in the pool.
+    """Separate the records for seed, pool and evaluation from those that bring no answer and can only wait in the pool.
 
-    Parameters
-    ----------
-    answer : str
-        Field of the answer, `label` or `target`.
-    labeller : str
-        One of LABELLERS. Where people label (`human`) they can answer for every record, so none is separated.
-
-    Returns
-    -------
-    (list of dict, list of dict)
-        Records for seed, pool and evaluation; records for the pool alone.
-
-    Raises
-    ------
-    UserError
-        When no record has an answer and nobody is there to give one, or on an unknown labeller.
+    `answer` is the field of the answer, label or target. Where people label (`human`) they can answer for every record,
+    so none is separated. Raises UserError when no record has an answer and nobody is there to give one.
     """
     if labeller not in LABELLERS:
         raise UserError(f"Parameter labeller={labeller!r} must be one of {', '.join(LABELLERS)}.")
@@ -77,7 +63,7 @@ def without_answer(record: dict) -> dict:
     return {name: value for name, value in record.items() if name not in ANSWERS}
 
 
-# --- duplicates -----------------------------------------------------------------------------------
+# --- duplicates ---
 
 
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
@@ -102,16 +88,9 @@ def _merged(record: dict, copies: list[dict]) -> dict:
 
 
 def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.8) -> np.ndarray:
-    """Number the groups of texts that are near-duplicates of each other, directly or over others (Broder 1997).
+    """Number of every text's group of near-duplicates, linked directly or over others (Broder 1997).
 
-    Parameters
-    ----------
-    threshold : float
-        Jaccard similarity of two texts' word trigrams, estimated by MinHash, from which they share a group.
-
-    Returns
-    -------
-    int array (texts,)
+    Two texts are linked from `threshold` on: the Jaccard similarity of their word trigrams, estimated by MinHash.
     """
     from datasketch import MinHash, MinHashLSH
     from scipy.sparse import coo_array
@@ -160,7 +139,7 @@ def leaked_records(records: list[dict], evaluation: list[dict], threshold: float
     ]
 
 
-# --- splits ---------------------------------------------------------------------------------------
+# --- splits ---
 
 
 def is_evaluation(split: str) -> bool:
@@ -176,24 +155,9 @@ def evaluation_sizes(rows: int, test: int = 0, validation: int = 0) -> dict[str,
 def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int], seed: int = 0) -> list[dict]:
     """Draw evaluation sets from whole groups of near-duplicates; what is left is the pool.
 
-    A row that already is in an evaluation split stays there. A group that reaches into one loses its pool rows, so that no
-    pool row is a near-duplicate of an evaluation row.
-
-    Parameters
-    ----------
-    groups : int array (records,)
-    sizes : dict of str to int
-        Rows to draw for every split; none are drawn for a split that the data bring themselves.
-
-    Returns
-    -------
-    list of dict
-        Copies of the records with `split` set.
-
-    Raises
-    ------
-    UserError
-        When the evaluation sets would leave no pool.
+    `sizes` says how many rows to draw for every split; none are drawn for a split that the data bring themselves. A row
+    that already is in an evaluation split stays there. A group that reaches into one loses its pool rows, so that no
+    pool row is a near-duplicate of an evaluation row. Raises UserError when the evaluation sets would leave no pool.
     """
     records = [dict(r) for r in records]
     members: dict[int, list[int]] = {}
@@ -217,7 +181,7 @@ def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int
     return [r for r, group in zip(records, groups, strict=True) if is_evaluation(r["split"]) or group not in evaluation]
 
 
-# --- what a notebook shows ------------------------------------------------------------------------
+# --- what a notebook shows ---
 
 
 def named_sets(seed: list[dict], pool: list[dict], evaluation: list[dict]) -> list[tuple[str, list[dict]]]:

@@ -27,11 +27,11 @@ from helpers.text import clean
 RESERVED = ("id", "text", "label", "target", "references", "split", "spans", "parent_id")  # fields of a record
 
 
-# --- files ----------------------------------------------------------------------------------------
+# --- files ---
 
 
 def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Read a table of texts.
+    """Read a table of texts; raises UserError naming the file and, where there is one, the row at fault.
 
     Parameters
     ----------
@@ -41,11 +41,6 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
         Column with the texts; for a folder, the name that this column gets.
     sample, seed : int
         Number of generated rows and their random seed, for the embedded job ads only.
-
-    Raises
-    ------
-    UserError
-        When the table cannot be read; names the file and, where there is one, the row at fault.
     """
     if path.startswith(embedded.PREFIX):
         return embedded.read_embedded(path, sample, seed)
@@ -128,9 +123,8 @@ def _read_delimited(file: Path) -> pd.DataFrame:
             remedy = "put quotes around a text with a separator or a line break"
             if is_tsv:
                 remedy = "take the tab out of the text"
-            raise UserError(
-                f"{file}, row {number}: the number of cells is {len(row)}, but in the header {len(columns)}; {remedy}."
-            )
+            counts = f"the number of cells is {len(row)}, but in the header {len(columns)}"
+            raise UserError(f"{file}, row {number}: {counts}; {remedy}.")
         if any(row):
             numbers.append(number)
             cells.append(row)
@@ -194,9 +188,8 @@ def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
     files = sorted(folder.rglob("*.txt"))
     if not files:
         raise UserError(f"{folder} has no .txt files: put one text in each, or give a table.")
-    return _numbered(
-        pd.DataFrame({text_column: _decoded(file), "file": file.relative_to(folder).as_posix()} for file in files)
-    )
+    rows = ({text_column: _decoded(file), "file": file.relative_to(folder).as_posix()} for file in files)
+    return _numbered(pd.DataFrame(rows))
 
 
 def _read_dataset(path: str) -> pd.DataFrame:
@@ -218,27 +211,18 @@ def _numbered(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(range(1, len(table) + 1))
 
 
-# --- records --------------------------------------------------------------------------------------
+# --- records ---
 
 
 def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     """Make records of a table; rows without a text are left out.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `read_table` returns it.
-    params : dict
-        Of these: task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
-        target_columns (all that are filled become references), group_columns, id_column (''),
-        split_column (''), test_split and validation_split.
-
-    Raises
-    ------
-    UserError
-        On a missing column, a label that the task does not have, fewer than two classes, or a repeated id.
+    Of `params` it uses task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
+    target_columns (all that are filled become references), group_columns, id_column (''), split_column (''), test_split
+    and validation_split. Raises UserError on a missing column, a label that the task does not have, fewer than two
+    classes, or a repeated id.
     """
-    check_columns(table, params)
+    _check_columns(table, params)
     path, split_column = params["data_path"], params["split_column"]
     if params["id_column"]:
         _check_ids(table[params["id_column"]].map(_cell_text), path)
@@ -247,11 +231,11 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     if not records:
         raise UserError(f"{path}: column {params['text_column']!r} holds no text at all.")
     if split_column and not any(r["split"].startswith("test") for r in records):
-        values = _quoted_values(table[split_column].map(_cell_text))
-        raise UserError(
-            f"{path}: column {split_column!r} names no test row: set test_split to one of {values}, "
-            f"or split_column to ''."
-        )
+        values = list(map(repr, table[split_column].map(_cell_text).value_counts().index))
+        if len(values) > 10:
+            values[10:] = ["…"]
+        remedy = f"set test_split to one of {', '.join(values)}, or split_column to ''"
+        raise UserError(f"{path}: column {split_column!r} names no test row: {remedy}.")
     if params["label_column"]:
         _check_classes(records, params)
     return records
@@ -263,15 +247,12 @@ def _record(row: dict[str, Any], where: str, params: dict[str, Any]) -> dict | N
     if not text:
         return None
     record = {"id": record_id(params["task"], text), "text": text}
-    label = ""
-    if params["label_column"]:
-        label = _cell_text(row[params["label_column"]], f"{where}: the label").strip()
-    if label:
+    if params["label_column"] and (label := _cell_text(row[params["label_column"]], f"{where}: the label").strip()):
         record["label"] = label
         if params["labels"] and label not in params["labels"]:
+            labels = ", ".join(params["labels"])
             raise UserError(
-                f"{where}: label {label!r} is not one of {', '.join(params['labels'])}; "
-                f"correct the row, or the parameter labels."
+                f"{where}: label {label!r} is not one of {labels}; correct the row, or the parameter labels."
             )
     targets = [clean(_cell_text(row[column])) for column in params.get("target_columns", [])]
     if references := list(dict.fromkeys(filter(None, targets))):
@@ -292,35 +273,24 @@ def _split_name(value: str, params: dict[str, Any]) -> str:
     return value if value.startswith("test_") else "pool"
 
 
-def _quoted_values(values: pd.Series, limit: int = 10) -> str:
-    """The different values, the commonest first, at most `limit` of them."""
-    quoted = [repr(value) for value in values.value_counts().index]
-    if len(quoted) > limit:
-        quoted[limit:] = ["…"]
-    return ", ".join(quoted)
-
-
-def check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
+def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
     """Raise UserError on a column that is missing, has two roles, or has the name of a record's own field."""
     roles = {role: [params[role]] for role in ("text_column", "label_column", "split_column", "id_column")}
     roles |= {"target_columns": params.get("target_columns", []), "group_columns": params["group_columns"]}
     for role, names in roles.items():
         for name in filter(None, names):
             if name not in table.columns:
-                raise UserError(
-                    f"{params['data_path']}: column {name!r} is missing (parameter {role}); "
-                    f"the table has {', '.join(map(str, table.columns))}."
-                )
+                columns = ", ".join(map(str, table.columns))
+                place = f"{params['data_path']}: column {name!r} is missing (parameter {role})"
+                raise UserError(f"{place}; the table has {columns}.")
     for name in params["group_columns"]:
         if name in RESERVED:
-            raise UserError(
-                f"Parameter group_columns: {name!r} is the name of a field that every record has; rename that column."
-            )
-    if params["text_column"] in [params["label_column"], *roles["target_columns"]]:
-        raise UserError(
-            f"Column {params['text_column']!r} is both the text and the answer: correct text_column, or the column of "
-            f"the answer."
-        )
+            problem = f"{name!r} is the name of a field that every record has"
+            raise UserError(f"Parameter group_columns: {problem}; rename that column.")
+    text = params["text_column"]
+    if text in [params["label_column"], *roles["target_columns"]]:
+        remedy = "correct text_column, or the column of the answer"
+        raise UserError(f"Column {text!r} is both the text and the answer: {remedy}.")
 
 
 def _check_ids(ids: pd.Series, path: str) -> None:
@@ -329,10 +299,8 @@ def _check_ids(ids: pd.Series, path: str) -> None:
     if len(repeated):
         value, second = repeated.iloc[0], repeated.index[0]
         first = ids[ids == value].index[0]
-        raise UserError(
-            f"{path}, row {second}: id {value!r} already stands in row {first}; "
-            f"ids must be unique, or set id_column to ''."
-        )
+        problem = f"id {value!r} already stands in row {first}"
+        raise UserError(f"{path}, row {second}: {problem}; ids must be unique, or set id_column to ''.")
 
 
 def _check_classes(records: list[dict], params: dict[str, Any]) -> None:
@@ -347,10 +315,7 @@ def _check_classes(records: list[dict], params: dict[str, Any]) -> None:
 
 
 def _cell_text(value: Any, where: str = "") -> str:
-    """The text of a cell: '' for a missing one, 3 for 3.0, true and false in small letters.
-
-    Raises UserError on a list or an object; `where` names the cell.
-    """
+    """The text of a cell: '' for a missing one, 3 for 3.0, true and false in small letters; `where` names it in an error."""
     if isinstance(value, dict | list | np.ndarray):
         raise UserError(f"{where or 'A cell'} is a {type(value).__name__}, not a text: flatten it to one value a cell.")
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
