@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
 import logging
@@ -15,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 import yaml
 
@@ -29,6 +31,9 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pret
 app.add_typer(labels_cli.app, name="labels")
 ALL_STAGES = ",".join(run.STAGES)
 AWAITING = 3  # exit code: the run waits for labels
+Overrides = Annotated[
+    list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter of the notebooks; repeat")
+]
 
 
 def main() -> None:
@@ -50,14 +55,15 @@ def run_command(
     context: typer.Context,
     task: Annotated[str, typer.Option(help="a file name in params/tasks")],
     profile: Annotated[str, typer.Option(help="a file name in params/profiles")],
-    p: Annotated[
-        list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter of the notebooks; repeat it")
-    ] = None,
+    p: Overrides = None,
     stages: Annotated[str, typer.Option(help="comma-separated, such as 01,03")] = ALL_STAGES,
     run_id: Annotated[str, typer.Option(help="name of the run; by default profile and a hash of the parameters")] = "",
 ) -> None:
     """Run the phases in order through papermill; unchanged stages are skipped, a cut-off run is resumed."""
-    run_stages(task, profile, pair_overrides(p or [], context.args), stages, run_id)
+    keys, values = p or [], context.args  # option parsing takes the keys and leaves over the values
+    if len(keys) != len(values):
+        raise UserError("Every -p takes a key and a value: -p rounds 4.")
+    run_stages(task, profile, dict(zip(keys, values, strict=True)), stages, run_id)
 
 
 @app.command()
@@ -80,19 +86,7 @@ def test_command(context: typer.Context) -> None:
 
 
 def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:
-    """Check the parameters of every stage, run the stages that are due, and print the results.
-
-    Parameters
-    ----------
-    task, profile : str
-        Names of files in `params/tasks` and `params/profiles`.
-    overrides : dict of str to str
-        Parameters as given on the command line.
-    stages : str
-        Stage numbers, separated by commas.
-    run_id : str
-        Name of the run; '' for the profile and a hash of the parameters.
-    """
+    """Check the parameters of every stage, run the stages that are due, and print the results."""
     params = gather_parameters(task, profile, overrides)
     params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
     notebooks = chosen_notebooks(stages, run.notebooks(params.get("kind", "classification")))
@@ -113,26 +107,15 @@ def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, 
 # --- parameters -----------------------------------------------------------------------------------
 
 
-def pair_overrides(keys: list[str], values: list[str]) -> dict[str, str]:
-    """Overrides from `-p KEY VALUE …`, of which option parsing takes the keys and leaves over the values."""
-    if len(keys) != len(values):
-        raise UserError("Every -p takes a key and a value: -p rounds 4.")
-    return dict(zip(keys, values, strict=True))
-
-
 def parse_value(name: str, text: str, default: Any) -> Any:
-    """The value of a parameter given on the command line, read by the type of its default.
-
-    A text stays as it is, so that `-p positive_label yes` is no truth value; everything else is YAML. One word for a list
-    is a list of one.
-    """
-    if isinstance(default, str) and not text.startswith(("'", '"')):
+    """The value of a parameter given on the command line, read by the type of its default; one word makes a list of one."""
+    if isinstance(default, str) and not text.startswith(
+        ("'", '"')
+    ):  # so that `-p positive_label yes` is no truth value
         return text
     if isinstance(default, float) and "e" in text:  # YAML 1.1 reads 2e-4 as a text
-        try:
+        with contextlib.suppress(ValueError):
             return float(text)
-        except ValueError:
-            return text
     try:
         value = yaml.load(text, yaml.BaseLoader if isinstance(default, list) else yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -146,9 +129,8 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
     """Task, profile and overrides in one dict; raises UserError on a shared or unknown key, or a wrong type."""
     task_params, profile_params = read_params("tasks", task), read_params("profiles", profile)
     if shared := task_params.keys() & profile_params.keys():
-        raise UserError(
-            f"Task {task} and profile {profile} both set {', '.join(sorted(shared))}: keep it in one of them."
-        )
+        keys = ", ".join(sorted(shared))
+        raise UserError(f"Task {task} and profile {profile} both set {keys}: keep it in one of them.")
     params = {**task_params, **profile_params, **overrides}
     usable = known_parameters(run.notebooks(params.get("kind", "classification")))
     known = usable.copy()  # a profile serves both kinds of task
@@ -157,10 +139,9 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
     for name, value in params.items():
         if name not in (usable if name in overrides else known):
             similar = difflib.get_close_matches(name, usable, n=1)
+            remedy = f": did you mean {similar[0]!r}?" if similar else "."
             problem = "of no use to a task of this kind" if name in known else "unknown"
-            raise UserError(
-                f"Parameter {name!r} is {problem}" + (f": did you mean {similar[0]!r}?" if similar else ".")
-            )
+            raise UserError(f"Parameter {name!r} is {problem}{remedy}")
         if name in overrides:
             value = parse_value(name, overrides[name], known[name])
         params[name] = run.check_type(name, value, known[name])
@@ -253,40 +234,26 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        papermill.execute_notebook(
-            str(source),
-            str(target),
-            params,
-            kernel_name="python3",
-            progress_bar=sys.stderr.isatty(),
-            stdout_file=IndentedOutput(),
-            cwd=str(env.root()),
-            extra_arguments=["--log-level=50"],  # the kernel's own log does not concern the user
-        )
+        options = {"progress_bar": sys.stderr.isatty(), "stdout_file": IndentedOutput(), "cwd": str(env.root())}
+        options["extra_arguments"] = ["--log-level=50"]  # the kernel's own log does not concern the user
+        papermill.execute_notebook(str(source), str(target), params, kernel_name="python3", **options)
     except papermill.PapermillExecutionError as error:
-        _record_failure(target.parent, f"{error.ename}: {error.evalue}")
+        if manifest := run.read_manifest(target.parent):
+            failure = {"status": "failed", "error": f"{error.ename}: {error.evalue}"}
+            files.write_json(target.parent / "manifest.json", manifest | failure)
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
         message = (str(error.evalue).splitlines() or [""])[0][:200]
-        raise UserError(
-            f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {message} (the traceback is in "
-            f"{target})."
-        ) from None
+        cause = f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {message}"
+        raise UserError(f"{cause} (the traceback is in {target}).") from None
     except DeadKernelError:
         raise UserError(
             f"{source.name}: its kernel died, most often because memory ran out; lower batch_size, token_budget or "
             f"pool_limit, or take a smaller model, under another run_id."
         ) from None
     except OSError as error:
-        raise UserError(
-            f"{target} could not be written ({error.strerror}): free space or permission is missing."
-        ) from None
-
-
-def _record_failure(folder: Path, message: str) -> None:
-    """Set the stage's manifest, if it has one, to `failed`."""
-    if manifest := run.read_manifest(folder):
-        files.write_json(folder / "manifest.json", manifest | {"status": "failed", "error": message})
+        reason = f"{target} could not be written ({error.strerror})"
+        raise UserError(f"{reason}: free space or permission is missing.") from None
 
 
 class IndentedOutput:
@@ -312,8 +279,6 @@ def show_results(folder: Path) -> None:
     """Print the headline table of a run, and where its report, notebooks and figures are."""
     notebooks = sorted({name for table in run.KINDS.values() for name in table.values()})
     for results in filter(Path.exists, (folder / name / "headline.csv" for name in notebooks)):
-        import pandas as pd
-
         manifest = run.read_manifest(results.parent)
         print(f"\n{manifest.get('headline', 'Results')}\n")
         print(pd.read_csv(results).to_string(index=False, float_format="%.3f"))
