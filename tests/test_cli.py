@@ -133,7 +133,7 @@ def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
 def test_gather_merges_task_profile_and_overrides(project):
     params = cli.gather_parameters("italian_jobs", "demo", {"rounds": "2", "run_id": "7"})
     assert params["task"] == "italian_jobs" and params["rounds"] == 2 and params["run_id"] == "7"
-    assert cli.stage_parameters("01_seed_curation", params).keys() == cli.notebook_defaults("01_seed_curation").keys()
+    assert "rounds" in params and "rounds" not in cli.stage_parameters("01_seed_curation", params)
 
 
 def test_a_kind_of_task_has_its_own_notebooks(project, capsys):

@@ -25,15 +25,14 @@ from helpers.data import tables
 from helpers.data.records import split_by_answer
 from helpers.env import UserError
 from helpers.labels import cli as labels_cli
+from helpers.run import stage_parameters
 from helpers.task import make_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(labels_cli.app, name="labels")
 ALL_STAGES = ",".join(run.STAGES)
 AWAITING = 3  # exit code: the run waits for labels
-Overrides = Annotated[
-    list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter of the notebooks; repeat")
-]
+Overrides = Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter; repeat it for more")]
 
 
 def main() -> None:
@@ -109,9 +108,8 @@ def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, 
 
 def parse_value(name: str, text: str, default: Any) -> Any:
     """The value of a parameter given on the command line, read by the type of its default; one word makes a list of one."""
-    if isinstance(default, str) and not text.startswith(
-        ("'", '"')
-    ):  # so that `-p positive_label yes` is no truth value
+    # A text stays as it is, so that `-p positive_label yes` is no truth value.
+    if isinstance(default, str) and not text.startswith(("'", '"')):
         return text
     if isinstance(default, float) and "e" in text:  # YAML 1.1 reads 2e-4 as a text
         with contextlib.suppress(ValueError):
@@ -164,20 +162,9 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
     return values
 
 
-def notebook_defaults(notebook: str) -> dict[str, Any]:
-    """Names and defaults of the parameters that one notebook takes."""
-    return run.notebook_parameters(env.root() / "notebooks" / f"{notebook}.ipynb")
-
-
 def known_parameters(notebooks: dict[str, str]) -> dict[str, Any]:
     """Names and defaults of every parameter that one of the notebooks takes."""
-    return {name: value for notebook in notebooks.values() for name, value in notebook_defaults(notebook).items()}
-
-
-def stage_parameters(notebook: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters that one notebook takes, with its defaults for those that `params` leaves out."""
-    defaults = notebook_defaults(notebook)
-    return {name: run.check_type(name, params.get(name, default), default) for name, default in defaults.items()}
+    return {name: value for notebook in notebooks.values() for name, value in stage_parameters(notebook, {}).items()}
 
 
 def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
@@ -247,10 +234,9 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         cause = f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {message}"
         raise UserError(f"{cause} (the traceback is in {target}).") from None
     except DeadKernelError:
-        raise UserError(
-            f"{source.name}: its kernel died, most often because memory ran out; lower batch_size, token_budget or "
-            f"pool_limit, or take a smaller model, under another run_id."
-        ) from None
+        remedy = "lower batch_size, token_budget or pool_limit, or take a smaller model, under another run_id"
+        cause = f"{source.name}: its kernel died, most often because memory ran out"
+        raise UserError(f"{cause}; {remedy}.") from None
     except OSError as error:
         reason = f"{target} could not be written ({error.strerror})"
         raise UserError(f"{reason}: free space or permission is missing.") from None

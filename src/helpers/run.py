@@ -39,16 +39,20 @@ IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that c
 
 
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
-    """Names and default values in the cell tagged `parameters`.
-
-    Papermill's own inspection loses a parameter whose line has a second `=`, so the cell is parsed here.
-    """
+    """Names and default values in the cell tagged `parameters`."""
     cells = read_json(notebook)["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise UserError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one.")
+    # Papermill's own inspection loses a parameter whose line has a second `=`.
     statements = ast.parse("".join(tagged[0]["source"])).body
     return {s.targets[0].id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign)}
+
+
+def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that one notebook takes, with its defaults for those that `values` leaves out."""
+    defaults = notebook_parameters(env.root() / "notebooks" / f"{notebook}.ipynb")
+    return {name: check_type(name, values.get(name, default), default) for name, default in defaults.items()}
 
 
 def check_type(name: str, value: Any, default: Any) -> Any:
@@ -141,8 +145,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     when a parameter has the wrong type, or the folder belongs to a run with other parameters or is in use.
     """
     stage = STAGES.get(stage, stage)
-    defaults = notebook_parameters(env.root() / "notebooks" / f"{stage}.ipynb")
-    params = {name: check_type(name, values.get(name, default), default) for name, default in defaults.items()}
+    params = stage_parameters(stage, values)
     folder = run_folder(params["task"], params["run_id"]) / stage
     refuse_other_parameters(folder, params)
     hold_folder(folder)

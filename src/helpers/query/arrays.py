@@ -63,15 +63,12 @@ def _with_length(value, rows: int, name: str, strategy: str) -> Array:
 
 def _probabilities(probabilities: Array, name: str) -> Array:
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
-        raise UserError(
-            f"Parameter {name} has shape {probabilities.shape}: it needs one row for each text and two classes or more."
-        )
+        need = "it needs one row for each text and two classes or more"
+        raise UserError(f"Parameter {name} has shape {probabilities.shape}: {need}.")
     bad_rows = np.flatnonzero(~np.isfinite(probabilities).all(1))
     if len(bad_rows):
-        raise UserError(
-            f"Scores of {len(bad_rows)} texts are not finite (first: row {bad_rows[0]}): "
-            f"lower learning_rate and retrain."
-        )
+        problem = f"Scores of {len(bad_rows)} texts are not finite (first: row {bad_rows[0]})"
+        raise UserError(f"{problem}: lower learning_rate and retrain.")
     return probabilities
 
 
@@ -80,10 +77,8 @@ def _known_rows(rows: Array | None, name: str, embeddings: Array) -> Array:
     if rows is None or not len(rows):
         return embeddings[:0]
     if np.shape(rows)[1:] != embeddings.shape[1:]:
-        raise UserError(
-            f"Parameter {name} has shape {np.shape(rows)}: its rows need {embeddings.shape[1]} numbers, "
-            f"as many as the pool's."
-        )
+        need = f"its rows need {embeddings.shape[1]} numbers, as many as the pool's"
+        raise UserError(f"Parameter {name} has shape {np.shape(rows)}: {need}.")
     return vectors(rows, name).astype(embeddings.dtype, copy=False)
 
 

@@ -38,9 +38,8 @@ def strategy_inputs(strategy: str, learner, labelled_rows: list[dict], open_rows
     inputs: dict[str, Any] = {}
     if "groups" in names:
         if not task.groups:
-            raise UserError(
-                f"Strategy {strategy} needs groups: name a column in group_columns, or choose another strategy."
-            )
+            remedy = "name a column in group_columns, or choose another strategy"
+            raise UserError(f"Strategy {strategy} needs groups: {remedy}.")
         inputs["groups"] = np.array([str(row.get(task.groups[0], "")) for row in open_rows])
     if names & {"probabilities", "embeddings"}:
         inputs["probabilities"], inputs["embeddings"] = learner.score([row["text"] for row in open_rows])
@@ -79,49 +78,43 @@ def verdict(rule: str, finished_rounds: list[dict], limit: int, probabilities: n
     """
     if rule not in RULES:
         raise UserError(f"Parameter stop={rule!r} is unknown: choose one of {', '.join(RULES)}.")
+    if not limit >= 0:
+        raise UserError(f"Parameter limit={limit} is not a budget: pass a number from 0 up.")
     bought = sum(len(row.get("picks", [])) for row in finished_rounds)
-    if bought >= limit or rule == "budget":
-        return budget(bought, limit)
+    if bought >= limit:
+        return True, f"The budget of {limit:,} labels is spent ({bought:,})."
+    if rule == "budget":
+        return False, f"{limit - bought:,} of {limit:,} labels are left."
     if rule == "plateau":
-        return plateau(*([row[column] for row in finished_rounds] for column in ("macro_f1", "low", "high")))
+        return plateau(finished_rounds)
     if rule == "uncertainty":
         return overall_uncertainty(probabilities)
-    answers = [np.array(row["answers"]) for row in finished_rounds]
+    answers = [np.array(row["answers"]) for row in finished_rounds[-WINDOW - 1 :]]
+    if len({len(classes) for classes in answers}) > 1:
+        raise UserError("Two rounds answered different numbers of texts of the stop set: start a new run_id.")
     return kappa_average(answers) if rule == "kappa" else classification_change(answers)
 
 
-def budget(bought: int, limit: int) -> Verdict:
-    """Stop when `limit` labels are bought."""
-    if not limit >= 0:
-        raise UserError(f"Parameter limit={limit} is not a budget: pass a number from 0 up.")
-    if bought >= limit:
-        return True, f"The budget of {limit:,} labels is spent ({bought:,})."
-    return False, f"{limit - bought:,} of {limit:,} labels are left."
-
-
 def kappa_average(answers: Sequence[np.ndarray]) -> Verdict:
-    """Stop when Cohen's kappa between neighbouring rounds is high over the last WINDOW pairs.
+    """Stop when Cohen's kappa between neighbouring rounds is high on average over WINDOW pairs.
 
     Bloodgood & Vijay-Shanker 2009, arXiv 1409.5165.
     """
     if len(answers) <= WINDOW:
         return False, f"Kappa needs {WINDOW + 1} rounds, there are {len(answers)}."
-    recent = _same_texts(answers[-WINDOW - 1 :])
-    if any(len(np.unique(classes)) < 2 for classes in recent):
+    if any(len(np.unique(classes)) < 2 for classes in answers):
         return False, "A learner gave every text of the stop set the same class: its agreement says nothing."
-    kappa = float(np.mean([cohen_kappa_score(a, b) for a, b in pairwise(recent)]))
-    stop = kappa >= KAPPA
-    return stop, (
-        f"Successive learners agree on {len(recent[-1]):,} texts with a mean kappa of {kappa:.3f} over {WINDOW} rounds, "
-        f"{'at least' if stop else 'below'} {KAPPA}."
-    )
+    kappa = float(np.mean([cohen_kappa_score(a, b) for a, b in pairwise(answers)]))
+    facts = f"{len(answers[-1]):,} texts with a mean kappa of {kappa:.3f} over {WINDOW} rounds"
+    bound = "at least" if kappa >= KAPPA else "below"
+    return kappa >= KAPPA, f"Successive learners agree on {facts}, {bound} {KAPPA}."
 
 
 def classification_change(answers: Sequence[np.ndarray]) -> Verdict:
     """Stop when no answer to the stop set changed since the last round (Zhu et al. 2008, COLING)."""
     if len(answers) < 2:
         return False, "A change needs two rounds, there is one."
-    before, now = _same_texts(answers[-2:])
+    before, now = answers[-2:]
     if len(np.unique(now)) < 2:
         return False, "The learner gives every text the same class: unchanged answers say nothing."
     count = int((before != now).sum())
@@ -142,15 +135,14 @@ def overall_uncertainty(probabilities: np.ndarray) -> Verdict:
         return True, "No unlabelled text is left."
     p = np.clip(p, 1e-12, 1)
     mean = float(-(p * np.log(p)).sum(1).mean() / np.log(p.shape[1]))
-    stop = mean <= UNCERTAINTY
-    return stop, (
-        f"The mean uncertainty of {len(p):,} unlabelled texts is {mean:.3f} of the largest possible, "
-        f"{'no more' if stop else 'more'} than {UNCERTAINTY}."
-    )
+    facts = f"The mean uncertainty of {len(p):,} unlabelled texts is {mean:.3f} of the largest possible"
+    bound = "no more" if mean <= UNCERTAINTY else "more"
+    return mean <= UNCERTAINTY, f"{facts}, {bound} than {UNCERTAINTY}."
 
 
-def plateau(scores: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Verdict:
+def plateau(finished_rounds: list[dict]) -> Verdict:
     """Stop when the last WINDOW rounds gained less than GAIN on the best score before and stayed inside its interval."""
+    scores, low, high = ([row[column] for row in finished_rounds] for column in ("macro_f1", "low", "high"))
     if len(scores) <= WINDOW:
         return False, f"A plateau needs {WINDOW + 1} rounds, there are {len(scores)}."
     best = int(np.argmax(scores[:-WINDOW]))
@@ -170,12 +162,6 @@ def plateau(scores: Sequence[float], low: Sequence[float], high: Sequence[float]
     return True, f"{facts}: less than {GAIN} was gained."
 
 
-def _same_texts(answers: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    if len({np.shape(classes) for classes in answers}) > 1:
-        raise UserError("Two rounds answered different numbers of texts of the stop set: start a new run_id.")
-    return answers
-
-
 # --- what more labels would bring ---
 
 
@@ -193,9 +179,8 @@ def projection(labels: Sequence[int], scores: Sequence[float], more: int = 100, 
     """
     n, s = np.asarray(labels, dtype=float), np.asarray(scores, dtype=float)
     if len(n) != len(s) or not (np.isfinite(n).all() and np.isfinite(s).all()) or (n <= 0).any():
-        raise UserError(
-            f"Parameters labels ({len(n)}) and scores ({len(s)}) need one finite pair a round, labels above 0."
-        )
+        parameters = f"Parameters labels ({len(n)}) and scores ({len(s)})"
+        raise UserError(f"{parameters} need one finite pair a round, labels above 0.")
     distinct = len(np.unique(n))
     if distinct < 5:
         reason = f"No projection yet: a curve needs 5 rounds, there are {distinct}."

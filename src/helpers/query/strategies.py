@@ -93,10 +93,8 @@ def inputs_of(strategy: str) -> tuple[str, ...]:
 def check_strategy(strategy: str, kind: str) -> None:
     """Raise UserError unless the strategy exists and serves tasks of `kind`."""
     if kind not in _by_name(strategy).kinds:
-        raise UserError(
-            f"Parameter strategy={strategy!r} is not for tasks of kind {kind}: "
-            f"choose one of {', '.join(sorted(names(kind)))}."
-        )
+        choices = ", ".join(sorted(names(kind)))
+        raise UserError(f"Parameter strategy={strategy!r} is not for tasks of kind {kind}: choose one of {choices}.")
 
 
 def select(strategy: str, rows: int, k: int, seed: int = 0, **inputs) -> Array:
