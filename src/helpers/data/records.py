@@ -43,10 +43,8 @@ def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[li
     answered = [r for r in records if r.get(answer)]
     if not answered:
         column = "label_column" if answer == "label" else "target_columns"
-        raise UserError(
-            f"None of the {len(records):,} texts has a {answer}: name the column in {column}, or set labeller to human "
-            f"and give the answers in the panel of 01_seed_curation."
-        )
+        remedy = "set labeller to human and give the answers in the panel of 01_seed_curation"
+        raise UserError(f"None of the {len(records):,} texts has a {answer}: name the column in {column}, or {remedy}.")
     return answered, [r | {"split": "pool"} for r in records if not r.get(answer)]
 
 
@@ -132,11 +130,8 @@ def leaked_records(records: list[dict], evaluation: list[dict], threshold: float
     groups = near_duplicate_groups([r["text"] for r in [*evaluation, *records]], threshold)
     evaluation_groups = set(groups[: len(evaluation)])
     ids = {r["id"] for r in evaluation} | {r["parent_id"] for r in evaluation if r.get("parent_id")}
-    return [
-        record
-        for record, group in zip(records, groups[len(evaluation) :], strict=True)
-        if group in evaluation_groups or record["id"] in ids or record.get("parent_id") in ids
-    ]
+    is_near = [group in evaluation_groups for group in groups[len(evaluation) :]]
+    return [r for r, near in zip(records, is_near, strict=True) if near or {r["id"], r.get("parent_id")} & ids]
 
 
 # --- splits ---
@@ -174,10 +169,8 @@ def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int
             records[i]["split"] = split
     evaluation = {int(group) for group, r in zip(groups, records, strict=True) if is_evaluation(r["split"])}
     if all(is_evaluation(r["split"]) for r in records):
-        parameters = ", ".join(f"{name}_size={size}" for name, size in sizes.items())
-        raise UserError(
-            f"The evaluation sets ({parameters}) take every text ({len(records):,}): lower these, so that a pool is left."
-        )
+        sets = f"The evaluation sets ({', '.join(f'{name}_size={size}' for name, size in sizes.items())})"
+        raise UserError(f"{sets} take every text ({len(records):,}): lower these, so that a pool is left.")
     return [r for r, group in zip(records, groups, strict=True) if is_evaluation(r["split"]) or group not in evaluation]
 
 
@@ -199,13 +192,9 @@ def set_summary(name: str, rows: list[dict], task: Task) -> dict:
         column, values = f"% {task.positive}", [100.0 * (r["label"] == task.positive) for r in rows if "label" in r]
     else:
         column, values = "references a row", [len(r["references"]) for r in rows if r.get("references")]
-    characters = [len(r["text"]) for r in rows]
-    return {"set": name, "rows": len(rows), column: _rounded_mean(values), "mean characters": _rounded_mean(characters)}
-
-
-def _rounded_mean(values: list[float]) -> float:
-    """Mean to one decimal place, nan without values."""
-    return round(np.mean(values), 1) if values else float("nan")
+    columns = {column: values, "mean characters": [len(r["text"]) for r in rows]}
+    means = {name: round(np.mean(values), 1) if values else float("nan") for name, values in columns.items()}
+    return {"set": name, "rows": len(rows)} | means
 
 
 def group_balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) -> pd.DataFrame:
@@ -221,9 +210,7 @@ def group_balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) ->
 
 def group_shares(sets: dict[str, list[dict]], column: str) -> pd.DataFrame:
     """Share of every value of a group column in each set; a row a value, the commonest in the first set first."""
-    shares = {
-        name: pd.Series([r[column] for r in rows], dtype=object).value_counts(normalize=True)
-        for name, rows in sets.items()
-    }
+    values = {name: pd.Series([r[column] for r in rows], dtype=object) for name, rows in sets.items()}
+    shares = {name: series.value_counts(normalize=True) for name, series in values.items()}
     table = pd.DataFrame(shares).fillna(0.0).rename_axis(column)
     return table.sort_values(next(iter(sets)), ascending=False)

@@ -54,14 +54,11 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
     elif path.startswith("hf:"):
         table = _read_dataset(path)
     else:
-        raise UserError(
-            f"data_path {path!r} is not a file or folder (looked for {file}): check the path; "
-            f"a hub data set is written hf:owner/name."
-        )
+        problem = f"data_path {path!r} is not a file or folder (looked for {file})"
+        raise UserError(f"{problem}: check the path; a hub data set is written hf:owner/name.")
     if text_column not in table.columns:
-        raise UserError(
-            f"{path} has no column {text_column!r}: set text_column to one of {', '.join(map(str, table.columns))}."
-        )
+        columns = ", ".join(map(str, table.columns))
+        raise UserError(f"{path} has no column {text_column!r}: set text_column to one of {columns}.")
     if table.empty:
         raise UserError(f"{path} has no rows: a header alone cannot be learned from.")
     return table
@@ -74,13 +71,11 @@ def source_path(path: str) -> Path | None:
 
 
 def _read_file(file: Path) -> pd.DataFrame:
-    """Rows of a file, read by the format that its suffix names."""
     readers = {".csv": _read_delimited, ".tsv": _read_delimited, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
     suffix = file.suffix.lower()
     if suffix not in readers:
-        raise UserError(
-            f"{file} ends in {suffix!r}: give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files."
-        )
+        remedy = "give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files"
+        raise UserError(f"{file} ends in {suffix!r}: {remedy}.")
     try:
         if file.stat().st_size == 0:
             raise UserError(f"{file} is empty: give a file with a header and at least one row.")
@@ -99,14 +94,12 @@ def _decoded(file: Path) -> str:
         bad_byte = error.start
     if bad_byte is not None:
         line = content[:bad_byte].count(b"\n") + 1
-        raise UserError(
-            f"{file}, line {line}: not UTF-8; save the file as UTF-8 (in Excel: “CSV UTF-8”) and try again."
-        )
+        remedy = "save the file as UTF-8 (in Excel: “CSV UTF-8”) and try again"
+        raise UserError(f"{file}, line {line}: not UTF-8; {remedy}.")
     return text
 
 
 def _read_delimited(file: Path) -> pd.DataFrame:
-    """Rows of a CSV or TSV file; all cells are texts."""
     text = _decoded(file)
     # A tab-separated corpus has bare quotes in its texts, while a CSV file quotes its cells.
     # Excel writes semicolons where the decimal mark is a comma.
@@ -153,14 +146,11 @@ def _delimited_rows(file: Path, text: str, separator: str, quoting: int) -> Iter
             yield row
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(
-            f"{file}, line {line}: a quotation mark is not closed where the cell ends ({error}); "
-            f"close it, and double the quotation marks inside a text."
-        ) from error
+        problem = f"{file}, line {line}: a quotation mark is not closed where the cell ends ({error})"
+        raise UserError(f"{problem}; close it, and double the quotation marks inside a text.") from error
 
 
 def _read_json_lines(file: Path) -> pd.DataFrame:
-    """Rows of a file with one JSON object a line."""
     rows = {}
     for number, line in enumerate(_decoded(file).split("\n"), 1):
         if not line.strip():
@@ -176,7 +166,6 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
-    """Rows of a Parquet file, numbered from 1."""
     try:
         return _numbered(pd.read_parquet(file))
     except ValueError as error:  # pyarrow's errors are subclasses
@@ -200,10 +189,9 @@ def _read_dataset(path: str) -> pd.DataFrame:
     try:
         return _numbered(datasets.load_dataset(name, split=split or "train").to_pandas())
     except Exception as error:  # the library raises many kinds: offline, unknown id, gated
-        raise UserError(
-            f"data_path {path!r}: data set not reachable ({str(error).splitlines()[0]}); "
-            f"check the name and the connection, or download it and give the file."
-        ) from error
+        problem = f"data_path {path!r}: data set not reachable ({str(error).splitlines()[0]})"
+        remedy = "check the name and the connection, or download it and give the file"
+        raise UserError(f"{problem}; {remedy}.") from error
 
 
 def _numbered(table: pd.DataFrame) -> pd.DataFrame:
@@ -250,10 +238,8 @@ def _record(row: dict[str, Any], where: str, params: dict[str, Any]) -> dict | N
     if params["label_column"] and (label := _cell_text(row[params["label_column"]], f"{where}: the label").strip()):
         record["label"] = label
         if params["labels"] and label not in params["labels"]:
-            labels = ", ".join(params["labels"])
-            raise UserError(
-                f"{where}: label {label!r} is not one of {labels}; correct the row, or the parameter labels."
-            )
+            problem = f"{where}: label {label!r} is not one of {', '.join(params['labels'])}"
+            raise UserError(f"{problem}; correct the row, or the parameter labels.")
     targets = [clean(_cell_text(row[column])) for column in params.get("target_columns", [])]
     if references := list(dict.fromkeys(filter(None, targets))):
         record |= {"target": references[0], "references": references}
@@ -274,7 +260,6 @@ def _split_name(value: str, params: dict[str, Any]) -> str:
 
 
 def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
-    """Raise UserError on a column that is missing, has two roles, or has the name of a record's own field."""
     roles = {role: [params[role]] for role in ("text_column", "label_column", "split_column", "id_column")}
     roles |= {"target_columns": params.get("target_columns", []), "group_columns": params["group_columns"]}
     for role, names in roles.items():
@@ -294,7 +279,6 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
 
 
 def _check_ids(ids: pd.Series, path: str) -> None:
-    """Raise UserError naming the first two rows that share an id."""
     repeated = ids[ids.duplicated()]
     if len(repeated):
         value, second = repeated.iloc[0], repeated.index[0]
@@ -304,14 +288,12 @@ def _check_ids(ids: pd.Series, path: str) -> None:
 
 
 def _check_classes(records: list[dict], params: dict[str, Any]) -> None:
-    """Raise UserError when the records have fewer than two classes."""
     classes = {r["label"] for r in records if "label" in r}
     if len(classes) < 2:
         content = f"only the class {classes.pop()!r}" if classes else "no label at all"
-        raise UserError(
-            f"{params['data_path']}: column {params['label_column']!r} holds {content}; a detector needs examples of at "
-            f"least two classes (for texts without labels set label_column to '' and labeller to human)."
-        )
+        problem = f"{params['data_path']}: column {params['label_column']!r} holds {content}"
+        remedy = "for texts without labels set label_column to '' and labeller to human"
+        raise UserError(f"{problem}; a detector needs examples of at least two classes ({remedy}).")
 
 
 def _cell_text(value: Any, where: str = "") -> str:
