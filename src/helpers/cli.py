@@ -263,13 +263,12 @@ class IndentedOutput:
 
 def show_results(folder: Path) -> None:
     """Print the headline table of a run, and where its report, notebooks and figures are."""
-    notebooks = sorted({name for table in run.KINDS.values() for name in table.values()})
-    for results in filter(Path.exists, (folder / name / "headline.csv" for name in notebooks)):
+    for results in sorted(folder.glob("*/headline.csv")):
         manifest = run.read_manifest(results.parent)
         print(f"\n{manifest.get('headline', 'Results')}\n")
         print(pd.read_csv(results).to_string(index=False, float_format="%.3f"))
         print(f"\nReport     {_short(results.parent / 'report.html')}")
-    for path in filter(Path.exists, (folder / name / f"{name}.ipynb" for name in notebooks)):
+    for path in sorted(folder.glob("0*/0*.ipynb")):
         print(f"Notebook   {_short(path)}")
     for figure in sorted(folder.glob("*/*.png")):
         print(f"Figure     {_short(figure)}")

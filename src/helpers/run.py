@@ -218,10 +218,8 @@ def is_held(folder: Path) -> bool:
 def read_manifest(folder: Path) -> dict | None:
     """The manifest of a stage, None before its first run; raises UserError when it is not valid JSON."""
     path = folder / "manifest.json"
-    if not path.exists():
-        return None
     try:
-        return read_json(path)
+        return read_json(path) if path.exists() else None
     except ValueError as error:
         remedy = "restore it, or delete the folder to start that stage anew"
         raise UserError(f"{path} is not valid JSON: {remedy}.") from error

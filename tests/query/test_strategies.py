@@ -443,8 +443,3 @@ def test_a_wrong_name_or_kind_is_one_sentence():
         strategies.check_strategy("best", "classification")
     with pytest.raises(UserError, match="'hassan' is not for tasks of kind classification: choose one of badge"):
         strategies.check_strategy("hassan", "classification")
-
-
-def test_bad_keyword_hits():
-    with pytest.raises(UserError, match="one value for each of 5 texts"):
-        coverage.keyword_seeds(pool(5)[1], np.ones(4), 2)

@@ -72,17 +72,13 @@ def drop_exact_duplicates(records: list[dict]) -> list[dict]:
     first: dict[str, dict] = {}
     for record in sorted(records, key=lambda r: not is_evaluation(r["split"])):
         first.setdefault(record["id"], record)
-    return [_merged(record, copies[key]) for key, record in first.items()]
-
-
-def _merged(record: dict, copies: list[dict]) -> dict:
-    """The record with the commonest label and all references of its copies."""
-    record = dict(record)
-    if labels := Counter(r["label"] for r in copies if r.get("label")):
-        record["label"] = labels.most_common(1)[0][0]
-    if references := list(dict.fromkeys(text for r in copies for text in r.get("references", []))):
-        record |= {"target": references[0], "references": references}
-    return record
+    for key, record in first.items():
+        first[key] = record = dict(record)
+        if labels := Counter(r["label"] for r in copies[key] if r.get("label")):
+            record["label"] = labels.most_common(1)[0][0]
+        if references := list(dict.fromkeys(text for r in copies[key] for text in r.get("references", []))):
+            record |= {"target": references[0], "references": references}
+    return list(first.values())
 
 
 def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.8) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -11,9 +12,6 @@ from helpers.env import UserError
 
 Array = np.ndarray
 PER_TEXT = ("probabilities", "embeddings", "groups", "compliance", "nll")  # one entry a text
-
-
-# --- checks ---
 
 
 def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
@@ -31,9 +29,8 @@ def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
             arrays[name] = _known_rows(inputs[name], name, arrays["embeddings"])
     if "labelled_probabilities" in inputs:
         name, count = "labelled_probabilities", len(arrays["labelled"])
-        arrays[name] = (
-            _probabilities(_with_length(inputs[name], count, name, strategy), name) if count else np.empty((0, 2))
-        )
+        values = _with_length(inputs[name], count, name, strategy) if count else np.empty((0, 2))
+        arrays[name] = _probabilities(values, name)
     if "errors" in inputs:
         count = len(arrays["held_out"])
         arrays["errors"] = _with_length(inputs["errors"], count, "errors", strategy) if count else np.empty(0)
@@ -82,9 +79,6 @@ def _known_rows(rows: Array | None, name: str, embeddings: Array) -> Array:
     return vectors(rows, name).astype(embeddings.dtype, copy=False)
 
 
-# --- orders ---
-
-
 def largest(scores: Array, k: int, seed: int) -> Array:
     """Positions of the `k` largest scores, best first; the seed breaks ties."""
     tie_breaker = np.random.default_rng(seed).random(len(scores))
@@ -102,12 +96,7 @@ def filled(picks, rows: int, k: int, seed: int) -> Array:
 
 def round_robin(ranked: list[Array], k: int) -> list[int]:
     """The first position of every list, then the second of every list, until there are `k`."""
-    longest = max(map(len, ranked), default=0)
-    in_turn = [int(ranks[i]) for i in range(min(longest, k)) for ranks in ranked if i < len(ranks)]
-    return in_turn[:k]
-
-
-# --- distances and clusters ---
+    return [int(position) for turn in zip_longest(*ranked) for position in turn if position is not None][:k]
 
 
 def chunks(rows: int, size: int = 8192) -> Iterator[slice]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from helpers.env import UserError
 from helpers.query.arrays import (
     Array,
     chunks,
@@ -118,8 +117,6 @@ def keyword_seeds(embeddings: Array, hits: Array, k: int, seed: int = 0) -> Arra
     texts with the highest hits, ten times as many as needed.
     """
     hits, rows = np.asarray(hits, dtype=float), len(embeddings)
-    if hits.shape != (rows,):
-        raise UserError(f"Parameter hits has shape {hits.shape}: it needs one value for each of {rows} texts.")
     hit_count = round(k / 2)
     candidates = largest(hits, min(10 * hit_count, int((hits > 0).sum())), seed)
     with_hit = candidates[representatives(len(candidates), hit_count, seed, embeddings=embeddings[candidates])]

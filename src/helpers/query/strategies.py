@@ -20,7 +20,7 @@ The inputs about rows with a label or a target may be missing (None), as there m
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -30,8 +30,7 @@ from helpers.query import strategies_generation as generation
 from helpers.query.arrays import Array, checked_inputs
 
 
-@dataclass(frozen=True)
-class Strategy:
+class Strategy(NamedTuple):
     """A query strategy: its function, the inputs it is passed, and the kinds of task it serves."""
 
     function: Callable[..., Array]
