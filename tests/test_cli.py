@@ -109,7 +109,6 @@ def test_a_damaged_manifest_hides_no_other_run(project, monkeypatch, capsys):
 
 
 def test_values_have_the_type_of_their_default():
-    assert cli.pair_overrides(["b", "a"], ["[x, y]", "true"]) == {"b": "[x, y]", "a": "true"}
     for text, default, value in [
         ("yes", "", "yes"),
         ("a: b", "", "a: b"),
@@ -134,7 +133,7 @@ def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
 def test_gather_merges_task_profile_and_overrides(project):
     params = cli.gather_parameters("italian_jobs", "demo", {"rounds": "2", "run_id": "7"})
     assert params["task"] == "italian_jobs" and params["rounds"] == 2 and params["run_id"] == "7"
-    assert cli.stage_parameters("01_seed_curation", params).keys() == cli.notebook_defaults("01_seed_curation").keys()
+    assert "rounds" in params and "rounds" not in cli.stage_parameters("01_seed_curation", params)
 
 
 def test_a_kind_of_task_has_its_own_notebooks(project, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib.util
 import logging
@@ -15,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 import yaml
 
@@ -23,12 +25,14 @@ from helpers.data import tables
 from helpers.data.records import split_by_answer
 from helpers.env import UserError
 from helpers.labels import cli as labels_cli
+from helpers.run import stage_parameters
 from helpers.task import make_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(labels_cli.app, name="labels")
 ALL_STAGES = ",".join(run.STAGES)
 AWAITING = 3  # exit code: the run waits for labels
+Overrides = Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter; repeat it for more")]
 
 
 def main() -> None:
@@ -50,14 +54,15 @@ def run_command(
     context: typer.Context,
     task: Annotated[str, typer.Option(help="a file name in params/tasks")],
     profile: Annotated[str, typer.Option(help="a file name in params/profiles")],
-    p: Annotated[
-        list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter of the notebooks; repeat it")
-    ] = None,
+    p: Overrides = None,
     stages: Annotated[str, typer.Option(help="comma-separated, such as 01,03")] = ALL_STAGES,
     run_id: Annotated[str, typer.Option(help="name of the run; by default profile and a hash of the parameters")] = "",
 ) -> None:
     """Run the phases in order through papermill; unchanged stages are skipped, a cut-off run is resumed."""
-    run_stages(task, profile, pair_overrides(p or [], context.args), stages, run_id)
+    keys, values = p or [], context.args  # option parsing takes the keys and leaves over the values
+    if len(keys) != len(values):
+        raise UserError("Every -p takes a key and a value: -p rounds 4.")
+    run_stages(task, profile, dict(zip(keys, values, strict=True)), stages, run_id)
 
 
 @app.command()
@@ -80,19 +85,7 @@ def test_command(context: typer.Context) -> None:
 
 
 def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:
-    """Check the parameters of every stage, run the stages that are due, and print the results.
-
-    Parameters
-    ----------
-    task, profile : str
-        Names of files in `params/tasks` and `params/profiles`.
-    overrides : dict of str to str
-        Parameters as given on the command line.
-    stages : str
-        Stage numbers, separated by commas.
-    run_id : str
-        Name of the run; '' for the profile and a hash of the parameters.
-    """
+    """Check the parameters of every stage, run the stages that are due, and print the results."""
     params = gather_parameters(task, profile, overrides)
     params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
     notebooks = chosen_notebooks(stages, run.notebooks(params.get("kind", "classification")))
@@ -113,26 +106,14 @@ def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, 
 # --- parameters -----------------------------------------------------------------------------------
 
 
-def pair_overrides(keys: list[str], values: list[str]) -> dict[str, str]:
-    """Overrides from `-p KEY VALUE …`, of which option parsing takes the keys and leaves over the values."""
-    if len(keys) != len(values):
-        raise UserError("Every -p takes a key and a value: -p rounds 4.")
-    return dict(zip(keys, values, strict=True))
-
-
 def parse_value(name: str, text: str, default: Any) -> Any:
-    """The value of a parameter given on the command line, read by the type of its default.
-
-    A text stays as it is, so that `-p positive_label yes` is no truth value; everything else is YAML. One word for a list
-    is a list of one.
-    """
+    """The value of a parameter given on the command line, read by the type of its default; one word makes a list of one."""
+    # A text stays as it is, so that `-p positive_label yes` is no truth value.
     if isinstance(default, str) and not text.startswith(("'", '"')):
         return text
     if isinstance(default, float) and "e" in text:  # YAML 1.1 reads 2e-4 as a text
-        try:
+        with contextlib.suppress(ValueError):
             return float(text)
-        except ValueError:
-            return text
     try:
         value = yaml.load(text, yaml.BaseLoader if isinstance(default, list) else yaml.SafeLoader)
     except yaml.YAMLError as error:
@@ -146,9 +127,8 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
     """Task, profile and overrides in one dict; raises UserError on a shared or unknown key, or a wrong type."""
     task_params, profile_params = read_params("tasks", task), read_params("profiles", profile)
     if shared := task_params.keys() & profile_params.keys():
-        raise UserError(
-            f"Task {task} and profile {profile} both set {', '.join(sorted(shared))}: keep it in one of them."
-        )
+        keys = ", ".join(sorted(shared))
+        raise UserError(f"Task {task} and profile {profile} both set {keys}: keep it in one of them.")
     params = {**task_params, **profile_params, **overrides}
     usable = known_parameters(run.notebooks(params.get("kind", "classification")))
     known = usable.copy()  # a profile serves both kinds of task
@@ -157,10 +137,9 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
     for name, value in params.items():
         if name not in (usable if name in overrides else known):
             similar = difflib.get_close_matches(name, usable, n=1)
+            remedy = f": did you mean {similar[0]!r}?" if similar else "."
             problem = "of no use to a task of this kind" if name in known else "unknown"
-            raise UserError(
-                f"Parameter {name!r} is {problem}" + (f": did you mean {similar[0]!r}?" if similar else ".")
-            )
+            raise UserError(f"Parameter {name!r} is {problem}{remedy}")
         if name in overrides:
             value = parse_value(name, overrides[name], known[name])
         params[name] = run.check_type(name, value, known[name])
@@ -183,20 +162,9 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
     return values
 
 
-def notebook_defaults(notebook: str) -> dict[str, Any]:
-    """Names and defaults of the parameters that one notebook takes."""
-    return run.notebook_parameters(env.root() / "notebooks" / f"{notebook}.ipynb")
-
-
 def known_parameters(notebooks: dict[str, str]) -> dict[str, Any]:
     """Names and defaults of every parameter that one of the notebooks takes."""
-    return {name: value for notebook in notebooks.values() for name, value in notebook_defaults(notebook).items()}
-
-
-def stage_parameters(notebook: str, params: dict[str, Any]) -> dict[str, Any]:
-    """The parameters that one notebook takes, with its defaults for those that `params` leaves out."""
-    defaults = notebook_defaults(notebook)
-    return {name: run.check_type(name, params.get(name, default), default) for name, default in defaults.items()}
+    return {name: value for notebook in notebooks.values() for name, value in stage_parameters(notebook, {}).items()}
 
 
 def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
@@ -253,40 +221,25 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
 
     logging.getLogger("papermill").setLevel(logging.ERROR)
     try:
-        papermill.execute_notebook(
-            str(source),
-            str(target),
-            params,
-            kernel_name="python3",
-            progress_bar=sys.stderr.isatty(),
-            stdout_file=IndentedOutput(),
-            cwd=str(env.root()),
-            extra_arguments=["--log-level=50"],  # the kernel's own log does not concern the user
-        )
+        options = {"progress_bar": sys.stderr.isatty(), "stdout_file": IndentedOutput(), "cwd": str(env.root())}
+        options["extra_arguments"] = ["--log-level=50"]  # the kernel's own log does not concern the user
+        papermill.execute_notebook(str(source), str(target), params, kernel_name="python3", **options)
     except papermill.PapermillExecutionError as error:
-        _record_failure(target.parent, f"{error.ename}: {error.evalue}")
+        if manifest := run.read_manifest(target.parent):
+            failure = {"status": "failed", "error": f"{error.ename}: {error.evalue}"}
+            files.write_json(target.parent / "manifest.json", manifest | failure)
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
         message = (str(error.evalue).splitlines() or [""])[0][:200]
-        raise UserError(
-            f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {message} (the traceback is in "
-            f"{target})."
-        ) from None
+        cause = f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {message}"
+        raise UserError(f"{cause} (the traceback is in {target}).") from None
     except DeadKernelError:
-        raise UserError(
-            f"{source.name}: its kernel died, most often because memory ran out; lower batch_size, token_budget or "
-            f"pool_limit, or take a smaller model, under another run_id."
-        ) from None
+        remedy = "lower batch_size, token_budget or pool_limit, or take a smaller model, under another run_id"
+        cause = f"{source.name}: its kernel died, most often because memory ran out"
+        raise UserError(f"{cause}; {remedy}.") from None
     except OSError as error:
-        raise UserError(
-            f"{target} could not be written ({error.strerror}): free space or permission is missing."
-        ) from None
-
-
-def _record_failure(folder: Path, message: str) -> None:
-    """Set the stage's manifest, if it has one, to `failed`."""
-    if manifest := run.read_manifest(folder):
-        files.write_json(folder / "manifest.json", manifest | {"status": "failed", "error": message})
+        reason = f"{target} could not be written ({error.strerror})"
+        raise UserError(f"{reason}: free space or permission is missing.") from None
 
 
 class IndentedOutput:
@@ -310,15 +263,12 @@ class IndentedOutput:
 
 def show_results(folder: Path) -> None:
     """Print the headline table of a run, and where its report, notebooks and figures are."""
-    notebooks = sorted({name for table in run.KINDS.values() for name in table.values()})
-    for results in filter(Path.exists, (folder / name / "headline.csv" for name in notebooks)):
-        import pandas as pd
-
+    for results in sorted(folder.glob("*/headline.csv")):
         manifest = run.read_manifest(results.parent)
         print(f"\n{manifest.get('headline', 'Results')}\n")
         print(pd.read_csv(results).to_string(index=False, float_format="%.3f"))
         print(f"\nReport     {_short(results.parent / 'report.html')}")
-    for path in filter(Path.exists, (folder / name / f"{name}.ipynb" for name in notebooks)):
+    for path in sorted(folder.glob("0*/0*.ipynb")):
         print(f"Notebook   {_short(path)}")
     for figure in sorted(folder.glob("*/*.png")):
         print(f"Figure     {_short(figure)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import platform
 import random
@@ -45,10 +46,8 @@ def secret(name: str) -> str:
     if not value and in_colab():
         from google.colab import userdata
 
-        try:
+        with contextlib.suppress(userdata.SecretNotFoundError, userdata.NotebookAccessError):
             value = userdata.get(name)
-        except (userdata.SecretNotFoundError, userdata.NotebookAccessError):
-            value = ""
     return value.strip()  # a pasted line end would break the request header
 
 
@@ -81,25 +80,19 @@ def seed_everything(seed: int) -> None:
 
 def peak_memory_gib() -> dict[str, float]:
     """Peak resident memory of this process and, with a GPU, its peak allocation, in GiB."""
-    peak = {"ram": round(_peak_resident_bytes() / 2**30, 2)}
-    if "torch" in sys.modules and device() == "cuda":
-        peak["gpu"] = round(sys.modules["torch"].cuda.max_memory_allocated() / 2**30, 2)
-    return peak
-
-
-def _peak_resident_bytes() -> int:
-    """Peak resident memory where the system tells it, otherwise what is resident now."""
     import psutil
 
     memory = psutil.Process().memory_info()
-    if hasattr(memory, "peak_wset"):  # Windows
-        return memory.peak_wset
-    try:
-        import resource  # Unix only; psutil knows no peak there
-    except ImportError:
-        return memory.rss
-    # ru_maxrss is in bytes on macOS and in KiB on Linux.
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    resident = getattr(memory, "peak_wset", memory.rss)  # Windows tells the peak; elsewhere psutil knows no peak
+    with contextlib.suppress(ImportError):
+        import resource  # Unix only
+
+        # ru_maxrss is in bytes on macOS and in KiB on Linux.
+        resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    peak = {"ram": round(resident / 2**30, 2)}
+    if "torch" in sys.modules and device() == "cuda":
+        peak["gpu"] = round(sys.modules["torch"].cuda.max_memory_allocated() / 2**30, 2)
+    return peak
 
 
 def machine() -> dict:

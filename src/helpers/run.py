@@ -39,16 +39,20 @@ IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that c
 
 
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
-    """Names and default values in the cell tagged `parameters`.
-
-    Papermill's own inspection loses a parameter whose line has a second `=`, so the cell is parsed here.
-    """
+    """Names and default values in the cell tagged `parameters`."""
     cells = read_json(notebook)["cells"]
     tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
     if len(tagged) != 1:
         raise UserError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one.")
+    # Papermill's own inspection loses a parameter whose line has a second `=`.
     statements = ast.parse("".join(tagged[0]["source"])).body
     return {s.targets[0].id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign)}
+
+
+def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that one notebook takes, with its defaults for those that `values` leaves out."""
+    defaults = notebook_parameters(env.root() / "notebooks" / f"{notebook}.ipynb")
+    return {name: check_type(name, values.get(name, default), default) for name, default in defaults.items()}
 
 
 def check_type(name: str, value: Any, default: Any) -> Any:
@@ -57,14 +61,11 @@ def check_type(name: str, value: Any, default: Any) -> Any:
         return float(value)
     if type(value) is not type(default):
         hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
-        raise UserError(
-            f"Parameter {name}={value!r} is {_type_name(value)}, but {_type_name(default)} such as {default!r} is "
-            f"expected{hint}."
-        )
-    if isinstance(value, list):
-        for entry in value:
-            if not isinstance(entry, str):
-                raise UserError(f"Parameter {name}={value!r}: {entry!r} is {_type_name(entry)}; put it in quotes.")
+        expected = f"{_type_name(default)} such as {default!r} is expected{hint}"
+        raise UserError(f"Parameter {name}={value!r} is {_type_name(value)}, but {expected}.")
+    for entry in value if isinstance(value, list) else ():
+        if not isinstance(entry, str):
+            raise UserError(f"Parameter {name}={value!r}: {entry!r} is {_type_name(entry)}; put it in quotes.")
     return value
 
 
@@ -101,10 +102,7 @@ class Run:
         return path
 
     def earlier(self, stage: str, name: str) -> Path:
-        """Record the file `name` of an earlier stage of this run as an input and return its path.
-
-        `stage` is a stage number, such as `01`; the notebook is that of this run's kind of task.
-        """
+        """Record the file `name` of an earlier stage of this run, such as `01`, as an input and return its path."""
         notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
         path = self.folder.parent / notebook / name
         if not path.exists():
@@ -127,23 +125,11 @@ class Run:
 
     def save_manifest(self, status: str) -> None:
         """Write `manifest.json` as things stand now."""
-        write_json(
-            self.path("manifest.json"),
-            {
-                "stage": self.stage,
-                "status": status,
-                "parameters": self.params,
-                **self.notes,
-                "code": code_sha(self.stage),
-                "git": _git(),
-                "packages": {p: version(p) for p in PACKAGES},
-                "machine": env.machine(),
-                "peak_memory_gib": env.peak_memory_gib(),
-                "seconds": round(time.time() - self.started, 1),
-                "inputs": self.inputs,
-                "outputs": self.outputs,
-            },
-        )
+        facts = {"stage": self.stage, "status": status, "parameters": self.params, **self.notes}
+        facts |= {"code": code_sha(self.stage), "git": _git(), "packages": {p: version(p) for p in PACKAGES}}
+        facts |= {"machine": env.machine(), "peak_memory_gib": env.peak_memory_gib()}
+        facts |= {"seconds": round(time.time() - self.started, 1), "inputs": self.inputs, "outputs": self.outputs}
+        write_json(self.path("manifest.json"), facts)
 
     def close(self, status: str = "success") -> None:
         """Write the final manifest and release the folder; `status` is `success` or `awaiting_labels`."""
@@ -155,22 +141,11 @@ class Run:
 def open_run(stage: str, values: dict[str, Any]) -> Run:
     """Check a notebook's parameters, seed the random generators, and open the stage's folder.
 
-    Parameters
-    ----------
-    stage : str
-        The notebook's name. A stage number stands for the notebook of a classification task.
-    values : dict
-        The notebook's globals; its parameters are found in them by name.
-
-    Raises
-    ------
-    UserError
-        When a parameter has the wrong type, or when the folder belongs to a run with other parameters or is in
-        use by another process.
+    `stage` is the notebook's name, or the number of a classification stage; `values` are its globals. Raises UserError
+    when a parameter has the wrong type, or the folder belongs to a run with other parameters or is in use.
     """
     stage = STAGES.get(stage, stage)
-    defaults = notebook_parameters(env.root() / "notebooks" / f"{stage}.ipynb")
-    params = {name: check_type(name, values.get(name, default), default) for name, default in defaults.items()}
+    params = stage_parameters(stage, values)
     folder = run_folder(params["task"], params["run_id"]) / stage
     refuse_other_parameters(folder, params)
     hold_folder(folder)
@@ -221,9 +196,8 @@ def hold_folder(folder: Path, patience: float = 10.0) -> None:
     try:
         lock.acquire(timeout=patience, poll_interval=0.2)
     except Timeout:
-        raise UserError(
-            f"{folder} is in use by another process: wait for it, shut its kernel down, or choose another run_id."
-        ) from None
+        remedy = "wait for it, shut its kernel down, or choose another run_id"
+        raise UserError(f"{folder} is in use by another process: {remedy}.") from None
     _locks[folder] = lock
 
 
@@ -244,14 +218,11 @@ def is_held(folder: Path) -> bool:
 def read_manifest(folder: Path) -> dict | None:
     """The manifest of a stage, None before its first run; raises UserError when it is not valid JSON."""
     path = folder / "manifest.json"
-    if not path.exists():
-        return None
     try:
-        return read_json(path)
+        return read_json(path) if path.exists() else None
     except ValueError as error:
-        raise UserError(
-            f"{path} is not valid JSON: restore it, or delete the folder to start that stage anew."
-        ) from error
+        remedy = "restore it, or delete the folder to start that stage anew"
+        raise UserError(f"{path} is not valid JSON: {remedy}.") from error
 
 
 def stage_status(folder: Path) -> str:
@@ -266,15 +237,11 @@ def stage_status(folder: Path) -> str:
 def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
     """Raise UserError naming the first parameter that differs from those `folder` was run with."""
     manifest = read_manifest(folder)
-    if manifest is None:
-        return
-    earlier = manifest["parameters"]
+    earlier = manifest["parameters"] if manifest else params
     for name in {**earlier, **params}:
         if earlier.get(name) != params.get(name) and name not in LIMITS:
-            raise UserError(
-                f"{folder} belongs to a run with {name}={earlier.get(name)!r}, not {params.get(name)!r}: "
-                f"choose another run_id, or delete that folder."
-            )
+            problem = f"belongs to a run with {name}={earlier.get(name)!r}, not {params.get(name)!r}"
+            raise UserError(f"{folder} {problem}: choose another run_id, or delete that folder.")
 
 
 def unchanged(folder: Path, params: dict[str, Any]) -> bool:
@@ -282,10 +249,9 @@ def unchanged(folder: Path, params: dict[str, Any]) -> bool:
     manifest = read_manifest(folder)
     if manifest is None or manifest["status"] != "success" or manifest["parameters"] != params:
         return False
-    if manifest["code"] != code_sha(folder.name):
-        return False
     recorded = {env.resolve(name): sha for name, sha in {**manifest["inputs"], **manifest["outputs"]}.items()}
-    return all(path.exists() and sha256(path) == sha for path, sha in recorded.items())
+    is_current = manifest["code"] == code_sha(folder.name)
+    return is_current and all(path.exists() and sha256(path) == sha for path, sha in recorded.items())
 
 
 def code_sha(stage: str) -> str:

@@ -37,30 +37,27 @@ class Task:
 
     def index(self, labels: list[str]) -> list[int]:
         """Positions of `labels` in the task's order; raises UserError on a label that the task does not have."""
-        position = {label: i for i, label in enumerate(self.labels)}
         for label in labels:
-            if label not in position:
+            if label not in self.labels:
                 raise UserError(f"Label {label!r} is not in the task's labels ({', '.join(self.labels)}).")
-        return [position[label] for label in labels]
+        return [self.labels.index(label) for label in labels]
 
 
 def make_task(params: dict[str, Any], labels_in_data: list[str] | None = None) -> Task:
-    """Make the task that a notebook's parameters describe.
+    """Make the task that a notebook's parameters describe; raises UserError where they do not fit each other.
 
-    Parameters
-    ----------
-    params : dict
-        Parameters by name, as in `Run.params`.
-    labels_in_data : list of str, optional
-        Labels of the data; they are the task's labels, sorted, where the parameter `labels` is empty.
-
-    Raises
-    ------
-    UserError
-        When the labels, the positive label, the label words and the prompt do not fit each other.
+    Where the parameter `labels` is empty, the labels are those of the data, sorted.
     """
+    prompt, groups = params.get("prompt") or f"{TEXT}\n", tuple(params["group_columns"])
+    if prompt.count(TEXT) != 1:
+        raise UserError(f"Parameter prompt must contain {TEXT} exactly once.")
     if params.get("kind") == "generation":
-        return _generation_task(params)
+        output, draft = params.get("output", "text"), params.get("draft", "")
+        if output not in ("text", "edits"):
+            raise UserError(f"Parameter output={output!r} must be text or edits.")
+        if draft not in ("", "italian"):
+            raise UserError(f"Parameter draft={draft!r} must be italian, or '' for none.")
+        return Task(params["task"], (), "", (), prompt, groups, output, draft)
     labels = params["labels"] or sorted(labels_in_data or [])
     if len(set(labels)) < 2:
         raise UserError(f"Parameter labels={labels!r} needs at least two different labels.")
@@ -70,33 +67,11 @@ def make_task(params: dict[str, Any], labels_in_data: list[str] | None = None) -
     words = params.get("label_words") or [f" {label}" for label in labels]
     if len(words) != len(labels) or len(set(words)) != len(words):
         raise UserError(f"Parameter label_words={words!r} needs one word for every label, all different.")
-    groups = tuple(params["group_columns"])
-    return Task(params["task"], tuple(labels), positive, tuple(words), _checked_prompt(params), groups)
-
-
-def _generation_task(params: dict[str, Any]) -> Task:
-    """The task of writing a text; raises UserError on an unknown form of output or draft."""
-    output, draft = params.get("output", "text"), params.get("draft", "")
-    if output not in ("text", "edits"):
-        raise UserError(f"Parameter output={output!r} must be text or edits.")
-    if draft not in ("", "italian"):
-        raise UserError(f"Parameter draft={draft!r} must be italian, or '' for none.")
-    return Task(params["task"], (), "", (), _checked_prompt(params), tuple(params["group_columns"]), output, draft)
-
-
-def _checked_prompt(params: dict[str, Any]) -> str:
-    """The instruction; raises UserError unless it has exactly one place for the text."""
-    prompt = params.get("prompt") or f"{TEXT}\n"
-    if prompt.count(TEXT) != 1:
-        raise UserError(f"Parameter prompt must contain {TEXT} exactly once.")
-    return prompt
+    return Task(params["task"], tuple(labels), positive, tuple(words), prompt, groups)
 
 
 def load_task(params: dict[str, Any], path: Path) -> Task:
-    """Make the task of a later notebook; where its parameters leave the labels open, they come from 01's `task.json`.
-
-    Raises UserError when the parameters name other labels than 01.
-    """
+    """Make the task of a later notebook from its parameters and 01's `task.json`; raises UserError where they differ."""
     saved = read_json(path)
     if params["labels"] and params["labels"] != saved["labels"]:
         raise UserError(f"Parameter labels={params['labels']!r} differs from the labels of 01 ({saved['labels']!r}).")

@@ -27,7 +27,7 @@ FALSE_CUES = {
     "ricontattate": "agrees with persone, which follows it",
     "il benvenuto": "a noun here: what one gives, not the one who comes",
 }
-POOL = [r | labels for r, labels in zip(embedded.pool_texts(), embedded.pool_labels(), strict=True)]
+POOL = embedded.labelled_pool()
 
 
 def occupations(column: str) -> dict[str, str]:

@@ -214,9 +214,8 @@ def test_probcover_is_greedy_with_the_largest_radius_of_95_percent_pure_balls():
     assert is_greedy(radius * (1 - 1e-6)) and not is_greedy(1.2 * radius) and not is_greedy(radius / 1.2)
 
 
-def test_kmeans_and_representatives_cover_every_cluster():
+def test_kmeans_covers_every_cluster():
     embeddings, blob = blobs(np.eye(5), 20)
-    assert sorted(blob[coverage.representatives(embeddings, 5)]) == [0, 1, 2, 3, 4]
     assert sorted(blob[strategies.select("kmeans", 100, 5, embeddings=embeddings)]) == [0, 1, 2, 3, 4]
 
 
@@ -307,37 +306,34 @@ def test_a_few_labels_chosen_by_bait_or_margin_are_worth_more_than_random_ones()
 # --- quotas
 
 
-def test_dcalm_buys_where_the_errors_are():
+def test_dcalm_buys_where_the_errors_are(monkeypatch):
+    monkeypatch.setattr(quotas, "REGIONS", 3)
     embeddings, blob = blobs([[0.0, 0], [9, 0], [0, 9]], 60, spread=0.5)
     even = np.full((180, 2), [0.7, 0.3])
     errors = (blob[::3] == 1).astype(float)
     errors[blob[::3] == 2] = np.arange(20) % 2
-    arguments = {"embeddings": embeddings, "regions": 3}
-    picks = quotas.dcalm(180, 30, 0, probabilities=even, held_out=embeddings[::3], errors=errors, **arguments)
+    picks = pick("dcalm", even, embeddings, 30, held_out=embeddings[::3], errors=errors)
     rate = (np.array([0, 20, 10]) + 2 * 0.3) / 22
     assert np.bincount(blob[picks], minlength=3) == pytest.approx(30 * rate / rate.sum(), abs=1)
     unsure = np.where(blob[:, None] == 2, [0.55, 0.45], [0.95, 0.05])  # nothing held out: what the learner expects
-    nothing = {"held_out": embeddings[:0], "errors": np.empty(0)}
-    picks = quotas.dcalm(180, 11, 0, probabilities=unsure, **nothing, **arguments)
+    picks = pick("dcalm", unsure, embeddings, 11)
     assert np.bincount(blob[picks], minlength=3).tolist() == [1, 1, 9]
 
 
-def test_dcalm_takes_the_least_certain_of_every_part():
+def test_dcalm_takes_the_least_certain_of_every_part(monkeypatch):
+    monkeypatch.setattr(quotas, "REGIONS", 1)
     embeddings, part = blobs([[0.0, 0], [0, 1], [1, 0], [1, 1]], 10)
     p = 0.5 + 0.5 * np.random.default_rng(0).random(40)
-    nothing = {"held_out": embeddings[:0], "errors": np.empty(0)}
-    probabilities = np.stack([p, 1 - p], axis=1)
-    picks = quotas.dcalm(40, 4, 0, probabilities=probabilities, embeddings=embeddings, **nothing, regions=1)
+    picks = pick("dcalm", np.stack([p, 1 - p], axis=1), embeddings, 4)
     assert set(picks.tolist()) == {int(np.flatnonzero(part == c)[p[part == c].argmin()]) for c in range(4)}
 
 
-@pytest.mark.parametrize(
-    ("function", "quota"), [(quotas.cluster_equal, [4, 4, 4]), (quotas.cluster_proportional, [7, 4, 1])]
-)
-def test_clusters_by_equal_or_proportional_quota(function, quota):
+@pytest.mark.parametrize(("name", "quota"), [("cluster_equal", [4, 4, 4]), ("cluster_proportional", [7, 4, 1])])
+def test_regions_by_equal_or_proportional_quota(name, quota, monkeypatch):
+    monkeypatch.setattr(quotas, "REGIONS", 3)
     embeddings, blob = blobs([[0.0, 0], [9, 0], [0, 9]], [60, 30, 10], spread=0.5)
     p = 0.5 + 0.5 * np.random.default_rng(0).random(100)
-    picks = function(100, 12, 0, probabilities=np.stack([p, 1 - p], axis=1), embeddings=embeddings, regions=3)
+    picks = pick(name, np.stack([p, 1 - p], axis=1), embeddings, 12)
     assert np.bincount(blob[picks]).tolist() == quota
     for c in range(3):
         assert set(picks[blob[picks] == c]) == set(np.flatnonzero(blob == c)[np.argsort(p[blob == c])[: quota[c]]])
@@ -393,15 +389,13 @@ def test_keyword_seeds_find_the_rare_and_cover_the_rest():
     picks = coverage.keyword_seeds(embeddings, hits, 8)
     assert hits[picks].sum() == 4 and set(blob[picks]) == {0, 1, 2, 3}
     assert hits[coverage.keyword_seeds(embeddings, hits, 20)].sum() == 5  # all there are
-    assert not hits[coverage.keyword_seeds(embeddings, hits, 8, share=0)].any()
     score = np.where(blob == 3, np.arange(200), 0)
     assert (coverage.keyword_seeds(embeddings, score, 2)[0]) >= 190  # among the ten highest
     assert sorted(coverage.keyword_seeds(embeddings, np.ones(200), 300)) == list(range(200))
 
 
 def test_identical_texts_still_give_as_many_picks_as_asked():
-    same = np.ones((30, 4))
-    assert len(set(coverage.representatives(same, 7).tolist())) == 7
+    assert len(set(strategies.select("kmeans", 30, 7, embeddings=np.ones((30, 4))).tolist())) == 7
 
 
 def test_no_more_clusters_than_distinct_rows():
@@ -449,10 +443,3 @@ def test_a_wrong_name_or_kind_is_one_sentence():
         strategies.check_strategy("best", "classification")
     with pytest.raises(UserError, match="'hassan' is not for tasks of kind classification: choose one of badge"):
         strategies.check_strategy("hassan", "classification")
-
-
-def test_bad_keyword_hits():
-    with pytest.raises(UserError, match="one value for each of 5 texts"):
-        coverage.keyword_seeds(pool(5)[1], np.ones(4), 2)
-    with pytest.raises(UserError, match="share=3"):
-        coverage.keyword_seeds(pool(5)[1], np.ones(5), 2, share=3)

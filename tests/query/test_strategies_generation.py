@@ -4,28 +4,30 @@ import numpy as np
 import pytest
 
 from helpers.env import UserError
-from helpers.query import strategies_generation
+from helpers.query import quotas
 from helpers.query.strategies import inputs_of, select
 
 
-def test_top_n_takes_what_complies_least_and_hassan_does_so_in_every_cluster():
+def test_top_n_takes_what_complies_least_and_hassan_does_so_in_every_region(monkeypatch):
+    monkeypatch.setattr(quotas, "REGIONS", 3)
     rng = np.random.default_rng(0)
     x = np.repeat([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0]], 20, 0) + rng.normal(size=(60, 2)) * 0.1
     compliance = np.concatenate([rng.uniform(0, 0.3, 20), rng.uniform(0.4, 0.6, 20), rng.uniform(0.7, 1, 20)])
     assert set(select("top_n", 60, 15, compliance=compliance)) == set(compliance.argsort()[:15])
-    picks = strategies_generation.hassan(60, 15, 0, embeddings=x, compliance=compliance, regions=3)
+    picks = select("hassan", 60, 15, embeddings=x, compliance=compliance)
     for start in (0, 20, 40):
         own = picks[(picks >= start) & (picks < start + 20)]
         assert set(own) == set(start + compliance[start : start + 20].argsort()[:5])
 
 
-def test_hassan_by_size_gives_a_cluster_its_share_and_chance_an_equal_one():
+def test_hassan_by_size_gives_a_region_its_share_and_chance_an_equal_one(monkeypatch):
+    monkeypatch.setattr(quotas, "REGIONS", 2)
     x = np.concatenate([np.zeros((60, 2)), np.full((20, 2), 50.0)])
     x += np.random.default_rng(0).normal(size=(80, 2)) * 0.1
-    inputs = {"embeddings": x, "compliance": np.random.default_rng(1).random(80), "regions": 2}
-    assert (strategies_generation.hassan_proportional(80, 20, 0, **inputs) < 60).sum() == 15
-    assert (strategies_generation.hassan(80, 20, 0, **inputs) < 60).sum() == 10
-    by_chance = [strategies_generation.cluster_random(80, 20, seed, embeddings=x, regions=2) for seed in (0, 1)]
+    inputs = {"embeddings": x, "compliance": np.random.default_rng(1).random(80)}
+    assert (select("hassan_proportional", 80, 20, **inputs) < 60).sum() == 15
+    assert (select("hassan", 80, 20, **inputs) < 60).sum() == 10
+    by_chance = [select("cluster_random", 80, 20, seed, **inputs) for seed in (0, 1)]
     assert [(picks < 60).sum() for picks in by_chance] == [10, 10] and set(by_chance[0]) != set(by_chance[1])
 
 

@@ -33,14 +33,9 @@ def pool_texts() -> list[dict]:
     return read_jsonl(FOLDER / "pool.jsonl")
 
 
-def pool_labels() -> list[dict]:
-    """Label, category, gender form and spans of the written pool, by id: for a simulated annotator only."""
-    return read_jsonl(FOLDER / "pool_labels.jsonl")
-
-
 def labelled_pool() -> list[dict]:
-    """Rows of the written pool together with their labels."""
-    labels = {r["id"]: r for r in pool_labels()}
+    """Rows of the written pool with label, category, gender form and spans: for a simulated annotator only."""
+    labels = {r["id"]: r for r in read_jsonl(FOLDER / "pool_labels.jsonl")}
     return [r | labels[r["id"]] for r in pool_texts()]
 
 
@@ -69,19 +64,13 @@ def job_ads_table(generated: int, seed: int = 0) -> pd.DataFrame:
 
 
 def read_embedded(path: str, generated: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Rows of the embedded set that `data_path` names; `generated` and `seed` as in `job_ads_table`.
-
-    Raises UserError when there is no such set.
-    """
+    """Rows of the embedded set that `data_path` names; raises UserError when there is no such set."""
     if path == JOB_ADS:
         return job_ads_table(generated, seed)
-    if path == REWRITES:
-        return pd.DataFrame(rewrites())
-    if path == COUNTER_NARRATIVES:
-        return pd.DataFrame(counter_narratives())
-    raise UserError(
-        f"data_path {path!r} is not embedded: choose one of {', '.join((JOB_ADS, REWRITES, COUNTER_NARRATIVES))}."
-    )
+    readers = {REWRITES: rewrites, COUNTER_NARRATIVES: counter_narratives}
+    if path not in readers:
+        raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join([JOB_ADS, *readers])}.")
+    return pd.DataFrame(readers[path]())
 
 
 def embedded_file(path: str) -> Path:
@@ -96,6 +85,5 @@ def read_guideline(path: str) -> str:
     try:
         return embedded_file(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(
-            f"Parameter guideline={path!r} is not a text file that can be read: correct the path."
-        ) from error
+        message = f"Parameter guideline={path!r} is not a text file that can be read: correct the path."
+        raise UserError(message) from error

@@ -27,28 +27,14 @@ def record_id(task: str, text: str) -> str:
     return hashlib.sha256(f"{task}\0{normalise(text)}".encode()).hexdigest()[:16]
 
 
-# --- answers --------------------------------------------------------------------------------------
+# --- answers ---
 
 
 def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[list[dict], list[dict]]:
-    """Separate the records that bring an answer from those that can only wait in the pool.
+    """Separate the records for seed, pool and evaluation from those that bring no answer and can only wait in the pool.
 
-    Parameters
-    ----------
-    answer : str
-        Field of the answer, `label` or `target`.
-    labeller : str
-        One of LABELLERS. Where people label (`human`) they can answer for every record, so none is separated.
-
-    Returns
-    -------
-    (list of dict, list of dict)
-        Records for seed, pool and evaluation; records for the pool alone.
-
-    Raises
-    ------
-    UserError
-        When no record has an answer and nobody is there to give one, or on an unknown labeller.
+    `answer` is the field of the answer, label or target. Where people label (`human`) they can answer for every record,
+    so none is separated. Raises UserError when no record has an answer and nobody is there to give one.
     """
     if labeller not in LABELLERS:
         raise UserError(f"Parameter labeller={labeller!r} must be one of {', '.join(LABELLERS)}.")
@@ -57,10 +43,8 @@ def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[li
     answered = [r for r in records if r.get(answer)]
     if not answered:
         column = "label_column" if answer == "label" else "target_columns"
-        raise UserError(
-            f"None of the {len(records):,} texts has a {answer}: name the column in {column}, or set labeller to human "
-            f"and give the answers in the panel of 01_seed_curation."
-        )
+        remedy = "set labeller to human and give the answers in the panel of 01_seed_curation"
+        raise UserError(f"None of the {len(records):,} texts has a {answer}: name the column in {column}, or {remedy}.")
     return answered, [r | {"split": "pool"} for r in records if not r.get(answer)]
 
 
@@ -77,7 +61,7 @@ def without_answer(record: dict) -> dict:
     return {name: value for name, value in record.items() if name not in ANSWERS}
 
 
-# --- duplicates -----------------------------------------------------------------------------------
+# --- duplicates ---
 
 
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
@@ -88,30 +72,19 @@ def drop_exact_duplicates(records: list[dict]) -> list[dict]:
     first: dict[str, dict] = {}
     for record in sorted(records, key=lambda r: not is_evaluation(r["split"])):
         first.setdefault(record["id"], record)
-    return [_merged(record, copies[key]) for key, record in first.items()]
-
-
-def _merged(record: dict, copies: list[dict]) -> dict:
-    """The record with the commonest label and all references of its copies."""
-    record = dict(record)
-    if labels := Counter(r["label"] for r in copies if r.get("label")):
-        record["label"] = labels.most_common(1)[0][0]
-    if references := list(dict.fromkeys(text for r in copies for text in r.get("references", []))):
-        record |= {"target": references[0], "references": references}
-    return record
+    for key, record in first.items():
+        first[key] = record = dict(record)
+        if labels := Counter(r["label"] for r in copies[key] if r.get("label")):
+            record["label"] = labels.most_common(1)[0][0]
+        if references := list(dict.fromkeys(text for r in copies[key] for text in r.get("references", []))):
+            record |= {"target": references[0], "references": references}
+    return list(first.values())
 
 
 def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.8) -> np.ndarray:
-    """Number the groups of texts that are near-duplicates of each other, directly or over others (Broder 1997).
+    """Number of every text's group of near-duplicates, linked directly or over others (Broder 1997).
 
-    Parameters
-    ----------
-    threshold : float
-        Jaccard similarity of two texts' word trigrams, estimated by MinHash, from which they share a group.
-
-    Returns
-    -------
-    int array (texts,)
+    Two texts are linked from `threshold` on: the Jaccard similarity of their word trigrams, estimated by MinHash.
     """
     from datasketch import MinHash, MinHashLSH
     from scipy.sparse import coo_array
@@ -153,14 +126,11 @@ def leaked_records(records: list[dict], evaluation: list[dict], threshold: float
     groups = near_duplicate_groups([r["text"] for r in [*evaluation, *records]], threshold)
     evaluation_groups = set(groups[: len(evaluation)])
     ids = {r["id"] for r in evaluation} | {r["parent_id"] for r in evaluation if r.get("parent_id")}
-    return [
-        record
-        for record, group in zip(records, groups[len(evaluation) :], strict=True)
-        if group in evaluation_groups or record["id"] in ids or record.get("parent_id") in ids
-    ]
+    is_near = [group in evaluation_groups for group in groups[len(evaluation) :]]
+    return [r for r, near in zip(records, is_near, strict=True) if near or {r["id"], r.get("parent_id")} & ids]
 
 
-# --- splits ---------------------------------------------------------------------------------------
+# --- splits ---
 
 
 def is_evaluation(split: str) -> bool:
@@ -176,24 +146,9 @@ def evaluation_sizes(rows: int, test: int = 0, validation: int = 0) -> dict[str,
 def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int], seed: int = 0) -> list[dict]:
     """Draw evaluation sets from whole groups of near-duplicates; what is left is the pool.
 
-    A row that already is in an evaluation split stays there. A group that reaches into one loses its pool rows, so that no
-    pool row is a near-duplicate of an evaluation row.
-
-    Parameters
-    ----------
-    groups : int array (records,)
-    sizes : dict of str to int
-        Rows to draw for every split; none are drawn for a split that the data bring themselves.
-
-    Returns
-    -------
-    list of dict
-        Copies of the records with `split` set.
-
-    Raises
-    ------
-    UserError
-        When the evaluation sets would leave no pool.
+    `sizes` says how many rows to draw for every split; none are drawn for a split that the data bring themselves. A row
+    that already is in an evaluation split stays there. A group that reaches into one loses its pool rows, so that no
+    pool row is a near-duplicate of an evaluation row. Raises UserError when the evaluation sets would leave no pool.
     """
     records = [dict(r) for r in records]
     members: dict[int, list[int]] = {}
@@ -210,14 +165,12 @@ def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int
             records[i]["split"] = split
     evaluation = {int(group) for group, r in zip(groups, records, strict=True) if is_evaluation(r["split"])}
     if all(is_evaluation(r["split"]) for r in records):
-        parameters = ", ".join(f"{name}_size={size}" for name, size in sizes.items())
-        raise UserError(
-            f"The evaluation sets ({parameters}) take every text ({len(records):,}): lower these, so that a pool is left."
-        )
+        sets = f"The evaluation sets ({', '.join(f'{name}_size={size}' for name, size in sizes.items())})"
+        raise UserError(f"{sets} take every text ({len(records):,}): lower these, so that a pool is left.")
     return [r for r, group in zip(records, groups, strict=True) if is_evaluation(r["split"]) or group not in evaluation]
 
 
-# --- what a notebook shows ------------------------------------------------------------------------
+# --- what a notebook shows ---
 
 
 def named_sets(seed: list[dict], pool: list[dict], evaluation: list[dict]) -> list[tuple[str, list[dict]]]:
@@ -235,13 +188,9 @@ def set_summary(name: str, rows: list[dict], task: Task) -> dict:
         column, values = f"% {task.positive}", [100.0 * (r["label"] == task.positive) for r in rows if "label" in r]
     else:
         column, values = "references a row", [len(r["references"]) for r in rows if r.get("references")]
-    characters = [len(r["text"]) for r in rows]
-    return {"set": name, "rows": len(rows), column: _rounded_mean(values), "mean characters": _rounded_mean(characters)}
-
-
-def _rounded_mean(values: list[float]) -> float:
-    """Mean to one decimal place, nan without values."""
-    return round(np.mean(values), 1) if values else float("nan")
+    columns = {column: values, "mean characters": [len(r["text"]) for r in rows]}
+    means = {name: round(np.mean(values), 1) if values else float("nan") for name, values in columns.items()}
+    return {"set": name, "rows": len(rows)} | means
 
 
 def group_balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) -> pd.DataFrame:
@@ -257,9 +206,7 @@ def group_balance(pool: list[dict], seed: list[dict], columns: Sequence[str]) ->
 
 def group_shares(sets: dict[str, list[dict]], column: str) -> pd.DataFrame:
     """Share of every value of a group column in each set; a row a value, the commonest in the first set first."""
-    shares = {
-        name: pd.Series([r[column] for r in rows], dtype=object).value_counts(normalize=True)
-        for name, rows in sets.items()
-    }
+    values = {name: pd.Series([r[column] for r in rows], dtype=object) for name, rows in sets.items()}
+    shares = {name: series.value_counts(normalize=True) for name, series in values.items()}
     table = pd.DataFrame(shares).fillna(0.0).rename_axis(column)
     return table.sort_values(next(iter(sets)), ascending=False)

@@ -27,11 +27,11 @@ from helpers.text import clean
 RESERVED = ("id", "text", "label", "target", "references", "split", "spans", "parent_id")  # fields of a record
 
 
-# --- files ----------------------------------------------------------------------------------------
+# --- files ---
 
 
 def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Read a table of texts.
+    """Read a table of texts; raises UserError naming the file and, where there is one, the row at fault.
 
     Parameters
     ----------
@@ -41,11 +41,6 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
         Column with the texts; for a folder, the name that this column gets.
     sample, seed : int
         Number of generated rows and their random seed, for the embedded job ads only.
-
-    Raises
-    ------
-    UserError
-        When the table cannot be read; names the file and, where there is one, the row at fault.
     """
     if path.startswith(embedded.PREFIX):
         return embedded.read_embedded(path, sample, seed)
@@ -59,14 +54,11 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
     elif path.startswith("hf:"):
         table = _read_dataset(path)
     else:
-        raise UserError(
-            f"data_path {path!r} is not a file or folder (looked for {file}): check the path; "
-            f"a hub data set is written hf:owner/name."
-        )
+        problem = f"data_path {path!r} is not a file or folder (looked for {file})"
+        raise UserError(f"{problem}: check the path; a hub data set is written hf:owner/name.")
     if text_column not in table.columns:
-        raise UserError(
-            f"{path} has no column {text_column!r}: set text_column to one of {', '.join(map(str, table.columns))}."
-        )
+        columns = ", ".join(map(str, table.columns))
+        raise UserError(f"{path} has no column {text_column!r}: set text_column to one of {columns}.")
     if table.empty:
         raise UserError(f"{path} has no rows: a header alone cannot be learned from.")
     return table
@@ -79,13 +71,11 @@ def source_path(path: str) -> Path | None:
 
 
 def _read_file(file: Path) -> pd.DataFrame:
-    """Rows of a file, read by the format that its suffix names."""
     readers = {".csv": _read_delimited, ".tsv": _read_delimited, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
     suffix = file.suffix.lower()
     if suffix not in readers:
-        raise UserError(
-            f"{file} ends in {suffix!r}: give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files."
-        )
+        remedy = "give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files"
+        raise UserError(f"{file} ends in {suffix!r}: {remedy}.")
     try:
         if file.stat().st_size == 0:
             raise UserError(f"{file} is empty: give a file with a header and at least one row.")
@@ -104,14 +94,12 @@ def _decoded(file: Path) -> str:
         bad_byte = error.start
     if bad_byte is not None:
         line = content[:bad_byte].count(b"\n") + 1
-        raise UserError(
-            f"{file}, line {line}: not UTF-8; save the file as UTF-8 (in Excel: “CSV UTF-8”) and try again."
-        )
+        remedy = "save the file as UTF-8 (in Excel: “CSV UTF-8”) and try again"
+        raise UserError(f"{file}, line {line}: not UTF-8; {remedy}.")
     return text
 
 
 def _read_delimited(file: Path) -> pd.DataFrame:
-    """Rows of a CSV or TSV file; all cells are texts."""
     text = _decoded(file)
     # A tab-separated corpus has bare quotes in its texts, while a CSV file quotes its cells.
     # Excel writes semicolons where the decimal mark is a comma.
@@ -128,9 +116,8 @@ def _read_delimited(file: Path) -> pd.DataFrame:
             remedy = "put quotes around a text with a separator or a line break"
             if is_tsv:
                 remedy = "take the tab out of the text"
-            raise UserError(
-                f"{file}, row {number}: the number of cells is {len(row)}, but in the header {len(columns)}; {remedy}."
-            )
+            counts = f"the number of cells is {len(row)}, but in the header {len(columns)}"
+            raise UserError(f"{file}, row {number}: {counts}; {remedy}.")
         if any(row):
             numbers.append(number)
             cells.append(row)
@@ -159,14 +146,11 @@ def _delimited_rows(file: Path, text: str, separator: str, quoting: int) -> Iter
             yield row
             line = reader.line_num + 1
     except csv.Error as error:
-        raise UserError(
-            f"{file}, line {line}: a quotation mark is not closed where the cell ends ({error}); "
-            f"close it, and double the quotation marks inside a text."
-        ) from error
+        problem = f"{file}, line {line}: a quotation mark is not closed where the cell ends ({error})"
+        raise UserError(f"{problem}; close it, and double the quotation marks inside a text.") from error
 
 
 def _read_json_lines(file: Path) -> pd.DataFrame:
-    """Rows of a file with one JSON object a line."""
     rows = {}
     for number, line in enumerate(_decoded(file).split("\n"), 1):
         if not line.strip():
@@ -182,7 +166,6 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
-    """Rows of a Parquet file, numbered from 1."""
     try:
         return _numbered(pd.read_parquet(file))
     except ValueError as error:  # pyarrow's errors are subclasses
@@ -194,9 +177,8 @@ def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
     files = sorted(folder.rglob("*.txt"))
     if not files:
         raise UserError(f"{folder} has no .txt files: put one text in each, or give a table.")
-    return _numbered(
-        pd.DataFrame({text_column: _decoded(file), "file": file.relative_to(folder).as_posix()} for file in files)
-    )
+    rows = ({text_column: _decoded(file), "file": file.relative_to(folder).as_posix()} for file in files)
+    return _numbered(pd.DataFrame(rows))
 
 
 def _read_dataset(path: str) -> pd.DataFrame:
@@ -207,10 +189,9 @@ def _read_dataset(path: str) -> pd.DataFrame:
     try:
         return _numbered(datasets.load_dataset(name, split=split or "train").to_pandas())
     except Exception as error:  # the library raises many kinds: offline, unknown id, gated
-        raise UserError(
-            f"data_path {path!r}: data set not reachable ({str(error).splitlines()[0]}); "
-            f"check the name and the connection, or download it and give the file."
-        ) from error
+        problem = f"data_path {path!r}: data set not reachable ({str(error).splitlines()[0]})"
+        remedy = "check the name and the connection, or download it and give the file"
+        raise UserError(f"{problem}; {remedy}.") from error
 
 
 def _numbered(table: pd.DataFrame) -> pd.DataFrame:
@@ -218,27 +199,18 @@ def _numbered(table: pd.DataFrame) -> pd.DataFrame:
     return table.set_axis(range(1, len(table) + 1))
 
 
-# --- records --------------------------------------------------------------------------------------
+# --- records ---
 
 
 def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     """Make records of a table; rows without a text are left out.
 
-    Parameters
-    ----------
-    table : DataFrame
-        As `read_table` returns it.
-    params : dict
-        Of these: task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
-        target_columns (all that are filled become references), group_columns, id_column (''),
-        split_column (''), test_split and validation_split.
-
-    Raises
-    ------
-    UserError
-        On a missing column, a label that the task does not have, fewer than two classes, or a repeated id.
+    Of `params` it uses task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
+    target_columns (all that are filled become references), group_columns, id_column (''), split_column (''), test_split
+    and validation_split. Raises UserError on a missing column, a label that the task does not have, fewer than two
+    classes, or a repeated id.
     """
-    check_columns(table, params)
+    _check_columns(table, params)
     path, split_column = params["data_path"], params["split_column"]
     if params["id_column"]:
         _check_ids(table[params["id_column"]].map(_cell_text), path)
@@ -247,11 +219,11 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     if not records:
         raise UserError(f"{path}: column {params['text_column']!r} holds no text at all.")
     if split_column and not any(r["split"].startswith("test") for r in records):
-        values = _quoted_values(table[split_column].map(_cell_text))
-        raise UserError(
-            f"{path}: column {split_column!r} names no test row: set test_split to one of {values}, "
-            f"or split_column to ''."
-        )
+        values = list(map(repr, table[split_column].map(_cell_text).value_counts().index))
+        if len(values) > 10:
+            values[10:] = ["…"]
+        remedy = f"set test_split to one of {', '.join(values)}, or split_column to ''"
+        raise UserError(f"{path}: column {split_column!r} names no test row: {remedy}.")
     if params["label_column"]:
         _check_classes(records, params)
     return records
@@ -263,16 +235,11 @@ def _record(row: dict[str, Any], where: str, params: dict[str, Any]) -> dict | N
     if not text:
         return None
     record = {"id": record_id(params["task"], text), "text": text}
-    label = ""
-    if params["label_column"]:
-        label = _cell_text(row[params["label_column"]], f"{where}: the label").strip()
-    if label:
+    if params["label_column"] and (label := _cell_text(row[params["label_column"]], f"{where}: the label").strip()):
         record["label"] = label
         if params["labels"] and label not in params["labels"]:
-            raise UserError(
-                f"{where}: label {label!r} is not one of {', '.join(params['labels'])}; "
-                f"correct the row, or the parameter labels."
-            )
+            problem = f"{where}: label {label!r} is not one of {', '.join(params['labels'])}"
+            raise UserError(f"{problem}; correct the row, or the parameter labels.")
     targets = [clean(_cell_text(row[column])) for column in params.get("target_columns", [])]
     if references := list(dict.fromkeys(filter(None, targets))):
         record |= {"target": references[0], "references": references}
@@ -292,65 +259,45 @@ def _split_name(value: str, params: dict[str, Any]) -> str:
     return value if value.startswith("test_") else "pool"
 
 
-def _quoted_values(values: pd.Series, limit: int = 10) -> str:
-    """The different values, the commonest first, at most `limit` of them."""
-    quoted = [repr(value) for value in values.value_counts().index]
-    if len(quoted) > limit:
-        quoted[limit:] = ["…"]
-    return ", ".join(quoted)
-
-
-def check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
-    """Raise UserError on a column that is missing, has two roles, or has the name of a record's own field."""
+def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
     roles = {role: [params[role]] for role in ("text_column", "label_column", "split_column", "id_column")}
     roles |= {"target_columns": params.get("target_columns", []), "group_columns": params["group_columns"]}
     for role, names in roles.items():
         for name in filter(None, names):
             if name not in table.columns:
-                raise UserError(
-                    f"{params['data_path']}: column {name!r} is missing (parameter {role}); "
-                    f"the table has {', '.join(map(str, table.columns))}."
-                )
+                columns = ", ".join(map(str, table.columns))
+                place = f"{params['data_path']}: column {name!r} is missing (parameter {role})"
+                raise UserError(f"{place}; the table has {columns}.")
     for name in params["group_columns"]:
         if name in RESERVED:
-            raise UserError(
-                f"Parameter group_columns: {name!r} is the name of a field that every record has; rename that column."
-            )
-    if params["text_column"] in [params["label_column"], *roles["target_columns"]]:
-        raise UserError(
-            f"Column {params['text_column']!r} is both the text and the answer: correct text_column, or the column of "
-            f"the answer."
-        )
+            problem = f"{name!r} is the name of a field that every record has"
+            raise UserError(f"Parameter group_columns: {problem}; rename that column.")
+    text = params["text_column"]
+    if text in [params["label_column"], *roles["target_columns"]]:
+        remedy = "correct text_column, or the column of the answer"
+        raise UserError(f"Column {text!r} is both the text and the answer: {remedy}.")
 
 
 def _check_ids(ids: pd.Series, path: str) -> None:
-    """Raise UserError naming the first two rows that share an id."""
     repeated = ids[ids.duplicated()]
     if len(repeated):
         value, second = repeated.iloc[0], repeated.index[0]
         first = ids[ids == value].index[0]
-        raise UserError(
-            f"{path}, row {second}: id {value!r} already stands in row {first}; "
-            f"ids must be unique, or set id_column to ''."
-        )
+        problem = f"id {value!r} already stands in row {first}"
+        raise UserError(f"{path}, row {second}: {problem}; ids must be unique, or set id_column to ''.")
 
 
 def _check_classes(records: list[dict], params: dict[str, Any]) -> None:
-    """Raise UserError when the records have fewer than two classes."""
     classes = {r["label"] for r in records if "label" in r}
     if len(classes) < 2:
         content = f"only the class {classes.pop()!r}" if classes else "no label at all"
-        raise UserError(
-            f"{params['data_path']}: column {params['label_column']!r} holds {content}; a detector needs examples of at "
-            f"least two classes (for texts without labels set label_column to '' and labeller to human)."
-        )
+        problem = f"{params['data_path']}: column {params['label_column']!r} holds {content}"
+        remedy = "for texts without labels set label_column to '' and labeller to human"
+        raise UserError(f"{problem}; a detector needs examples of at least two classes ({remedy}).")
 
 
 def _cell_text(value: Any, where: str = "") -> str:
-    """The text of a cell: '' for a missing one, 3 for 3.0, true and false in small letters.
-
-    Raises UserError on a list or an object; `where` names the cell.
-    """
+    """The text of a cell: '' for a missing one, 3 for 3.0, true and false in small letters; `where` names it in an error."""
     if isinstance(value, dict | list | np.ndarray):
         raise UserError(f"{where or 'A cell'} is a {type(value).__name__}, not a text: flatten it to one value a cell.")
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):

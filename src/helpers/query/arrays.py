@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 import numpy as np
 from sklearn.cluster import KMeans, MiniBatchKMeans
@@ -13,29 +14,10 @@ Array = np.ndarray
 PER_TEXT = ("probabilities", "embeddings", "groups", "compliance", "nll")  # one entry a text
 
 
-# --- checks -----------------------------------------------------------------------------------------------------------
-
-
 def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
-    """Check the inputs that `strategy` declares.
+    """Return the inputs that `strategy` declares as arrays, empty ones for labelled or held-out rows that are None.
 
-    Parameters
-    ----------
-    rows : int
-        Number of texts in the pool: the length of every input in PER_TEXT.
-    inputs : dict
-        Declared inputs by name. What describes labelled or held-out rows may be None: there may be
-        none yet.
-
-    Returns
-    -------
-    dict
-        The same names with arrays, empty ones for None.
-
-    Raises
-    ------
-    UserError
-        An input is missing, has the wrong length or shape, or holds numbers that are not finite.
+    Raises UserError on one that is missing, has the wrong length or shape, or holds numbers that are not finite.
     """
     arrays = {name: _with_length(value, rows, name, strategy) for name, value in inputs.items() if name in PER_TEXT}
     if "probabilities" in inputs:
@@ -46,26 +28,23 @@ def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
         if name in inputs:
             arrays[name] = _known_rows(inputs[name], name, arrays["embeddings"])
     if "labelled_probabilities" in inputs:
-        name = "labelled_probabilities"
-        arrays[name] = np.empty((0, 2))
-        if count := len(arrays["labelled"]):
-            arrays[name] = _probabilities(_with_length(inputs[name], count, name, strategy), name)
+        name, count = "labelled_probabilities", len(arrays["labelled"])
+        values = _with_length(inputs[name], count, name, strategy) if count else np.empty((0, 2))
+        arrays[name] = _probabilities(values, name)
     if "errors" in inputs:
-        arrays["errors"] = np.empty(0)
-        if count := len(arrays["held_out"]):
-            arrays["errors"] = _with_length(inputs["errors"], count, "errors", strategy).astype(float)
+        count = len(arrays["held_out"])
+        arrays["errors"] = _with_length(inputs["errors"], count, "errors", strategy) if count else np.empty(0)
     return arrays
 
 
 def vectors(embeddings: Array, name: str = "embeddings") -> Array:
-    """Return the rows as float32 or float64; raise UserError unless they form a finite matrix."""
+    """Return the rows as float32 or float64; raises UserError unless they form a finite matrix."""
     x = np.asarray(embeddings)
     if x.ndim != 2:
         raise UserError(f"Parameter {name} has shape {x.shape}: it needs one row of numbers for each text.")
     if x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float32)
-    sums = np.concatenate([np.empty(0), *(x[part].sum(1) for part in chunks(len(x)))])
-    bad_rows = np.flatnonzero(~np.isfinite(sums))
+    bad_rows = np.flatnonzero(~np.isfinite(x.sum(1)))
     if len(bad_rows):
         raise UserError(f"Parameter {name} has {len(bad_rows)} rows that are not finite (first: row {bad_rows[0]}).")
     return x
@@ -81,15 +60,12 @@ def _with_length(value, rows: int, name: str, strategy: str) -> Array:
 
 def _probabilities(probabilities: Array, name: str) -> Array:
     if probabilities.ndim != 2 or probabilities.shape[1] < 2:
-        raise UserError(
-            f"Parameter {name} has shape {probabilities.shape}: it needs one row for each text and two classes or more."
-        )
+        need = "it needs one row for each text and two classes or more"
+        raise UserError(f"Parameter {name} has shape {probabilities.shape}: {need}.")
     bad_rows = np.flatnonzero(~np.isfinite(probabilities).all(1))
     if len(bad_rows):
-        raise UserError(
-            f"Scores of {len(bad_rows)} texts are not finite (first: row {bad_rows[0]}): "
-            f"lower learning_rate and retrain."
-        )
+        problem = f"Scores of {len(bad_rows)} texts are not finite (first: row {bad_rows[0]})"
+        raise UserError(f"{problem}: lower learning_rate and retrain.")
     return probabilities
 
 
@@ -98,14 +74,9 @@ def _known_rows(rows: Array | None, name: str, embeddings: Array) -> Array:
     if rows is None or not len(rows):
         return embeddings[:0]
     if np.shape(rows)[1:] != embeddings.shape[1:]:
-        raise UserError(
-            f"Parameter {name} has shape {np.shape(rows)}: its rows need {embeddings.shape[1]} numbers, "
-            f"as many as the pool's."
-        )
+        need = f"its rows need {embeddings.shape[1]} numbers, as many as the pool's"
+        raise UserError(f"Parameter {name} has shape {np.shape(rows)}: {need}.")
     return vectors(rows, name).astype(embeddings.dtype, copy=False)
-
-
-# --- orders -----------------------------------------------------------------------------------------------------------
 
 
 def largest(scores: Array, k: int, seed: int) -> Array:
@@ -125,12 +96,7 @@ def filled(picks, rows: int, k: int, seed: int) -> Array:
 
 def round_robin(ranked: list[Array], k: int) -> list[int]:
     """The first position of every list, then the second of every list, until there are `k`."""
-    longest = max(map(len, ranked), default=0)
-    in_turn = [int(ranks[i]) for i in range(min(longest, k)) for ranks in ranked if i < len(ranks)]
-    return in_turn[:k]
-
-
-# --- distances and clusters -------------------------------------------------------------------------------------------
+    return [int(position) for turn in zip_longest(*ranked) for position in turn if position is not None][:k]
 
 
 def chunks(rows: int, size: int = 8192) -> Iterator[slice]:
@@ -153,12 +119,7 @@ def kmeans(embeddings: Array, k: int, seed: int = 0) -> Array:
 def clustering(embeddings: Array, k: int, seed: int) -> KMeans | MiniBatchKMeans:
     """Fit k-means with `k` clusters, or with as many as there are distinct rows."""
     x = vectors(embeddings)
-    distinct: set[bytes] = set()
-    for row in x:
-        distinct.add((row + 0.0).tobytes())  # + 0.0 makes -0.0 and 0.0 equal
-        if len(distinct) >= k:
-            break
-    k = min(k, len(distinct))
+    k = min(k, len({hash((row + 0.0).tobytes()) for row in x}))  # + 0.0 makes -0.0 and 0.0 equal
     if len(x) <= 5000:
         return KMeans(k, n_init=1, random_state=seed).fit(x)
     return MiniBatchKMeans(k, n_init=1, batch_size=2048, random_state=seed).fit(x)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from helpers.env import UserError
 from helpers.query.arrays import (
     Array,
     chunks,
@@ -22,17 +21,21 @@ TIE = 1e-9  # distances that differ by less than this share are equal
 PROBCOVER_ROWS = 10_000  # ProbCover works on a sample of this size: it compares every text with every other
 
 
-def kmeans_centres(rows: int, k: int, seed: int, *, embeddings: Array) -> Array:
+def representatives(rows: int, k: int, seed: int, *, embeddings: Array) -> Array:
     """Select the text nearest to the centre of each of `k` clusters."""
-    return representatives(embeddings, k, seed)
+    if not 0 < k < rows:
+        return np.arange(min(rows, k))
+    picks = []
+    for members in members_of(kmeans(embeddings, k, seed)):
+        distances = np.linalg.norm(embeddings[members] - embeddings[members].mean(0), axis=1)
+        picks.append(int(members[distances.argmin()]))
+    return filled(picks, rows, k, seed)  # identical texts give fewer clusters than k
 
 
 def coreset(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array) -> Array:
-    """Select one by one the text farthest from all labelled and selected ones.
+    """Select one by one the text farthest from all labelled and selected ones, or from a random first text.
 
-    This is greedy k-centre (Sener & Savarese 2018, arXiv 1708.00489). It starts from the `labelled`
-    embeddings (m, d), or from a random text when there are none. Of texts at the same distance the
-    first is selected.
+    Greedy k-centre (Sener & Savarese 2018, arXiv 1708.00489). Of texts at the same distance the first is selected.
     """
     centre = embeddings.mean(0, dtype=np.float64)
     points = embeddings - centre  # float64; centred rows lose fewer digits in the distances below
@@ -53,9 +56,8 @@ def coreset(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array)
 def typiclust(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array) -> Array:
     """Select the most typical text of each of the largest clusters without a label.
 
-    TypiClust (Hacohen et al. 2022, arXiv 2202.02794). There are as many clusters as labelled rows
-    and picks, at most 500. The typical text has the closest 20 neighbours in its cluster; of a
-    cluster with more than 1,000 texts a random 1,000 are compared.
+    TypiClust (Hacohen et al. 2022, arXiv 2202.02794). There are as many clusters as labelled rows and picks, at most
+    500. The typical text has the closest 20 neighbours among at most 1,000 random texts of its cluster.
     """
     rng = np.random.default_rng(seed)
     if rows <= k:
@@ -77,8 +79,8 @@ def typiclust(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Arra
 def probcover(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array, labelled: Array) -> Array:
     """Select one by one the text with the most uncovered texts within a radius.
 
-    ProbCover (Yehuda et al. 2022, arXiv 2205.11320). Texts within the radius of a labelled or
-    selected one are covered. Above 10,000 texts a random 10,000 stand for the pool.
+    ProbCover (Yehuda et al. 2022, arXiv 2205.11320). Texts within the radius of a labelled or selected one are
+    covered. Above PROBCOVER_ROWS texts a random sample stands for the pool.
     """
     sample = np.random.default_rng(seed).permutation(rows)[:PROBCOVER_ROWS]
     x = embeddings[sample].astype(np.float32)
@@ -99,10 +101,7 @@ def probcover(rows: int, k: int, seed: int, *, probabilities: Array, embeddings:
 
 
 def _squared_radius(x: Array, classes: int, seed: int) -> float:
-    """Square of the largest radius at which 95 % of the balls around rows stay inside one cluster.
-
-    The clusters are those of k-means, as many as there are classes.
-    """
+    """Square of the largest radius at which 95 % of the balls around rows stay inside one of `classes` clusters."""
     clusters = kmeans(x, classes, seed)
     to_other_cluster = [
         np.where(clusters[part][:, None] == clusters, np.inf, squared_distances(x[part], x)).min(1)
@@ -111,55 +110,16 @@ def _squared_radius(x: Array, classes: int, seed: int) -> float:
     return np.quantile(np.concatenate([[np.inf], *to_other_cluster]), 0.05, method="lower") * (1 - 1e-6)
 
 
-# --- the first texts --------------------------------------------------------------------------------------------------
+def keyword_seeds(embeddings: Array, hits: Array, k: int, seed: int = 0) -> Array:
+    """Select the first `k` texts when positives are rare: half with a hit, as far as there are enough, half without.
 
-
-def representatives(embeddings: Array, k: int, seed: int = 0) -> Array:
-    """Positions of the texts nearest to the centres of `k` clusters: one for every region."""
-    if len(embeddings) <= k or k <= 0:
-        return np.arange(min(len(embeddings), max(k, 0)))
-    picks = []
-    for members in members_of(kmeans(embeddings, k, seed)):
-        distances = np.linalg.norm(embeddings[members] - embeddings[members].mean(0), axis=1)
-        picks.append(int(members[distances.argmin()]))
-    return filled(picks, len(embeddings), k, seed)  # identical texts give fewer clusters than k
-
-
-def keyword_seeds(embeddings: Array, hits: Array, k: int, seed: int = 0, share: float = 0.5) -> Array:
-    """Select the first texts when positives are rare: a share with a keyword hit, the rest without.
-
-    Both parts are `representatives`.
-
-    Parameters
-    ----------
-    embeddings : float array (texts, d)
-    hits : bool or float array (texts,)
-        True, or a score above zero, where a keyword or lexicon entry occurs. Of scored hits, the
-        ten times as many texts as needed that score highest are clustered.
-    k : int
-        Number of texts to select.
-    share : float
-        Share of the selected texts that have a hit, as far as there are enough.
-
-    Returns
-    -------
-    int array (at most k,)
-
-    Raises
-    ------
-    UserError
-        `hits` does not have one value for each text, or `share` is not between 0 and 1.
+    `hits` (texts,) is above zero where a keyword or cue occurs. Both halves are `representatives`, the first of the
+    texts with the highest hits, ten times as many as needed.
     """
-    hits = np.asarray(hits, dtype=float)
-    if hits.shape != (len(embeddings),):
-        raise UserError(
-            f"Parameter hits has shape {hits.shape}: it needs one value for each of {len(embeddings)} texts."
-        )
-    if not 0 <= share <= 1:
-        raise UserError(f"Parameter share={share} is not a share: pass a number from 0 to 1.")
-    hit_count = round(share * k)
+    hits, rows = np.asarray(hits, dtype=float), len(embeddings)
+    hit_count = round(k / 2)
     candidates = largest(hits, min(10 * hit_count, int((hits > 0).sum())), seed)
-    with_hit = candidates[representatives(embeddings[candidates], hit_count, seed)]
+    with_hit = candidates[representatives(len(candidates), hit_count, seed, embeddings=embeddings[candidates])]
     rest = np.flatnonzero(hits <= 0)
-    without_hit = rest[representatives(embeddings[rest], k - len(with_hit), seed)]
-    return filled(np.concatenate([with_hit, without_hit]), len(embeddings), k, seed)
+    without_hit = rest[representatives(len(rest), k - len(with_hit), seed, embeddings=embeddings[rest])]
+    return filled(np.concatenate([with_hit, without_hit]), rows, k, seed)

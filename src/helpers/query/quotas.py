@@ -16,12 +16,11 @@ from helpers.query.arrays import (
 )
 from helpers.query.uncertainty import bait, margins
 
+REGIONS = 10  # k-means clusters of the pool
+
 
 def apportion(weights: Array, sizes: Array, k: int) -> Array:
-    """Apportion `k` picks to parts by their `weights` (parts,), at most `sizes` (parts,) to each.
-
-    By highest averages (Sainte-Laguë).
-    """
+    """Apportion `k` picks to parts by their weights, at most `sizes` to each, by highest averages (Sainte-Laguë)."""
     weights, sizes = np.asarray(weights, dtype=float), np.asarray(sizes)
     quotas = np.zeros(len(sizes), dtype=int)
     for _ in range(min(k, sizes.sum())):
@@ -29,77 +28,42 @@ def apportion(weights: Array, sizes: Array, k: int) -> Array:
     return quotas
 
 
-def best_of_clusters(
-    scores: Array, embeddings: Array, k: int, seed: int, proportional: bool = False, regions: int = 10
-) -> Array:
-    """Positions of the highest scores (texts,) of every k-means cluster.
-
-    Equally many of each, or in proportion to its size.
-    """
-    members = members_of(kmeans(embeddings, regions, seed))
+def best_of_clusters(scores: Array, embeddings: Array, k: int, seed: int, proportional: bool = False) -> Array:
+    """Positions of the highest scores of every region: equally many, or in proportion to its size."""
+    members = members_of(kmeans(embeddings, REGIONS, seed))
     sizes = [len(positions) for positions in members]
     quotas = apportion(sizes if proportional else np.ones(len(sizes)), sizes, k)
-    best = [
-        positions[largest(scores[positions], quota, seed)] for positions, quota in zip(members, quotas, strict=True)
-    ]
+    best = [part[largest(scores[part], quota, seed)] for part, quota in zip(members, quotas, strict=True)]
     return np.array(round_robin(best, k), dtype=int)
 
 
-def cluster_equal(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array, regions: int = 10) -> Array:
-    """Select the texts of smallest margin in every cluster, equally many.
-
-    After Hassan et al. 2024, arXiv 2410.13641.
-    """
-    return best_of_clusters(-margins(probabilities), embeddings, k, seed, False, regions)
+def cluster_equal(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array) -> Array:
+    """Select the texts of smallest margin in every region, equally many (after Hassan et al. 2024, arXiv 2410.13641)."""
+    return best_of_clusters(-margins(probabilities), embeddings, k, seed)
 
 
-def cluster_proportional(
-    rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array, regions: int = 10
-) -> Array:
-    """Select the texts of smallest margin in every cluster, in proportion to its size."""
-    return best_of_clusters(-margins(probabilities), embeddings, k, seed, True, regions)
+def cluster_proportional(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array) -> Array:
+    """Select the texts of smallest margin in every region, in proportion to its size."""
+    return best_of_clusters(-margins(probabilities), embeddings, k, seed, proportional=True)
 
 
 def dcalm(
-    rows: int,
-    k: int,
-    seed: int,
-    *,
-    probabilities: Array,
-    embeddings: Array,
-    held_out: Array,
-    errors: Array,
-    regions: int = 10,
+    rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array, held_out: Array, errors: Array
 ) -> Array:
-    """Select texts in proportion to the error of their region.
+    """Select texts in proportion to the error rate of their region.
 
-    D-CALM (Hassan & Alikhani 2023, arXiv 2305.17013). Every region is clustered again into as many
-    parts as it gets picks, and the text of smallest margin in each part is selected.
-
-    Parameters
-    ----------
-    probabilities, embeddings : float arrays (texts, classes) and (texts, d)
-    held_out, errors : float arrays (h, d) and (h,)
-        Rows that the learner was not trained on, and 1 where its answer to one is wrong; h may be
-        0. The error rate of a region is shrunk, with the weight of two rows, towards 1 − max p,
-        which a calibrated learner expects.
-    regions : int
-        Number of k-means clusters.
-
-    Returns
-    -------
-    int array (at most k,)
+    D-CALM (Hassan & Alikhani 2023, arXiv 2305.17013). Every region is clustered again into as many parts as it gets
+    picks, and the text of smallest margin in each part is selected. The error rate of a region on held-out rows is
+    shrunk, with the weight of two rows, towards 1 − max p, which a calibrated learner expects.
     """
     scores = -margins(probabilities)
     if rows <= k:
         return largest(scores, k, seed)
-    model = clustering(embeddings, regions, seed)
+    model = clustering(embeddings, REGIONS, seed)
     members = members_of(model.labels_)
-    expected_errors = 1 - probabilities.max(1)
-    rates = np.array([expected_errors[positions].mean() for positions in members])
-    if len(held_out):
-        wrong_answers, answers = weight_in_clusters(model, held_out, errors), weight_in_clusters(model, held_out)
-        rates = (wrong_answers + 2 * rates) / (answers + 2)
+    expected_rates = np.array([(1 - probabilities[positions].max(1)).mean() for positions in members])
+    wrong_answers, answers = weight_in_clusters(model, held_out, errors), weight_in_clusters(model, held_out)
+    rates = (wrong_answers + 2 * expected_rates) / (answers + 2)
     picks: list[int] = []
     quotas = apportion(rates, [len(positions) for positions in members], k)
     for positions, quota in zip(members, quotas, strict=True):
@@ -113,19 +77,8 @@ def dcalm(
 def group_minimum(rows: int, k: int, seed: int, *, groups: Array, **inputs: Array) -> Array:
     """Select by BAIT, but from every group at least half of an equal share, as far as the pool has it.
 
-    No label is used. A group that falls short gets BAIT's picks among its own texts; they replace
-    the last picks of groups that are above the minimum.
-
-    Parameters
-    ----------
-    groups : array (texts,)
-        Group of every text.
-    inputs : arrays
-        What `bait` takes.
-
-    Returns
-    -------
-    int array (at most k,)
+    A group that falls short gets BAIT's picks among its own texts; they replace the last picks of groups that are
+    above the minimum. `inputs` is what `bait` takes.
     """
     group_numbers = np.unique(groups.astype(str), return_inverse=True)[1]
     sizes = np.bincount(group_numbers)

@@ -26,32 +26,20 @@ GAIN = 0.01  # macro-F1 that counts as a gain
 
 
 def strategy_inputs(strategy: str, learner, labelled_rows: list[dict], open_rows: list[dict]) -> dict[str, Any]:
-    """Collect what a strategy declares and a classification learner and the rows can provide.
+    """Collect what a strategy declares and a classification learner and the records can provide.
 
     Parameters
     ----------
     learner : object with `task`, `score(texts)` and `checked()`
-        It scores the open or the labelled rows only if the strategy declares one of the two arrays
-        that come from that; both arrays are then returned.
-    labelled_rows, open_rows : list of records
-
-    Returns
-    -------
-    dict
-        Inputs by name for `strategies.select`.
-
-    Raises
-    ------
-    UserError
-        The strategy is unknown, or needs groups and the task names no group column.
+        It scores the open or the labelled rows only if the strategy declares one of the two arrays that come from
+        that; both arrays are then returned.
     """
     names, task = set(inputs_of(strategy)), learner.task
     inputs: dict[str, Any] = {}
     if "groups" in names:
         if not task.groups:
-            raise UserError(
-                f"Strategy {strategy} needs groups: name a column in group_columns, or choose another strategy."
-            )
+            remedy = "name a column in group_columns, or choose another strategy"
+            raise UserError(f"Strategy {strategy} needs groups: {remedy}.")
         inputs["groups"] = np.array([str(row.get(task.groups[0], "")) for row in open_rows])
     if names & {"probabilities", "embeddings"}:
         inputs["probabilities"], inputs["embeddings"] = learner.score([row["text"] for row in open_rows])
@@ -70,7 +58,7 @@ def stop_set(pool: list[dict], size: int = 2000, seed: int = 0) -> list[str]:
     return [pool[i]["text"] for i in np.random.default_rng([seed, 7]).permutation(len(pool))[:size]]
 
 
-# --- when to stop -----------------------------------------------------------------------------------------------------
+# --- when to stop ---
 
 
 def verdict(rule: str, finished_rounds: list[dict], limit: int, probabilities: np.ndarray | None = None) -> Verdict:
@@ -81,81 +69,64 @@ def verdict(rule: str, finished_rounds: list[dict], limit: int, probabilities: n
     rule : str
         One of RULES. The budget ends labelling under every rule.
     finished_rounds : list of dict
-        `picks`, `macro_f1`, `low` and `high` of every round, and `answers` to the stop set for
-        kappa and change. The last is the present round, which has no picks yet.
+        `picks`, `macro_f1`, `low` and `high` of every round, and `answers` (texts,) to the stop set for kappa and
+        change. The last is the present round, which has no picks yet.
     limit : int
         Labels that may be bought.
     probabilities : float array (texts, classes), optional
         The learner's answers to open texts, for uncertainty.
-
-    Returns
-    -------
-    (bool, str)
-
-    Raises
-    ------
-    UserError
-        The rule is unknown, or the limit is below zero.
     """
     if rule not in RULES:
         raise UserError(f"Parameter stop={rule!r} is unknown: choose one of {', '.join(RULES)}.")
+    if not limit >= 0:
+        raise UserError(f"Parameter limit={limit} is not a budget: pass a number from 0 up.")
     bought = sum(len(row.get("picks", [])) for row in finished_rounds)
-    if bought >= limit or rule == "budget":
-        return budget(bought, limit)
+    if bought >= limit:
+        return True, f"The budget of {limit:,} labels is spent ({bought:,})."
+    if rule == "budget":
+        return False, f"{limit - bought:,} of {limit:,} labels are left."
     if rule == "plateau":
-        return plateau(*([row[column] for row in finished_rounds] for column in ("macro_f1", "low", "high")))
+        return plateau(finished_rounds)
     if rule == "uncertainty":
         return overall_uncertainty(probabilities)
-    answers = [np.array(row["answers"]) for row in finished_rounds]
+    answers = [np.array(row["answers"]) for row in finished_rounds[-WINDOW - 1 :]]
+    if len({len(classes) for classes in answers}) > 1:
+        raise UserError("Two rounds answered different numbers of texts of the stop set: start a new run_id.")
     return kappa_average(answers) if rule == "kappa" else classification_change(answers)
 
 
-def budget(bought: int, limit: int) -> Verdict:
-    """Stop when `limit` labels are bought."""
-    if not limit >= 0:
-        raise UserError(f"Parameter limit={limit} is not a budget: pass a number from 0 up.")
-    if bought >= limit:
-        return True, f"The budget of {limit:,} labels is spent ({bought:,})."
-    return False, f"{limit - bought:,} of {limit:,} labels are left."
-
-
 def kappa_average(answers: Sequence[np.ndarray]) -> Verdict:
-    """Stop when successive learners agree (Bloodgood & Vijay-Shanker 2009, arXiv 1409.5165).
+    """Stop when Cohen's kappa between neighbouring rounds is high on average over WINDOW pairs.
 
-    `answers` has the class numbers (m,) of the stop set for every round. Cohen's kappa between
-    neighbouring rounds is averaged over the last WINDOW pairs.
+    Bloodgood & Vijay-Shanker 2009, arXiv 1409.5165.
     """
     if len(answers) <= WINDOW:
         return False, f"Kappa needs {WINDOW + 1} rounds, there are {len(answers)}."
-    recent = _same_texts(answers[-WINDOW - 1 :])
-    if any(len(np.unique(classes)) < 2 for classes in recent):
+    if any(len(np.unique(classes)) < 2 for classes in answers):
         return False, "A learner gave every text of the stop set the same class: its agreement says nothing."
-    kappa = float(np.mean([cohen_kappa_score(a, b) for a, b in pairwise(recent)]))
-    stop = kappa >= KAPPA
-    return stop, (
-        f"Successive learners agree on {len(recent[-1]):,} texts with a mean kappa of {kappa:.3f} over {WINDOW} rounds, "
-        f"{'at least' if stop else 'below'} {KAPPA}."
-    )
+    kappa = float(np.mean([cohen_kappa_score(a, b) for a, b in pairwise(answers)]))
+    facts = f"{len(answers[-1]):,} texts with a mean kappa of {kappa:.3f} over {WINDOW} rounds"
+    bound = "at least" if kappa >= KAPPA else "below"
+    return kappa >= KAPPA, f"Successive learners agree on {facts}, {bound} {KAPPA}."
 
 
 def classification_change(answers: Sequence[np.ndarray]) -> Verdict:
     """Stop when no answer to the stop set changed since the last round (Zhu et al. 2008, COLING)."""
     if len(answers) < 2:
         return False, "A change needs two rounds, there is one."
-    before, now = _same_texts(answers[-2:])
+    before, now = answers[-2:]
     if len(np.unique(now)) < 2:
         return False, "The learner gives every text the same class: unchanged answers say nothing."
-    change_count = int((before != now).sum())
-    if change_count:
-        share = f"{change_count / len(now):.2%}"
-        return False, f"{change_count:,} of {len(now):,} answers changed since the last round ({share})."
-    return True, f"None of {len(now):,} answers changed since the last round."
+    count = int((before != now).sum())
+    if not count:
+        return True, f"None of {len(now):,} answers changed since the last round."
+    return False, f"{count:,} of {len(now):,} answers changed since the last round ({count / len(now):.2%})."
 
 
 def overall_uncertainty(probabilities: np.ndarray) -> Verdict:
-    """Stop when the mean entropy of open texts is a small share of the largest possible.
+    """Stop when the mean entropy of open texts is a small share of the largest possible (Zhu et al. 2008, COLING).
 
-    Zhu et al. 2008, COLING. An over-confident learner meets this at once: calibrate first.
+    An over-confident learner meets this at once: calibrate first.
     """
     p = np.asarray(probabilities, dtype=float)
     if p.ndim != 2 or p.shape[1] < 2 or not np.isfinite(p).all():
@@ -164,19 +135,14 @@ def overall_uncertainty(probabilities: np.ndarray) -> Verdict:
         return True, "No unlabelled text is left."
     p = np.clip(p, 1e-12, 1)
     mean = float(-(p * np.log(p)).sum(1).mean() / np.log(p.shape[1]))
-    stop = mean <= UNCERTAINTY
-    return stop, (
-        f"The mean uncertainty of {len(p):,} unlabelled texts is {mean:.3f} of the largest possible, "
-        f"{'no more' if stop else 'more'} than {UNCERTAINTY}."
-    )
+    facts = f"The mean uncertainty of {len(p):,} unlabelled texts is {mean:.3f} of the largest possible"
+    bound = "no more" if mean <= UNCERTAINTY else "more"
+    return mean <= UNCERTAINTY, f"{facts}, {bound} than {UNCERTAINTY}."
 
 
-def plateau(scores: Sequence[float], low: Sequence[float], high: Sequence[float]) -> Verdict:
-    """Stop when the last WINDOW rounds gained less than GAIN and stayed inside the best interval.
-
-    The interval is that of the best score before them.
-    `scores`, `low` and `high` (rounds,) are the validation score and its interval.
-    """
+def plateau(finished_rounds: list[dict]) -> Verdict:
+    """Stop when the last WINDOW rounds gained less than GAIN on the best score before and stayed inside its interval."""
+    scores, low, high = ([row[column] for row in finished_rounds] for column in ("macro_f1", "low", "high"))
     if len(scores) <= WINDOW:
         return False, f"A plateau needs {WINDOW + 1} rounds, there are {len(scores)}."
     best = int(np.argmax(scores[:-WINDOW]))
@@ -196,69 +162,40 @@ def plateau(scores: Sequence[float], low: Sequence[float], high: Sequence[float]
     return True, f"{facts}: less than {GAIN} was gained."
 
 
-def _same_texts(answers: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
-    if len({np.shape(classes) for classes in answers}) > 1:
-        raise UserError("Two rounds answered different numbers of texts of the stop set: start a new run_id.")
-    return answers
+# --- what more labels would bring ---
 
 
-# --- what more labels would bring -------------------------------------------------------------------------------------
+def projection(labels: Sequence[int], scores: Sequence[float], more: int = 100, seed: int = 0) -> dict:
+    """Project how much macro-F1 the next `more` labels would add to a learning curve, and whether that is worth GAIN.
 
-
-def projection(
-    labels: Sequence[int], scores: Sequence[float], more: int = 100, worth: float = GAIN, seed: int = 0
-) -> dict:
-    """Project how much macro-F1 the next `more` labels would add.
-
-    Rising curves s = a − b·n^−c (Figueroa et al. 2012, BMC Medical Informatics and Decision Making
-    12:8) and s = a − b·exp(−n / t), with a ≤ 1, are fitted. The interval is a bootstrap of the
-    residuals in which every draw chooses its own curve, widened for few points: on simulated curves
-    of 6 to 20 rounds it held 90 to 97 times in 100.
-
-    Parameters
-    ----------
-    labels, scores : sequences (rounds,)
-        The learning curve.
-    more : int
-        Number of further labels.
-    worth : float
-        Gain that would justify them.
+    Rising curves s = a − b·n^−c (Figueroa et al. 2012, BMC Medical Informatics and Decision Making 12:8) and
+    s = a − b·exp(−n / t), with a ≤ 1, are fitted. The interval is a bootstrap of the residuals in which every draw
+    chooses its own curve, widened for few points: on simulated curves of 6 to 20 rounds it held 90 to 97 times in 100.
 
     Returns
     -------
     dict
-        `labels` after the purchase; `gain` with its 95 % interval `low`, `high`; `conclusive`,
-        whether the interval lies on one side of `worth`; `reason`, a sentence. The numbers are None
-        for fewer than five rounds.
-
-    Raises
-    ------
-    UserError
-        `labels` and `scores` are not finite pairs, or a count is not above zero.
+        `gain` with its 95 % interval `low`, `high`, all None for fewer than five rounds; `reason`, a sentence.
     """
     n, s = np.asarray(labels, dtype=float), np.asarray(scores, dtype=float)
     if len(n) != len(s) or not (np.isfinite(n).all() and np.isfinite(s).all()) or (n <= 0).any():
-        raise UserError(
-            f"Parameters labels ({len(n)}) and scores ({len(s)}) need one finite pair a round, labels above 0."
-        )
-    if more <= 0:
-        raise UserError(f"Parameter more={more} is not a number of labels to buy: pass one above 0.")
-    result = {"labels": int(n.max(initial=0)) + more, "gain": None, "low": None, "high": None, "conclusive": False}
+        parameters = f"Parameters labels ({len(n)}) and scores ({len(s)})"
+        raise UserError(f"{parameters} need one finite pair a round, labels above 0.")
     distinct = len(np.unique(n))
     if distinct < 5:
-        return result | {"reason": f"No projection yet: a curve needs 5 rounds, there are {distinct}."}
+        reason = f"No projection yet: a curve needs 5 rounds, there are {distinct}."
+        return {"gain": None, "low": None, "high": None, "reason": reason}
     gain, fitted, low, high = _gain_with_interval(n, s, more, seed)
-    conclusion = f"inconclusive, {worth} or more is possible but not certain"
-    if low >= worth:
-        conclusion = f"{worth} or more"
-    elif high < worth:
-        conclusion = f"less than {worth}"
+    conclusion = f"inconclusive, {GAIN} or more is possible but not certain"
+    if low >= GAIN:
+        conclusion = f"{GAIN} or more"
+    elif high < GAIN:
+        conclusion = f"less than {GAIN}"
     reason = (
         f"{more} more labels would add {gain:+.3f} [{low:+.3f}, {high:+.3f}] to the {fitted[n.argmax()]:.3f} "
         f"at {n.max():,.0f}: {conclusion}."
     )
-    conclusive = low >= worth or high < worth
-    return result | {"gain": gain, "low": low, "high": high, "conclusive": conclusive, "reason": reason}
+    return {"gain": gain, "low": low, "high": high, "reason": reason}
 
 
 def _gain_with_interval(n: np.ndarray, s: np.ndarray, more: int, seed: int) -> tuple[float, np.ndarray, float, float]:
@@ -274,10 +211,7 @@ def _gain_with_interval(n: np.ndarray, s: np.ndarray, more: int, seed: int) -> t
 
 
 def _fit(n: np.ndarray, scores: np.ndarray, now: float, then: float) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the nearest rising curve to every row of `scores` (draws, rounds).
-
-    Returns the gain from `now` to `then` labels (draws,) and the fitted values (draws, rounds).
-    """
+    """Gains from `now` to `then` labels (draws,) and values (draws, rounds) of the rising curves nearest to `scores`."""
     shapes = [lambda v, c=c: (v / now) ** -c for c in np.geomspace(0.05, 3, 30)]
     shapes += [lambda v, t=t: np.exp((now - v) / t) for t in now * np.geomspace(0.05, 10, 30)]
     smallest_error = np.full(len(scores), np.inf)

@@ -1,17 +1,16 @@
 """Which texts to label, or to have rewritten, next: the query strategies by name, for both kinds of task.
 
-A strategy is a pure function `function(rows, k, seed, **inputs)` from arrays to at most `k`
-distinct positions in a pool of `rows` texts, best first; the seed breaks ties. STRATEGIES declares
-which inputs each one is passed. Of the pool there are:
+A strategy is a pure function `function(rows, k, seed, **inputs)` from arrays to an int array of at most `k` distinct
+positions in a pool of `rows` texts, best first; the seed breaks ties. STRATEGIES declares which inputs each one is
+passed. Of the pool there are:
 
 - `probabilities` (texts, classes): the learner's answers
 - `embeddings` (texts, d)
 - `groups` (texts,)
-- `compliance` (texts,): how well the present output for each text complies, from 0 to 1
+- `compliance` (texts,): how well the present output for each text complies, from 0 to 1; NaN without a score
 - `nll` (texts,): mean loss per token of that output
 
-The inputs about rows with a label or a target may be missing (None), as there may be no such row
-yet:
+The inputs about rows with a label or a target may be missing (None), as there may be no such row yet:
 
 - `labelled` (m, d), `labelled_probabilities` (m, classes): embeddings and the learner's answers
 - `held_out` (h, d): embeddings of rows that the learner was not trained on
@@ -21,7 +20,7 @@ yet:
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -31,8 +30,7 @@ from helpers.query import strategies_generation as generation
 from helpers.query.arrays import Array, checked_inputs
 
 
-@dataclass(frozen=True)
-class Strategy:
+class Strategy(NamedTuple):
     """A query strategy: its function, the inputs it is passed, and the kinds of task it serves."""
 
     function: Callable[..., Array]
@@ -56,7 +54,7 @@ STRATEGIES: dict[str, Strategy] = {
     "least_confidence": Strategy(uncertainty.least_confidence, ("probabilities",), LABEL),
     "power_margin": Strategy(uncertainty.power_margin, ("probabilities",), LABEL),
     # coverage
-    "kmeans": Strategy(coverage.kmeans_centres, ("embeddings",), LABEL),
+    "kmeans": Strategy(coverage.representatives, ("embeddings",), LABEL),
     "coreset": Strategy(coverage.coreset, ("embeddings", "labelled"), LABEL),
     "typiclust": Strategy(coverage.typiclust, ("embeddings", "labelled"), LABEL),
     "probcover": Strategy(coverage.probcover, (*POOL, "labelled"), LABEL),
@@ -94,35 +92,15 @@ def inputs_of(strategy: str) -> tuple[str, ...]:
 def check_strategy(strategy: str, kind: str) -> None:
     """Raise UserError unless the strategy exists and serves tasks of `kind`."""
     if kind not in _by_name(strategy).kinds:
-        raise UserError(
-            f"Parameter strategy={strategy!r} is not for tasks of kind {kind}: "
-            f"choose one of {', '.join(sorted(names(kind)))}."
-        )
+        choices = ", ".join(sorted(names(kind)))
+        raise UserError(f"Parameter strategy={strategy!r} is not for tasks of kind {kind}: choose one of {choices}.")
 
 
 def select(strategy: str, rows: int, k: int, seed: int = 0, **inputs) -> Array:
-    """Select texts by the named strategy.
+    """Select `k` of `rows` texts by the named strategy; returns their positions, best first.
 
-    Parameters
-    ----------
-    strategy : str
-        A name of STRATEGIES.
-    rows, k : int
-        Number of texts in the pool, and of texts to select.
-    inputs : arrays
-        Inputs by name, as the module describes; those that the strategy does not declare are
-        ignored.
-
-    Returns
-    -------
-    int array (at most k,)
-        Distinct positions in the pool, best first; all of them when the pool has fewer than `k`.
-
-    Raises
-    ------
-    UserError
-        The strategy or an input is unknown, or a declared input is missing, or has the wrong length
-        or shape.
+    `inputs` are those that the module describes; the strategy ignores what it does not declare. Raises UserError on an
+    unknown strategy or input, and on a declared input that is missing or has the wrong length or shape.
     """
     entry = _by_name(strategy)
     if k < 0:

@@ -8,33 +8,17 @@ from sklearn.preprocessing import normalize
 from helpers.query.arrays import Array, largest
 from helpers.query.quotas import best_of_clusters
 
-
-def hassan(rows: int, k: int, seed: int, *, embeddings: Array, compliance: Array, regions: int = 10) -> Array:
-    """Select in every cluster, equally many, the inputs whose outputs comply least.
-
-    Hassan et al. 2024, arXiv 2410.13641.
-
-    Parameters
-    ----------
-    embeddings : float array (inputs, d)
-    compliance : float array (inputs,)
-        How well the present output for each input keeps the regulated attribute, from 0 to 1; NaN
-        where it has no score.
-    regions : int
-        Number of k-means clusters.
-
-    Returns
-    -------
-    int array (at most k,)
-    """
-    return best_of_clusters(_violation(compliance), embeddings, k, seed, False, regions)
+IDDS_WEIGHT = 0.67
 
 
-def hassan_proportional(
-    rows: int, k: int, seed: int, *, embeddings: Array, compliance: Array, regions: int = 10
-) -> Array:
-    """Select as `hassan` does, from every cluster in proportion to its size."""
-    return best_of_clusters(_violation(compliance), embeddings, k, seed, True, regions)
+def hassan(rows: int, k: int, seed: int, *, embeddings: Array, compliance: Array) -> Array:
+    """Select in every region, equally many, the inputs whose outputs comply least (Hassan et al. 2024, arXiv 2410.13641)."""
+    return best_of_clusters(_violation(compliance), embeddings, k, seed)
+
+
+def hassan_proportional(rows: int, k: int, seed: int, *, embeddings: Array, compliance: Array) -> Array:
+    """Select as `hassan` does, from every region in proportion to its size."""
+    return best_of_clusters(_violation(compliance), embeddings, k, seed, proportional=True)
 
 
 def top_n(rows: int, k: int, seed: int, *, compliance: Array) -> Array:
@@ -42,30 +26,27 @@ def top_n(rows: int, k: int, seed: int, *, compliance: Array) -> Array:
     return largest(_violation(compliance), k, seed)
 
 
-def cluster_random(rows: int, k: int, seed: int, *, embeddings: Array, regions: int = 10) -> Array:
-    """Select equally many inputs from every cluster, at random inside it."""
-    scores = np.random.default_rng(seed).random(rows)
-    return best_of_clusters(scores, embeddings, k, seed, False, regions)
+def cluster_random(rows: int, k: int, seed: int, *, embeddings: Array) -> Array:
+    """Select equally many inputs from every region, at random inside it."""
+    return best_of_clusters(np.random.default_rng(seed).random(rows), embeddings, k, seed)
 
 
 def nll(rows: int, k: int, seed: int, *, nll: Array) -> Array:
     """Select the inputs whose output is least likely to the learner.
 
-    `nll` (inputs,) is the mean loss per token. This is normalised sequence probability (Ueffing &
-    Ney 2007): without the mean over tokens, length alone would decide. An empty output has no loss
-    (NaN) and comes first.
+    Normalised sequence probability (Ueffing & Ney 2007): without the mean over tokens, length alone would decide. An
+    empty output has no loss (NaN) and comes first.
     """
     loss = nll.astype(float)
     return largest(np.where(np.isnan(loss), np.inf, loss), k, seed)
 
 
-def idds(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array, weight: float = 0.67) -> Array:
+def idds(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array) -> Array:
     """Select inputs like the pool and unlike those with a target.
 
-    IDDS (Tsvigun et al. 2022, arXiv 2301.03252). The score is `weight` · mean cosine similarity to
-    the inputs without a target − (1 − `weight`) · the mean to those with one (`labelled`, (m, d)).
-    After every pick the scores are computed again as if it had its target, so that a batch does not
-    repeat itself.
+    IDDS (Tsvigun et al. 2022, arXiv 2301.03252). The score is IDDS_WEIGHT · mean cosine similarity to the inputs
+    without a target − (1 − IDDS_WEIGHT) · the mean to those with one. After every pick the scores are computed again
+    as if it had its target, so that a batch does not repeat itself.
     """
     x = normalize(embeddings.astype(np.float64))
     x_labelled = normalize(labelled.astype(np.float64)) if len(labelled) else labelled
@@ -75,7 +56,7 @@ def idds(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array, we
     for _ in range(min(k, rows)):
         to_open = x @ open_sum / is_open.sum()
         to_labelled = x @ labelled_sum / max(1, len(labelled) + len(picks))
-        scores = weight * to_open - (1 - weight) * to_labelled + tie_breaker
+        scores = IDDS_WEIGHT * to_open - (1 - IDDS_WEIGHT) * to_labelled + tie_breaker
         pick = int(np.where(is_open, scores, -np.inf).argmax())
         picks.append(pick)
         is_open[pick] = False

@@ -7,7 +7,7 @@ from sklearn.cluster import kmeans_plusplus
 
 from helpers.query.arrays import Array, filled, kmeans, largest, members_of, round_robin
 
-# BAIT works on at most this many candidates, this large a sample of the pool, and this many dimensions.
+# Upper bounds of BAIT: its candidates and its sample of the pool, and their dimensions.
 BAIT_ROWS, BAIT_WIDTH = 20_000, 512
 
 
@@ -34,10 +34,7 @@ def least_confidence(rows: int, k: int, seed: int, *, probabilities: Array) -> A
 
 
 def power_margin(rows: int, k: int, seed: int, *, probabilities: Array) -> Array:
-    """Draw texts with probability proportional to one minus the margin.
-
-    Kirsch et al. 2021, arXiv 2106.12059.
-    """
+    """Draw texts with probability proportional to one minus the margin (Kirsch et al. 2021, arXiv 2106.12059)."""
     with np.errstate(divide="ignore"):
         logits = np.log(np.maximum(1 - margins(probabilities), 0))
     # The largest sums of logit and Gumbel noise are draws without replacement.
@@ -45,10 +42,7 @@ def power_margin(rows: int, k: int, seed: int, *, probabilities: Array) -> Array
 
 
 def cluster_margin(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array) -> Array:
-    """Cluster the 10 k texts of smallest margin; take from the clusters in turn, smallest first.
-
-    Citovsky et al. 2021, arXiv 2107.14263.
-    """
+    """Cluster the 10 k texts of smallest margin; take from each in turn (Citovsky et al. 2021, arXiv 2107.14263)."""
     candidates = margin(rows, 10 * k, seed, probabilities=probabilities)
     if len(candidates) <= k:
         return candidates
@@ -58,10 +52,10 @@ def cluster_margin(rows: int, k: int, seed: int, *, probabilities: Array, embedd
 
 
 def badge(rows: int, k: int, seed: int, *, probabilities: Array, embeddings: Array) -> Array:
-    """Draw texts by k-means++ on the gradients of the last layer.
+    """Draw texts by k-means++ on the gradients of the last layer (BADGE, Ash et al. 2020, arXiv 1906.03671).
 
-    BADGE (Ash et al. 2020, arXiv 1906.03671). The gradient of a text is the outer product of p −
-    onehot(argmax p) and its embedding: long where the learner is unsure.
+    The gradient of a text is the outer product of p − onehot(argmax p) and its embedding: long where the learner is
+    unsure.
     """
     residuals = probabilities.astype(np.float64)
     residuals[np.arange(rows), residuals.argmax(1)] -= 1
@@ -85,22 +79,10 @@ def bait(
 ) -> Array:
     """Select one by one the text whose label most lowers the expected variance of the answers to the pool.
 
-    BAIT (Ash et al. 2021, arXiv 2106.09675). The Fisher information is that of a logistic
-    regression with a unit ridge on centred rows of unit length; a text weighs (1 − Σ p²) / 2, which
-    is p (1 − p) with two classes.
-
-    Parameters
-    ----------
-    probabilities, embeddings : float arrays (texts, classes) and (texts, d)
-    labelled, labelled_probabilities : float arrays (m, d) and (m, classes)
-        Rows that have a label; m may be 0.
-
-    Returns
-    -------
-    int array (at most k,)
-        Positions in the pool. Candidates are the texts of smallest margin: all of them at first,
-        then a share k / m of the pool, never fewer than 20 k. Above 20,000 rows candidates and pool
-        are sampled; above 512 columns the rows are projected at random.
+    BAIT (Ash et al. 2021, arXiv 2106.09675). The Fisher information is that of a logistic regression with a unit ridge
+    on centred rows of unit length; a text weighs (1 − Σ p²) / 2, which is p (1 − p) with two classes. Candidates are
+    the texts of smallest margin: all of them at first, then a share k / m of the pool with m labels, never fewer than
+    20 k. Above BAIT_ROWS rows candidates and pool are sampled; above BAIT_WIDTH columns rows are projected at random.
     """
     rng = np.random.default_rng(seed)
     count = int(np.clip(rows * min(k, rows) / max(len(labelled), 1), 20 * min(k, rows), rows))
@@ -128,9 +110,8 @@ def bait(
 def _bait_picks(x: Array, weights: Array, inverse: Array, pool_information: Array, k: int) -> list[int]:
     """Greedy picks among the rows of `x`: each lowers tr(inverse · pool_information) most.
 
-    With A the information of the labelled rows and F that of the pool, a pick changes A by a matrix
-    of rank one, so that zᵀ A⁻¹ z (`variance`) and zᵀ A⁻¹ F A⁻¹ z (`gain`) of every row z follow
-    from those before.
+    With A the information of the labelled rows and F that of the pool, a pick changes A by a matrix of rank one, so
+    that zᵀ A⁻¹ z (`variance`) and zᵀ A⁻¹ F A⁻¹ z (`gain`) of every row z follow from those before.
     """
     variance = ((x @ inverse) * x).sum(1)
     gain = ((x @ (inverse @ pool_information @ inverse)) * x).sum(1)
