@@ -208,7 +208,9 @@ def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
     execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
     manifest = run.read_manifest(folder)
     if manifest["status"] == "awaiting_labels":
-        print(f"{name}: waits for labels; open {folder / f'{name}.ipynb'}", flush=True)
+        page = folder / f"{name}.ipynb"
+        print(f"{name}: waits for labels; open {page} in JupyterLab,", flush=True)
+        print("  choose Run → Run All Cells, label in the panel at its end, then run this command again.", flush=True)
         raise typer.Exit(AWAITING)
     print(f"{name}: done in {manifest['seconds']:.0f} s", flush=True)
 

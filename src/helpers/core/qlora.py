@@ -199,6 +199,8 @@ class QLoRA:
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Calibrated probabilities, float64 (texts, labels); before `fit` by label words, or equal."""
+        if isinstance(texts, str):
+            raise UserError("predict_proba takes a list of texts, not one text: put it in brackets.")
         return softmax(self.logits(texts) / self.temperature)
 
     @torch.inference_mode()

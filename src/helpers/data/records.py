@@ -185,7 +185,7 @@ def named_sets(seed: list[dict], pool: list[dict], evaluation: list[dict]) -> li
 def set_summary(name: str, rows: list[dict], task: Task) -> dict:
     """Rows, per cent of the positive class (for generation: references a row), and mean characters of a set."""
     if task.labels:
-        column, values = f"% {task.positive}", [100.0 * (r["label"] == task.positive) for r in rows if "label" in r]
+        column, values = f"% {task.positive}", [100.0 * (r["label"] == task.positive) for r in rows if r.get("label")]
     else:
         column, values = "references a row", [len(r["references"]) for r in rows if r.get("references")]
     columns = {column: values, "mean characters": [len(r["text"]) for r in rows]}

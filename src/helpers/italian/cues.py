@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from functools import cache
 
+from helpers.italian.agreement import Phrase
 from helpers.italian.lexicon import FEMININE, FOLDER, SLOT_BITS, Token, belongs, is_function, read_table
-from helpers.italian.nouns import Phrase
 from helpers.italian.phrases import is_oblique, person_phrases
 
 GRAMMAR = ("masculine_form", "feminine_title")  # the categories of gendered grammar; all others are requirements

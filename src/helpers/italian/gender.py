@@ -12,10 +12,10 @@ from collections.abc import Callable
 from itertools import product
 from typing import Literal
 
+from helpers.italian.agreement import Phrase
 from helpers.italian.cues import LAWFUL, grammar_cue
 from helpers.italian.forms import article, doubled, inflected, with_capitals, with_schwa
 from helpers.italian.lexicon import MASCULINE, PLURAL, SINGULAR, Reading, Token, are_pair, belongs, reading_of, tokenise
-from helpers.italian.nouns import Phrase
 from helpers.italian.phrases import person_phrases
 
 # nouns made from participles: "il candidato" is as well "la persona candidata"

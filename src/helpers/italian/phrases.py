@@ -5,6 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import lru_cache
 
+from helpers.italian.agreement import (
+    Parts,
+    Phrase,
+    adjacent,
+    adjectives_from,
+    noun_phrases,
+    opens_sentence,
+    previous_word,
+)
 from helpers.italian.lexicon import (
     ANY,
     BOUNDARY,
@@ -25,7 +34,6 @@ from helpers.italian.lexicon import (
     tokenise,
     word_classes,
 )
-from helpers.italian.nouns import Parts, Phrase, adjacent, adjectives_from, noun_phrases, opens_sentence, previous_word
 
 DETERMINERS = {"article", "determiner", "adj"}
 

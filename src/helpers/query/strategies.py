@@ -25,8 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from helpers.env import UserError
-from helpers.query import coverage, quotas, uncertainty
-from helpers.query import strategies_generation as generation
+from helpers.query import coverage, generation, quotas, uncertainty
 from helpers.query.arrays import Array, checked_inputs
 
 
