@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from safetensors import SafetensorError
@@ -229,3 +230,18 @@ def test_a_folder_is_replaced_whole_or_not_at_all(tmp_path):
 def test_jsonl_keeps_line_separators_inside_strings(tmp_path):
     rows = [{"text": "a\u2028b\u0085c"}]
     assert files.read_jsonl(files.write_jsonl(tmp_path / "a.jsonl", rows)) == rows
+
+
+def test_two_who_ask_at_once_do_not_take_each_other_for_the_holder(tmp_path):
+    (tmp_path / ".lock").touch()
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: run.is_held(tmp_path), range(40)))
+    assert not any(answers)
+    run.hold_folder(tmp_path)
+    assert run.is_held(tmp_path)
+    run._locks.pop(tmp_path).release()
+
+
+def test_a_lock_that_may_not_be_opened_counts_as_held(tmp_path):
+    (tmp_path / ".lock").mkdir()  # root may open any file, but no folder as one
+    assert run.is_held(tmp_path)

@@ -205,10 +205,10 @@ def is_held(folder: Path) -> bool:
     """Whether a process, this one or another, holds `folder`."""
     if not (folder / ".lock").exists():
         return False
-    try:
-        with FileLock(folder / ".lock", timeout=0):
+    try:  # two who ask at once hold it from each other for a moment, hence the wait
+        with FileLock(folder / ".lock", timeout=0.3, poll_interval=0.03):
             return False
-    except Timeout:
+    except (Timeout, OSError):  # of a lock that may not be opened nothing is known: the manifest is believed
         return True
 
 

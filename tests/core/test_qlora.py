@@ -544,6 +544,8 @@ def test_a_base_that_is_only_read_needs_no_settings_of_training(task, tiny_llama
     assert reader.embedding_facts() == trainer.embedding_facts()
     with pytest.raises(UserError, match="quantization='int8' must be one of"):
         Recipe.for_reading(str(tiny_llama), quantization="int8")
+    with pytest.raises(TypeError, match="no field 'max_lenght'"):
+        Recipe.for_reading(str(tiny_llama), max_lenght=64)
 
 
 def test_bidirectional_reading_sees_what_follows(task, tiny_llama):

@@ -181,6 +181,11 @@ def test_uncertainty_is_a_share_of_the_largest():
         rounds.verdict("uncertainty", finished([0.7]), 99, np.array([[np.nan, 0.5]]))
 
 
+def test_uncertainty_stops_nothing_where_nothing_was_scored():
+    stop, reason = rounds.verdict("uncertainty", finished([0.7]), 99, None)
+    assert not stop and "No open text was scored" in reason
+
+
 def test_a_plateau_is_no_gain_inside_the_interval():
     scores = [0.5, 0.6, 0.7, 0.7, 0.702, 0.699]
     stop, reason = rounds.verdict("plateau", finished(scores), 99)

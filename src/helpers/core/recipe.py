@@ -101,6 +101,8 @@ class Recipe:
             Of `revision`, `quantization`, `head`, `bidirectional`, `max_length` and `token_budget`;
             the other fields do nothing.
         """
+        if unknown := changes.keys() - READING.keys():
+            raise TypeError(f"Recipe.for_reading has no field {min(unknown)!r}.")
         return cls.from_params(READING | {"model": model} | changes)
 
 

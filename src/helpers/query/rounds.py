@@ -88,6 +88,8 @@ def verdict(rule: str, finished_rounds: list[dict], limit: int, probabilities: n
     if rule == "plateau":
         return plateau(finished_rounds)
     if rule == "uncertainty":
+        if probabilities is None:
+            return False, "No open text was scored in this round, so its uncertainty is unknown."
         return overall_uncertainty(probabilities)
     answers = [np.array(row["answers"]) for row in finished_rounds[-WINDOW - 1 :]]
     if len({len(classes) for classes in answers}) > 1:
