@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,17 @@ def finish(project: Path, words: list[str], code: int = 0, **environment: str) -
     # A command that succeeded may show that of a kernel's heartbeat: two that start at once can draw the same port.
     assert code == 0 or "Traceback" not in err, err
     return out, err
+
+
+def kill_after_rounds(project: Path, words: list[str], rounds: Path, count: int) -> int:
+    """Start a command, kill it with its kernel once `rounds` (a jsonl file) has `count` lines; returns the lines it has."""
+    process, deadline = start(project, words), time.time() + 400
+    while not (rounds.exists() and len(rounds.read_text().splitlines()) >= count):
+        assert process.poll() is None and time.time() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.communicate()
+    return len(rounds.read_text().splitlines())
 
 
 def ambo_run(run_id: str, settings: dict, task: str = "csv", *more: str, profile: str = "demo") -> list[str]:

@@ -1,9 +1,6 @@
 """Generation tasks through the real runner: a run, a killed run, a teacher on loopback, people in the panel, pairs from files."""
 
-import os
 import shutil
-import signal
-import time
 
 import pandas as pd
 import pytest
@@ -14,7 +11,7 @@ from helpers.labels.panel.panel import Panel
 from helpers.task import Task
 from tests.core.recipes import recipe
 from tests.endpoints import Proxy, completion
-from tests.project import ambo_run, assert_quiet, finish, new_project, start
+from tests.project import ambo_run, assert_quiet, finish, kill_after_rounds, new_project
 
 FIRST, LOOP, LAST = "01_seed_curation", "03_active_generation", "04_generation_evaluation"
 SENTENCES = [
@@ -121,14 +118,9 @@ def test_a_second_run_skips_everything(project, settings, undisturbed):
 def test_a_killed_run_goes_on_to_the_same_picks_and_scores(project, settings, undisturbed):
     folder = from_01(undisturbed, "killed")
     command = words("killed", settings, "--stages", "03")
-    process = start(project, command)
-    rounds, deadline = folder / "rounds.jsonl", time.time() + 400
-    while not (rounds.exists() and len(rounds.read_text().splitlines()) >= 1):
-        assert process.poll() is None and time.time() < deadline
-        time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    done, kept = len(rounds.read_text().splitlines()), (folder / "interim/hassan_0.jsonl").stat().st_mtime_ns
+    rounds = folder / "rounds.jsonl"
+    done = kill_after_rounds(project, command, rounds, 1)
+    kept = (folder / "interim/hassan_0.jsonl").stat().st_mtime_ns
     assert done < 6
     finish(project, command)
     whole = undisturbed[0] / LOOP

@@ -2,17 +2,15 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 
 import pandas as pd
 import pytest
 
 from helpers import run
 from helpers.files import read_jsonl, sha256
-from tests.project import ambo_run, assert_quiet, finish, new_project, start
+from tests.project import ambo_run, assert_quiet, finish, kill_after_rounds, new_project, start
 
 
 @pytest.fixture(scope="module")
@@ -103,14 +101,7 @@ def copied(undisturbed, run_id, *stages):
 def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_llama, undisturbed):
     folder = copied(undisturbed, "killed", run.STAGES["01"], run.STAGES["02"])
     words = ambo_run("killed", settings(tiny_llama), "csv", "--stages", "03")
-    process = start(project, words)
-    rounds, deadline = folder / "rounds.jsonl", time.time() + 400
-    while not (rounds.exists() and len(rounds.read_text().splitlines()) >= 2):
-        assert process.poll() is None and time.time() < deadline
-        time.sleep(0.05)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    done = len(rounds.read_text().splitlines())
+    done = kill_after_rounds(project, words, folder / "rounds.jsonl", 2)
     finish(project, words)
     assert done < 6
     history, again = (read_jsonl(f / "rounds.jsonl") for f in (undisturbed[0] / run.STAGES["03"], folder))
