@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer
 
 from helpers import edits
-from helpers.core.heads import in_completion
+from helpers.core.masks import in_completion
 from helpers.core.recipe import EMBEDDED
 from helpers.core.writer import Writer
 from helpers.data import embedded

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from helpers.core.batches import padded, token_batches
-from helpers.core.heads import positions
+from helpers.core.masks import positions
 
 # Logits cover the whole vocabulary: those of 2,048 tokens and 152,000 words take 1.2 GB.
 LOGIT_BUDGET = 2048

@@ -22,16 +22,9 @@ from helpers.core.batches import Targets, holdout, pad, padded, token_batches
 from helpers.core.calibration import HeldOutLoss, softmax
 from helpers.core.cpu import reading
 from helpers.core.encoding import Encoding
-from helpers.core.heads import (
-    Classifier,
-    LabelWords,
-    body_of,
-    fit_head,
-    head_state,
-    pool,
-    prefix_cache,
-    word_scores,
-)
+from helpers.core.heads import Classifier, LabelWords, fit_head, head_state
+from helpers.core.label_words import prefix_cache, word_scores
+from helpers.core.masks import body_of, mean_state
 from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.core.training import train
 from helpers.env import UserError
@@ -285,7 +278,7 @@ class QLoRA:
 
         def means(input_ids, attention_mask):
             states = body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-            return pool(states.float(), attention_mask, "mean")
+            return mean_state(states.float(), attention_mask)
 
         return self._over_batches(texts, means)
 

@@ -13,7 +13,7 @@ EMBEDDED = "embedded:italian_jobs/base_model"  # the small model that comes with
 CHOICES = {
     "quantization": ("nf4", "none"),
     "head": ("classifier", "lm"),
-    "pooling": ("mean", "max", "last", "evidence"),
+    "pooling": ("mean", "evidence"),
 }
 # What the notebooks of one kind of task have no parameter for, because nothing there reads it.
 UNREAD = {
@@ -57,7 +57,7 @@ class Recipe:
     revision: str  # commit of a hub model; '' for a folder
     quantization: str  # nf4 or none
     head: str  # classifier, or lm: label words scored at the last position
-    pooling: str  # mean, max, last or evidence, for the classifier
+    pooling: str  # mean or evidence, for the classifier
     head_first: bool  # train the head on the frozen base first; keep it if training the rest is no better
     bidirectional: bool  # a decoder reads both ways; only for a base trained so
     lora_r: int

@@ -48,47 +48,55 @@ def train(
     UserError
         When ten gradients in a row are not finite.
     """
-    from transformers import PrinterCallback, Trainer, TrainingArguments
+    from transformers import PrinterCallback, Trainer
 
     class ByLengthTrainer(Trainer):
         def _get_train_sampler(self, *_):
             return ByLength([r["length"] for r in rows], recipe.batch_size)
 
-    dtype = env.compute_dtype()
+    watch = _watch(module, recipe, held_out_loss)
+    module.train()
     with tempfile.TemporaryDirectory() as folder:
-        arguments = TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=recipe.epochs,
-            per_device_train_batch_size=recipe.batch_size,
-            gradient_accumulation_steps=recipe.accumulation,
-            learning_rate=recipe.learning_rate,
-            weight_decay=recipe.weight_decay,
-            warmup_steps=recipe.warmup,
-            lr_scheduler_type="cosine",
-            max_grad_norm=1.0,
-            optim="paged_adamw_8bit" if env.device() == "cuda" else "adamw_torch_fused",
-            fp16=dtype == torch.float16,
-            bf16=dtype == torch.bfloat16,
-            use_cpu=env.device() == "cpu",
-            remove_unused_columns=False,
-            dataloader_pin_memory=False,
-            save_strategy="no",
-            logging_strategy="no",
-            report_to=[],
-            disable_tqdm=True,
-            seed=seed,
-        )
-        # With two GPUs (Kaggle) the Trainer would copy the module, whose base is on the first, and
-        # double the batch.
-        arguments._n_gpu = min(arguments.n_gpu, 1)
-        watch = _watch(module, recipe, held_out_loss)
-        module.train()
+        arguments = _arguments(recipe, seed, folder)
         trainer = ByLengthTrainer(module, arguments, data_collator=collate, train_dataset=rows, callbacks=[watch])
         trainer.remove_callback(PrinterCallback)
         with folded(module, keep=False):
             trainer.train()
     module.eval()
     return watch.report()
+
+
+def _arguments(recipe: Recipe, seed: int, folder: str):
+    """The recipe in the Trainer's terms; nothing is saved or logged."""
+    from transformers import TrainingArguments
+
+    dtype = env.compute_dtype()
+    arguments = TrainingArguments(
+        output_dir=folder,
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=recipe.batch_size,
+        gradient_accumulation_steps=recipe.accumulation,
+        learning_rate=recipe.learning_rate,
+        weight_decay=recipe.weight_decay,
+        warmup_steps=recipe.warmup,
+        lr_scheduler_type="cosine",
+        max_grad_norm=1.0,
+        optim="paged_adamw_8bit" if env.device() == "cuda" else "adamw_torch_fused",
+        fp16=dtype == torch.float16,
+        bf16=dtype == torch.bfloat16,
+        use_cpu=env.device() == "cpu",
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        save_strategy="no",
+        logging_strategy="no",
+        report_to=[],
+        disable_tqdm=True,
+        seed=seed,
+    )
+    # With two GPUs (Kaggle) the Trainer would copy the module, whose base is on the first, and
+    # double the batch.
+    arguments._n_gpu = min(arguments.n_gpu, 1)
+    return arguments
 
 
 def _watch(module: nn.Module, recipe: Recipe, held_out_loss: Callable[[], float] | None):
