@@ -75,15 +75,15 @@ def test_a_finished_stage_is_unchanged_until_a_parameter_an_input_an_output_or_t
     stage.reads("in.txt")
     stage.wrote(files.write_text(stage.path("out.txt"), "b"))
     stage.close()
-    assert run.unchanged(stage.folder, stage.params)
-    assert not run.unchanged(stage.folder, stage.params | {"seed": 2})
+    assert not run.why_due(stage.folder, stage.params)
+    assert run.why_due(stage.folder, stage.params | {"seed": 2})
     for path, content in ((project / "in.txt", "a"), (stage.path("out.txt"), "b")):
         path.write_text("changed")
-        assert not run.unchanged(stage.folder, stage.params)
+        assert run.why_due(stage.folder, stage.params)
         path.write_text(content)
-    assert run.unchanged(stage.folder, stage.params)
+    assert not run.why_due(stage.folder, stage.params)
     write_notebook(project, "1 + 2")
-    assert not run.unchanged(stage.folder, stage.params)
+    assert run.why_due(stage.folder, stage.params)
 
 
 @pytest.fixture
@@ -118,9 +118,9 @@ def change(package, pattern):
 def test_a_stage_is_due_again_when_code_a_table_data_or_weights_of_the_package_change(project, package, pattern):
     stage = open_stage(project)
     stage.close()
-    assert run.unchanged(stage.folder, stage.params)
+    assert not run.why_due(stage.folder, stage.params)
     change(package, pattern)
-    assert not run.unchanged(stage.folder, stage.params)
+    assert run.why_due(stage.folder, stage.params)
 
 
 @pytest.mark.parametrize("pattern", ["README.md", "LICENSE"])
@@ -129,7 +129,7 @@ def test_a_page_that_changes_no_result_makes_no_stage_due(project, package, patt
     stage.close()
     change(package, pattern)
     (package / "run.cpython-311.pyc").write_bytes(b"compiled")
-    assert run.unchanged(stage.folder, stage.params)
+    assert not run.why_due(stage.folder, stage.params)
 
 
 # --- folders and manifests ------------------------------------------------------------------------
@@ -146,7 +146,8 @@ def test_a_folder_with_other_parameters_is_refused_unharmed(project):
 
 
 def test_a_limit_may_be_raised_when_a_run_goes_on(project):
-    files.write_json(project / "manifest.json", {"parameters": {"seed": 1, "teacher_tokens": 100}})
+    facts = {"stage": "s", "status": "success", "code": "", "seconds": 1, "inputs": {}, "outputs": {}}
+    files.write_json(project / "manifest.json", facts | {"parameters": {"seed": 1, "teacher_tokens": 100}})
     run.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
     with pytest.raises(UserError, match="seed=1, not 2"):
         run.refuse_other_parameters(project, {"seed": 2, "teacher_tokens": 900})
@@ -183,11 +184,108 @@ def test_the_manifest_says_what_ran(project):
     assert set(manifest["git"]) == {"sha", "dirty"} and manifest["machine"]["cores"] > 0
 
 
-def test_a_broken_manifest_is_named(project):
+DAMAGED = ["{", "[]", "{}", '"text"', "[" * 100_000, '{"status": "success"}', None]
+
+
+@pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))
+def test_a_stage_with_a_damaged_manifest_is_due_and_never_a_traceback(project, content):
     stage = open_stage(project)
-    stage.path("manifest.json").write_text("{")
-    with pytest.raises(UserError, match="is not valid JSON"):
+    stage.close()
+    path = stage.path("manifest.json")
+    path.unlink()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_text(content)
+    with pytest.raises(UserError, match=r"manifest\.json is damaged: delete it, and the stage is done again"):
         run.read_manifest(stage.folder)
+    assert run.why_due(stage.folder, stage.params) == "its manifest is damaged"
+    assert run.stage_status(stage.folder) == "damaged"
+    run.refuse_other_parameters(stage.folder, stage.params)
+    run.mark_failed(stage.folder, "no")
+    assert path.is_dir() if content is None else path.read_text() == content
+
+
+def test_a_stage_is_due_until_papermill_has_ended_its_notebook(project):
+    stage = open_stage(project)
+    executed = stage.path("01_seed_curation.ipynb")
+    stage.close()
+    assert not run.why_due(stage.folder, stage.params)  # run in JupyterLab, from the notebook itself
+    for content in ("{", "[]", '{"metadata": {"papermill": {"end_time": null}}}'):
+        executed.write_text(content)
+        assert run.why_due(stage.folder, stage.params) == "its notebook was cut off at the end"
+        assert run.stage_status(stage.folder) == "cut off"
+    executed.write_text('{"metadata": {"papermill": {"end_time": "2026-11-29T10:00:00"}}}')
+    assert not run.why_due(stage.folder, stage.params) and run.stage_status(stage.folder) == "success"
+
+
+def test_a_failure_is_not_marked_in_a_stage_that_another_process_runs(project):
+    stage = open_stage(project)
+    run.mark_failed(stage.folder, "in use")  # this process holds it
+    assert run.read_manifest(stage.folder)["status"] == "running"
+    run._locks.pop(stage.folder).release()
+    run.mark_failed(stage.folder, "a reason")
+    assert run.read_manifest(stage.folder)["status"] == "failed"
+
+
+# --- rounds ---------------------------------------------------------------------------------------
+
+
+def rounds_of(project, content, **params):
+    """A stage that has read a file of this content, and the rounds that it goes on from."""
+    files.write_text(project / "pool.jsonl", content)
+    stage = run.Run("03_active_learning", {"seed": 1, **params}, project / "outputs/t/r/03_active_learning")
+    stage.reads("pool.jsonl")
+    return stage, stage.resume_rounds(made_with=["interim"])
+
+
+def test_rounds_of_other_data_are_put_aside_and_labels_stay(project, capsys):
+    stage, rounds = rounds_of(project, "a")
+    assert rounds == []
+    stage.add_round({"strategy": "bait", "round": 0})
+    files.write_text(stage.path("interim/x.jsonl"), "")
+    files.write_text(stage.path("labels/human/anna.jsonl"), "labels")
+    assert len(rounds_of(project, "a")[1]) == 1 and not capsys.readouterr().out
+    assert len(rounds_of(project, "a", teacher_tokens=5)[1]) == 1  # a limit
+    stage, rounds = rounds_of(project, "b")
+    assert rounds == [] and "changed since: pool.jsonl). The selection starts anew" in capsys.readouterr().out
+    assert not stage.path("interim").exists() and stage.path("labels/human/anna.jsonl").read_text() == "labels"
+    assert len(files.read_jsonl(stage.path("rounds_before.jsonl"))) == 1
+    stage.add_round({"strategy": "bait", "round": 0})
+    assert len(rounds_of(project, "b")[1]) == 1
+    stage.path("rounds_from.json").write_text("[]")
+    assert rounds_of(project, "b")[1] == [] and "nothing says what" in capsys.readouterr().out
+
+
+def test_two_sessions_lose_no_round(project):
+    first, _ = rounds_of(project, "a")
+    second, _ = rounds_of(project, "a")
+    first.add_round({"strategy": "bait", "round": 0, "picks": ["a"]})
+    with pytest.raises(UserError, match="Round 0 of bait has been recorded by another session meanwhile"):
+        second.add_round({"strategy": "bait", "round": 0, "picks": ["b"]})
+    second.add_round({"strategy": "bait", "round": 1, "picks": ["b"]})
+    assert [r["picks"] for r in first.read_rounds()] == [["a"], ["b"]]
+
+
+# --- evaluation sets ------------------------------------------------------------------------------
+
+
+NAMES = ["test_2020/21", "test_../../../other", "test_C:\\x", "test_" + "é" * 300, "test_a b", "test_a_b", "test_\0"]
+
+
+def test_a_value_of_the_data_never_leaves_its_folder_and_no_set_is_lost(project):
+    stage = open_stage(project)
+    outside = files.write_text(project / "outputs/demo/other.jsonl", "labels")
+    sets = {name: [{"id": name}] for name in ["seed", "pool", "validation", "test", *NAMES]}
+    paths = run.save_sets(stage, sets)
+    assert len({p.name.casefold() for p in paths}) == len(sets) + 1
+    assert all(p.parent == stage.folder and len(p.name.encode()) <= 255 for p in paths)
+    later = run.Run("04_bias_evaluation", {"run_id": "r"}, stage.folder.parent / "04_bias_evaluation")
+    evaluation = run.evaluation_sets(later)
+    assert evaluation == {name: sets[name] for name in ["validation", "test", *NAMES]}
+    run.save_sets(stage, {name: sets[name] for name in ["seed", "pool", "validation", "test"]})
+    assert run.evaluation_sets(later).keys() == {"validation", "test"}
+    assert len(list(stage.folder.glob("test*.jsonl"))) == 1 and outside.read_text() == "labels"
 
 
 # --- files ----------------------------------------------------------------------------------------

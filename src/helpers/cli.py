@@ -93,7 +93,7 @@ def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, 
     for notebook, values in per_stage.items():
         run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / notebook, values)
     folder = run.run_folder(params["task"], params["run_id"])
-    due = {name: values for name, values in per_stage.items() if not run.unchanged(folder / name, values)}
+    due = {name: values for name, values in per_stage.items() if run.why_due(folder / name, values)}
     if run.STAGES["01"] in due:
         check_data(params | due[run.STAGES["01"]])
     check_models(due.values())
@@ -199,10 +199,14 @@ def check_models(parameters: Iterable[dict[str, Any]]) -> None:
 
 def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
     """Run one notebook unless its stage is unchanged; ends the command where people have to label first."""
-    if run.unchanged(folder, params):
+    reason = run.why_due(folder, params)
+    if not reason:
         print(f"{name}: unchanged, skipped", flush=True)
         return
-    print(f"{name}: running …", flush=True)
+    print(f"{name}: {reason}; running …", flush=True)
+    if run.is_held(folder):
+        remedy = "wait for it, shut its kernel down, or choose another run_id"
+        raise UserError(f"{folder} is in use by another process: {remedy}.")
     os.environ.setdefault("AMBO_ROOT", str(env.root()))  # the kernel inherits it
     folder.mkdir(parents=True, exist_ok=True)
     execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
@@ -227,9 +231,7 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         options["extra_arguments"] = ["--log-level=50"]  # the kernel's own log does not concern the user
         papermill.execute_notebook(str(source), str(target), params, kernel_name="python3", **options)
     except papermill.PapermillExecutionError as error:
-        if manifest := run.read_manifest(target.parent):
-            failure = {"status": "failed", "error": f"{error.ename}: {error.evalue}"}
-            files.write_json(target.parent / "manifest.json", manifest | failure)
+        run.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
         message = (str(error.evalue).splitlines() or [""])[0][:200]
@@ -302,7 +304,7 @@ def stage_line(path: Path) -> str:
     """Name, status, duration and end of the stage whose manifest is at `path`, and its error if it has one."""
     state = run.stage_status(path.parent)
     if state == "damaged":
-        return f"{path.parent.name:24} damaged: delete {_short(path.parent)} to start that stage anew"
+        return f"{path.parent.name:24} damaged: delete {_short(path)}, and the stage is done again; labels stay"
     manifest, ended = run.read_manifest(path.parent), time.localtime(path.stat().st_mtime)
     minutes, seconds = divmod(round(manifest["seconds"]), 60)
     duration = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"

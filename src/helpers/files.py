@@ -41,8 +41,12 @@ def replacing(path: Path):
 
 
 def file_name(text: str) -> str:
-    """`text`, such as a column's name, made fit to be part of a file name."""
-    return re.sub(r"[^\w.-]+", "_", text)
+    """A name of the data, such as a column or a split, as part of a file name that cannot leave its folder.
+
+    Letters, digits, `_` and `-` stay, at most 40; a name that needed a change ends in a digest, so that no two meet.
+    """
+    safe = re.sub(r"[^\w-]+", "_", text)[:40]
+    return safe if safe == text else f"{safe}_{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def write_text(path: Path, text: str) -> Path:

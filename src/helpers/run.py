@@ -7,10 +7,13 @@ is due again when its parameters, an input, an output, its notebook's code or an
 from __future__ import annotations
 
 import ast
+import contextlib
 import hashlib
 import importlib.metadata
+import shutil
 import subprocess
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from helpers import env
 from helpers.env import UserError
-from helpers.files import read_json, read_jsonl, sha256, write_json
+from helpers.files import file_name, read_json, read_jsonl, sha256, write_json, write_jsonl
 
 STAGES = {
     "01": "01_seed_curation",
@@ -119,6 +122,38 @@ class Run:
         path = self.path("rounds.jsonl")
         return read_jsonl(path) if path.exists() else []
 
+    def resume_rounds(self, made_with: Iterable[str] = ()) -> list[dict]:
+        """The finished rounds, if they were made from the inputs recorded so far and from these parameters.
+
+        Rounds of other data are put aside as `rounds_before.jsonl`, and a sentence says so. The folders `made_with`
+        them are deleted; labels stay where they are.
+        """
+        params = {name: value for name, value in self.params.items() if name not in LIMITS}
+        inputs = {Path(name).name: sha for name, sha in self.inputs.items()}
+        basis = {"inputs": inputs, "parameters": params}
+        path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
+        earlier = _read_facts(record)
+        if path.exists() and earlier != basis:
+            path.replace(self.path("rounds_before.jsonl"))
+            for name in made_with:
+                shutil.rmtree(self.path(name), ignore_errors=True)
+            reason = "nothing says what they were made from"
+            if isinstance(earlier.get("inputs"), dict):
+                changed = [name for name, sha in inputs.items() if earlier["inputs"].get(name) != sha]
+                reason = f"changed since: {', '.join(changed) or 'the parameters'}"
+            print(f"The rounds so far are put aside ({reason}). The selection starts anew; every label is kept.")
+        write_json(record, basis)
+        return self.read_rounds()
+
+    def add_round(self, row: dict) -> None:
+        """Append a round to `rounds.jsonl` as it is on the disk now; raises UserError if another session was first."""
+        rows = self.read_rounds()
+        key = row["strategy"], row["round"]
+        if key in {(r["strategy"], r["round"]) for r in rows}:
+            remedy = "run this notebook again, and it goes on from that round"
+            raise UserError(f"Round {key[1]} of {key[0]} has been recorded by another session meanwhile: {remedy}.")
+        write_jsonl(self.path("rounds.jsonl"), [*rows, row])
+
     def note(self, **facts: Any) -> None:
         """Add facts, such as the model's revision, to the manifest."""
         self.notes |= facts
@@ -155,11 +190,26 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     return run
 
 
-def evaluation_files(here: Run) -> list[Path]:
-    """The evaluation sets that 01 froze, recorded as inputs: validation, test, and further test sets."""
-    folder = here.folder.parent / STAGES["01"]
-    names = ["validation.jsonl", *sorted(f.name for f in folder.glob("test*.jsonl"))]
-    return [here.earlier("01", name) for name in names]
+def save_sets(here: Run, sets: dict[str, list[dict]]) -> list[Path]:
+    """Write each set of 01 to a file of its own, and `sets.json`, which says which; returns the files.
+
+    The files of sets that an earlier run of 01 wrote and the data no longer have are deleted.
+    """
+    file_of = {name: f"{file_name(name)}.jsonl" for name in sets}
+    for name in _read_facts(here.path("sets.json")).keys() - sets.keys():
+        here.path(f"{file_name(name)}.jsonl").unlink(missing_ok=True)
+    paths = [write_jsonl(here.path(file_of[name]), rows) for name, rows in sets.items()]
+    return [*paths, write_json(here.path("sets.json"), file_of)]
+
+
+def evaluation_sets(here: Run) -> dict[str, list[dict]]:
+    """Name → rows of the sets that 01 set aside: validation, test, and further test sets; recorded as inputs."""
+    file_of = read_json(here.earlier("01", "sets.json"))
+    return {
+        name: read_jsonl(here.earlier("01", file))
+        for name, file in file_of.items()
+        if name == "validation" or name.startswith("test")
+    }
 
 
 def notebooks(kind: str) -> dict[str, str]:
@@ -219,24 +269,68 @@ def read_manifest(folder: Path) -> dict | None:
     """The manifest of a stage, None before its first run; raises UserError when it is not valid JSON."""
     path = folder / "manifest.json"
     try:
-        return read_json(path) if path.exists() else None
-    except ValueError as error:
-        remedy = "restore it, or delete the folder to start that stage anew"
-        raise UserError(f"{path} is not valid JSON: {remedy}.") from error
+        manifest = read_json(path) if path.exists() else None
+    except (ValueError, RecursionError, OSError):
+        manifest = {}
+    if manifest is None or _is_manifest(manifest):
+        return manifest
+    raise UserError(f"{path} is damaged: delete it, and the stage is done again with the labels that are there.")
+
+
+def _is_manifest(facts: Any) -> bool:
+    """Whether a JSON value has what every manifest has, in the right types."""
+    types = {"stage": str, "status": str, "code": str, "parameters": dict, "inputs": dict, "outputs": dict}
+    return (
+        isinstance(facts, dict)
+        and all(isinstance(facts.get(name), kind) for name, kind in types.items())
+        and isinstance(facts.get("seconds"), (int, float))
+        and all(isinstance(sha, str) for sha in [*facts["inputs"].values(), *facts["outputs"].values()])
+        and isinstance(facts.get("error", ""), str)
+    )
+
+
+def _read_facts(path: Path) -> dict[str, Any]:
+    """The JSON object in a file of this stage; {} where there is none that can be read."""
+    try:
+        facts = read_json(path)
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return facts if isinstance(facts, dict) else {}
 
 
 def stage_status(folder: Path) -> str:
     """The status in a stage's manifest; `cut off` for a stage that no process runs any more, `damaged` if unreadable."""
     try:
-        status = read_manifest(folder)["status"]
-    except (UserError, OSError, LookupError, TypeError):  # not JSON, unreadable, or not a manifest
+        manifest = read_manifest(folder)
+    except UserError:
         return "damaged"
-    return "cut off" if status == "running" and not is_held(folder) else status
+    if manifest is None:
+        return "damaged"
+    unfinished = manifest["status"] == "running" or not is_finished(folder / f"{folder.name}.ipynb")
+    return "cut off" if unfinished and manifest["status"] != "failed" and not is_held(folder) else manifest["status"]
+
+
+def is_finished(notebook: Path) -> bool:
+    """Whether papermill has ended an executed notebook, the last thing that it writes; True where none was executed."""
+    if not notebook.exists():
+        return True  # the stage was run in JupyterLab, from the notebook itself
+    execution = _read_facts(notebook).get("metadata", {}).get("papermill", {})
+    return bool(execution.get("end_time"))
+
+
+def mark_failed(folder: Path, error: str) -> None:
+    """Say in the manifest of `folder` that its run failed, unless another process runs that stage."""
+    with contextlib.suppress(UserError):  # a damaged manifest stays as it is
+        if (manifest := read_manifest(folder)) and not is_held(folder):
+            write_json(folder / "manifest.json", manifest | {"status": "failed", "error": error})
 
 
 def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
     """Raise UserError naming the first parameter that differs from those `folder` was run with."""
-    manifest = read_manifest(folder)
+    try:
+        manifest = read_manifest(folder)
+    except UserError:  # the stage is done again, and nothing says with which parameters it was done before
+        manifest = None
     earlier = manifest["parameters"] if manifest else params
     for name in {**earlier, **params}:
         if earlier.get(name) != params.get(name) and name not in LIMITS:
@@ -244,14 +338,30 @@ def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
             raise UserError(f"{folder} {problem}: choose another run_id, or delete that folder.")
 
 
-def unchanged(folder: Path, params: dict[str, Any]) -> bool:
-    """Whether the stage in `folder` succeeded with these parameters and nothing it depends on has changed since."""
-    manifest = read_manifest(folder)
-    if manifest is None or manifest["status"] != "success" or manifest["parameters"] != params:
-        return False
-    recorded = {env.resolve(name): sha for name, sha in {**manifest["inputs"], **manifest["outputs"]}.items()}
-    is_current = manifest["code"] == code_sha(folder.name)
-    return is_current and all(path.exists() and sha256(path) == sha for path, sha in recorded.items())
+def why_due(folder: Path, params: dict[str, Any]) -> str:
+    """Why the stage in `folder` has to run with these parameters; '' where it succeeded and nothing has changed since."""
+    try:
+        manifest = read_manifest(folder)
+    except UserError:
+        return "its manifest is damaged"
+    if manifest is None:
+        return "not run yet"
+    if manifest["status"] != "success":
+        return f"its last run is marked {manifest['status'].replace('_', ' ')}"
+    if not is_finished(folder / f"{folder.name}.ipynb"):
+        return "its notebook was cut off at the end"
+    if manifest["parameters"] != params:
+        return "its parameters changed"
+    if manifest["code"] != code_sha(folder.name):
+        return "the code, or a table of the package, changed"
+    for kind in ("inputs", "outputs"):
+        for name, sha in manifest[kind].items():
+            path = env.resolve(name)
+            if not path.exists():
+                return f"{name} is missing"
+            if sha256(path) != sha:
+                return f"{name} changed"
+    return ""
 
 
 def code_sha(stage: str) -> str:

@@ -93,6 +93,15 @@ def test_the_run_waits_for_people_and_goes_on_where_it_stopped(project, tiny_lla
     assert ambo(project, tiny_llama).count("unchanged, skipped") == 3
     assert log.events(logs) == before
     assert "qlora" in again[1] and "qlora" not in again[0]  # trained once, at the end
+    corrected, label_now = asked["anna"][0], log.annotations(logs)["anna"][asked["anna"][0]]["label"]
+    other = CLASSES[label_now == CLASSES[0]]
+    for name in {"anna", *(["bruno"] if corrected in asked["bruno"] else [])}:
+        log.append(logs, name, "label", corrected, label=other)
+    out = ambo(project, tiny_llama)
+    assert "labels/human changed; running" in out and "trained once more: labels have changed since" in out
+    training = {r["id"]: r["label"] for r in files.read_jsonl(folder / "03_active_learning/training.jsonl")}
+    assert training[corrected] == other and len(training) == 20
+    assert ambo(project, tiny_llama).count("unchanged, skipped") == 3
     shown = (folder / "03_active_learning/03_active_learning.ipynb").read_text()
     assert "that gain most from one more label" in shown and "anna: " in shown
     assert_quiet(folder)

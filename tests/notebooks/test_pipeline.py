@@ -1,5 +1,6 @@
 """The four notebooks through the real runner on a small table: a run, a second run, and a run killed half-way."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -153,3 +154,86 @@ def test_plain_papermill_gives_the_same_files(project, tiny_llama, undisturbed):
     subprocess.run(words, cwd=project, env={**os.environ, "AMBO_ROOT": str(project)}, check=True, capture_output=True)
     for name in ("candidates.jsonl", "synthetic.jsonl"):
         assert (project / "outputs/csv/plain" / stage / name).read_text() == (undisturbed[0] / stage / name).read_text()
+
+
+# --- data that change, outputs that go missing ---------------------------------------------------
+
+
+def write_table(project, rows, test, further=()):
+    """The table `edited.csv`: which row numbers are test rows, and which are of a further test set with an odd name."""
+    splits = {**dict.fromkeys(test, "test"), **dict.fromkeys(further, "test_2020/21")}
+    table = [r | {"split": splits.get(i, "")} for i, r in enumerate(rows)]
+    pd.DataFrame(table)[["text", "label", "group", "split"]].to_csv(project / "edited.csv", index=False)
+
+
+@pytest.fixture(scope="module")
+def edited(project, tiny_llama, rows):
+    """A run whose table was changed after it ended, and run again by the same command."""
+    changes = {
+        "data_path": "edited.csv",
+        "use_synthetic": "false",
+        "rounds": "1",
+        "learner": "probe",
+        "split_column": "split",
+    }
+    words = ambo_run("edited", settings(tiny_llama) | changes, "csv", "--stages", "01,03,04")
+    folder = project / "outputs/csv/edited"
+    write_table(project, rows, range(30), range(30, 45))
+    finish(project, words)
+    assert "test_2020/21" in (folder / "04_bias_evaluation/carried_over.csv").read_text()
+    first, second = sorted({r["label"] for r in rows})
+    other = {first: second, second: first}
+    rows = [r | {"label": other[r["label"]]} if i % 3 == 0 else r for i, r in enumerate(rows)]
+    write_table(project, rows, range(60, 90))
+    return folder, words, rows, finish(project, words)[0]
+
+
+def test_edited_data_make_a_new_detector(edited):
+    folder, _, rows, out = edited
+    assert "01_seed_curation: edited.csv changed; running" in out
+    assert "The rounds so far are put aside (changed since: " in out and "The selection starts anew" in out
+    labels = {r["text"]: r["label"] for r in rows}
+    training = read_jsonl(folder / "03_active_learning/training.jsonl")
+    assert len(training) == 28 and all(r["label"] == labels[r["text"]] for r in training)
+    test = read_jsonl(folder / "01_seed_curation/test.jsonl")
+    assert len(test) == 30 and not {r["id"] for r in test} & {r["id"] for r in training}
+    assert not list(folder.glob("01_seed_curation/test_*"))
+    assert "test_2020" not in (folder / "04_bias_evaluation/carried_over.csv").read_text()
+
+
+def test_a_missing_or_damaged_adapter_is_trained_again(project, edited):
+    folder, words, *_ = edited
+    adapter = folder / "03_active_learning/adapter"
+    shutil.rmtree(adapter)
+    out = finish(project, words)[0]
+    assert "adapter is missing; running" in out and "trained once more: its adapter is missing or damaged" in out
+    weights = adapter / "adapter_model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-40])
+    out = finish(project, words)[0]
+    assert "adapter changed; running" in out and "trained once more" in out and len(weights.read_bytes()) == len(whole)
+    assert finish(project, words)[0].count("unchanged, skipped") == 3
+
+
+def test_a_notebook_cut_off_at_its_end_is_done_again(project, edited):
+    folder, words, *_ = edited
+    executed = folder / "04_bias_evaluation/04_bias_evaluation.ipynb"
+    page = json.loads(executed.read_text())
+    page["metadata"]["papermill"]["end_time"] = None
+    executed.write_text(json.dumps(page))
+    out = finish(project, words)[0]
+    assert "its notebook was cut off at the end; running" in out and out.count("unchanged, skipped") == 2
+    assert json.loads(executed.read_text())["metadata"]["papermill"]["end_time"]
+
+
+def test_a_stage_held_by_a_kernel_is_refused_and_not_marked(project, edited):
+    folder, words, *_ = edited
+    stage = folder / "04_bias_evaluation"
+    (stage / "report.html").unlink()
+    run.hold_folder(stage)
+    try:
+        err = finish(project, words, 2)[1]
+    finally:
+        run._locks.pop(stage).release()
+    assert "is in use by another process" in err and run.read_manifest(stage)["status"] == "success"
+    assert "report.html is missing; running" in finish(project, words)[0]

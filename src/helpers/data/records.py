@@ -130,6 +130,17 @@ def leaked_records(records: list[dict], evaluation: list[dict], threshold: float
     return [r for r, near in zip(records, is_near, strict=True) if near or {r["id"], r.get("parent_id")} & ids]
 
 
+def refuse_trained_rows(training: list[dict], evaluation_sets: dict[str, list[dict]]) -> None:
+    """Raise UserError where a row of an evaluation set, by its id or its text, was trained on."""
+    trained = {r["id"] for r in training} | {normalise(r["text"]) for r in training}
+    for name, rows in evaluation_sets.items():
+        if seen := [r for r in rows if r["id"] in trained or normalise(r["text"]) in trained]:
+            raise UserError(
+                f"{len(seen)} of the {len(rows)} rows of {name} were trained on (first: {seen[0]['id']}), because the data "
+                "changed after the training: run the stage of active learning (03) again."
+            )
+
+
 # --- splits ---
 
 
