@@ -15,7 +15,7 @@ if not os.environ.get("AMBO_TEST_GPU"):
 from helpers.task import Task
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def task() -> Task:
     return Task("t", ("good", "bad"), "bad", (" good", " very bad"), "Judge the text.\nText: {text}\nAnswer:")
 

@@ -35,6 +35,25 @@ class Task:
         """The part of the prompt after the text."""
         return self.prompt.partition(TEXT)[2]
 
+    def check(self) -> None:
+        """Raise UserError where the fields do not fit each other."""
+        if self.prompt.count(TEXT) != 1:
+            raise UserError(f"Parameter prompt must contain {TEXT} exactly once.")
+        if self.output not in ("text", "edits"):
+            raise UserError(f"Parameter output={self.output!r} must be text or edits.")
+        if self.draft not in ("", "italian"):
+            raise UserError(f"Parameter draft={self.draft!r} must be italian, or '' for none.")
+        if not self.labels:  # a task of generation
+            return
+        if len(set(self.labels)) < max(2, len(self.labels)):
+            raise UserError(f"Parameter labels={list(self.labels)!r} needs at least two labels, all different.")
+        if self.positive not in self.labels:
+            names = ", ".join(self.labels)
+            raise UserError(f"Parameter positive_label={self.positive!r} is not one of the labels ({names}).")
+        if len(self.label_words) != len(self.labels) or len(set(self.label_words)) != len(self.label_words):
+            words = list(self.label_words)
+            raise UserError(f"Parameter label_words={words!r} needs one word for every label, all different.")
+
     def index(self, labels: list[str]) -> list[int]:
         """Positions of `labels` in the task's order; raises UserError on a label that the task does not have."""
         for label in labels:
@@ -49,25 +68,17 @@ def make_task(params: dict[str, Any], labels_in_data: list[str] | None = None) -
     Where the parameter `labels` is empty, the labels are those of the data, sorted.
     """
     prompt, groups = params.get("prompt") or f"{TEXT}\n", tuple(params["group_columns"])
-    if prompt.count(TEXT) != 1:
-        raise UserError(f"Parameter prompt must contain {TEXT} exactly once.")
     if params.get("kind") == "generation":
         output, draft = params.get("output", "text"), params.get("draft", "")
-        if output not in ("text", "edits"):
-            raise UserError(f"Parameter output={output!r} must be text or edits.")
-        if draft not in ("", "italian"):
-            raise UserError(f"Parameter draft={draft!r} must be italian, or '' for none.")
-        return Task(params["task"], (), "", (), prompt, groups, output, draft)
-    labels = params["labels"] or sorted(labels_in_data or [])
-    if len(set(labels)) < 2:
-        raise UserError(f"Parameter labels={labels!r} needs at least two different labels.")
-    positive = params["positive_label"] or labels[-1]
-    if positive not in labels:
-        raise UserError(f"Parameter positive_label={positive!r} is not one of the labels ({', '.join(labels)}).")
-    words = params.get("label_words") or [f" {label}" for label in labels]
-    if len(words) != len(labels) or len(set(words)) != len(words):
-        raise UserError(f"Parameter label_words={words!r} needs one word for every label, all different.")
-    return Task(params["task"], tuple(labels), positive, tuple(words), prompt, groups)
+        task = Task(params["task"], (), "", (), prompt, groups, output, draft)
+    else:
+        labels = params["labels"] or sorted(labels_in_data or [])
+        if len(labels) < 2:
+            raise UserError(f"Parameter labels={labels!r} needs at least two labels, all different.")
+        words = params.get("label_words") or [f" {label}" for label in labels]
+        task = Task(params["task"], tuple(labels), params["positive_label"] or labels[-1], tuple(words), prompt, groups)
+    task.check()
+    return task
 
 
 def load_task(params: dict[str, Any], path: Path) -> Task:

@@ -15,7 +15,7 @@ from torch import nn
 
 from helpers import env
 from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, unpacked
-from helpers.core.recipe import EMBEDDED, Recipe
+from helpers.core.recipe import EMBEDDED, Recipe, refuse_missing_folder
 from helpers.env import UserError
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -65,6 +65,8 @@ def load_base(recipe: Recipe, head: str | None = None):
         options["quantization_config"] = _nf4()
     model_class = AutoModelForCausalLM if (head or recipe.head) == "lm" else AutoModel
     path = model_path(recipe.model)
+    if recipe.model != EMBEDDED:
+        refuse_missing_folder(recipe.model)
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **source)
         model = model_class.from_pretrained(path, **source, **options)

@@ -7,7 +7,7 @@ arXiv 2305.14314).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from helpers import env
-from helpers.core import decoding
+from helpers.core import decoding, saved
 from helpers.core.base import attach, load_base, model_path, reset_adapters
 from helpers.core.batches import Targets, holdout, pad, padded, token_batches
 from helpers.core.calibration import HeldOutLoss, softmax
@@ -28,7 +28,7 @@ from helpers.core.masks import body_of, mean_state
 from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.core.training import train
 from helpers.env import UserError
-from helpers.files import digest, read_json, replacing, sha256, write_json
+from helpers.files import digest, replacing, sha256, write_json
 from helpers.task import Task
 
 
@@ -377,8 +377,8 @@ class QLoRA:
         with replacing(folder) as temporary:
             self.model.save_pretrained(temporary)
             if head := head_state(self.module):
-                save_file(head, temporary / "head.safetensors")
-            write_json(temporary / "learner.json", facts)
+                save_file(head, temporary / saved.HEAD)
+            write_json(temporary / saved.FACTS, facts)
         return folder
 
     @classmethod
@@ -395,46 +395,34 @@ class QLoRA:
         Raises
         ------
         UserError
-            Where there is no learner, or it was trained on another version of the embedded base.
+            Where there is no learner, it is damaged, or it was trained on another embedded base.
         """
-        if not (folder / "learner.json").exists():
-            raise UserError(f"{folder} holds no saved learner: run 03_active_learning first.")
-        facts = read_json(folder / "learner.json")
-        task = Task(**{k: tuple(v) if isinstance(v, list) else v for k, v in facts["task"].items()})
-        saved = facts["recipe"] | changes
-        if saved["model"].startswith("embedded:") and saved["model"] != EMBEDDED:
-            raise _other_base(folder)
-        learner = cls(task, Recipe(**{f.name: saved[f.name] for f in fields(Recipe)}), facts["seed"])
+        facts = saved.read_facts(folder, **changes)
+        learner = cls(facts.task, facts.recipe, facts.seed)
         learner.restore(folder)
         return learner
 
     def restore(self, folder: Path) -> None:
         """Take over the weights and the temperature that `save` wrote for the same task and recipe.
 
-        Raises UserError where they were trained on another version of the embedded base.
+        Raises UserError where they do not fit, or were trained on another version of the embedded base.
         """
-        from peft import load_peft_weights, set_peft_model_state_dict
-        from safetensors.torch import load_file
+        from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
-        facts = read_json(folder / "learner.json")
-        if self.is_embedded and facts.get("base") != self._base_digest():
-            raise _other_base(folder)
-        set_peft_model_state_dict(self.model, load_peft_weights(str(folder), device=env.device()))
+        facts = saved.read_facts(folder)
+        if self.is_embedded and facts.base != self._base_digest():
+            raise saved.other_base(folder)
+        adapter = saved.read_weights(folder / saved.ADAPTER, get_peft_model_state_dict(self.model))
+        set_peft_model_state_dict(self.model, adapter)
         self.module = self._new_head(torch.ones(len(self.task.labels), device=self.model.device))
         if self.recipe.head == "classifier":
-            self.module.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
-        self.temperature = facts["temperature"]
+            head = saved.read_weights(folder / saved.HEAD, head_state(self.module))
+            self.module.load_state_dict(head, strict=False)
+        self.temperature = facts.temperature
 
     def _base_digest(self) -> str | None:
         """Digest of the embedded base, whose weights may change with the version of this package."""
         return sha256(Path(model_path(EMBEDDED)) / "model.safetensors") if self.is_embedded else None
-
-
-def _other_base(folder: Path) -> UserError:
-    return UserError(
-        f"{folder} was trained on another version of the embedded base, and its adapter does not fit this one: "
-        "run 03_active_learning again under a new run_id."
-    )
 
 
 # --- without training ------------------------------------------------------------------------------------------------

@@ -15,6 +15,24 @@ CHOICES = {
     "head": ("classifier", "lm"),
     "pooling": ("mean", "evidence"),
 }
+# Bounds that no sensible value passes: they refuse slips, and files made to exhaust the memory.
+RANGES = {
+    "lora_r": (1, 1024),
+    "lora_alpha": (1, 65_536),
+    "lora_dropout": (0, 0.95),
+    "learning_rate": (0, 1),
+    "weight_decay": (0, 10),
+    "warmup": (0, 1),
+    "epochs": (0, 1000),
+    "patience": (0, 1000),
+    "holdout": (0, 0.9),
+    "batch_size": (1, 65_536),
+    "accumulation": (1, 65_536),
+    "max_length": (1, 1_048_576),
+    "token_budget": (1, 16_777_216),
+    "max_new_tokens": (0, 65_536),
+    "distil_weight": (0, 1),
+}
 # What the notebooks of one kind of task have no parameter for, because nothing there reads it.
 UNREAD = {
     "classification": {"max_new_tokens": 0, "distil_weight": 0.0},
@@ -85,10 +103,18 @@ class Recipe:
         names = [f.name for f in fields(cls)]
         if missing := [name for name in names if name not in params]:
             raise UserError(f"Parameter {missing[0]} is missing: give it in the profile or the notebook.")
+        recipe = cls(**{name: params[name] for name in names})
+        recipe.check()
+        return recipe
+
+    def check(self) -> None:
+        """Raise UserError where a value is none of its choices or out of its range."""
         for name, values in CHOICES.items():
-            if params[name] not in values:
-                raise UserError(f"Parameter {name}={params[name]!r} must be one of {', '.join(values)}.")
-        return cls(**{name: params[name] for name in names})
+            if getattr(self, name) not in values:
+                raise UserError(f"Parameter {name}={getattr(self, name)!r} must be one of {', '.join(values)}.")
+        for name, (low, high) in RANGES.items():
+            if not low <= getattr(self, name) <= high:  # NaN lies nowhere
+                raise UserError(f"Parameter {name}={getattr(self, name)!r} must lie between {low} and {high}.")
 
     @classmethod
     def for_reading(cls, model: str, **changes: Any) -> Recipe:
@@ -106,6 +132,14 @@ class Recipe:
         return cls.from_params(READING | {"model": model} | changes)
 
 
+def refuse_missing_folder(model: str) -> None:
+    """Raise UserError where a model reads as a path to a folder that is not there: no hub is asked for it."""
+    first, *rest = model.replace("\\", "/").split("/")
+    is_path = first in ("", ".", "..", "~") or len(rest) != 1 or "\\" in model or env.resolve(first).is_dir()
+    if is_path and (rest or first in ("", ".", "..", "~")) and not env.resolve(model).is_dir():
+        raise UserError(f"model {model!r} is a folder that does not exist ({env.resolve(model)}): check the path.")
+
+
 def check_model(model: str, revision: str = "") -> None:
     """Raise UserError unless a model is embedded, a folder with a model, or a reachable hub id."""
     from huggingface_hub import hf_hub_download
@@ -117,6 +151,7 @@ def check_model(model: str, revision: str = "") -> None:
         return
     if folder.is_dir():
         raise UserError(f"model {model!r} is a folder without config.json: give that of a saved model.")
+    refuse_missing_folder(model)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every attempt
     try:
         hf_hub_download(model, "config.json", revision=revision or None)

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from helpers import edits, env
-from helpers.core import decoding
+from helpers.core import decoding, saved
 from helpers.core.base import reset_adapters
 from helpers.core.batches import pad, padded, token_batches
 from helpers.core.cpu import reading
 from helpers.core.encoding import IGNORED
-from helpers.core.heads import Completions, distillation
+from helpers.core.heads import Completions, distillation, head_state
 from helpers.core.qlora import QLoRA
 from helpers.core.recipe import Recipe
 from helpers.core.training import train
@@ -330,11 +330,10 @@ class Writer:
         **changes
             Fields of the recipe to replace, such as `model` after a move.
         """
-        from safetensors.torch import load_file
-
         core = QLoRA.load(folder, **changes)
         learner = cls(core.task, core.recipe, core.seed, core, drafters)
         if learner.tags:
-            learner.head.load_state_dict(load_file(folder / "head.safetensors"), strict=False)
+            tagger = saved.read_weights(folder / saved.HEAD, head_state(learner.head))
+            learner.head.load_state_dict(tagger, strict=False)
         learner.core.module = learner.head
         return learner

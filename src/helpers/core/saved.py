@@ -1,0 +1,104 @@
+"""A learner on the disk: read back only where facts and weights fit, before memory is asked for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from helpers import env
+from helpers.core.recipe import EMBEDDED, Recipe
+from helpers.env import UserError
+from helpers.task import Task
+
+FACTS, ADAPTER, HEAD = "learner.json", "adapter_model.safetensors", "head.safetensors"
+
+
+@dataclass
+class Facts:
+    """What `learner.json` says.
+
+    Attributes
+    ----------
+    base : str or None
+        Digest of the embedded base that the adapter was trained on, None for another base.
+    """
+
+    temperature: float
+    seed: int
+    recipe: Recipe
+    task: Task
+    base: str | None = None
+
+
+def read_facts(folder: Path, **changes: Any) -> Facts:
+    """The facts of a saved learner, checked; raises UserError where they cannot be those of one.
+
+    Parameters
+    ----------
+    folder : Path
+    **changes
+        Fields of the recipe to replace.
+    """
+    from pydantic import TypeAdapter, ValidationError
+
+    path = folder / FACTS
+    if not path.is_file():
+        raise UserError(f"{folder} holds no saved learner: run 03_active_learning first.")
+    if not (folder / ADAPTER).is_file():
+        pickles = sorted(f.name for f in folder.glob("*.bin"))
+        problem = f"it has {pickles[0]}, and a pickle can run code" if pickles else "it is not there"
+        raise UserError(f"{folder} needs its weights in {ADAPTER}: {problem}; ask for an adapter in safetensors.")
+    try:
+        facts = TypeAdapter(Facts).validate_json(path.read_bytes(), strict=True)
+        facts.recipe = replace(facts.recipe, **changes)
+        facts.recipe.check()
+        facts.task.check()
+    except (ValidationError, UserError, OSError, TypeError) as error:
+        reason = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
+        raise UserError(
+            f"{path} does not describe a learner ({reason[:200]}): train it again, or copy the folder anew."
+        ) from error
+    if not 0 < facts.temperature < math.inf:
+        raise UserError(f"{path} has temperature {facts.temperature}: train it again, or copy the folder anew.")
+    if facts.recipe.model.startswith("embedded:") and facts.recipe.model != EMBEDDED:
+        raise other_base(folder)
+    return facts
+
+
+def read_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors of a safetensors file, if their names and shapes are those expected and no value is lost.
+
+    The names and shapes stand in the file's header, so an absurd file is refused before it is read.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    remedy = "train it again, or copy the folder anew"
+    try:
+        with safe_open(path, "pt", device=env.device()) as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
+            for name in sorted(shapes.keys() | expected.keys()):
+                here = tuple(expected[name].shape) if name in expected else None
+                if shapes.get(name) != here:
+                    words = f"{name} has shape {shapes.get(name)} there and {here} in the model it names"
+                    raise UserError(f"{path} does not fit its learner.json: {words}; {remedy}.")
+            tensors = {name: file.get_tensor(name) for name in shapes}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({str(error)[:160]}): {remedy}.") from error
+    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise UserError(f"{path} has values that are no numbers in {broken[0]}: {remedy}.")
+    return tensors
+
+
+def other_base(folder: Path) -> UserError:
+    return UserError(
+        f"{folder} was trained on another version of the embedded base, and its adapter does not fit this one: "
+        "run 03_active_learning again under a new run_id."
+    )

@@ -1,0 +1,145 @@
+"""Adapters from strangers: whatever is damaged, absurd or a pickle is refused in a sentence, before memory is asked for."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from helpers.core.qlora import QLoRA
+from helpers.core.recipe import check_model
+from helpers.core.writer import Writer
+from helpers.env import UserError
+from helpers.task import Task
+from tests.core.recipes import recipe
+
+
+@pytest.fixture(scope="module")
+def adapter(task, tiny_llama, rows, tmp_path_factory):
+    learner = QLoRA(task, recipe(tiny_llama, epochs=1))
+    learner.fit(rows[:16])
+    return learner.save(tmp_path_factory.mktemp("saved") / "adapter")
+
+
+@pytest.fixture
+def copy(adapter, tmp_path):
+    return shutil.copytree(adapter, tmp_path / "adapter")
+
+
+def edit_facts(folder, **changes):
+    """Set values of learner.json; a key such as `recipe.lora_r` names one of a part."""
+    path = folder / "learner.json"
+    facts = json.loads(path.read_text())
+    for key, value in changes.items():
+        part, _, name = key.rpartition("__")
+        (facts[part] if part else facts)[name] = value
+    path.write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"recipe__lora_r": 1_000_000}, "lora_r=1000000 must lie between 1 and 1024"),
+        ({"recipe__lora_r": 0}, "lora_r=0 must lie"),
+        ({"recipe__lora_r": "8"}, "recipe.lora_r: Input should be a valid integer"),
+        ({"recipe__lora_dropout": float("nan")}, "lora_dropout=nan must lie"),
+        ({"recipe__max_length": 10**12}, "max_length=1000000000000 must lie"),
+        ({"recipe__pooling": "last"}, "pooling='last' must be one of mean, evidence"),
+        ({"recipe__head": ["lm"]}, "recipe.head: Input should be a valid string"),
+        ({"recipe": {}}, "recipe.model: Field required"),
+        ({"recipe": []}, "recipe"),
+        ({"task__labels": ["good"]}, "needs at least two labels"),
+        ({"task__labels": "good"}, "task.labels"),
+        ({"task__positive": "ugly"}, "positive_label='ugly' is not one of the labels"),
+        ({"task__prompt": "no place"}, "prompt must contain"),
+        ({"task": None}, "task"),
+        ({"temperature": 0}, "has temperature 0"),
+        ({"temperature": float("inf")}, "has temperature inf"),
+        ({"temperature": "1"}, "temperature: Input should be a valid number"),
+        ({"seed": None}, "seed: Input should be a valid integer"),
+    ],
+    ids=str,
+)
+def test_absurd_facts_are_a_sentence(copy, changes, words):
+    edit_facts(copy, **changes)
+    with pytest.raises(UserError, match=r"learner\.json") as error:
+        QLoRA.load(copy)
+    assert words in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 100_000, "\x00"], ids=range(6))
+def test_damaged_facts_are_a_sentence(copy, content):
+    (copy / "learner.json").write_text(content)
+    with pytest.raises(UserError, match="does not describe a learner"):
+        QLoRA.load(copy)
+
+
+class Payload:
+    def __reduce__(self):
+        return (exec, ("raise SystemExit('code of the adapter ran')",))
+
+
+def test_pickled_weights_are_refused_by_name(copy):
+    (copy / "adapter_model.safetensors").unlink()
+    (copy / "adapter_model.bin").write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(UserError, match=r"it has adapter_model\.bin, and a pickle can run code"):
+        QLoRA.load(copy)
+
+
+@pytest.mark.parametrize("name", ["adapter_model.safetensors", "head.safetensors"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "header", "shape", "more", "fewer", "nan"])
+def test_weights_that_do_not_fit_are_a_sentence(copy, name, damage):
+    path = copy / name
+    content, tensors = path.read_bytes(), load_file(path)
+    first = sorted(tensors)[0]
+    if damage == "cut":
+        path.write_bytes(content[:-20])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "header":
+        path.write_bytes(b"\xff" * 8 + content[8:])
+    elif damage == "shape":
+        save_file(tensors | {first: torch.zeros(3, 5)}, path)
+    elif damage == "more":
+        save_file(tensors | {"base.weight": torch.zeros(2)}, path)
+    elif damage == "fewer":
+        save_file({k: v for k, v in tensors.items() if k != first}, path)
+    elif damage == "nan":
+        save_file(tensors | {first: torch.full_like(tensors[first], float("nan"))}, path)
+    with pytest.raises(UserError, match="train it again, or copy the folder anew"):
+        QLoRA.load(copy)
+
+
+@pytest.mark.parametrize("model", ["./base", "../base", "/no/such/base", "here/base", "a/b/c", "C:\\models\\base"])
+def test_a_path_is_never_taken_for_a_hub_id(copy, tmp_path, monkeypatch, model):
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    (tmp_path / "here").mkdir()
+    asked = []
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", lambda *a, **k: asked.append(a))
+    with pytest.raises(UserError, match="is a folder that does not exist"):
+        check_model(model)
+    edit_facts(copy, recipe__model=model)
+    with pytest.raises(UserError, match="is a folder that does not exist"):
+        QLoRA.load(copy)
+    assert not asked
+    check_model("owner/name")
+    assert asked
+
+
+def test_a_folder_without_weights_is_not_looked_for_on_a_hub(copy, monkeypatch):
+    monkeypatch.chdir(copy.parent)
+    (copy / "adapter_model.safetensors").unlink()
+    with pytest.raises(UserError, match="it is not there"):
+        QLoRA.load(copy.relative_to(copy.parent))
+
+
+def test_a_tagger_that_does_not_fit_is_a_sentence(tiny_llama, tmp_path):
+    task = Task("t", (), "", (), "{text}\n", output="edits")
+    writer = Writer(task, recipe(tiny_llama, head="lm", bidirectional=True, epochs=1))
+    writer.fit([{"text": "a b", "target": "a c"}, {"text": "b b", "target": "b c"}])
+    folder = writer.save(tmp_path / "writer")
+    save_file({"other": torch.zeros(1)}, folder / "head.safetensors")
+    with pytest.raises(UserError, match=r"does not fit its learner\.json"):
+        Writer.load(folder)
