@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.italian import forms
-from helpers.italian.lexicon import FOLDER, read_table
+from helpers.italian.lexicon import table_rows
 
 
 @pytest.mark.parametrize(
@@ -56,6 +56,6 @@ def test_a_word_without_gender_has_no_double_form():
 
 
 def test_the_lexicon_has_four_forms_a_row_and_no_row_twice():
-    rows = [tuple(row.values()) for row in read_table(FOLDER / "lexicon.tsv")]
+    rows = [tuple(row.values()) for row in table_rows("lexicon")]
     assert {len(row) for row in rows} == {5} and all(all(row) for row in rows)
     assert len(set(rows)) == len(rows)

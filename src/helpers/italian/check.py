@@ -55,7 +55,7 @@ def check(source: str, output: str, reference: str) -> dict[str, bool]:
         words = [source[a:b] for change in changes for a, b, must in _person_words(source, *change) if must]
         words += [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
         unchanged = any(_stands_alone(word, output) and not _stands_alone(word, reference) for word in words)
-        inclusive = not unchanged and not _has_new_cues(reference, output) and (untouched or output != source)
+        inclusive = not unchanged and not _has_new_cues(reference, output)
     verdict = {"inclusive": inclusive, "untouched": untouched, "agreement": agreement}
     return {"compliant": all(verdict.values()), **verdict}
 
