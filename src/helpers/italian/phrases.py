@@ -90,7 +90,7 @@ def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> b
     k = i
     while k not in people and adjacent(tokens, k) and (belongs(tokens[k], "english") or tokens[k].text.istitle()):
         k += 1
-    return k > i and k in people and tokens[k].text.istitle() and len(set(people[k].parts[k].forms)) == 1
+    return k in people and tokens[k].text.istitle() and len(set(people[k].parts[k].forms)) == 1
 
 
 def _thing(tokens: list[Token], i: int) -> Head | None:
