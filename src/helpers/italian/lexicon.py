@@ -108,22 +108,23 @@ def lexicon() -> dict[str, list[Reading]]:
     """Form → readings, from the articles, the lexicon and the head words of the occupations."""
     readings: dict[str, list[Reading]] = {}
     for row in table_rows("morph_determiners"):
-        _add(readings, "article", tuple(row.values())[1:], ARTICLE_BITS)
+        _add(readings, "article", tuple(row.values())[1:])
     for row in table_rows("lexicon"):
-        _add(readings, row["kind"], tuple(row.values())[:4], SLOT_BITS)
+        _add(readings, row["kind"], tuple(row.values())[:4])
     for row in occupations():
         columns = ("masculine", "feminine", "masculine_plural", "feminine_plural")
         forms = tuple(row[column].lower().split()[0] for column in columns)
         # epicene heads are listed in the lexicon, with care: "guida" names no one's gender
         if forms[0] not in forms[1:3] and all(known.kind == "adj" for known in readings.get(forms[0], [])):
-            _add(readings, "role", forms, SLOT_BITS)
+            _add(readings, "role", forms)
     for word in AMOUNTS:  # beside one person they are adverbs: "molto motivata"
         readings.pop(word, None)
     return readings
 
 
-def _add(readings: dict[str, list[Reading]], kind: str, forms: tuple[str, ...], bits: tuple[int, ...]) -> None:
+def _add(readings: dict[str, list[Reading]], kind: str, forms: tuple[str, ...]) -> None:
     """Add a reading under each of its forms, with the mask of all slots that the form fills."""
+    bits = ARTICLE_BITS if kind == "article" else SLOT_BITS
     for form in set(forms) - {"-"}:
         mask = sum({bit for other, bit in zip(forms, bits, strict=True) if other == form})
         readings.setdefault(form, []).append(Reading(kind, forms, mask))

@@ -1,16 +1,10 @@
 """Rebuild the embedded base model: `make base-model` (minutes on a GPU, about two hours on one core).
 
-The script trains a small Llama on the unlabelled text of the written and the generated pool, never on gold rows. One set of
-weights learns as causal and as masked language model (GPT-BERT, Charpentier & Samuel 2024): a third of the batches has a
-causal mask, the others have masked tokens under a bidirectional mask, and both predict the next position. So one checkpoint
-writes ads and reads a text in both directions, which Italian agreement needs. The tokenizer splits the last vowel from the
-stem (candidat|o, candidat|a): gender is a token of its own, known from few examples for every stem.
-
-A second stage adds a grammar lesson. In half of its batches the model tags every token as the rules of `helpers.italian` do
-(part of a masculine-only or feminine-only person phrase, another cue, none), through a head that is thrown away. The tags
-come from rules over the unlabelled text; no human label and no latent label of the generator enters. In this stage the
-weights are rounded to NF4 in every forward pass (quantisation-aware training with the straight-through estimator, Bengio et
-al. 2013, arXiv 1308.3432), because so small a model would otherwise lose much when it is loaded in 4 bits.
+The card, base_model/README.md, says what the model learns from, in which two stages, and why. A third of the batches has a
+causal mask, the others have masked tokens under a bidirectional mask, and both predict the next position (GPT-BERT,
+Charpentier & Samuel 2024). The tokenizer splits the last vowel from the stem (candidat|o, candidat|a): gender is a token of
+its own, known from few examples for every stem. Rounding to NF4 in the second stage is quantisation-aware training with the
+straight-through estimator (Bengio et al. 2013, arXiv 1308.3432): so small a model would otherwise lose much in 4 bits.
 """
 
 from __future__ import annotations
