@@ -43,14 +43,14 @@ def test_every_reference_complies_and_no_copy_does():
 def test_silver_pairs_come_from_no_evaluation_row_and_their_edits_lead_to_the_target():
     rows = embedded.rewrites()
     seed = [r for r in rows if r["split"] == "train"]
-    pairs = silver.silver([r["text"] for r in embedded.pool_texts()[:600]], seed, 100)
+    pairs = silver.silver([r["text"] for r in embedded.pool_texts()[:600]], seed, 100, 0)
     evaluation_texts = {r[k] for r in rows if r["split"] != "train" for k in ("text", "target")}
     assert 60 < len(pairs) <= 100 and not {p["text"] for p in pairs} & evaluation_texts
     for pair in pairs:
         assert edits.apply(pair["text"], edits.spans(pair["text"], pair["target"])) == pair["target"]
     inserted = [p for p in pairs if p["method"] == "inserted"]
     assert inserted and all(len(p["text"]) > len(p["target"]) for p in inserted if "/" not in p["target"])
-    assert pairs == silver.silver([r["text"] for r in embedded.pool_texts()[:600]], seed, 100)
+    assert pairs == silver.silver([r["text"] for r in embedded.pool_texts()[:600]], seed, 100, 0)
 
 
 def test_a_draft_holds_what_it_has_changed_and_takes_the_rest_from_the_target():

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.italian import forms
-from helpers.italian.lexicon import FOLDER, read_table
+from helpers.italian.lexicon import table_rows
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,8 @@ def test_a_word_without_gender_has_no_double_form():
     assert forms.accepted_doubles("per") == forms.accepted_doubles("B") == []
 
 
-def test_the_lexicon_has_four_forms_a_row_and_no_row_twice():
-    rows = [tuple(row.values()) for row in read_table(FOLDER / "lexicon.tsv")]
-    assert {len(row) for row in rows} == {5} and all(all(row) for row in rows)
-    assert len(set(rows)) == len(rows)
+@pytest.mark.parametrize("name", ["lexicon", "morph_endings", "morph_asking", "morph_doubles"])
+def test_a_table_of_forms_has_every_cell_and_no_row_twice(name):
+    rows = [tuple(row.values()) for row in table_rows(name)]
+    assert {len(row) for row in rows} == {2 if name == "morph_doubles" else 5}
+    assert all(all(row) for row in rows) and len(set(rows)) == len(rows)

@@ -38,6 +38,7 @@ AGREEMENT = [
     ("Vengono richieste bella presenza e flessibilità.", "Viene richiesta flessibilità."),
     ("Sono richiesti bella presenza, diploma e patente.", "Sono richiesti diploma e patente."),
     ("Richiesta bella presenza e 2 anni di pratica.", "Richiesti 2 anni di pratica."),
+    ("Richieste bella presenza, pratica e flessibilità.", "Richieste pratica e flessibilità."),
     ("Ufficio a Bari: necessari bella presenza e diploma.", "Ufficio a Bari: necessario diploma."),
     ("Sono indispensabili bella presenza e inglese.", "È indispensabile inglese."),
     ("Saranno richiesti bella presenza e diploma.", "Sarà richiesto diploma."),

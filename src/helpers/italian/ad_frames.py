@@ -142,10 +142,8 @@ def slot_wordings(name: str, plan: Plan) -> tuple[Wordings, bool]:
 
 
 def written_wordings(alternatives: str) -> Wordings:
-    """The wordings of a written slot by style; raises ValueError without an inclusive one."""
+    """The wordings of a written slot by style."""
     masculine, feminine, *inclusive = alternatives.split("|")
-    if not inclusive:
-        raise ValueError(f"no inclusive wording in {{{alternatives}}}")
     wordings: Wordings = {"masculine": [masculine], "double": [], "neutral": [], "symbol": []}
     wordings["feminine"] = [] if feminine == "-" else [feminine]
     for text in inclusive:
@@ -162,7 +160,7 @@ def occupation_wordings(job: dict[str, str], article: str, plural: bool, with_ne
     """
     slot, suffix = (2, "_plural") if plural else (0, "")
     masculine, feminine = job["masculine" + suffix], job["feminine" + suffix]
-    full_masculine, full_feminine = _after(article, masculine, slot), _after(article, feminine, slot + 1)
+    full_masculine, full_feminine = articled(masculine, article, slot), articled(feminine, article, slot + 1)
     neutral = _neutral_wording(job, article, plural) if with_neutral else None
     wordings: Wordings = {"masculine": [full_masculine], "feminine": [full_feminine], "symbol": []}
     wordings["neutral"] = [neutral] if neutral else []
@@ -179,11 +177,6 @@ def occupation_wordings(job: dict[str, str], article: str, plural: bool, with_ne
     if masculine != feminine and article in ("", "un", "il") and (stem := with_asterisk(masculine, feminine)):
         wordings["symbol"] = [{"": "", "un": "un* ", "il": "l* "}[article] + stem]
     return wordings
-
-
-def _after(article: str, noun: str, slot: int) -> str:
-    """The noun after the article in a slot, where there is one."""
-    return articled(noun, article, slot) if article else noun
 
 
 def joined(first: str, second: str, conjunction: str) -> str:
@@ -203,12 +196,12 @@ def _neutral_wording(job: dict[str, str], article: str, plural: bool) -> str | N
     if head == "professionalità" and article:
         return None  # "alla professionalità odontoiatrica" is nobody's Italian
     if head == "personale":
-        return None if plural or article == "un" else _after(article, job["neutral"], 0)
+        return None if plural or article == "un" else articled(job["neutral"], article, 0)
     if plural and not re.match(r"(in|da|di|per|con|a|al|alla|alle|all'\w+)\b", rest):
         return None
     if plural and not head.endswith("à"):
         head = head[:-1] + "e"
-    return _after(article, f"{head} {rest}", 3 if plural else 1)
+    return articled(f"{head} {rest}", article, 3 if plural else 1)
 
 
 @cache

@@ -33,6 +33,7 @@ MODES_OF = {  # the modes that give a text its category; every other category co
 }
 SIZES = {"short": 0.25, "middle": 0.55, "long": 0.20}
 SHORTEST, LONGEST = 30, 1200  # characters of a text
+DRAFTS = 100  # of a commissioned text
 LISTED = ("duty", "req", "soft", "benefit")  # fill-ins drawn anew at each place, the others once for a text
 NAMES_SOMEONE = re.compile(
     r"(?i)\b(person[ae]|risors[ae]|figur[ae]|professionalità|personale|profil[oi]|candidatur[ae]|chi|team|squadra"
@@ -59,14 +60,14 @@ def generate(n: int, seed: int = 0) -> Iterator[dict]:
         yield row
 
 
-def commissioned(request: dict[str, str], seed: int | str = 0, drafts: int = 100) -> dict | None:
-    """A row whose columns have the values of the request, or None after so many drafts."""
+def commissioned(request: dict[str, str], seed: str) -> dict | None:
+    """A row whose columns have the values of the request, or None after `DRAFTS` drafts."""
     known = {"register": library()["sections"], "length": SIZES}
     if not jobs_of(request) or any(column in request and request[column] not in known[column] for column in known):
         return None
     rng = random.Random(seed)
     modes = MODES_OF.get(request["category"], ["exclusion"]) if "category" in request else list(MODES)
-    for _ in range(drafts):
+    for _ in range(DRAFTS):
         row = _row(rng.choices(modes, [MODES[mode] for mode in modes])[0], rng, request)
         if row and all(row.get(column) == value for column, value in request.items()):
             return row
@@ -174,7 +175,7 @@ def _outline(register: str, size: str, rng: random.Random) -> list[str]:
 def _frame(register: str, section: str, plan: Plan, used: set[str]) -> str:
     """A frame of the section, new to the text; no fact is stated twice if possible."""
     frames = library()["frames"]
-    candidates = frames[register].get(section) or frames["third"].get(section) or frames["second"][section]
+    candidates = frames[register].get(section) or frames["third"][section]
     sector = plan.job["sector"]
     prefixes = (f"@{sector}@", "@ufficio@" if sector in library()["office_sectors"] else f"@{sector}@")
     candidates = [frame for frame in candidates if not frame.startswith("@") or frame.startswith(prefixes)]

@@ -19,6 +19,7 @@ from helpers.italian.lexicon import (
     belongs,
     is_adverb,
     is_function,
+    is_link,
     lexicon,
     noun_mask,
     reading_of,
@@ -115,7 +116,7 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
         return None
     if article or _opens_clause(tokens, i):
         return role
-    while j >= 0 and (belongs(tokens[j], "conjunction") or tokens[j].lower == ","):
+    while j >= 0 and is_link(tokens[j]):
         j -= 1
     if reading_of(tokens[j], NOUNS):
         return role if _person_noun(tokens, j) else None

@@ -18,10 +18,8 @@ NEUTRAL_HEADS = re.compile(r"\b(person[ae]|figur[ae]|risors[ae]|clientela|utenza
 PRONOUNS = {"colui", "colei", "lui", "lei", "egli", "ella"}
 PERSON_WORDS = {"person", "participle", "adj", "noun"}
 LIMITS = re.compile(r"sol[oaie]|solamente|esclusivamente|preferibilmente|rigorosamente|no")
-NO_MATCH = r"\Z\w"
 
 Edit = tuple[int, int, str]  # source[start:end] becomes the text
-Place = tuple[int, int]
 
 
 def check(source: str, output: str, reference: str) -> dict[str, bool]:
@@ -44,7 +42,7 @@ def check(source: str, output: str, reference: str) -> dict[str, bool]:
     if source == reference:
         untouched = agreement = source == output
         inclusive = not _has_new_cues(source, output)
-    elif _match(_all_in_double_form(source, changes), output):
+    elif (pattern := _all_in_double_form(source, changes)) and _match(pattern, output):
         inclusive = untouched = agreement = True
     else:
         anything = [(start, end, "(.*)") for start, end, _ in changes]
@@ -55,7 +53,7 @@ def check(source: str, output: str, reference: str) -> dict[str, bool]:
         words = [source[a:b] for change in changes for a, b, must in _person_words(source, *change) if must]
         words += [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
         unchanged = any(_stands_alone(word, output) and not _stands_alone(word, reference) for word in words)
-        inclusive = not unchanged and not _has_new_cues(reference, output) and (untouched or output != source)
+        inclusive = not unchanged and not _has_new_cues(reference, output)
     verdict = {"inclusive": inclusive, "untouched": untouched, "agreement": agreement}
     return {"compliant": all(verdict.values()), **verdict}
 
@@ -163,19 +161,19 @@ def _any_double(word: str, *others: str) -> str:
     return "(?:" + "|".join(map(re.escape, [*accepted_doubles(word), *others])) + ")"
 
 
-def _all_in_double_form(source: str, changes: list[Edit]) -> str:
+def _all_in_double_form(source: str, changes: list[Edit]) -> str | None:
     """Pattern of the source with the gendered words that the reference changes doubled, and without requirements.
 
-    It matches nothing where the source has neither.
+    None where the source has neither, or the reference leaves out more.
     """
     requirements = [(cue.start, cue.end) for cue in requirement_cues(source)]
     if any(_removes_more(source, change, requirements) for change in changes):
-        return NO_MATCH
+        return None
     words = {(a, b) for change in changes for a, b, must in _person_words(source, *change) if must}
     words = {(a, b) for a, b in words if not any(a < end and b > start for start, end in requirements)}
     places = sorted({*words, *requirements})
     if not places:
-        return NO_MATCH
+        return None
     by_rule, at = gender.neutralise(source), 0
     pieces: list[Edit] = []
     for i, (start, end) in enumerate(places):
@@ -198,7 +196,7 @@ def _all_in_double_form(source: str, changes: list[Edit]) -> str:
     return _pattern(source, pieces)
 
 
-def _removes_more(source: str, change: Edit, requirements: list[Place]) -> bool:
+def _removes_more(source: str, change: Edit, requirements: list[tuple[int, int]]) -> bool:
     """Whether the reference leaves out words that no rule knows as a requirement."""
     start, end, new = change
     new_words = set(re.findall(r"\w+", new.lower()))

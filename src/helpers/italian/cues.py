@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from helpers.italian.agreement import Phrase
-from helpers.italian.lexicon import FEMININE, FOLDER, SLOT_BITS, Token, belongs, is_function, read_table
+from helpers.italian.lexicon import FEMININE, SLOT_BITS, Token, belongs, is_function, table_rows
 from helpers.italian.phrases import is_oblique, person_phrases
 
 GRAMMAR = ("masculine_form", "feminine_title")  # the categories of gendered grammar; all others are requirements
@@ -64,9 +64,9 @@ def grammar_cue(text: str, tokens: list[Token], phrase: Phrase) -> Cue | None:
 @cache
 def _patterns() -> list[tuple[str, re.Pattern[str], re.Pattern[str]]]:
     """(category, pattern, context that makes it lawful) of every cue beyond grammar."""
-    rows = read_table(FOLDER / "morph_cues.tsv")
     return [
-        (row["category"], *(re.compile(row[name], re.IGNORECASE) for name in ("pattern", "unless"))) for row in rows
+        (row["category"], *(re.compile(row[name], re.IGNORECASE) for name in ("pattern", "unless")))
+        for row in table_rows("morph_cues")
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from functools import cache
 
-from helpers.italian.lexicon import Reading, article_named
+from helpers.italian.lexicon import Reading, lexicon, table_rows
 
 # --- one gender -------------------------------------------------------------------------
 
@@ -27,10 +27,16 @@ def article(reading: Reading, slot: int, following: str) -> str:
 
 
 def articled(noun: str, name: str, slot: int) -> str:
-    """`noun` after the article or articulated preposition with the form `name` (else KeyError), put into a slot."""
+    """`noun` after the article or articulated preposition `name`, put into a slot; '' for no article.
+
+    `name` is any form of it ("il", "dei"); raises KeyError for another word.
+    """
+    if not name:
+        return noun
+    reading = next(reading for reading in lexicon()[name] if reading.is_article)
     # by sound: the h of loan words is silent and HR is read "acca erre"; "chef" is read "scef"
     sound = re.sub(r"^h", "a", re.sub(r"^chef", "scef", noun, flags=re.IGNORECASE), flags=re.IGNORECASE)
-    word = article(article_named(name), slot, sound)
+    word = article(reading, slot, sound)
     return word + noun if word.endswith("'") else f"{word} {noun}"
 
 
@@ -51,12 +57,10 @@ def doubled(reading: Reading, slot: int, following: str) -> str | None:
     if not reading.is_article:
         masculine, feminine = reading.forms[slot : slot + 2]
         return None if "-" in (masculine, feminine) else double(masculine, feminine)
-    masculine, feminine = article(reading, slot, following), _full_feminine(reading, slot)
+    masculine = article(reading, slot, following)
     if masculine.endswith("'"):  # "l'operaio/a": the elided article serves both
         return masculine
-    if "-" in (masculine, feminine):
-        return None
-    return masculine if masculine == feminine else f"{masculine}/{feminine}"
+    return f"{masculine}/{_full_feminine(reading, slot)}"
 
 
 def with_schwa(reading: Reading, slot: int, following: str) -> str | None:
@@ -67,9 +71,7 @@ def with_schwa(reading: Reading, slot: int, following: str) -> str | None:
     if not reading.is_article:
         return _schwa_noun(masculine, feminine)
     masculine, feminine = article(reading, slot, following), article(reading, slot + 1, following)
-    if masculine != feminine:
-        return _full_feminine(reading, slot)[:-1] + "ə"
-    return None if masculine == "-" else masculine
+    return masculine if masculine == feminine else _full_feminine(reading, slot)[:-1] + "ə"
 
 
 def _full_feminine(reading: Reading, slot: int) -> str:
@@ -113,54 +115,30 @@ def with_asterisk(masculine: str, feminine: str) -> str | None:
 # --- every accepted way to write both genders -------------------------------------------
 
 
-def _table(rows: str) -> dict[str, list[str]]:
-    pairs = (row.split(": ") for row in re.split(r"[|\n]", rows))
-    return {key: renderings.split() for key, renderings in pairs}
-
-
-# A person may write more renderings than the rules do (direttrice/tore, operaio o operaia), and the
-# strict check accepts them all. Ending of a word: endings with both genders; the first ending that
-# fits counts.
-DOUBLE_ENDINGS = _table("""trice: tore/trice trice/tore tore/tora|trici: tori/trici trici/tori|tore: tore/trice tore/tora
-tori: tori/trici|iera: iere/a iera/e|iere: iere/a ieri/e iera/e|chi: chi/che|che: chi/che ci/che|ghi: ghi/ghe
-ghe: ghi/ghe gi/ghe|ci: ci/che|gi: gi/ghe|o: o/a|a: o/a a/o e/a|i: i/e|e: i/e e/i e/a""")
-DOUBLE_WORDS = _table("""un: un/a un/una un/un'|uno: uno/a uno/una|una: un/a uno/a un/una uno/una|un': un/un'
-dalla: dal/dalla|nel: nel/nella|sul: sul/sulla|mio: mio/a|tuo: tuo/a|suo: suo/a|ragazza: ragazzo/a
-uomo: uomo/donna|donna: uomo/donna|uomini: uomini/donne|donne: uomini/donne donne/uomini""")
-
-
 @cache
 def double_words() -> dict[str, list[str]]:
-    """Articles and words without a stem in common → their double forms."""
-    doubles: dict[str, list[str]] = {}
-    for name in ("il", "del", "al", "dal"):
-        singular, singular_z, _, feminine, _, plural, plural_z, feminine_plural = article_named(name).forms
-        pairs = (singular, feminine), (singular_z, feminine), (plural, feminine_plural), (plural_z, feminine_plural)
-        for masculine, feminine in pairs:
-            doubles.setdefault(masculine, []).append(f"{masculine}/{feminine}")
-            doubles.setdefault(feminine, []).append(f"{masculine}/{feminine}")
-    return doubles | DOUBLE_WORDS
+    """Articles, words without a stem in common and endings ("-trice") → their double forms.
+
+    A person may write more of them than the rules do (direttrice/tore), and the strict check
+    accepts them all.
+    """
+    return {row["word"]: row["doubles"].split() for row in table_rows("morph_doubles")}
 
 
 def accepted_doubles(word: str) -> list[str]:
     """All accepted ways to write both genders: operaio/a, operaio/operaia, operaio o operaia."""
     lower = word.lower().replace("’", "'")
-    if lower == "un'":  # with the space that its other forms need
-        renderings = ["un/un'", "un/una ", "un/a "]
-    elif lower in double_words():
-        renderings = double_words()[lower]
-    else:
-        renderings = _doubles_by_ending(lower)
+    renderings = double_words().get(lower) or _doubles_by_ending(lower)
     return [with_capitals(rendering, word) for rendering in renderings]
 
 
 def _doubles_by_ending(word: str) -> list[str]:
     """The double forms of a word by its ending, short, in full and with a conjunction."""
-    ending = next((ending for ending in DOUBLE_ENDINGS if word.endswith(ending)), None)
+    ending = next((key for key in double_words() if key[0] == "-" and word.endswith(key[1:])), None)
     if ending is None or len(word) < 3:
         return []
-    stem = word.removesuffix(ending)
-    renderings = [stem + both for both in DOUBLE_ENDINGS[ending]]
+    stem = word.removesuffix(ending[1:])
+    renderings = [stem + both for both in double_words()[ending]]
     for both in list(renderings):
         first, _, other = both.partition("/")
         second = first[: -len(other)] + other if len(other) < 3 else stem + other

@@ -198,8 +198,8 @@ def _masculine_at(text: str, tokens: list[Token], i: int, following: str) -> tup
     if not token.is_double:
         return None
     if word := _masculine_of(token.lower):
-        is_article = word == "un" and token.readings and token.readings[0].is_article
-        return i, with_capitals(article(token.readings[0], 0, following) if is_article else word, token.text)
+        word = article(token.readings[0], 0, following) if word == "un" else word
+        return i, with_capitals(word, token.text)
     link = _link_before(tokens, i)
     if link is None:
         return None
@@ -217,7 +217,7 @@ def _masculine_of(word: str) -> str | None:
     first, ending = match.groups()
     if ending in ("tore", "tori"):
         return first[: -len("trice")] + ending
-    if first[-1] in "ae" and ending in ("o", "e", "i") and first[-1] != ending:
+    if first[-1] in "ae" and ending in ("o", "e", "i"):
         return first[:-1] + ending
     return first
 
@@ -227,7 +227,7 @@ def _link_before(tokens: list[Token], last: int) -> int | None:
     link = last - 1
     while link > 0 and last - link < 4 and reading_of(tokens[link], {"article", "determiner", "adj"}):
         link -= 1
-    if link < 1 or not (belongs(tokens[link], "conjunction") or tokens[link].lower == "/"):
+    if link < 1 or not belongs(tokens[link], "conjunction"):
         return None
     first, second = tokens[link - 1], tokens[last]
     repeated = link == last - 2 and first.lower == second.lower  # "le assistenti e gli assistenti"

@@ -57,20 +57,21 @@ def reading_of(token: Token, kinds: set[str], mask: int = ANY) -> Reading | None
 # --- tables -----------------------------------------------------------------------------
 
 
-def read_table(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
+@cache
+def table_rows(name: str) -> list[dict[str, str]]:
+    """The rows of the table `name`.tsv of the room, column → cell; they may not be changed."""
+    with (FOLDER / f"{name}.tsv").open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
 
 
-@cache
 def occupations() -> list[dict[str, str]]:
-    return read_table(FOLDER / "occupations.tsv")
+    return table_rows("occupations")
 
 
 @cache
 def word_classes() -> dict[str, set[str]]:
     classes: dict[str, set[str]] = {}
-    for row in read_table(FOLDER / "morph_words.tsv"):
+    for row in table_rows("morph_words"):
         classes.setdefault(row["class"], set()).add(row["word"])
     return classes
 
@@ -78,6 +79,11 @@ def word_classes() -> dict[str, set[str]]:
 def belongs(token: Token, *classes: str) -> bool:
     """Whether the word belongs to one of the classes of morph_words.tsv."""
     return any(token.lower in word_classes()[name] for name in classes)
+
+
+def is_link(token: Token) -> bool:
+    """Whether the token joins two words: a comma, a conjunction, "/"."""
+    return token.lower == "," or belongs(token, "conjunction")
 
 
 def is_adverb(token: Token) -> bool:
@@ -101,39 +107,31 @@ def is_function(token: Token) -> bool:
 def lexicon() -> dict[str, list[Reading]]:
     """Form → readings, from the articles, the lexicon and the head words of the occupations."""
     readings: dict[str, list[Reading]] = {}
-    for row in read_table(FOLDER / "morph_determiners.tsv"):
-        _add(readings, "article", tuple(row.values())[1:], ARTICLE_BITS)
-    for row in read_table(FOLDER / "lexicon.tsv"):
-        _add(readings, row["kind"], tuple(row.values())[:4], SLOT_BITS)
+    for row in table_rows("morph_determiners"):
+        _add(readings, "article", tuple(row.values())[1:])
+    for row in table_rows("lexicon"):
+        _add(readings, row["kind"], tuple(row.values())[:4])
     for row in occupations():
         columns = ("masculine", "feminine", "masculine_plural", "feminine_plural")
         forms = tuple(row[column].lower().split()[0] for column in columns)
         # epicene heads are listed in the lexicon, with care: "guida" names no one's gender
         if forms[0] not in forms[1:3] and all(known.kind == "adj" for known in readings.get(forms[0], [])):
-            _add(readings, "role", forms, SLOT_BITS)
+            _add(readings, "role", forms)
     for word in AMOUNTS:  # beside one person they are adverbs: "molto motivata"
         readings.pop(word, None)
     return readings
 
 
-def _add(readings: dict[str, list[Reading]], kind: str, forms: tuple[str, ...], bits: tuple[int, ...]) -> None:
+def _add(readings: dict[str, list[Reading]], kind: str, forms: tuple[str, ...]) -> None:
     """Add a reading under each of its forms, with the mask of all slots that the form fills."""
+    bits = ARTICLE_BITS if kind == "article" else SLOT_BITS
     for form in set(forms) - {"-"}:
         mask = sum({bit for other, bit in zip(forms, bits, strict=True) if other == form})
         readings.setdefault(form, []).append(Reading(kind, forms, mask))
 
 
-def article_named(name: str) -> Reading:
-    """The article or articulated preposition with the form `name`; raises KeyError for another word."""
-    return next(reading for reading in lexicon()[name] if reading.kind == "article")
-
-
 # --- endings ----------------------------------------------------------------------------
 
-# Endings of unknown words: masculine, feminine, masculine plural, feminine plural.
-ROLE_ENDINGS = """ista ista isti iste|atore atrice atori atrici|itore itrice itori itrici|utore utrice utori utrici
-ttore ttrice ttori ttrici|ologo ologa ologi ologhe|aiolo aiola aioli aiole"""
-ADJECTIVE_ENDINGS = "ico ica ici iche|co ca chi che|go ga ghi ghe|ario aria ari arie|io ia ii ie|o a i e"
 EPICENE = re.compile(r"(nt|il|al|es|ar|bil|vol|ac|oc|ev|or|en|on)[ei]$|ista$")
 # the plural -i of an unknown word turns into -e only after these: "contenti", but "felici"
 PARTICIPLE = re.compile(r"(at|it|ut|tt|st|rt|lt|os|is|us|rs|ss|iv|an|egn|ich?|olt|ett|unt|int|ert)(issim)?[oaie]$")
@@ -141,9 +139,9 @@ VERBAL = re.compile(r"[aiu]t[oaie]$")  # of an unknown adjective after "sei" or 
 NOT_A_QUALITY = ("mento", "ezza", "enza", "anza", "ore", "ista", "ando", "endo")  # "stai cercando"
 
 
-def _by_ending(word: str, kind: str, table: str, mask: int = ANY) -> list[Reading]:
-    """Readings of an unknown word by its ending, those that can agree with `mask`."""
-    for endings in map(str.split, re.split(r"[|\n]", table)):
+def _by_ending(word: str, kind: str, mask: int = ANY) -> list[Reading]:
+    """Readings of an unknown word by the first row of morph_endings.tsv that can agree with `mask`."""
+    for endings in (tuple(row.values())[1:] for row in table_rows("morph_endings") if row["kind"] == kind):
         readings = []
         for slot, ending in enumerate(endings):
             if word.endswith(ending) and len(word) > len(ending) + 2 and mask & SLOT_BITS[slot]:
@@ -172,7 +170,7 @@ def adjective_of(token: Token, mask: int, any_ending: bool) -> Reading | None:
     regular = any_ending and token.lower[-1] in "oa" and not token.lower.endswith(NOT_A_QUALITY)
     if not PARTICIPLE.search(token.lower) and not regular:
         return None
-    return next(iter(_by_ending(token.lower, "adj", ADJECTIVE_ENDINGS, mask)), None)
+    return next(iter(_by_ending(token.lower, "adj", mask)), None)
 
 
 def noun_mask(token: Token) -> int:
@@ -206,7 +204,7 @@ def tokenise(text: str) -> list[Token]:
         word, is_double = match.group(), bool(match["double"])
         lower = word.lower().replace("’", "'")
         known = _double_readings(lower) if is_double else lexicon().get(lower)
-        readings = known if is_double or known else _by_ending(lower, "role", ROLE_ENDINGS)
+        readings = known if is_double or known else _by_ending(lower, "role")
         tokens.append(Token(word, lower, match.start(), match.end(), readings, is_double))
     for match in _REPEATED.finditer(text):
         for token in tokens:

@@ -29,6 +29,7 @@ from helpers.italian.lexicon import (
     adjective_of,
     belongs,
     is_function,
+    is_link,
     noun_mask,
     reading_of,
     tokenise,
@@ -89,7 +90,7 @@ def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> b
     k = i
     while k not in people and adjacent(tokens, k) and (belongs(tokens[k], "english") or tokens[k].text.istitle()):
         k += 1
-    return k > i and k in people and tokens[k].text.istitle() and len(set(people[k].parts[k].forms)) == 1
+    return k in people and tokens[k].text.istitle() and len(set(people[k].parts[k].forms)) == 1
 
 
 def _thing(tokens: list[Token], i: int) -> Head | None:
@@ -238,9 +239,9 @@ def _describes_a_person(tokens: list[Token], heads: list[Head], i: int, reading:
     """Whether the adjective at i describes a person, and not the word before or after it."""
     j = previous_word(tokens, i)
     after_comma = j >= 0 and tokens[j].lower == ","
-    linked = j < 0 or tokens[j].lower in ",/" or belongs(tokens[j], "conjunction")
+    linked = j < 0 or is_link(tokens[j])
     linked = linked or (belongs(tokens[j], "clause") and tokens[j].lower != "che")  # "purché serio"
-    while j >= 0 and (belongs(tokens[j], "conjunction") or tokens[j].lower in ",/"):
+    while j >= 0 and is_link(tokens[j]):
         j = previous_word(tokens, j)
     if j >= 0 and (reading_of(tokens[j], {"article"}) or belongs(tokens[j], "have")):
         return False
@@ -289,7 +290,7 @@ def _is_quality(token: Token, mask: int) -> bool:
 def _joined_adjective(tokens: list[Token], i: int, used: set[int]) -> Reading | None:
     """The participle or adjective at i where it continues one about a person, see `_continues`."""
     token, j = tokens[i], previous_word(tokens, i)
-    if j < 1 or not (belongs(tokens[j], "conjunction") or tokens[j].lower == ","):
+    if j < 1 or not is_link(tokens[j]):
         return None
     reading = reading_of(token, {"person", "adj", "participle"})
     if not reading and not token.readings and VERBAL.search(token.lower):

@@ -11,6 +11,8 @@ import re
 
 from helpers.italian import gender
 from helpers.italian.cues import LAWFUL, requirement_cues
+from helpers.italian.forms import with_capitals
+from helpers.italian.lexicon import table_rows
 from helpers.italian.phrases import person_phrases
 
 PERSON = r"(?:uomini|donne|uomo|donna|maschi|maschio|femmine|femmina|ragazz[oaie]|signor[aei]|signorin[ae])"
@@ -193,18 +195,22 @@ def _capitalised_as(source: str, text: str) -> str:
 
 # --- agreement of what asks for a list with its items -----------------------------------
 
+ASKING_ROWS = [(kind, forms) for kind, *forms in map(dict.values, table_rows("morph_asking"))]
+ASKING_FORMS = {form: forms for _, forms in ASKING_ROWS for form in forms}  # form → its four forms
+
+
+def _any_form(kind: str) -> str:
+    return "|".join(form for row_kind, forms in ASKING_ROWS if row_kind == kind for form in forms)
+
+
 ASKING = re.compile(
-    r"\b(?P<verb>si (?:richied|chied)|serv|occorr|servir|occorrer)(?P<person>ono|e|anno|à)\b:?"
-    r"|(?:\b(?P<copula>sono|vengono|saranno|verranno|è|viene|sarà|verrà) "
+    rf"\b({_any_form('verb')})\b:?"
+    rf"|(?:\b({_any_form('copula')}) "
     r"|(?:^|(?<=[.;:!?,(\n] )|(?<=[(\n])))"  # alone, a participle opens its clause
-    r"(?P<participle>richiest|gradit|previst|necessari|obbligatori|indispensabil)(?P<ending>[oaie]?)\b:?",
+    rf"({_any_form('participle')})\b:?",
     re.IGNORECASE,
 )
 ASKS_FOR_NOTHING_ELSE = re.compile(rf"\W*(?:{ASKING.pattern}|requisiti(?: richiesti)?)?\W*", re.IGNORECASE)
-PLURAL_COPULA = {"sono": "è", "vengono": "viene", "saranno": "sarà", "verranno": "verrà"}
-OTHER_NUMBER = PLURAL_COPULA | {singular: plural for plural, singular in PLURAL_COPULA.items()}
-PARTICIPLE_ENDINGS = "oaie"  # masculine, feminine, masculine plural, feminine plural
-IRREGULAR_ENDINGS = {"indispensabil": "eeii", "necessari": ["o", "a", "", "e"], "obbligatori": ["o", "a", "", "e"]}
 # not before a preposition or a single letter, which belong to the item before: "Word e di Excel", "patenti B e C"
 BETWEEN_ITEMS = re.compile(
     r"(?:,? ed? |, )(?!(?:di|d['’]|del\w*|al?|al\w+|in|nel\w*|con|per|da|dal\w*|sul?\w*)\b|[A-Z]\b)"
@@ -235,11 +241,15 @@ def _agreeing(text: str, start: int, end: int) -> tuple[str, int, int]:
     negative = any(re.match(r"(?:no|niente|nessun\w*) ", item) for item in remaining)
     if not forms or len(forms) == len(items) or negative:
         return text, start, end
-    if not _is_plural(asking):
+    words = [word for word in asking.groups() if word]  # a verb, or a participle with or without a copula
+    if words[0].lower() not in ASKING_FORMS[words[0].lower()][2:]:  # singular
         forms = forms[:1]
-    word = _inflected(asking, all(feminine for feminine, _ in forms), forms[0][1] or len(forms) > 1)
-    shift = len(word) - len(asking.group())
-    return text[: asking.start()] + word + text[asking.end() :], start + shift, end + shift
+    slot = 2 * (forms[0][1] or len(forms) > 1) + all(feminine for feminine, _ in forms)
+    old = " ".join(words)
+    new = with_capitals(" ".join(ASKING_FORMS[word.lower()][slot] for word in words), old)
+    after = asking.start() + len(old)
+    shift = len(new) - len(old)
+    return text[: asking.start()] + new + text[after:], start + shift, end + shift
 
 
 def _list_items(text: str, start: int) -> list[tuple[int, int]]:
@@ -265,24 +275,3 @@ def _gender_and_number(item: str) -> tuple[bool, bool]:
     feminine_plural = bool(FEMININE_PLURAL_ITEM.fullmatch(word))
     feminine = feminine_plural or bool(FEMININE_ITEM.fullmatch(word))
     return feminine, counted or feminine_plural or word.endswith("i")
-
-
-def _is_plural(asking: re.Match[str]) -> bool:
-    if asking["verb"]:
-        return asking["person"].lower() in ("ono", "anno")
-    return (asking["copula"] or "").lower() in PLURAL_COPULA or asking["ending"].lower() in ("i", "")
-
-
-def _inflected(asking: re.Match[str], feminine: bool, plural: bool) -> str:
-    """The asking word in another number and gender, in its capitals."""
-    colon = ":" if asking.group().endswith(":") else ""
-    if asking["verb"]:
-        endings = ("à", "anno") if asking["person"].lower() in ("à", "anno") else ("e", "ono")
-        return asking["verb"] + endings[plural] + colon
-    stem = asking["participle"]
-    endings = IRREGULAR_ENDINGS.get(stem.lower(), PARTICIPLE_ENDINGS)
-    word = stem + endings[2 * plural + feminine] + colon
-    if asking["copula"]:
-        copula = asking["copula"].lower()
-        word = (copula if (copula in PLURAL_COPULA) == plural else OTHER_NUMBER[copula]) + " " + word
-    return word[0].upper() + word[1:] if asking.group()[0].isupper() else word

@@ -32,7 +32,7 @@ BESIDE_A_NOUN = re.compile(
 SHORTEST, LONGEST = 25, 170  # characters of a source, both excluded: about a sentence
 
 
-def silver(texts: Iterable[str], records: Sequence[dict], count: int, seed: int = 0) -> list[dict]:
+def silver(texts: Iterable[str], records: Sequence[dict], count: int, seed: int) -> list[dict]:
     """Silver pairs from unlabelled texts, in shares chosen on the validation rows.
 
     What the targets of `records` (the seed's pairs, with a `category`) leave out is inserted into other sentences. Some fewer
@@ -130,7 +130,7 @@ def with_requirement(pairs: Sequence[dict], clauses: Sequence[str], seed: int) -
         clause = AGE.sub(lambda _: str(rng.randint(20, 60)), rng.choice(clauses))
         commas = [match.start() for match in re.finditer(r"(?<=\w), (?!ma\b|e\b|o\b)", text)]
         people = [end for _, end, new in edits.spans(text, target) if "/" in new][:2]
-        if people and beside_a_noun and rng.random() < 0.5:
+        if people and rng.random() < 0.5:
             place, age = people[-1], str(rng.randint(20, 60))
             insertion = " " + AGE.sub(age, rng.choice(beside_a_noun))
         elif commas:

@@ -1,16 +1,10 @@
 """Rebuild the embedded base model: `make base-model` (minutes on a GPU, about two hours on one core).
 
-The script trains a small Llama on the unlabelled text of the written and the generated pool, never on gold rows. One set of
-weights learns as causal and as masked language model (GPT-BERT, Charpentier & Samuel 2024): a third of the batches has a
-causal mask, the others have masked tokens under a bidirectional mask, and both predict the next position. So one checkpoint
-writes ads and reads a text in both directions, which Italian agreement needs. The tokenizer splits the last vowel from the
-stem (candidat|o, candidat|a): gender is a token of its own, known from few examples for every stem.
-
-A second stage adds a grammar lesson. In half of its batches the model tags every token as the rules of `helpers.italian` do
-(part of a masculine-only or feminine-only person phrase, another cue, none), through a head that is thrown away. The tags
-come from rules over the unlabelled text; no human label and no latent label of the generator enters. In this stage the
-weights are rounded to NF4 in every forward pass (quantisation-aware training with the straight-through estimator, Bengio et
-al. 2013, arXiv 1308.3432), because so small a model would otherwise lose much when it is loaded in 4 bits.
+The card, base_model/README.md, says what the model learns from, in which two stages, and why. A third of the batches has a
+causal mask, the others have masked tokens under a bidirectional mask, and both predict the next position (GPT-BERT,
+Charpentier & Samuel 2024). The tokenizer splits the last vowel from the stem (candidat|o, candidat|a): gender is a token of
+its own, known from few examples for every stem. Rounding to NF4 in the second stage is quantisation-aware training with the
+straight-through estimator (Bengio et al. 2013, arXiv 1308.3432): so small a model would otherwise lose much in 4 bits.
 """
 
 from __future__ import annotations
@@ -39,6 +33,10 @@ from helpers.italian import ads, gender
 from helpers.italian.cues import find_cues
 
 HERE = Path(__file__).parent
+GENERATED, COPIES = 50_000, 20  # generated ads in the corpus, and how often each written row stands in it
+VOCABULARY, HIDDEN, LAYERS = 4096, 192, 6
+BATCH, LONGEST = 4096, 288  # tokens in a batch, and in a sequence
+RATE = 3.0e-3  # of learning, in the first stage; half of it in the second
 SPECIAL = ["<pad>", "<s>", "</s>", "<mask>"]
 ENDINGS = "aeioàèéìòùəAEIO"
 # stem before a final vowel | the final vowel | other words | digits | marks | blanks
@@ -58,7 +56,7 @@ TEXT_CYCLE = ("causal", "masked", "masked")  # kinds of batch, in turn: a masked
 GRAMMAR_CYCLE = ("tags", "masked", "tags", "causal")
 
 
-def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFast:
+def build_tokenizer(texts: list[str]) -> PreTrainedTokenizerFast:
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
@@ -68,7 +66,7 @@ def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFas
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
+        vocab_size=VOCABULARY,
         special_tokens=SPECIAL,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
@@ -86,8 +84,8 @@ def build_tokenizer(texts: list[str], vocabulary: int) -> PreTrainedTokenizerFas
     )
 
 
-def corpus(generated: int, copies: int, rng: random.Random) -> list[str]:
-    """Pool texts, the written ones `copies` times.
+def corpus(rng: random.Random) -> list[str]:
+    """Pool texts, the written ones `COPIES` times.
 
     Most stay as they are. Some have their gendered words in the other gender or in double forms, so that the model meets
     every form of a word in a real sentence, and some are in capitals or small letters.
@@ -101,8 +99,8 @@ def corpus(generated: int, copies: int, rng: random.Random) -> list[str]:
             draw -= share
         return text
 
-    texts = [row["text"] for row in ads.generate(generated, seed=0)]
-    texts += [vary(row["text"]) for row in embedded.pool_texts() for _ in range(copies)]
+    texts = [row["text"] for row in ads.generate(GENERATED, seed=0)]
+    texts += [vary(row["text"]) for row in embedded.pool_texts() for _ in range(COPIES)]
     rng.shuffle(texts)
     return texts
 
@@ -120,22 +118,22 @@ def tagged(tokenizer, texts: list[str]) -> list[list[tuple[int, int]]]:
     return [known[text] for text in texts]
 
 
-def batches(sequences: list[list[tuple[int, int]]], tokens: int, limit: int, rng: random.Random):
-    """Batches of about `tokens` tokens, of sequences of similar length, a random window of those over `limit`; one epoch.
+def batches(sequences: list[list[tuple[int, int]]], rng: random.Random):
+    """Batches of about `BATCH` tokens, of sequences of similar length, a random window of those over `LONGEST`; one epoch.
 
     Widths are multiples of 32 and every width has its own number of rows, so that few shapes occur: on a CPU each new
     shape costs the compilation of its kernels.
     """
     by_width: dict[int, list[list[tuple[int, int]]]] = {}
     for s in sequences:
-        if len(s) > limit:
-            start = rng.randrange(len(s) - limit + 1)
-            s = s[start : start + limit]
+        if len(s) > LONGEST:
+            start = rng.randrange(len(s) - LONGEST + 1)
+            s = s[start : start + LONGEST]
         by_width.setdefault(-(-len(s) // 32) * 32, []).append(s)
     groups = []
     for width, members in by_width.items():
         rng.shuffle(members)
-        rows = tokens // width
+        rows = BATCH // width
         groups += [(width, members[i : i + rows]) for i in range(0, len(members) - rows + 1, rows)]
     rng.shuffle(groups)
     for width, group in groups:
@@ -189,13 +187,13 @@ def loss_of(model, head, ids, tags, kind: str, endings: torch.Tensor) -> torch.T
         return cross_entropy(model.lm_head(hidden[keep]).float(), target[keep])
 
 
-def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, ...], args, rng) -> dict:
+def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, ...], rng) -> dict:
     """Train for so many steps with a cosine decay; returns the mean loss of the last hundred batches of each kind.
 
     The matrices inside the layers learn by Muon (Jordan et al. 2024), everything else by AdamW: after the same number of
     minutes its losses were lower than those of AdamW alone.
     """
-    head = torch.nn.Linear(args.hidden, 4).to(env.device())
+    head = torch.nn.Linear(HIDDEN, 4).to(env.device())
     endings = torch.zeros(len(tokenizer), dtype=torch.bool)
     vowels = [i for t, i in tokenizer.get_vocab().items() if tokenizer.convert_tokens_to_string([t]) in set(ENDINGS)]
     endings[vowels] = True
@@ -211,7 +209,7 @@ def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, 
     recent = {kind: deque(maxlen=100) for kind in dict.fromkeys(cycle)}
     model.train()
     while True:
-        for ids, tags in batches(sequences, args.tokens, args.limit, rng):
+        for ids, tags in batches(sequences, rng):
             losses = {kind: round(mean(values or [math.nan]), 4) for kind, values in recent.items()}
             if step == steps:
                 return losses | {"steps": steps, "tokens": seen, "minutes": round((time.time() - started) / 60, 1)}
@@ -235,27 +233,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=2600, help="first stage: causal and masked text")
     parser.add_argument("--grammar-steps", type=int, default=2200, help="second stage: the grammar lesson beside them")
-    parser.add_argument("--generated", type=int, default=50_000)
-    parser.add_argument("--copies", type=int, default=20, help="how often each written row stands in the corpus")
-    parser.add_argument("--vocabulary", type=int, default=4096)
-    parser.add_argument("--hidden", type=int, default=192)
-    parser.add_argument("--layers", type=int, default=6)
-    parser.add_argument("--tokens", type=int, default=4096, help="tokens in a batch")
-    parser.add_argument("--limit", type=int, default=288, help="longest sequence in tokens")
-    parser.add_argument("--lr", type=float, default=3.0e-3)
     parser.add_argument("--out", type=Path, default=HERE / "base_model")
     args = parser.parse_args()
     rng = random.Random(0)
     torch.manual_seed(0)
-    texts = corpus(args.generated, args.copies, rng)
-    tokenizer = build_tokenizer(texts, args.vocabulary)
+    texts = corpus(rng)
+    tokenizer = build_tokenizer(texts)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=args.hidden,
-        intermediate_size=args.hidden * 8 // 3 // 64 * 64,
-        num_hidden_layers=args.layers,
-        num_attention_heads=args.hidden // 32,
-        num_key_value_heads=args.hidden // 32,
+        hidden_size=HIDDEN,
+        intermediate_size=512,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=6,
+        num_key_value_heads=6,
         max_position_embeddings=1024,
         tie_word_embeddings=True,
         pad_token_id=0,
@@ -266,11 +256,11 @@ def main() -> None:
     model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass takes twice the time
     print(f"{len(texts)} texts, {model.num_parameters() / 1e6:.2f} M parameters", flush=True)
     sequences = tagged(tokenizer, texts)
-    figures = {"text": train(model, tokenizer, sequences, args.steps, args.lr, TEXT_CYCLE, args, rng)}
+    figures = {"text": train(model, tokenizer, sequences, args.steps, RATE, TEXT_CYCLE, rng)}
     linears = [m for m in model.model.layers.modules() if isinstance(m, torch.nn.Linear)]
     for module in linears:
         parametrize.register_parametrization(module, "weight", Nf4())
-    figures["grammar"] = train(model, tokenizer, sequences, args.grammar_steps, args.lr / 2, GRAMMAR_CYCLE, args, rng)
+    figures["grammar"] = train(model, tokenizer, sequences, args.grammar_steps, RATE / 2, GRAMMAR_CYCLE, rng)
     for module in linears:
         parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
     set_direction(model, True)
