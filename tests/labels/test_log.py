@@ -70,7 +70,7 @@ def test_undo_takes_back_the_latest_event_of_any_kind_of_that_annotator_alone(tm
 
 
 def test_state_of_a_record(tmp_path):
-    facts = {"label": "a", "spans": [[0, 3]], "guideline": "0a", "shown": ["model"], "seconds": 2.5}
+    facts = {"label": "a", "spans": [[0, 3]]}
     write(
         tmp_path,
         ("ann", "skip", "1"),

@@ -52,7 +52,9 @@ class Session:
         """Append records; with `repeats=False`, leave out those that are in the list already."""
         before = len(self.records)
         for number, record in enumerate(records, 1):
-            _check_record(record, number)
+            fields = record if isinstance(record, dict) else {}
+            if not all(isinstance(fields.get(name), str) for name in ("id", "text")):
+                raise UserError(f"Row {number} of records is no dict with an `id` and a `text` that are texts.")
             key = (record["id"], False)
             if key in self.place:
                 if not repeats:
@@ -68,7 +70,7 @@ class Session:
 
     def reload(self) -> None:
         """Read the log again; events on records outside the list are stored but neither counted nor undone."""
-        rows = log.events(self.folder) if self.folder.exists() else []
+        rows = log.events(self.folder)
         self.stacks = {}
         self.history: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -208,14 +210,6 @@ class Session:
             self.skipped += sign
         else:
             self.counts[self.category(row["label"])] += sign
-
-
-def _check_record(record: Any, number: int) -> None:
-    if not isinstance(record, dict):
-        raise UserError(f"Row {number} of records is a {type(record).__name__}: give dicts with an id and a text.")
-    for name in ("id", "text"):
-        if not isinstance(record.get(name), str):
-            raise UserError(f"Row {number} of records has no {name} that is text: every record needs an id and a text.")
 
 
 class Feeder:
