@@ -50,7 +50,6 @@ class Session:
 
     def add(self, records: Iterable[dict], repeats: bool = True) -> None:
         """Append records; with `repeats=False`, leave out those that are in the list already."""
-        before = len(self.records)
         for number, record in enumerate(records, 1):
             fields = record if isinstance(record, dict) else {}
             if not all(isinstance(fields.get(name), str) for name in ("id", "text")):
@@ -65,7 +64,6 @@ class Session:
             self.place[key] = len(self.records)
             self.records.append(record)
             self.keys.append(key)
-        for key in self.keys[before:]:
             self._count(key, 1)
 
     def reload(self) -> None:

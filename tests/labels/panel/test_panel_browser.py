@@ -295,11 +295,8 @@ display(rewrites, first)
 """
 
 
-@pytest.mark.parametrize("keys", [True, False], ids=["keys", "plain"])
-def test_hostile_texts_are_shown_and_never_run(lab, page, keys):
-    folder = f"labels_hostile_{keys}"
-    if not keys:
-        page.route("**/anywidget/static/**", lambda route: route.abort())
+def test_hostile_texts_are_shown_and_never_run(lab, page):
+    folder = "labels_hostile"
     lab.notebook(f"{folder}.ipynb", hostile_cell(folder))
     lab.open(page, f"{folder}.ipynb")
     page.locator(".jp-OutputArea .ambo-panel").nth(1).wait_for()
@@ -311,8 +308,6 @@ def test_hostile_texts_are_shown_and_never_run(lab, page, keys):
     def fill(field: str, text: str) -> None:
         box.locator(f"input[placeholder^='{field}']").fill(text)
         box.locator(f"input[placeholder^='{field}']").blur()
-        if not keys:  # without the key layer only the time between pressing and releasing a mouse button orders these
-            page.wait_for_timeout(150)
 
     for i, payload in enumerate(HOSTILE):
         fill("note", payload)
