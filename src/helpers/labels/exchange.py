@@ -132,13 +132,13 @@ def import_labels(
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {', '.join(map(str, table.columns))}.")
     if id_column:
-        ids = table[id_column].map(_text)
+        ids = table[id_column].map(_stripped)
     else:  # a text has a row for every annotator
         ids = table[text_column].map(
-            {text: record_id(task, clean(_text(text))) for text in table[text_column].unique()}
+            {text: record_id(task, clean(tables.cell_text(text))) for text in table[text_column].unique()}
         )
-    names = table[annotator_column].map(_text) if annotator_column else [annotator] * len(table)
-    labels = [(mapping or {}).get(value, value) for value in table[label_column].map(_text)]
+    names = table[annotator_column].map(_stripped) if annotator_column else [annotator] * len(table)
+    labels = [(mapping or {}).get(value, value) for value in table[label_column].map(_stripped)]
 
     labels_by_key, left_out = _sort_rows(
         zip(ids, names, labels, strict=True), {row["id"] for row in records}, task_labels
@@ -209,10 +209,5 @@ def describe(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _text(value: Any) -> str:
-    """A cell as text, '' for a missing one."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float) and value.is_integer():  # Parquet and JSON have numbers: 1.0 becomes 1
-        return str(int(value))
-    return str(value).strip()
+def _stripped(value: Any) -> str:
+    return tables.cell_text(value).strip()

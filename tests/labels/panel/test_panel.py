@@ -102,8 +102,6 @@ def test_a_rewrite_is_accepted_mended_or_rejected(make, tmp_path):
     panel.controls.undo.click()
     panel.controls.undo.click()
     assert panel.now.answer.area.value == "Cerchiamo personale di cucina."  # undone, but what was typed is kept
-    with pytest.raises(UserError, match="'r0' has no `proposal`"):
-        make(texts(1), kind="edit", annotator="bea")
 
 
 def test_a_page_of_ten(make, tmp_path):

@@ -120,8 +120,6 @@ class Edit(Choice):
         self.on_change(True)
 
     def show(self, record: dict, label: str | None) -> None:
-        if not isinstance(record.get("proposal"), str):
-            raise UserError(f"Record {record['id']!r} has no `proposal` that is text: kind edit needs one.")
         self.record = record
         self.area.value = record["proposal"] if label is None else label
         self._tick("reject" if label == "" else None)
