@@ -134,15 +134,13 @@ def import_labels(
     if id_column:
         ids = table[id_column].map(_stripped)
     else:  # a text has a row for every annotator
-        ids = table[text_column].map(
-            {text: record_id(task, clean(tables.cell_text(text))) for text in table[text_column].unique()}
-        )
+        texts = table[text_column].unique()
+        ids = table[text_column].map({t: record_id(task, clean(tables.cell_text(t))) for t in texts})
     names = table[annotator_column].map(_stripped) if annotator_column else [annotator] * len(table)
     labels = [(mapping or {}).get(value, value) for value in table[label_column].map(_stripped)]
 
-    labels_by_key, left_out = _sort_rows(
-        zip(ids, names, labels, strict=True), {row["id"] for row in records}, task_labels
-    )
+    rows, known_ids = zip(ids, names, labels, strict=True), {row["id"] for row in records}
+    labels_by_key, left_out = _sort_rows(rows, known_ids, task_labels)
     if len(left_out["unmatched"]) + len(left_out["empty"]) == len(table):
         raise UserError(
             f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
@@ -161,7 +159,10 @@ def import_labels(
 def _sort_rows(
     rows: Iterable[tuple[str, str, str]], known_ids: set[str], task_labels: Sequence[str]
 ) -> tuple[dict[tuple[str, str], str], dict[str, list[int]]]:
-    """(annotator, record id) → label of the (record id, annotator, label) rows that count; numbers of the others by reason."""
+    """Sort rows of (record id, annotator, label) into those that count and, by reason, the others.
+
+    Returns (annotator, record id) → label, and reason → row numbers.
+    """
     labels_by_key: dict[tuple[str, str], str] = {}
     left_out: dict[str, list[int]] = {reason: [] for reason in LEFT_OUT}
     for number, (record, name, label) in enumerate(rows, 2):
@@ -171,21 +172,24 @@ def _sort_rows(
             left_out["unmatched"].append(number)
         elif task_labels and label not in task_labels:
             left_out["not_in_task"].append(number)
-        elif (name, record) in labels_by_key:
-            left_out["duplicates" if labels_by_key[name, record] == label else "conflicts"].append(number)
-        else:
+        elif (name, record) not in labels_by_key:
             labels_by_key[name, record] = label
+        elif labels_by_key[name, record] == label:
+            left_out["duplicates"].append(number)
+        else:
+            left_out["conflicts"].append(number)
     return labels_by_key, left_out
 
 
 def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], source: str) -> int:
-    """Write the labels that are not in the logs yet, all of an annotator's at once; returns their number."""
+    """Write the labels that are not in the logs yet, one annotator after another; returns their number."""
     stored = {row.get("event_id") for row in log.events(folder)}
     new_events: dict[str, list[dict]] = {}
     for (name, record), label in labels_by_key.items():
         key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]  # at every import the same
         if key not in stored:
-            row = {"event_id": key, "event": "label", "id": record, "label": label, "source": source}
+            row = {"event_id": key, "event": "label", "id": record}
+            row |= {"label": label, "source": source}
             new_events.setdefault(name, []).append(row)
     for name in new_events:  # all of them before the first log is written
         log.check_annotator(name)
@@ -195,7 +199,7 @@ def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], sourc
 
 
 def describe(report: dict[str, Any]) -> list[str]:
-    """The report of an import as lines of text, with the first five row numbers of what was left out."""
+    """The report of an import in lines, with the first five row numbers of what was left out."""
     lines = [f"taken: {report['taken']} of {report['rows']} rows; annotators: {report['annotators']}"]
     if report["known"]:
         lines.append(f"in the logs already: {report['known']}")

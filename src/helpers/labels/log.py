@@ -223,7 +223,8 @@ def _apply(row: dict, state: dict) -> None:
     if row["event"] == "label" and row.get("repeat"):
         state["repeats"] = [*state["repeats"], row["label"]]
     elif row["event"] == "label":
-        state["label"], state["skipped"], state["spans"] = row["label"], False, row.get("spans") or []
+        state["label"], state["skipped"] = row["label"], False
+        state["spans"] = row.get("spans") or []
     elif row["event"] == "skip" and not row.get("repeat"):
         state["label"], state["skipped"], state["spans"] = None, True, []
     elif row["event"] == "flag":

@@ -53,7 +53,7 @@ class Session:
         for number, record in enumerate(records, 1):
             fields = record if isinstance(record, dict) else {}
             if not all(isinstance(fields.get(name), str) for name in ("id", "text")):
-                raise UserError(f"Row {number} of records is no dict with an `id` and a `text` that are texts.")
+                raise UserError(f"Row {number} of records is no dict with texts as `id` and `text`.")
             key = (record["id"], False)
             if key in self.place:
                 if not repeats:

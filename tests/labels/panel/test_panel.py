@@ -410,7 +410,7 @@ def test_wrong_parameters_say_what_to_do(make):
         ({"page": 0}, "page=0"),
         ({"names": ["a", "a"]}, "all different"),
         ({"names": []}, "one or more"),
-        ({"records": [{"id": 1, "text": "x"}]}, "Row 1 of records is no dict with an `id` and a `text`"),
+        ({"records": [{"id": 1, "text": "x"}]}, "Row 1 of records is no dict with texts"),
         ({"records": [{"id": "1", "text": None}]}, "Row 1 of records is no dict"),
         ({"records": ["x"]}, "Row 1 of records is no dict"),
         ({"annotator": "../anna"}, "Annotator"),

@@ -93,7 +93,7 @@ class Panel(widgets.VBox):
 
     def _layout(self) -> list[widgets.Widget]:
         controls, evidence = self.controls, self.evidence
-        sheet = (HERE / "panel.css").read_text(encoding="utf-8")  # not the layer's own: that may be missing
+        sheet = (HERE / "panel.css").read_text(encoding="utf-8")  # not the layer's: it may be missing
         parts = [widgets.HTML(f"<style>{sheet}</style>", layout=widgets.Layout(display="none")), controls.progress]
         parts.append(widgets.VBox([row.box for row in self.rows]))
         if self.require_reason:
@@ -341,9 +341,10 @@ class Panel(widgets.VBox):
 
 
 def adjudication_panel(disagreements: list[dict], labels: Sequence[str], **options: Any) -> Panel:
-    """A panel over the rows of `decisions.disagreements`: every annotator's label, evidence and note; a reason is required.
+    """A panel over the rows of `decisions.disagreements`, in which a decision needs a reason.
 
-    `options` are keyword arguments of `Panel`, of which `folder` is required.
+    Under a text stand every annotator's label, evidence and note. `options` are keyword arguments
+    of `Panel`, of which `folder` is required.
     """
     context = {}
     for row in disagreements:
@@ -355,7 +356,8 @@ def adjudication_panel(disagreements: list[dict], labels: Sequence[str], **optio
             if note := row["notes"].get(annotator):
                 parts.append(f"note: {note}")
             lines.append(f"{annotator}: " + " · ".join(parts))
-    return Panel(disagreements, labels, annotator=ADJUDICATOR, context=context, require_reason=True, **options)
+    options |= {"annotator": ADJUDICATOR, "context": context, "require_reason": True}
+    return Panel(disagreements, labels, **options)
 
 
 def desk(
