@@ -204,7 +204,7 @@ def test_papermill_lists_every_parameter_with_help(path: Path):
     import papermill
 
     inspected = papermill.inspect_notebook(str(path))
-    assert set(inspected) == set(run.notebook_parameters(path))
+    assert set(inspected) == set(parameters.notebook_parameters(path))
     assert all(parameter["help"].strip() for parameter in inspected.values())
 
 

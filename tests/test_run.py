@@ -33,14 +33,14 @@ def write_notebook(project, code="1 + 1"):
 
 
 def open_stage(project, **changes):
-    return run.open_run("01", {**run.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
+    return run.open_run("01", {**parameters.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
 
 
 # --- parameters -----------------------------------------------------------------------------------
 
 
 def test_parameters_survive_a_second_equals_sign(project):
-    parameters = run.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb")
+    parameters = parameters.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb")
     assert parameters == {"task": "demo", "run_id": "r", "seed": 1, "rate": 0.1, "use": True}
 
 
@@ -58,11 +58,11 @@ def test_parameters_survive_a_second_equals_sign(project):
 )
 def test_wrong_types_are_named(value, default, words):
     with pytest.raises(UserError, match=words):
-        run.check_type("rate", value, default)
+        parameters.check_type("rate", value, default)
 
 
 def test_an_integer_passes_for_a_float():
-    assert run.check_type("rate", 1, 0.5) == 1.0 and isinstance(run.check_type("rate", 1, 0.5), float)
+    assert parameters.check_type("rate", 1, 0.5) == 1.0 and isinstance(parameters.check_type("rate", 1, 0.5), float)
 
 
 # --- when a stage is due again --------------------------------------------------------------------

@@ -25,7 +25,7 @@ from helpers.data import tables
 from helpers.data.records import split_by_answer
 from helpers.env import UserError
 from helpers.labels import cli as labels_cli
-from helpers.run import stage_parameters
+from helpers.parameters import check_type, check_value, stage_parameters
 from helpers.task import make_task
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -142,7 +142,7 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
             raise UserError(f"Parameter {name!r} is {problem}{remedy}")
         if name in overrides:
             value = parse_value(name, overrides[name], known[name])
-        params[name] = run.check_type(name, value, known[name])
+        params[name] = check_type(name, value, known[name])
     return params
 
 

@@ -6,7 +6,6 @@ is due again when its parameters, an input, an output, its notebook's code or an
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import importlib.metadata
@@ -23,6 +22,7 @@ from filelock import FileLock, Timeout
 from helpers import env
 from helpers.env import UserError
 from helpers.files import file_name, read_json, read_jsonl, sha256, write_json, write_jsonl
+from helpers.parameters import stage_parameters
 
 STAGES = {
     "01": "01_seed_curation",
@@ -36,45 +36,6 @@ LIMITS = ("teacher_tokens",)  # parameters that may change when a run is resumed
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
 PACKAGE = Path(__file__).parent
 IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that change no result
-
-
-# --- parameters -----------------------------------------------------------------------------------
-
-
-def notebook_parameters(notebook: Path) -> dict[str, Any]:
-    """Names and default values in the cell tagged `parameters`."""
-    cells = read_json(notebook)["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
-        raise UserError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one.")
-    # Papermill's own inspection loses a parameter whose line has a second `=`.
-    statements = ast.parse("".join(tagged[0]["source"])).body
-    return {s.targets[0].id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign)}
-
-
-def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The parameters that one notebook takes, with its defaults for those that `values` leaves out."""
-    defaults = notebook_parameters(env.root() / "notebooks" / f"{notebook}.ipynb")
-    return {name: check_type(name, values.get(name, default), default) for name, default in defaults.items()}
-
-
-def check_type(name: str, value: Any, default: Any) -> Any:
-    """`value`, if it has the type of `default` (an int passes for a float); raises UserError otherwise."""
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    if type(value) is not type(default):
-        hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
-        expected = f"{_type_name(default)} such as {default!r} is expected{hint}"
-        raise UserError(f"Parameter {name}={value!r} is {_type_name(value)}, but {expected}.")
-    for entry in value if isinstance(value, list) else ():
-        if not isinstance(entry, str):
-            raise UserError(f"Parameter {name}={value!r}: {entry!r} is {_type_name(entry)}; put it in quotes.")
-    return value
-
-
-def _type_name(value: Any) -> str:
-    names = {bool: "a truth value", float: "a number", int: "a whole number", list: "a list", str: "a text"}
-    return "empty" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
 
 # --- one stage ------------------------------------------------------------------------------------

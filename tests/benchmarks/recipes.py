@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def parameters(profile: str, notebook: str = "03_active_learning") -> dict[str, Any]:
     """The parameters of a notebook under `params/profiles/<profile>.yaml`."""
     settings = yaml.safe_load((ROOT / "params" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8"))
-    return run.notebook_parameters(ROOT / "notebooks" / f"{notebook}.ipynb") | settings
+    return parameters.notebook_parameters(ROOT / "notebooks" / f"{notebook}.ipynb") | settings
 
 
 def recipe(profile: str, notebook: str = "03_active_learning", **changes: Any) -> Recipe:
