@@ -164,5 +164,7 @@ def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
 def write_report(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
     """Write the report as one HTML file, pictures inside, from parts that `section` makes."""
     words = {"title": title, "lead": lead, "footer": footer, "changed": Markup(CHANGED)}
-    page = TEMPLATES.get_template("report.html").render(words, sections=sections, tabulate=_tabulate, encode=base64.b64encode)
+    page = TEMPLATES.get_template("report.html").render(
+        words, sections=sections, tabulate=_tabulate, encode=base64.b64encode
+    )
     return write_text(path, page)
