@@ -562,8 +562,6 @@ def test_a_local_model_gets_one_repair_and_its_store(tmp_path):
     assert endpoint.Local(generate, "rules 1", tmp_path).ask(["a", "b", "c"]) == results and len(calls) == 3
     endpoint.Local(generate, "rules 2", tmp_path).ask(["a"])
     assert len(calls) == 4
-    with pytest.raises(UserError, match="needs a name"):
-        endpoint.Local(generate, store=tmp_path)
 
 
 def test_a_local_chat_model_is_asked_in_its_template(tmp_path):

@@ -16,6 +16,7 @@ from sklearn.metrics import cohen_kappa_score
 
 from helpers.env import UserError
 from helpers.query.strategies import inputs_of
+from helpers.query.uncertainty import entropies
 
 Verdict = tuple[bool, str]
 RULES = ("budget", "kappa", "change", "uncertainty", "plateau")
@@ -128,9 +129,8 @@ def overall_uncertainty(probabilities: np.ndarray) -> Verdict:
 
     An over-confident learner meets this at once: calibrate first.
     """
-    p = np.clip(probabilities.astype(float), 1e-12, 1)
-    mean = float(-(p * np.log(p)).sum(1).mean() / np.log(p.shape[1]))
-    facts = f"The mean uncertainty of {len(p):,} unlabelled texts is {mean:.3f} of the largest possible"
+    mean = float(entropies(probabilities).mean() / np.log(probabilities.shape[1]))
+    facts = f"The mean uncertainty of {len(probabilities):,} unlabelled texts is {mean:.3f} of the largest possible"
     bound = "no more" if mean <= UNCERTAINTY else "more"
     return mean <= UNCERTAINTY, f"{facts}, {bound} than {UNCERTAINTY}."
 

@@ -130,13 +130,15 @@ def _language_identifier() -> Any:
 
 
 def language_check(language: str) -> Check:
-    """A check that a text is in `language` (ISO 639-1), by py3langid (naive Bayes over byte n-grams).
+    """A check that a text is in `language` (ISO 639-1; '' for any), by py3langid (naive Bayes over byte n-grams).
 
     A text passes when its language has at least 1 % probability. Requiring the likeliest language would reject a fifth
     of Italian phrases of four words; this rule rejects 3 %.
     """
 
     def check(prompt: str, text: str) -> str:
+        if not language:
+            return ""
         ranking = _language_identifier().rank(text)
         is_likely = dict(ranking).get(language, 0.0) >= 0.01
         return "" if is_likely else f"it is in the language {ranking[0][0]!r}, not {language!r}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.preprocessing import normalize
 
 from helpers.data.records import leaked_records, near_duplicate_groups, record_id
 from helpers.env import UserError
@@ -117,8 +118,7 @@ def not_semantic_duplicates(candidates: list[dict], known: list[dict], embed: Te
     The row's own parent and siblings do not count. `embed`: texts → float (texts, dimensions).
     """
     rows = [*known, *candidates]
-    vectors = embed([r["text"] for r in rows])
-    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    vectors = normalize(embed([r["text"] for r in rows]))
     family = np.array([_family(r) for r in rows])
     mask = np.arange(len(rows)) < len(known)
     for i in range(len(known), len(rows)):

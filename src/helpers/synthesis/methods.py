@@ -17,8 +17,8 @@ from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
 from helpers.italian.gender import neutralise, persona, schwa, single, swap
-from helpers.synthesis import answers, prompts
-from helpers.synthesis.answers import Answer
+from helpers.synthesis import prompts
+from helpers.synthesis.answers import Answer, language_check, not_copied
 from helpers.synthesis.endpoint import check_teacher
 from helpers.task import Task
 from helpers.text import clean
@@ -106,7 +106,7 @@ def few_shot(
     questions = [prompts.few_shot(r, _examples(r, seed_rows, rng), brief, language) for r in requests]
     open_groups = {g: (str, "") for g in task.groups if not all(g in request for request in requests)}
     schema = create_model("Text", text=(str, Field(min_length=1)), **open_groups)
-    replies = back_end.ask(questions, schema, _checks(language))
+    replies = back_end.ask(questions, schema, [not_copied, language_check(language)])
     rows = []
     for request, answer in zip(requests, replies, strict=True):
         if answer.status == "ok":
@@ -145,7 +145,7 @@ def back_translations(back_end: Any, records: list[dict], task: Task, language: 
     The answers are those of the way back, and those of the way out that failed.
     """
     outward_prompts = [prompts.rewriting("out", r["text"], language) for r in records]
-    outward = back_end.ask(outward_prompts, None, _checks("en" if language == "it" else "fr"))
+    outward = back_end.ask(outward_prompts, None, [not_copied, language_check("en" if language == "it" else "fr")])
     parents = [r for r, answer in zip(records, outward, strict=True) if answer.status == "ok"]
     questions = [prompts.rewriting("back", answer.text, language) for answer in outward if answer.status == "ok"]
     rows, replies = _rewrite(back_end, questions, parents, task, language, "back_translation")
@@ -156,14 +156,10 @@ def _rewrite(
     back_end: Any, questions: list[str], parents: list[dict], task: Task, language: str, method: str
 ) -> Written:
     """Ask for a new text from each parent; the rows keep its label, or take the other one."""
-    replies, rows = back_end.ask(questions, None, _checks(language)), []
+    replies, rows = back_end.ask(questions, None, [not_copied, language_check(language)]), []
     keep_label = method in ("paraphrase", "back_translation")
     for parent, answer in zip(parents, replies, strict=True):
         if answer.status == "ok":
             label = parent["label"] if keep_label else other_label(task, parent["label"])
             rows.append(_candidate(answer.text, label, parent, task, method) | {"parent_id": parent["id"]})
     return rows, replies
-
-
-def _checks(language: str) -> list[answers.Check]:
-    return [answers.not_copied, *([answers.language_check(language)] if language else [])]
