@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from helpers import cli, run
+from helpers import cli, parameters, run
 from tests.project import ROOT, code_cells, demo_parameters, finish, new_project
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))

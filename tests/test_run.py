@@ -9,7 +9,8 @@ from safetensors import SafetensorError
 
 from helpers import files, run
 from helpers.env import UserError
-from tests.project import notebook
+from helpers.parameters import notebook_parameters
+from tests.project import notebook, save_manifest
 
 PARAMETERS = """task = 'demo'  # name
 run_id = 'r'  # run
@@ -33,36 +34,7 @@ def write_notebook(project, code="1 + 1"):
 
 
 def open_stage(project, **changes):
-    return run.open_run("01", {**parameters.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
-
-
-# --- parameters -----------------------------------------------------------------------------------
-
-
-def test_parameters_survive_a_second_equals_sign(project):
-    parameters = parameters.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb")
-    assert parameters == {"task": "demo", "run_id": "r", "seed": 1, "rate": 0.1, "use": True}
-
-
-@pytest.mark.parametrize(
-    ("value", "default", "words"),
-    [
-        ("2e-4", 0.1, "write 2.0e-4"),
-        ("true", True, "is a text, but a truth value"),
-        (True, 3, "is a truth value, but a whole number"),
-        (None, 3, "rate=None is empty, but a whole number such as 3"),
-        (1.5, 3, "is a number, but a whole number"),
-        ("a", [], "but a list"),
-        ([True, "no"], [], "True is a truth value; put it in quotes"),
-    ],
-)
-def test_wrong_types_are_named(value, default, words):
-    with pytest.raises(UserError, match=words):
-        parameters.check_type("rate", value, default)
-
-
-def test_an_integer_passes_for_a_float():
-    assert parameters.check_type("rate", 1, 0.5) == 1.0 and isinstance(parameters.check_type("rate", 1, 0.5), float)
+    return run.open_run("01", {**notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
 
 
 # --- when a stage is due again --------------------------------------------------------------------
@@ -146,8 +118,7 @@ def test_a_folder_with_other_parameters_is_refused_unharmed(project):
 
 
 def test_a_limit_may_be_raised_when_a_run_goes_on(project):
-    facts = {"stage": "s", "status": "success", "code": "", "seconds": 1, "inputs": {}, "outputs": {}}
-    files.write_json(project / "manifest.json", facts | {"parameters": {"seed": 1, "teacher_tokens": 100}})
+    save_manifest(project, parameters={"seed": 1, "teacher_tokens": 100})
     run.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
     with pytest.raises(UserError, match="seed=1, not 2"):
         run.refuse_other_parameters(project, {"seed": 2, "teacher_tokens": 900})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import time
@@ -185,10 +186,16 @@ def notebooks(kind: str) -> dict[str, str]:
 
 def run_folder(task: str, run_id: str) -> Path:
     """Folder of a run, `outputs/<task>/<run_id>`; raises UserError where a name would lead out of it."""
-    for name, value in {"task": task, "run_id": run_id}.items():
-        if not value or any(c in value for c in "/\\") or value.startswith("."):
-            raise UserError(f"Parameter {name}={value!r} names a folder: use letters, digits, - and _ only.")
+    check_name("task", task)
+    check_name("run_id", run_id)
     return env.root() / "outputs" / task / run_id
+
+
+def check_name(parameter: str, value: str) -> None:
+    """Raise UserError unless `value` can be the name of a folder on every system."""
+    if not re.fullmatch(r"\w[\w .+-]{0,79}", value) or len(value.encode("utf-8", "replace")) > 200:
+        words = "use at most 80 letters, digits, - and _, beginning with a letter or digit"
+        raise UserError(f"Parameter {parameter}={value[:100]!a} names a folder: {words}.")
 
 
 _locks: dict[Path, FileLock] = {}  # the folders that this process holds
@@ -201,7 +208,7 @@ def hold_folder(folder: Path, patience: float = 10.0) -> None:
     """
     if folder in _locks:
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # Not bound to one thread: the panel's worker thread may release what the main thread acquired.
     lock = FileLock(folder / ".lock", thread_local=False)
     try:
@@ -209,7 +216,28 @@ def hold_folder(folder: Path, patience: float = 10.0) -> None:
     except Timeout:
         remedy = "wait for it, shut its kernel down, or choose another run_id"
         raise UserError(f"{folder} is in use by another process: {remedy}.") from None
+    except OSError as error:
+        raise _unusable(folder, error) from error
     _locks[folder] = lock
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of outputs with its parents; raises UserError where something stands in its place."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # read-only, full, a file or a dangling link where a folder should be
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> UserError:
+    """What stands in the way of a folder: the nearest of its parents that is no folder, or the system's reason."""
+    place = next(
+        (p for p in [*reversed(folder.parents), folder] if (p.exists() or p.is_symlink()) and not p.is_dir()), None
+    )
+    if place:
+        what = "is a link that leads nowhere" if place.is_symlink() and not place.exists() else "is no folder"
+        return UserError(f"{place} {what}: remove it or put a folder in its place, so that runs can be written.")
+    return UserError(f"{folder} cannot be written ({error.strerror}): free space or permission is missing there.")
 
 
 def is_held(folder: Path) -> bool:
