@@ -1,5 +1,6 @@
 """Runs: parameters are checked, manifests chain the stages, and a stage is due again only when something has changed."""
 
+import ast
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ from safetensors import SafetensorError
 from helpers import files, run
 from helpers.env import UserError
 from helpers.parameters import notebook_parameters
-from tests.project import notebook, save_manifest
+from tests.project import ROOT, code_cells, notebook, save_manifest
 
 PARAMETERS = """task = 'demo'  # name
 run_id = 'r'  # run
@@ -236,6 +237,64 @@ def test_two_sessions_lose_no_round(project):
         second.add_round({"strategy": "bait", "round": 0, "picks": ["b"]})
     second.add_round({"strategy": "bait", "round": 1, "picks": ["b"]})
     assert [r["picks"] for r in first.read_rounds()] == [["a"], ["b"]]
+
+
+# --- paths ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", "..", "link/x", "a\\..\\x"])
+def test_a_stage_reads_and_writes_in_its_run_alone(project, name):
+    stage = open_stage(project)
+    (stage.folder / "link").symlink_to(project)
+    for reach in (stage.path, lambda name: stage.earlier("01", name)):
+        with pytest.raises(UserError, match="is not the name of a file in"):
+            reach(name)
+
+
+# What stands in a path beside literal text, and why it cannot lead elsewhere.
+SAFE = {
+    "files.file_name(column)": "made fit",
+    "files.file_name(name)": "made fit",
+    "file_name(name)": "made fit",
+    "name": "a strategy, a table of the package, or a checked parameter",
+    "number": "of a round",
+    "strategy": "a closed list",
+    "row['strategy']": "through Run.path",
+    "row['round']": "through Run.path",
+    "stage": "a closed list",
+    "notebook": "a closed list",
+    "folder.name": "the folder itself",
+    "annotator": "checked by check_annotator",
+    "self.annotator": "checked by check_annotator",
+    "path.name": "the file itself",
+    "path.stem": "the file itself",
+    "os.getpid()": "a number",
+    "key": "a digest",
+    "uuid.uuid4().hex": "a digest",
+}
+
+
+def test_no_other_value_is_part_of_a_path():
+    """Walks package and notebooks for paths made by f-strings."""
+    sources = {p.name: p.read_text(encoding="utf-8") for p in (ROOT / "src/helpers").rglob("*.py")}
+    for page in (ROOT / "notebooks").glob("*.ipynb"):
+        sources[page.name] = "\n".join(code_cells(page.stem))
+    seen = set()
+    for name, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            part = None
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+                part = node.right
+            elif isinstance(node, ast.Call) and node.args:
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                part = (
+                    node.args[-1] if called in ("path", "earlier", "with_name", "joinpath", "Path", "inside") else None
+                )
+            if isinstance(part, ast.JoinedStr):
+                values = {ast.unparse(v.value) for v in part.values if isinstance(v, ast.FormattedValue)}
+                assert values <= SAFE.keys(), f"{name}: {ast.unparse(node)}"
+                seen |= values
+    assert seen == SAFE.keys()
 
 
 # --- evaluation sets ------------------------------------------------------------------------------

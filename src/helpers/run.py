@@ -55,8 +55,8 @@ class Run:
     started: float = field(default_factory=time.time)
 
     def path(self, name: str) -> Path:
-        """Path of a file in this stage's folder."""
-        return self.folder / name
+        """Path of a file in this stage's folder; raises UserError where the name would lead out of it."""
+        return inside(self.folder, name)
 
     def reads(self, path: str | Path) -> Path:
         """Record a file or folder as an input and return its path; raises UserError if it is missing."""
@@ -69,7 +69,7 @@ class Run:
     def earlier(self, stage: str, name: str) -> Path:
         """Record the file `name` of an earlier stage of this run, such as `01`, as an input and return its path."""
         notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
-        path = self.folder.parent / notebook / name
+        path = inside(self.folder.parent / notebook, name)
         if not path.exists():
             raise UserError(f"{path} is missing: run {notebook} with run_id={self.params['run_id']!r} first.")
         return self.reads(path)
@@ -189,6 +189,14 @@ def run_folder(task: str, run_id: str) -> Path:
     check_name("task", task)
     check_name("run_id", run_id)
     return env.root() / "outputs" / task / run_id
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of `name` in a folder; raises UserError where it would lead out of the folder, also over a link."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()) or "\\" in name:
+        raise UserError(f"{name!a} is not the name of a file in {folder}: nothing is read or written elsewhere.")
+    return path
 
 
 def check_name(parameter: str, value: str) -> None:
