@@ -166,6 +166,16 @@ def test_outputs_that_cannot_hold_a_run_are_named(project, monkeypatch, capsys, 
     assert place.is_symlink() or place.read_text() == "mine"
 
 
+def test_a_kernel_that_does_not_start_is_a_sentence(project):
+    """As with a home folder on a full disk."""
+    (project / "a.csv").write_text("text,label\na b c,x\nd e f,y\n")
+    (project / "ipykernel_launcher.py").write_text("raise SystemExit('No space left on device')")
+    path = os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, "-m", "helpers.cli", *A_CSV, "--stages", "01"]
+    err = finish(project, words, 2, PYTHONPATH=path)[1]
+    assert "01_seed_curation.ipynb: its kernel did not start (Kernel died" in err.splitlines()[-1]
+
+
 @pytest.mark.parametrize("task", ["/tmp/x", "../x", "a/b", "**"])
 def test_status_of_a_task_that_is_no_name(project, monkeypatch, capsys, task):
     code, _, err = ambo(monkeypatch, capsys, "status", "--task", task)

@@ -280,6 +280,11 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         remedy = "lower batch_size, token_budget or pool_limit, or take a smaller model, under another run_id"
         cause = f"{source.name}: its kernel died, most often because memory ran out"
         raise UserError(f"{cause}; {remedy}.") from None
+    except RuntimeError as error:
+        if "kernel" not in str(error).lower():
+            raise
+        remedy = "look for a full disk or home folder, run `ambo doctor`, and run the same command again"
+        raise UserError(f"{source.name}: its kernel did not start ({error}): {remedy}.") from None
     except OSError as error:
         reason = f"{error.filename or target} could not be written ({error.strerror})"
         raise UserError(f"{reason}: free space or permission is missing there.") from None
