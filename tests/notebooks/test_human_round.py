@@ -162,3 +162,29 @@ def test_the_panel_of_a_second_tab_goes_on_from_the_round_that_the_first_has_cho
     rows = names["next_batch"]({}, history, None, None, data, here.folder, here, people)
     assert sorted(r["id"] for r in rows) == ["c", "d"] and history == [first, second] == here.read_rounds()
     assert names["next_batch"]({}, history, None, None, data, here.folder, here, people) == []
+
+
+def test_people_are_not_asked_again_when_the_data_change(project, tiny_llama, rows):
+    """Goes on from the finished run: a tenth of the texts goes, the sets are drawn anew, every label stays."""
+    folder = project / "outputs/csv/hers"
+    logs = {p: p.read_bytes() for p in folder.glob("0*/labels/**/*.jsonl")}
+    labelled = {e["id"] for p in logs for e in files.read_jsonl(p)}
+    table = pd.read_csv(project / "raw.csv")
+    table[table.index % 10 != 0].to_csv(project / "raw.csv", index=False)
+    by_id = {record_id("csv", text.clean(r["text"])): r for r in rows}
+    for stage, place in (("01_seed_curation", "labels"), ("03_active_learning", "labels/human")):
+        out = ambo(project, tiny_llama, None)
+        if f"{stage}: waits for labels" not in out:
+            continue
+        asked = files.read_json(folder / stage / "waiting.json")
+        assert not {i for ids in asked.values() for i in ids} & labelled
+        seats = {name: [by_id[i] | {"id": i} for i in ids] for name, ids in asked.items()}
+        label(project, stage, place, rows, seats)
+    out = ambo(project, tiny_llama, None)
+    assert "QLoRA detector" in out
+    loop = (folder / "03_active_learning/03_active_learning.ipynb").read_text()
+    assert "The selection starts anew" in loop and "labels of before are used" in loop
+    training = {r["id"] for r in files.read_jsonl(folder / "03_active_learning/training.jsonl")}
+    pool = {r["id"] for r in files.read_jsonl(folder / "01_seed_curation/pool.jsonl")}
+    assert labelled & pool <= training
+    assert all(p.read_bytes().startswith(before) for p, before in logs.items())
