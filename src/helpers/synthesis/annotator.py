@@ -90,5 +90,7 @@ def tokens_used(log_folder: Path, ids: Collection[str] | None = None) -> tuple[i
 
 
 def _are_tokens(tokens: Any) -> bool:
-    """Whether an event has the pair of counts that a teacher's own have; one from elsewhere took none of its tokens."""
+    """Whether an event has the pair of counts that a teacher's own have; one from elsewhere took
+    none of its tokens.
+    """
     return isinstance(tokens, list) and len(tokens) == 2 and all(type(n) is int and n >= 0 for n in tokens)

@@ -1,4 +1,6 @@
-"""The line to a server that may be broken or hostile: its address, how long and how much it is read, and secrets."""
+"""The line to a server that may be broken or hostile: its address, how long and how much it is
+read, and secrets.
+"""
 
 from __future__ import annotations
 
@@ -26,13 +28,15 @@ MASK = "…"
 
 
 def check_address(address: str, variable: str) -> Any:
-    """Return the URL of a server; raises UserError, which never shows the address, where none can be made of it.
+    """Return the URL of a server; raises UserError, which never shows the address, where none can
+    be made of it.
 
-    `variable` is the environment variable that holds the address. It may have a user and a password.
+    `variable` is the environment variable that holds the address. It may have a user and a
+    password.
     """
     try:
         url, parts = httpx.URL(address), urlsplit(address)
-        url.raw_host.decode("ascii").encode("idna")  # as the resolver does; fails for empty and for long labels
+        url.raw_host.decode("ascii").encode("idna")  # as the resolver does
         is_usable = parts.scheme in ("http", "https") and parts.port != 0
         is_usable = is_usable and parts.hostname in (url.host, url.raw_host.decode("ascii"))
         is_usable = is_usable and address.isprintable() and not re.search(r"[\s\\?#]", address)
@@ -49,9 +53,10 @@ def check_address(address: str, variable: str) -> Any:
 def make_mask(secrets: Iterable[str]) -> Callable[[str], str]:
     """The function that replaces secrets in a text of a server by `…`.
 
-    It finds them in upper and lower case, URL-quoted, escaped as in JSON or HTML, wholly or in part, and in base64,
-    also behind a user or a scheme. A secret below eight characters is found only where it stands alone, and one below
-    four not at all: the texts of a corpus are full of its letters.
+    It finds them in upper and lower case, URL-quoted, escaped as in JSON or HTML, wholly or in
+    part, and in base64, also behind a user or a scheme. A secret below eight characters is found
+    only where it stands alone, and one below four not at all: the texts of a corpus are full of its
+    letters.
     """
     patterns = []
     for secret in {s for s in secrets if len(s) >= 4}:
@@ -64,7 +69,9 @@ def make_mask(secrets: Iterable[str]) -> Callable[[str], str]:
 
 
 def _spellings(text: str) -> str:
-    """A pattern for a text each of whose characters may be written plainly or escaped, up to twice over."""
+    """A pattern for a text each of whose characters may be written plainly or escaped, up to twice
+    over.
+    """
 
     def spell(character: str) -> str:
         utf16 = character.encode("utf-16-be").hex()
@@ -82,9 +89,11 @@ def _spellings(text: str) -> str:
 
 
 def _base64_forms(secret: str) -> set[str]:
-    """The characters that the base64 of any text with the secret has, for the three places in a group of three bytes."""
+    """The characters that the base64 of any text with the secret has, for the three places in a
+    group of three bytes.
+    """
     forms = set()
-    for offset, start in enumerate((0, 2, 3)):  # the characters before `start` depend on what stands before the secret
+    for offset, start in enumerate((0, 2, 3)):  # characters before `start` are others too
         data = b"\0" * offset + secret.encode()
         form = base64.b64encode(data).decode()[start : 8 * len(data) // 6]
         forms |= {form, form.translate(str.maketrans("+/", "-_"))}
@@ -95,10 +104,11 @@ def _base64_forms(secret: str) -> set[str]:
 
 
 class Deadline:
-    """A context that ends one HTTP request after some seconds, whatever the server sends until then.
+    """A context that ends one HTTP request after some seconds, whatever the server sends until
+    then.
 
-    The timeouts of an HTTP client hold between two bytes only. `trace` is to be the request's extension of that name;
-    it needs a connection of the request's own.
+    The timeouts of an HTTP client hold between two bytes only. `trace` is to be the request's
+    extension of that name; it needs a connection of the request's own.
     """
 
     def __init__(self, seconds: float):
@@ -138,8 +148,8 @@ class Deadline:
 def fetch(request: Any, send: Callable[..., Any], seconds: float) -> tuple[int, dict[str, str], bytes | None]:
     """Send a request and read its response within `seconds`; returns status, headers and body.
 
-    The body is None where it is too long or cannot be decompressed. Redirects are not followed, so that the key stays
-    with the server that it is for.
+    The body is None where it is too long or cannot be decompressed. Redirects are not followed, so
+    that the key stays with the server that it is for.
     """
     with Deadline(seconds) as deadline:
         request.extensions["trace"] = deadline.trace
@@ -150,14 +160,14 @@ def fetch(request: Any, send: Callable[..., Any], seconds: float) -> tuple[int, 
             if deadline.is_over:
                 raise httpx.ReadTimeout("the time of the whole attempt is over") from error
             raise
-        if deadline.is_over:  # a body without a stated length looks complete where its connection ends
+        if deadline.is_over:  # a body of no stated length looks complete
             raise httpx.ReadTimeout("the time of the whole attempt is over")
     return response.status_code, dict(response.headers), body
 
 
 def _read(response: Any) -> bytes | None:
     most, body = MOST_BYTES if response.is_success else MOST_ERROR_BYTES, bytearray()
-    # One chunk of gzip grows a thousandfold at most; of other encodings, or of several, nobody knows.
+    # A chunk of gzip grows a thousandfold at most; one of other encodings without a bound.
     if response.headers.get("content-encoding", "identity").lower() not in ("identity", "gzip", "deflate"):
         return None
     try:

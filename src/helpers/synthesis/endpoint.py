@@ -192,12 +192,14 @@ class Endpoint:
         )
 
     def _attempt(self, request: Any, send: Callable[..., Any]) -> Any:
-        """Send one HTTP request within the budget; the Reply travels in the extensions of the response.
+        """Send one HTTP request within the budget; the Reply travels in the extensions of the
+        response.
 
-        The client retries out of sight, and a server may bill an attempt whose reply got lost. So the budget is
-        reserved and settled here, for each attempt: at the tokens that the reply credibly reports; at zero where the
-        server answers with an error or was never reached; and at the upper bound where a reply was lost or reports no
-        such tokens. Of what the server sent, the response has the Reply or the error, without secrets, and nothing else.
+        The client retries out of sight, and a server may bill an attempt whose reply got lost. So
+        the budget is reserved and settled here, for each attempt: at the tokens that the reply
+        credibly reports; at zero where the server answers with an error or was never reached; and
+        at the upper bound where a reply was lost or reports no such tokens. Of what the server
+        sent, the response has the Reply or the error, without secrets, and nothing else.
         """
         # A token has at least one byte; the JSON around the prompt leaves room for what a chat template adds to it.
         bound = (len(request.content), self.max_tokens)
@@ -305,11 +307,12 @@ def secrets_of(url: Any, key: str) -> list[str]:
 
 
 def read_reply(body: bytes, request: bytes, bound: tuple[int, int], mask: Callable[[str], str]) -> Reply | None:
-    """The Reply in the body of an HTTP response, without secrets; None if it is not a chat completion.
+    """The Reply in the body of an HTTP response, without secrets; None if it is not a chat
+    completion.
 
-    `bound` stands for the (prompt, completion) tokens where the server reports none that are credible: whole numbers,
-    of the prompt at least one token for each 128 bytes, of the completion at least one for each 16 bytes of the text,
-    and neither beyond any context window.
+    `bound` stands for the (prompt, completion) tokens where the server reports none that are
+    credible: whole numbers, of the prompt at least one token for each 128 bytes, of the completion
+    at least one for each 16 bytes of the text, and neither beyond any context window.
     """
     try:
         content = json.loads(body)
