@@ -68,8 +68,9 @@ def completion(text: str | None, finish: str = "stop", usage: dict | None = None
 class Proxy:
     """A server that asks `plan(number, body)` what to do with each request, counted from 0.
 
-    The plan returns a dict (the JSON body), (status, headers, dict), or one of the words `pass` (on to the real server), `drop`
-    (no answer), `half` (half a JSON body), `page` (HTML), `hang` (nothing until the proxy closes).
+    The plan returns a dict (the JSON body), bytes (the body), (status, headers, dict or bytes), a function that writes
+    the whole answer to a binary stream, or one of the words `pass` (on to the real server), `drop` (no answer), `half`
+    (half a JSON body), `page` (HTML), `hang` (nothing until the proxy closes).
     """
 
     def __init__(self, plan: Callable[[int, dict], object], upstream: str = ""):
@@ -134,6 +135,10 @@ class Proxy:
         if what in ("hang", "drop"):
             request.close_connection = True
             raise ConnectionResetError
+        if callable(what):
+            request.close_connection = True
+            what(request.wfile)
+            return
         status, headers, kind = 200, {}, "application/json"
         if what == "pass":
             status, content = self.forward(body)
@@ -143,7 +148,7 @@ class Proxy:
             content = json.dumps(completion("un annuncio")).encode()[:60]
         else:
             status, headers, answer = what if isinstance(what, tuple) else (200, {}, what)
-            content = json.dumps(answer).encode()
+            content = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         request.send_response(status)
         for name, value in ({"content-type": kind, "content-length": str(len(content))} | headers).items():
             request.send_header(name, value)

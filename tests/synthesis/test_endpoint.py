@@ -506,16 +506,6 @@ def test_two_processes_share_a_store(tmp_path):
         assert sorted(f["text"] for f in files) == sorted(f"annuncio {i}" for i in range(40))
 
 
-def test_a_damaged_file_is_asked_again(connect, tmp_path):
-    with Proxy(always(AD)) as proxy:
-        connect(proxy.url, store=tmp_path).ask(["a"])
-        (file,) = tmp_path.rglob("*.json")
-        for damage in ("", '{"text": ', '{"other": 1}', "[]"):
-            file.write_text(damage)
-            assert connect(proxy.url, store=tmp_path).ask(["a"])[0].text == AD
-        assert len(proxy.asked) == 5
-
-
 def test_what_a_request_is_known_by(connect, tmp_path):
     with Proxy(always(AD)) as proxy:
         ask = lambda prompt="a", schema=None, **s: connect(proxy.url, store=tmp_path, **s).ask([prompt], schema)  # noqa: E731

@@ -84,5 +84,13 @@ class TeacherAnnotator:
 
 def tokens_used(log_folder: Path, ids: Collection[str] | None = None) -> tuple[int, int]:
     """(prompt, completion) tokens that a teacher's labels took by its log: of all records, or of the records `ids`."""
-    used = [e["tokens"] for e in events(log_folder) if e["annotator"] == NAME and (ids is None or e["id"] in ids)]
+    own = [e for e in events(log_folder) if e["annotator"] == NAME and (ids is None or e["id"] in ids)]
+    used = [e["tokens"] for e in own if _are_tokens(e.get("tokens"))]
     return sum(prompt for prompt, _ in used), sum(completion for _, completion in used)
+
+
+def _are_tokens(tokens: Any) -> bool:
+    """Whether an event has the pair of counts that a teacher's own have; one from elsewhere took
+    none of its tokens.
+    """
+    return isinstance(tokens, list) and len(tokens) == 2 and all(type(n) is int and n >= 0 for n in tokens)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -21,6 +22,7 @@ from helpers.files import write_json
 from helpers.text import clean, normalise
 
 SCHEMA_LINE = "Answer with one JSON object and nothing else. It must satisfy this JSON schema:"
+MOST_SHOWN = 10_000  # characters of a rejected answer in the prompt that repairs it, which has to be paid
 DECLINED = "the model declined to answer"
 THOUGHTS = re.compile(r"\A\s*<think>.*?(</think>|\Z)", re.DOTALL)
 
@@ -63,7 +65,8 @@ def add_schema(prompt: str, schema: Any) -> str:
 
 def repair_prompt(prompt: str, answer: Answer) -> str:
     """The prompt of the one repair attempt, in a single turn, which base models and strict chat templates take too."""
-    fault = f"This answer was not accepted ({answer.reason}):\n{answer.text or '(empty)'}"
+    shown = answer.text[:MOST_SHOWN] or "(empty)"
+    fault = f"This answer was not accepted ({answer.reason}):\n{shown}"
     again = "Answer again, completely, in the language asked for, and with nothing else."
     return f"{prompt}\n\n{fault}\n\n{again}"
 
@@ -98,14 +101,14 @@ def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check
         return answer("invalid", reason="the answer is empty")
     value = None
     if schema is not None:
-        json_text = re.search(r"\{.*\}", text, re.DOTALL)  # models put JSON between fences and courtesies
+        start, end = text.find("{"), text.rfind("}") + 1  # models put JSON between fences and courtesies
         try:
-            value = schema.model_validate_json(json_text.group() if json_text else text).model_dump(mode="json")
+            value = schema.model_validate_json(text[start:end] if 0 <= start < end else text).model_dump(mode="json")
         except ValueError as error:  # pydantic.ValidationError is one; its whole report would fill the repair prompt
             fault = error.errors()[0]
             limit = "cut off by the length limit; " if reply.cut else ""
             place = ".".join(map(str, fault["loc"])) or "JSON"
-            return answer("invalid", reason=f"{limit}{place}: {fault['msg']}")
+            return answer("invalid", reason=f"{limit}{place}: {fault['msg']}"[:300])
     elif reply.cut:
         return answer("invalid", reason="the answer is cut off by the length limit")
     written = (value or {}).get("text", text)
@@ -192,13 +195,20 @@ class Store:
     folder: Path | None
 
     def get(self, key: str) -> Reply | None:
-        """The reply to the request with this hash; None if there is none or its file is damaged."""
+        """The reply to the request with this hash; None if there is none, or its file is no reply, with a warning."""
         if self.folder is None:
             return None
+        path, reply = self._path(key), None
         try:
-            return Reply(**json.loads(self._path(key).read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
+            reply = Reply(**json.loads(path.read_text(encoding="utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
             return None
+        except (OSError, ValueError, TypeError, RecursionError):
+            pass  # whatever is there, it is told below
+        if reply is None or not _is_sound(reply):
+            warnings.warn(f"{path}: not a readable reply, left out; the request is made again.", stacklevel=2)
+            return None
+        return reply
 
     def put(self, key: str, reply: Reply) -> None:
         if self.folder is not None:
@@ -206,3 +216,10 @@ class Store:
 
     def _path(self, key: str) -> Path:
         return self.folder / key[:2] / f"{key}.json"
+
+
+def _is_sound(reply: Reply) -> bool:
+    """Whether the fields of a reply are what they should be: negative tokens would lift the budget."""
+    counts, flags = (reply.prompt_tokens, reply.completion_tokens), (reply.refused, reply.cut)
+    are_counts = all(type(n) is int and n >= 0 for n in counts)
+    return isinstance(reply.text, str) and are_counts and all(isinstance(f, bool) for f in flags)

@@ -44,11 +44,11 @@ class Budget:
             self._reserved += sum(bound)
 
     def settle(self, bound: tuple[int, int], used: tuple[int, int]) -> None:
-        """Replace a reservation by the tokens used, and count these as spent."""
+        """Replace a reservation by the tokens used, and count these as spent, which never become fewer."""
         with self._changed:
             self._reserved -= sum(bound)
-            self.spent_prompt += used[0]
-            self.spent_completion += used[1]
+            self.spent_prompt += max(0, used[0])
+            self.spent_completion += max(0, used[1])
             self._changed.notify_all()
 
     def exhausted(self) -> str:

@@ -6,27 +6,34 @@ the 4-bit model, `Local(embedded_writer.write)` the embedded generator, which ne
 
 from __future__ import annotations
 
+import base64
+import json
+import re
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import openai
 
 from helpers import env
 from helpers.env import UserError
 from helpers.files import digest
-from helpers.synthesis import answers
+from helpers.synthesis import answers, connection
 from helpers.synthesis.answers import Answer, Check, Reply, add_schema, add_usage, assess, repair_prompt
 from helpers.synthesis.budget import Budget, NotAnswered
+from helpers.synthesis.connection import httpx
 from helpers.text import clean
 
 GARBLED = 599  # unassigned HTTP status, given to a body that is not a chat completion so that the client retries it
 INTERRUPTED = "the work was interrupted"
+BYTES_PER_TOKEN = 16  # no vocabulary writes natural text in longer tokens on average; four bytes are usual
+LONGEST_TOKEN = 128  # bytes of the longest tokens of known vocabularies, runs of blanks
+PASSED_ON = ("retry-after", "retry-after-ms", "location")  # headers of the server that anyone reads
+MOST_TOKENS = 10**7  # of one request: no context window is longer
 
 
 def check_teacher(teacher: str) -> None:
@@ -51,27 +58,26 @@ class Endpoint:
     max_tokens: int = 512
     options: dict[str, Any] = field(default_factory=dict)  # temperature, top_p, seed: plus k for a prompt's k-th draw
     concurrency: int = 8
-    timeout: float = 120.0  # seconds without a byte from the server
+    timeout: float = 120.0  # seconds for one attempt, from the connection to the last byte
     retries: int = 5  # made by the `openai` client, with exponential back-off and Retry-After
 
     def __post_init__(self):
         parts = ("BASE_URL", "MODEL", "API_KEY")
-        self.base_url, self.model, self._key = (env.secret(f"{self.name}_{part}") for part in parts)
-        for part, value in (("BASE_URL", self.base_url), ("MODEL", self.model)):
+        address, self.model, key = (env.secret(f"{self.name}_{part}") for part in parts)
+        for part, value in (("BASE_URL", address), ("MODEL", self.model)):
             if not value:
                 raise UserError(f"{self.name}_{part} is not set: put it into the environment (on Colab: its secrets).")
-        address = urlsplit(self.base_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise UserError(f"{self.name}_BASE_URL is no address: it should look like http://127.0.0.1:8000/v1.")
-        if not self._key.isascii():
+        url = connection.check_address(address, f"{self.name}_BASE_URL")
+        if not re.fullmatch("[!-~]*", key):
             raise UserError(f"{self.name}_API_KEY contains characters that no key has: copy it again.")
-        self.host = address.netloc.rpartition("@")[2]  # an address may contain a password
+        self.host = url.netloc.decode("ascii")  # without the user and the password that an address may have
+        self._mask = connection.make_mask(secrets_of(url, key))
         self.requests, self.from_store = 0, 0
         self._store, self._lock = answers.Store(self.store), threading.Lock()
         self._counted_keys: set[str] = set()
         self._length_option, self._constrains = "max_tokens", True
         self._end, self._failed_in_a_row = "", 0  # why no further attempt is sent; prompts that failed since a reply
-        self._client = self._metered_client()
+        self._client = self._metered_client(url, key)
 
     def ask(self, prompts: Sequence[str], schema: Any = None, checks: Sequence[Check] = ()) -> list[Answer]:
         """Have every prompt answered; an answer that fails a check gets one repair attempt.
@@ -162,7 +168,7 @@ class Endpoint:
             self._end = self._end or (reason if is_final else f"{reason}, {self._failed_in_a_row} prompts in a row")
         raise NotAnswered(reason)
 
-    def _metered_client(self) -> openai.OpenAI:
+    def _metered_client(self, url: Any, key: str) -> openai.OpenAI:
         """An `openai` client; its HTTP client passes every attempt, retries included, through `_attempt`."""
         endpoint = self
 
@@ -170,15 +176,30 @@ class Endpoint:
             def send(self, request, **options):
                 return endpoint._attempt(request, partial(super().send, request, **options))
 
-        settings = {"timeout": self.timeout, "max_retries": self.retries, "http_client": MeteredClient()}
-        return openai.OpenAI(base_url=self.base_url, api_key=self._key or "none", **settings)
+        # Each attempt has a connection of its own, which ends with the attempt's time.
+        http_client = MeteredClient(limits=httpx.Limits(max_keepalive_connections=0))
+        headers = {"Accept-Encoding": "identity"}
+        if url.userinfo:  # sent as a header, for the HTTP library writes addresses into its log
+            user = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
+            headers["Authorization"] = f"Basic {user}"
+        return openai.OpenAI(
+            base_url=str(url.copy_with(userinfo=b"")),
+            api_key=key or "none",
+            default_headers=headers,
+            timeout=self.timeout,
+            max_retries=self.retries,
+            http_client=http_client,
+        )
 
-    def _attempt(self, request: Any, send: Callable[[], Any]) -> Any:
-        """Send one HTTP request within the budget; the Reply travels in the extensions of the response.
+    def _attempt(self, request: Any, send: Callable[..., Any]) -> Any:
+        """Send one HTTP request within the budget; the Reply travels in the extensions of the
+        response.
 
-        The client retries out of sight, and a server may bill an attempt whose reply got lost. So the budget is
-        reserved and settled here, for each attempt: at the tokens that the reply reports; at zero where the server
-        answers with an error or was never reached; and at the upper bound where a reply was lost or reports no tokens.
+        The client retries out of sight, and a server may bill an attempt whose reply got lost. So
+        the budget is reserved and settled here, for each attempt: at the tokens that the reply
+        credibly reports; at zero where the server answers with an error or was never reached; and
+        at the upper bound where a reply was lost or reports no such tokens. Of what the server
+        sent, the response has the Reply or the error, without secrets, and nothing else.
         """
         # A token has at least one byte; the JSON around the prompt leaves room for what a chat template adds to it.
         bound = (len(request.content), self.max_tokens)
@@ -190,23 +211,31 @@ class Endpoint:
             with self._lock:
                 self.requests += 1
             used = bound
-            response = send()
-            if response.is_error:
+            status, headers, body = connection.fetch(request, send, self.timeout)
+            headers = {name: self._header(headers[name]) for name in PASSED_ON if name in headers}
+            text, extensions = "", {}
+            if not 200 <= status < 300:
                 used = (0, 0)
-                if response.status_code == 429 and "insufficient_quota" in response.text:
-                    response.headers["x-should-retry"] = "false"  # the client would retry any other 429
-            elif reply := read_reply(response, bound):
+                body = body or b""
+                text = self._mask(body.decode(json.detect_encoding(body), "replace"))
+                if status == 429 and "insufficient_quota" in text:
+                    headers["x-should-retry"] = "false"  # the client would retry any other 429
+            elif reply := read_reply(body or b"", request.content, bound, self._mask):
                 used = (reply.prompt_tokens, reply.completion_tokens)
-                response.extensions["reply"] = reply
+                extensions["reply"] = reply
             else:
-                response.status_code = GARBLED
-            return response
-        except Exception as error:
-            if type(error).__name__ in ("ConnectError", "ConnectTimeout"):  # of httpx or httpx2, as openai has it
-                used = (0, 0)
+                status = GARBLED
+            content = text.encode("utf-8", "replace")
+            return httpx.Response(status, headers=headers, content=content, request=request, extensions=extensions)
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            used = (0, 0)
             raise
         finally:
             self.budget.settle(bound, used)
+
+    def _header(self, value: str) -> str:
+        """A header of the server in at most 100 printable characters, without secrets."""
+        return re.sub("[^ -~]", "", self._mask(value))[:100]
 
     def _complete(self, request: dict[str, Any]) -> Reply:
         """Request a chat completion; a server that does not know an option is asked again without it."""
@@ -241,6 +270,10 @@ class Endpoint:
                 return f"{endpoint} did not answer within {self.timeout:g} s", False
             return f"{endpoint} dropped the connection", False
         status = error.status_code
+        if 300 <= status < 400:
+            place = error.response.headers.get("location", "elsewhere")
+            remedy = f"set {self.name}_BASE_URL to the address that answers"
+            return f"{endpoint} redirects to {place} ({status}), where the key is not sent: {remedy}", True
         if status in (401, 403):
             return f"{endpoint} rejects the key ({status}): set {self.name}_API_KEY to a valid one", True
         if status == 402 or error.code == "insufficient_quota":
@@ -259,26 +292,53 @@ class Endpoint:
         return f"{endpoint} rejects the request ({status}): {self._detail(error)}", False
 
     def _detail(self, error: openai.APIError) -> str:
-        """The server's own words in at most 200 characters, without the key."""
-        detail = error.message.replace(self._key, "…") if self._key else error.message
-        return " ".join(detail.split())[:200]
+        """The server's own words in at most 200 printable characters, without secrets."""
+        words = " ".join(self._mask(error.message).split())
+        return "".join(c for c in words if c.isprintable())[:200]
 
 
-def read_reply(response: Any, bound: tuple[int, int]) -> Reply | None:
-    """The Reply in an HTTP response; None if its body is not a chat completion.
+def secrets_of(url: Any, key: str) -> list[str]:
+    """What nobody may see of an address and a key."""
+    is_placeholder = len(key) < 8 and key.isalpha()  # EMPTY, none, ollama: words that an answer may contain
+    secrets = [] if is_placeholder else [key]
+    if url.userinfo:
+        secrets += [url.password or url.username, f"{url.username}:{url.password}"]
+    return secrets
 
-    `bound` stands for the (prompt, completion) tokens where the server reports none.
+
+def read_reply(body: bytes, request: bytes, bound: tuple[int, int], mask: Callable[[str], str]) -> Reply | None:
+    """The Reply in the body of an HTTP response, without secrets; None if it is not a chat
+    completion.
+
+    `bound` stands for the (prompt, completion) tokens where the server reports none that are
+    credible: whole numbers, of the prompt at least one token for each 128 bytes, of the completion
+    at least one for each 16 bytes of the text, and neither beyond any context window.
     """
     try:
-        body = response.json()
-        choice, usage = body["choices"][0], body.get("usage") or {}
-        refusal, finish = choice["message"].get("refusal"), choice.get("finish_reason")
-        reported = (usage.get("prompt_tokens"), usage.get("completion_tokens") or 0)
-        text = clean(refusal or choice["message"].get("content") or "")
-    except (ValueError, TypeError, LookupError, AttributeError):
+        content = json.loads(body)
+        choice, usage = content["choices"][0], content.get("usage")
+        message, finish = choice["message"], choice.get("finish_reason")
+        refusal = message.get("refusal")
+        text = clean(refusal or join_parts(message.get("content")))
+    except (ValueError, TypeError, LookupError, AttributeError, RecursionError):
         return None
-    tokens = reported if reported[0] else bound
-    return Reply(text, *tokens, refused=bool(refusal) or finish == "content_filter", cut=finish == "length")
+    prompt = json.loads(request)["messages"][-1]["content"]
+    least = (max(1, len(prompt.encode()) // LONGEST_TOKEN), -(-len(text.encode()) // BYTES_PER_TOKEN))
+    names = ("prompt_tokens", "completion_tokens")
+    tokens = tuple(usage.get(name) for name in names) if isinstance(usage, dict) else (None, None)
+    if not all(type(n) is int and low <= n <= MOST_TOKENS for n, low in zip(tokens, least, strict=True)):
+        tokens = (bound[0], max(bound[1], least[1]))
+    return Reply(mask(text), *tokens, refused=bool(refusal) or finish == "content_filter", cut=finish == "length")
+
+
+def join_parts(content: Any) -> str:
+    """The text of a message: a text, None, or a list of parts of which those with a text count."""
+    if isinstance(content, list):
+        parts = [part.get("text") if isinstance(part, dict) else part for part in content]
+        return "".join(part for part in parts if isinstance(part, str))
+    if content is None or isinstance(content, str):
+        return content or ""
+    raise TypeError("neither text nor parts")
 
 
 # --- a function in this process --------------------------------------------------------------------------------------
@@ -316,7 +376,17 @@ class Local:
         missing = [(key, text) for key, text in zip(keys, texts, strict=True) if replies[key] is None]
         for start in range(0, len(missing), self.batch):
             part = missing[start : start + self.batch]
-            for (key, _), text in zip(part, self.generate([text for _, text in part]), strict=True):
+            for (key, _), text in zip(part, self._generate([text for _, text in part]), strict=True):
                 replies[key] = Reply(clean(text))
                 store.put(key, replies[key])
         return [replies[key] for key in keys]
+
+    def _generate(self, texts: list[str]) -> list[str]:
+        """The function's texts; raises UserError where it does not return one for each prompt."""
+        written = self.generate(texts)
+        written = list(written) if isinstance(written, Iterable) and not isinstance(written, str) else [written]
+        if len(written) != len(texts) or not all(isinstance(text, str) for text in written):
+            count = f"{sum(isinstance(text, str) for text in written)} texts among {len(written)} values"
+            who = f"The local back-end {self.name}".rstrip()
+            raise UserError(f"{who} returned {count} for {len(texts)} prompts: it must return one text for each.")
+        return written
