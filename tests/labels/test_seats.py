@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from helpers.env import UserError
 from helpers.labels import exchange
 from helpers.labels.log import append, events
-from helpers.labels.seats import assign, attributes, pending, seats_of_rounds, set_attributes, simulate
+from helpers.labels.seats import assign, attributes, keep_seats, pending, seats_of_rounds, set_attributes, simulate
 
 
 @settings(max_examples=80, deadline=None)
@@ -88,3 +88,18 @@ def test_the_simulated_annotator_labels_each_text_once(tmp_path):
     simulate(tmp_path, ["a", "b", "c"], oracle)
     assert [(row["id"], row["label"]) for row in events(tmp_path)] == [("a", "x"), ("b", "y"), ("c", "x")]
     assert pending(tmp_path, {"oracle": list("abc")}) == {"oracle": []}
+
+
+def test_a_record_stays_with_whoever_has_answered_it(tmp_path):
+    append(tmp_path, "anna", "label", "b", label="x")
+    append(tmp_path, "anna", "skip", "c")
+    append(tmp_path, "bruno", "label", "e", label="y")
+    kept = keep_seats({"anna": ["a", "d"], "bruno": ["b", "c", "e"]}, tmp_path)
+    assert kept == {"anna": ["a", "d", "b", "c"], "bruno": ["e"]}
+    assert pending(tmp_path, kept) == {"anna": ["a", "d"], "bruno": []}
+
+
+def test_the_simulated_annotator_corrects_labels_that_the_data_have_changed(tmp_path):
+    simulate(tmp_path, ["a", "b"], {"a": "x", "b": "y"})
+    simulate(tmp_path, ["a", "b"], {"a": "x", "b": "x"})
+    assert exchange.settled_labels(tmp_path) == {"a": "x", "b": "x"} and len(events(tmp_path)) == 3

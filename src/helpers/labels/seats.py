@@ -70,6 +70,21 @@ def _with_repeats(ids: list[str], share: float, rng: random.Random) -> list[str]
     return head + tail
 
 
+def keep_seats(seats: dict[str, list[str]], source: Path | list[dict]) -> dict[str, list[str]]:
+    """The seats with every record that another annotator has answered in that one's list, so that nobody is asked again.
+
+    For seats of one annotator a record, drawn anew because the records changed; `source` is as in `log.annotations`.
+    """
+    state = annotations(source)
+    answered = {name: _answered(state.get(name, {})) for name in seats}
+    kept: dict[str, list[str]] = {name: [] for name in seats}
+    for name, ids in seats.items():
+        for i in ids:
+            owner = next((other for other in seats if i in answered[other]), name)
+            kept[name if i in answered[name] else owner].append(i)
+    return kept
+
+
 def seats_of_rounds(
     rounds: Sequence[dict], annotators: Sequence[str], *, seed: int = 0, **shares: Any
 ) -> dict[str, list[str]]:
@@ -97,10 +112,14 @@ def pending(source: Path | list[dict], assigned: dict[str, list[str]]) -> dict[s
     state = annotations(source)
     waiting = {}
     for name, ids in assigned.items():
-        answers = state.get(name, {})
-        done = {i for i, answer in answers.items() if answer["label"] is not None or answer["skipped"]}
+        done = _answered(state.get(name, {}))
         waiting[name] = [i for i in dict.fromkeys(ids) if i not in done]
     return waiting
+
+
+def _answered(answers: dict[str, dict]) -> set[str]:
+    """The records that an annotator has labelled or skipped."""
+    return {i for i, answer in answers.items() if answer["label"] is not None or answer["skipped"]}
 
 
 def attributes(folder: Path) -> dict[str, dict]:
