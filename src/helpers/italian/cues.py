@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
@@ -38,13 +39,13 @@ def find_cues(text: str) -> list[Cue]:
     return _without_overlaps(candidates)
 
 
-def requirement_cues(text: str, patterns: Patterns | None = None) -> list[Cue]:
-    """The cues that exclude beyond grammar: age, looks, sex, origin, family, health.
+def requirement_cues(text: str, patterns: Patterns | None = None, first: int = 0, last: int = sys.maxsize) -> list[Cue]:
+    """The cues that exclude beyond grammar: age, looks, sex, origin, family, health; those in text[first:last].
 
     Where `text` is a part of a longer one, `patterns` are those of the whole (`patterns_for`).
     """
     # A phrase never takes the place of a pattern, so the phrases need not be found.
-    cues = _without_overlaps(_pattern_cues(text, patterns_for(text) if patterns is None else patterns))
+    cues = _without_overlaps(_pattern_cues(text, patterns_for(text) if patterns is None else patterns, first, last))
     return [cue for cue in cues if cue.category not in GRAMMAR]
 
 
@@ -53,12 +54,12 @@ def patterns_for(text: str) -> Patterns:
     return [(category, pattern) for category, pattern, unless in _patterns() if not unless.search(text)]
 
 
-def _pattern_cues(text: str, patterns: Patterns) -> list[Cue]:
-    """The matches of the patterns, in the order of the table."""
+def _pattern_cues(text: str, patterns: Patterns, first: int = 0, last: int = sys.maxsize) -> list[Cue]:
+    """The matches of the patterns in text[first:last], in the order of the table."""
     return [
         Cue(match.start(), match.end(), match.group(), category)
         for category, pattern in patterns
-        for match in pattern.finditer(text)
+        for match in pattern.finditer(text, first, last)
     ]
 
 

@@ -146,7 +146,12 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
 def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> bool:
     """Whether i modifies the head of an English title: the "Software" of "Software Engineer"."""
     k = i
-    while k not in people and k - i <= REACH and adjacent(tokens, k) and (belongs(tokens[k], "english") or tokens[k].text.istitle()):
+    while (
+        k not in people
+        and k - i <= REACH
+        and adjacent(tokens, k)
+        and (belongs(tokens[k], "english") or tokens[k].text.istitle())
+    ):
         k += 1
     return k in people and tokens[k].text.istitle() and len(set(people[k].parts[k].forms)) == 1
 
