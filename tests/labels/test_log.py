@@ -70,7 +70,7 @@ def test_undo_takes_back_the_latest_event_of_any_kind_of_that_annotator_alone(tm
 
 
 def test_state_of_a_record(tmp_path):
-    facts = {"label": "a", "spans": [[0, 3]], "guideline": "0a", "shown": ["model"], "seconds": 2.5}
+    facts = {"label": "a", "spans": [[0, 3]]}
     write(
         tmp_path,
         ("ann", "skip", "1"),
@@ -532,12 +532,15 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
     assert "left out, label not in the task ('7' 1×): 1 (row 7)" in exchange.describe(report)
 
 
-def test_an_import_by_id_reads_numbers_as_they_are_written(tmp_path):
+def test_an_import_by_id_reads_numbers_and_truth_values_as_01_does(tmp_path):
     pd.DataFrame({"key": ["r0", "r1"], "label": [1.0, 0.5], "who": [2**60 + 1, 7]}).to_parquet(tmp_path / "old.parquet")
     options = {"task": "t", "id_column": "key", "annotator_column": "who"}
     exchange.import_labels(tmp_path / "old.parquet", tmp_path / "logs", RECORDS, **options)
     state = annotations(tmp_path / "logs")
     assert state[str(2**60 + 1)]["r0"]["label"] == "1" and state["7"]["r1"]["label"] == "0.5"
+    pd.DataFrame({"key": ["r0"], "label": [True]}).to_parquet(tmp_path / "old.parquet")
+    exchange.import_labels(tmp_path / "old.parquet", tmp_path / "more", RECORDS, "t", id_column="key")
+    assert settled_labels(tmp_path / "more") == {"r0": "true"}  # as 01 reads it
 
 
 def test_imports_that_cannot_be_meant(tmp_path):

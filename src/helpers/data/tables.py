@@ -213,13 +213,13 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     _check_columns(table, params)
     path, split_column = params["data_path"], params["split_column"]
     if params["id_column"]:
-        _check_ids(table[params["id_column"]].map(_cell_text), path)
+        _check_ids(table[params["id_column"]].map(cell_text), path)
     rows = zip(table.index, table.to_dict("records"), strict=True)
     records = [record for number, row in rows if (record := _record(row, f"{path}, row {number}", params))]
     if not records:
         raise UserError(f"{path}: column {params['text_column']!r} holds no text at all.")
     if split_column and not any(r["split"].startswith("test") for r in records):
-        values = list(map(repr, table[split_column].map(_cell_text).value_counts().index))
+        values = list(map(repr, table[split_column].map(cell_text).value_counts().index))
         if len(values) > 10:
             values[10:] = ["…"]
         remedy = f"set test_split to one of {', '.join(values)}, or split_column to ''"
@@ -231,21 +231,21 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
 
 def _record(row: dict[str, Any], where: str, params: dict[str, Any]) -> dict | None:
     """The record of one row, None without a text; `where` names the row in an error."""
-    text = clean(_cell_text(row[params["text_column"]], f"{where}: the text"))
+    text = clean(cell_text(row[params["text_column"]], f"{where}: the text"))
     if not text:
         return None
     record = {"id": record_id(params["task"], text), "text": text}
-    if params["label_column"] and (label := _cell_text(row[params["label_column"]], f"{where}: the label").strip()):
+    if params["label_column"] and (label := cell_text(row[params["label_column"]], f"{where}: the label").strip()):
         record["label"] = label
         if params["labels"] and label not in params["labels"]:
             problem = f"{where}: label {label!r} is not one of {', '.join(params['labels'])}"
             raise UserError(f"{problem}; correct the row, or the parameter labels.")
-    targets = [clean(_cell_text(row[column])) for column in params.get("target_columns", [])]
+    targets = [clean(cell_text(row[column])) for column in params.get("target_columns", [])]
     if references := list(dict.fromkeys(filter(None, targets))):
         record |= {"target": references[0], "references": references}
-    record |= {column: _cell_text(row[column]) for column in params["group_columns"]}
+    record |= {column: cell_text(row[column]) for column in params["group_columns"]}
     record |= {k: row[k] for k in ("source", "spans", "parent_id") if isinstance(row.get(k), str | list)}
-    record["split"] = _split_name(_cell_text(row[params["split_column"]]), params) if params["split_column"] else ""
+    record["split"] = _split_name(cell_text(row[params["split_column"]]), params) if params["split_column"] else ""
     record.setdefault("source", "pool")
     return record
 
@@ -296,7 +296,7 @@ def _check_classes(records: list[dict], params: dict[str, Any]) -> None:
         raise UserError(f"{problem}; a detector needs examples of at least two classes ({remedy}).")
 
 
-def _cell_text(value: Any, where: str = "") -> str:
+def cell_text(value: Any, where: str = "") -> str:
     """The text of a cell: '' for a missing one, 3 for 3.0, true and false in small letters; `where` names it in an error."""
     if isinstance(value, dict | list | np.ndarray):
         raise UserError(f"{where or 'A cell'} is a {type(value).__name__}, not a text: flatten it to one value a cell.")

@@ -41,7 +41,7 @@ def counts(answers: pd.DataFrame, order: Sequence[str] | None = None) -> tuple[n
     return np.array(numbers, dtype=int).reshape(len(classes), len(answers)).T, classes
 
 
-def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int = 500, seed: int = 0) -> dict:
+def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int = 500) -> dict:
     """Krippendorff's α (2011) of the table, with a 95 % bootstrap interval over records.
 
     With `order`, the classes from lowest to highest, α is ordinal; without it, nominal. The dict has `value`, `low`,
@@ -66,7 +66,7 @@ def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int 
     result["value"] = float(_alphas(patterns, times[None], order is not None)[0])
     if len(shared) == 1:
         return result | {"reason": "one shared record: no interval"}
-    samples = np.random.default_rng(seed).multinomial(len(shared), times / times.sum(), draws)
+    samples = np.random.default_rng(0).multinomial(len(shared), times / times.sum(), draws)
     values = _alphas(patterns, samples, order is not None)
     values = values[~np.isnan(values)]
     if not len(values):

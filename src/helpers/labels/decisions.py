@@ -14,7 +14,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from helpers.env import UserError
 from helpers.labels.agreement import table
 from helpers.labels.log import ADJUDICATOR
 
@@ -84,8 +83,6 @@ def dawid_skene(answers: pd.DataFrame) -> pd.DataFrame:
 
     long = answers.stack().dropna().reset_index()
     long.columns = ["task", "worker", "label"]
-    if long.empty:
-        raise UserError("There are no labels to aggregate: label first, or name the folder with the .jsonl logs.")
     return DawidSkene(n_iter=100).fit_predict_proba(long.astype(str)).reindex(answers.index)
 
 

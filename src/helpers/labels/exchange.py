@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -132,71 +132,86 @@ def import_labels(
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {', '.join(map(str, table.columns))}.")
     if id_column:
-        ids = table[id_column].map(_text)
+        ids = table[id_column].map(_stripped)
     else:  # a text has a row for every annotator
-        ids = table[text_column].map(
-            {text: record_id(task, clean(_text(text))) for text in table[text_column].unique()}
-        )
-    names = table[annotator_column].map(_text) if annotator_column else [annotator] * len(table)
-    labels = [(mapping or {}).get(value, value) for value in table[label_column].map(_text)]
+        texts = table[text_column].unique()
+        ids = table[text_column].map({t: record_id(task, clean(tables.cell_text(t))) for t in texts})
+    names = table[annotator_column].map(_stripped) if annotator_column else [annotator] * len(table)
+    labels = [(mapping or {}).get(value, value) for value in table[label_column].map(_stripped)]
 
-    known_ids = {row["id"] for row in records}
-    first: dict[tuple[str, str], str] = {}
+    rows, known_ids = zip(ids, names, labels, strict=True), {row["id"] for row in records}
+    labels_by_key, left_out = _sort_rows(rows, known_ids, task_labels)
+    if len(left_out["unmatched"]) + len(left_out["empty"]) == len(table):
+        raise UserError(
+            f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
+            "id_column, and that the file belongs to this task."
+        )
+    taken = _write_labels(folder, labels_by_key, Path(path).name)
+    return left_out | {
+        "rows": len(table),
+        "taken": taken,
+        "known": len(labels_by_key) - taken,
+        "annotators": len({name for name, _ in labels_by_key}),
+        "unknown_labels": dict(Counter(labels[number - 2] for number in left_out["not_in_task"])),
+    }
+
+
+def _sort_rows(
+    rows: Iterable[tuple[str, str, str]], known_ids: set[str], task_labels: Sequence[str]
+) -> tuple[dict[tuple[str, str], str], dict[str, list[int]]]:
+    """Sort rows of (record id, annotator, label) into those that count and, by reason, the others.
+
+    Returns (annotator, record id) → label, and reason → row numbers.
+    """
+    labels_by_key: dict[tuple[str, str], str] = {}
     left_out: dict[str, list[int]] = {reason: [] for reason in LEFT_OUT}
-    unknown_labels: Counter[str] = Counter()
-    for number, (record, name, label) in enumerate(zip(ids, names, labels, strict=True), 2):
+    for number, (record, name, label) in enumerate(rows, 2):
         if not label or not name:
             left_out["empty"].append(number)
         elif record not in known_ids:
             left_out["unmatched"].append(number)
         elif task_labels and label not in task_labels:
             left_out["not_in_task"].append(number)
-            unknown_labels[label] += 1
-        elif (name, record) in first:
-            left_out["duplicates" if first[name, record] == label else "conflicts"].append(number)
+        elif (name, record) not in labels_by_key:
+            labels_by_key[name, record] = label
+        elif labels_by_key[name, record] == label:
+            left_out["duplicates"].append(number)
         else:
-            first[name, record] = label
-    if len(left_out["unmatched"]) + len(left_out["empty"]) == len(table):
-        raise UserError(
-            f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
-            "id_column, and that the file belongs to this task."
-        )
+            left_out["conflicts"].append(number)
+    return labels_by_key, left_out
 
+
+def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], source: str) -> int:
+    """Write the labels that are not in the logs yet, one annotator after another; returns their number."""
     stored = {row.get("event_id") for row in log.events(folder)}
     new_events: dict[str, list[dict]] = {}
-    for (name, record), label in first.items():
+    for (name, record), label in labels_by_key.items():
         key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]  # at every import the same
         if key not in stored:
-            row = {"event_id": key, "event": "label", "id": record, "label": label, "source": Path(path).name}
+            row = {"event_id": key, "event": "label", "id": record}
+            row |= {"label": label, "source": source}
             new_events.setdefault(name, []).append(row)
     for name in new_events:  # all of them before the first log is written
         log.check_annotator(name)
     for name, rows in new_events.items():
         log.append_all(folder, name, rows)
-    taken = sum(map(len, new_events.values()))
-    numbers = {"rows": len(table), "taken": taken, "known": len(first) - taken}
-    return numbers | left_out | {"annotators": len({name for name, _ in first}), "unknown_labels": dict(unknown_labels)}
+    return sum(map(len, new_events.values()))
 
 
-def describe(report: dict[str, Any], show: int = 5) -> list[str]:
-    """The report of an import as lines of text, with the first row numbers of what was left out."""
+def describe(report: dict[str, Any]) -> list[str]:
+    """The report of an import in lines, with the first five row numbers of what was left out."""
     lines = [f"taken: {report['taken']} of {report['rows']} rows; annotators: {report['annotators']}"]
     if report["known"]:
         lines.append(f"in the logs already: {report['known']}")
     for reason, words in LEFT_OUT.items():
         if numbers := report[reason]:
             if reason == "not_in_task":
-                unknown = list(report["unknown_labels"].items())[:show]
+                unknown = list(report["unknown_labels"].items())[:5]
                 words += f" ({', '.join(f'{label!r} {count}×' for label, count in unknown)})"
-            first = ", ".join(map(str, numbers[:show])) + (" …" if len(numbers) > show else "")
+            first = ", ".join(map(str, numbers[:5])) + (" …" if len(numbers) > 5 else "")
             lines.append(f"left out, {words}: {len(numbers)} (row {first})")
     return lines
 
 
-def _text(value: Any) -> str:
-    """A cell as text, '' for a missing one."""
-    if value is None or value != value:
-        return ""
-    if isinstance(value, float) and value.is_integer():  # Parquet and JSON have numbers: 1.0 becomes 1
-        return str(int(value))
-    return str(value).strip()
+def _stripped(value: Any) -> str:
+    return tables.cell_text(value).strip()

@@ -188,8 +188,7 @@ def _is_event(row: Any) -> bool:
 
 # --- state -----------------------------------------------------------------------------------------------------------
 
-NO_ANSWER = {"label": None, "spans": [], "skipped": False, "flagged": False, "note": "", "time": 0.0}
-NO_ANSWER |= {"guideline": None, "shown": [], "seconds": 0.0, "reason": "", "repeats": []}
+NO_ANSWER = {"label": None, "spans": [], "skipped": False, "flagged": False, "note": "", "repeats": []}
 
 
 def annotations(source: Path | list[dict]) -> dict[str, dict[str, dict]]:
@@ -221,14 +220,11 @@ def _standing_events(rows: list[dict]) -> list[dict]:
 
 def _apply(row: dict, state: dict) -> None:
     """Bring one annotator's state of a record up to one more event."""
-    state["time"] = row["time"]
     if row["event"] == "label" and row.get("repeat"):
         state["repeats"] = [*state["repeats"], row["label"]]
     elif row["event"] == "label":
         state["label"], state["skipped"] = row["label"], False
-        state["spans"], state["shown"] = row.get("spans") or [], row.get("shown") or []
-        state["guideline"], state["seconds"] = row.get("guideline"), row.get("seconds") or 0.0
-        state["reason"] = row.get("reason") or ""
+        state["spans"] = row.get("spans") or []
     elif row["event"] == "skip" and not row.get("repeat"):
         state["label"], state["skipped"], state["spans"] = None, True, []
     elif row["event"] == "flag":

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from helpers.env import UserError
-from helpers.files import write_json
+from helpers.files import read_json, write_json
 from helpers.labels.log import annotations, append_all, check_annotator
 
 
@@ -108,7 +107,7 @@ def attributes(folder: Path) -> dict[str, dict]:
     """Annotator → what they chose to say about themselves (`attributes.json`); no export contains it."""
     path = Path(folder) / "attributes.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+        return read_json(path) if path.exists() else {}
     except (OSError, ValueError) as error:
         raise UserError(f"{path} is not readable JSON: correct or delete it.") from error
 

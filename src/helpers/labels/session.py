@@ -50,9 +50,10 @@ class Session:
 
     def add(self, records: Iterable[dict], repeats: bool = True) -> None:
         """Append records; with `repeats=False`, leave out those that are in the list already."""
-        before = len(self.records)
         for number, record in enumerate(records, 1):
-            _check_record(record, number)
+            fields = record if isinstance(record, dict) else {}
+            if not all(isinstance(fields.get(name), str) for name in ("id", "text")):
+                raise UserError(f"Row {number} of records is no dict with texts as `id` and `text`.")
             key = (record["id"], False)
             if key in self.place:
                 if not repeats:
@@ -63,12 +64,11 @@ class Session:
             self.place[key] = len(self.records)
             self.records.append(record)
             self.keys.append(key)
-        for key in self.keys[before:]:
             self._count(key, 1)
 
     def reload(self) -> None:
         """Read the log again; events on records outside the list are stored but neither counted nor undone."""
-        rows = log.events(self.folder) if self.folder.exists() else []
+        rows = log.events(self.folder)
         self.stacks = {}
         self.history: list[str] = []
         self.counts: Counter[str] = Counter()
@@ -208,14 +208,6 @@ class Session:
             self.skipped += sign
         else:
             self.counts[self.category(row["label"])] += sign
-
-
-def _check_record(record: Any, number: int) -> None:
-    if not isinstance(record, dict):
-        raise UserError(f"Row {number} of records is a {type(record).__name__}: give dicts with an id and a text.")
-    for name in ("id", "text"):
-        if not isinstance(record.get(name), str):
-            raise UserError(f"Row {number} of records has no {name} that is text: every record needs an id and a text.")
 
 
 class Feeder:

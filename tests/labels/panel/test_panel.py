@@ -4,7 +4,6 @@ import html
 import os
 import re
 import shutil
-import subprocess
 import sys
 import time
 from itertools import pairwise
@@ -58,12 +57,10 @@ def until(condition, seconds: float = 10.0) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture(params=[True, False], ids=["keys", "plain"])
-def make(request, tmp_path):
-    """A panel with and without the key layer."""
-
+@pytest.fixture
+def make(tmp_path):
     def panel(records, names=YES_NO, **options):
-        return Panel(records, names, **({"folder": tmp_path, "annotator": "anna", "keys": request.param} | options))
+        return Panel(records, names, **({"folder": tmp_path, "annotator": "anna"} | options))
 
     return panel
 
@@ -105,8 +102,6 @@ def test_a_rewrite_is_accepted_mended_or_rejected(make, tmp_path):
     panel.controls.undo.click()
     panel.controls.undo.click()
     assert panel.now.answer.area.value == "Cerchiamo personale di cucina."  # undone, but what was typed is kept
-    with pytest.raises(UserError, match="'r0' has no `proposal`"):
-        make(texts(1), kind="edit", annotator="bea")
 
 
 def test_a_page_of_ten(make, tmp_path):
@@ -410,23 +405,19 @@ def test_a_clock_that_jumps_back_changes_neither_order_nor_pace(make, tmp_path, 
     assert settled_labels(tmp_path) == {"r0": "yes"}
 
 
-def test_wrong_parameters_say_what_to_do(tmp_path):
-    def panel(records=(), names=YES_NO, **options):
-        return Panel(records, names, **({"folder": tmp_path, "annotator": "anna"} | options))
-
+def test_wrong_parameters_say_what_to_do(make):
     for options, words in [
-        ({"kind": "stars"}, "kind='stars' is unknown"),
         ({"page": 0}, "page=0"),
         ({"names": ["a", "a"]}, "all different"),
         ({"names": []}, "one or more"),
-        ({"records": [{"id": 1, "text": "x"}]}, "Row 1 of records has no id"),
-        ({"records": [{"id": "1", "text": None}]}, "Row 1 of records has no text"),
-        ({"records": ["x"]}, "Row 1 of records is a str"),
+        ({"records": [{"id": 1, "text": "x"}]}, "Row 1 of records is no dict with texts"),
+        ({"records": [{"id": "1", "text": None}]}, "Row 1 of records is no dict"),
+        ({"records": ["x"]}, "Row 1 of records is no dict"),
         ({"annotator": "../anna"}, "Annotator"),
     ]:
         with pytest.raises(UserError, match=words):
-            panel(**options)
-    assert "All texts are done" in page_text(panel())
+            make(**({"records": []} | options))
+    assert "All texts are done" in page_text(make([]))
 
 
 # --- adjudication ----------------------------------------------------------------------------------------------------
@@ -570,8 +561,6 @@ def test_marked_text_can_be_read_in_every_theme(page, text):
 
 def test_a_key_meant_for_a_text_that_has_gone_does_nothing(tmp_path):
     panel = Panel(texts(3), YES_NO, folder=tmp_path, annotator="anna")
-    if panel.layer is None:
-        pytest.skip("anywidget is not installed")
     serial = panel.layer.serial
     send = SimpleNamespace(digit=lambda n, s: panel._from_browser(None, {"do": "digit", "start": n, "serial": s}, None))
     send.digit(1, serial)
@@ -586,26 +575,12 @@ def test_a_key_meant_for_a_text_that_has_gone_does_nothing(tmp_path):
     assert settled_labels(tmp_path) == {}
 
 
-def test_without_anywidget_the_panel_is_complete(tmp_path):
-    code = (
-        "import sys; sys.modules['anywidget'] = None\n"
-        "from helpers.labels.panel import Panel\n"
-        f"p = Panel([{{'id': '1', 'text': 'x'}}], ['a'], folder={str(tmp_path)!r}, annotator='anna')\n"
-        "assert p.layer is None and p.buttons['a'].description == 'a'\n"
-        "p.buttons['a'].click()"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
-    assert settled_labels(tmp_path) == {"1": "a"}
-
-
-def test_colab_is_asked_for_third_party_widgets_only_where_there_are_keys(tmp_path, monkeypatch):
-    pytest.importorskip("anywidget")
+def test_colab_is_asked_for_third_party_widgets(tmp_path, monkeypatch):
     requests = []
     colab = SimpleNamespace(output=SimpleNamespace(enable_custom_widget_manager=lambda: requests.append(True)))
     monkeypatch.setitem(sys.modules, "google.colab", colab)
-    Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna", keys=False)
-    assert not requests
-    assert Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna").layer and requests
+    Panel(texts(1), YES_NO, folder=tmp_path, annotator="anna")
+    assert requests
 
 
 def test_progress_pace_and_plurals():
@@ -618,7 +593,7 @@ def test_progress_pace_and_plurals():
 def test_every_kind_has_what_the_panel_asks_for():
     parts = ("widget", "buttons", "saves", "read", "press", "picture", "fits", "category")
     for kind in KINDS.values():
-        answer = kind(["x", "y"], lambda complete: None, True)
+        answer = kind(["x", "y"], lambda complete: None)
         answer.show({"id": "1", "text": "t", "proposal": "p"}, None)
         assert all(hasattr(answer, part) for part in parts)
 

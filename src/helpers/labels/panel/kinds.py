@@ -15,7 +15,7 @@ To add a kind, write a class with these members and add it to `KINDS`:
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import ipywidgets as widgets
@@ -43,16 +43,16 @@ class Choice:
 
     saves = False
 
-    def __init__(self, labels: Any, on_change: Callable[[bool], None], digits: bool):
-        """`on_change` gets whether the changed answer is complete; with `digits`, keys choose the first ten labels."""
-        self.labels = [labels] if isinstance(labels, str) else list(labels)
+    def __init__(self, labels: Sequence[str], on_change: Callable[[bool], None]):
+        """`on_change` gets whether the changed answer is complete."""
+        self.labels = list(labels)
         is_text = all(isinstance(label, str) and label.strip() for label in self.labels)
         if not self.labels or not is_text or len(set(self.labels)) < len(self.labels):
             raise UserError(f"Parameter labels={self.labels!r} needs one or more texts, all different.")
         self.on_change, self.value = on_change, None
         self.captions = {label: label for label in self.labels}
-        if digits:  # the tenth has the key 0
-            self.captions |= {label: f"{(i + 1) % 10}  {label}" for i, label in enumerate(self.labels[:10])}
+        # Keys choose the first ten labels; the tenth has the key 0.
+        self.captions |= {label: f"{(i + 1) % 10}  {label}" for i, label in enumerate(self.labels[:10])}
         self.buttons = {
             label: button(caption, functools.partial(self._press, label), label)
             for label, caption in self.captions.items()
@@ -100,8 +100,8 @@ class Edit(Choice):
 
     saves = True
 
-    def __init__(self, labels: Any, on_change: Callable[[bool], None], digits: bool):
-        super().__init__(["accept", "reject"], on_change, digits)
+    def __init__(self, labels: Sequence[str], on_change: Callable[[bool], None]):
+        super().__init__(["accept", "reject"], on_change)
         self.record = {"proposal": ""}
         self.area = widgets.Textarea(
             placeholder="the rewrite",
@@ -120,8 +120,6 @@ class Edit(Choice):
         self.on_change(True)
 
     def show(self, record: dict, label: str | None) -> None:
-        if not isinstance(record.get("proposal"), str):
-            raise UserError(f"Record {record['id']!r} has no `proposal` that is text: kind edit needs one.")
         self.record = record
         self.area.value = record["proposal"] if label is None else label
         self._tick("reject" if label == "" else None)

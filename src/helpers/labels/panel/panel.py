@@ -1,9 +1,9 @@
-"""The labelling panel: ipywidgets over a `Session`, and an optional anywidget layer for keys and the mouse.
+"""The labelling panel: ipywidgets over a `Session`, and an anywidget layer for keys and the mouse.
 
     Panel(records, ["inclusive", "not_inclusive"], folder=here.path("labels"), annotator="anna", cues=find_cues)
 
 The buttons do everything, by hand or with `button.click()`. `panel.js` adds the keys and the marking of evidence with
-the mouse; it draws no text of the records: `html.py` escapes all of that.
+the mouse, where the front end can load it; it draws no text of the records: `html.py` escapes all of that.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ from helpers.labels.log import ADJUDICATOR
 from helpers.labels.panel import kinds
 from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import KINDS, flow
-from helpers.labels.panel.parts import HERE, About, Controls, Evidence, Row, Search, event_text, key_layer, label_text
+from helpers.labels.panel.parts import HERE, About, Controls, Evidence, Keys, Row, Search, event_text, label_text
 from helpers.labels.session import Feeder, Session
 
 
@@ -45,14 +45,12 @@ class Panel(widgets.VBox):
         Record id → lines shown under the text.
     require_reason : bool
         A label needs a reason, as in adjudication.
-    keys : bool
-        Offer keys and the mouse where anywidget is installed.
     """
 
     def __init__(
         self,
         records: Iterable[dict],
-        labels: Any = (),
+        labels: Sequence[str] = (),
         *,
         folder: Path | str,
         annotator: str,
@@ -65,18 +63,14 @@ class Panel(widgets.VBox):
         next_batch: Callable[[dict[str, Any]], list[dict]] | None = None,
         context: Mapping[str, list[str]] | None = None,
         require_reason: bool = False,
-        keys: bool = True,
     ):
-        if kind not in KINDS:
-            raise UserError(f"Parameter kind={kind!r} is unknown: use one of {', '.join(KINDS)}.")
-        if not isinstance(page, int) or not 1 <= page <= 50:
+        if not 1 <= page <= 50:
             raise UserError(f"Parameter page={page!r} must be a number of texts from 1 to 50.")
         self.lock = threading.RLock()  # the batch thread and the kernel's subshells come in beside the main thread
-        self.layer = key_layer(page == 1) if keys else None
+        self.layer = Keys(page == 1)
         self.cues, self.suggestions, self.revealed = cues, suggestions, show_suggestions
         self.context, self.require_reason = context or {}, require_reason
-        make_answer = functools.partial(KINDS[kind], labels, digits=bool(self.layer))
-        self.rows = [Row(self, number, make_answer) for number in range(page)]
+        self.rows = [Row(self, number, KINDS[kind], labels) for number in range(page)]
         self.now = self.rows[0]
         answer = self.now.answer
         self.session = Session(records, folder, annotator, guideline, answer.fits, answer.category)
@@ -85,8 +79,7 @@ class Panel(widgets.VBox):
         self.controls.note.on_typed(self._save_note)
         for field in (self.evidence.phrase, self.controls.reason, self.search.query):
             field.on_typed(lambda _: self.command(lambda: None))  # tells the key layer that the text is here
-        if self.layer:
-            self.layer.on_msg(self._from_browser)
+        self.layer.on_msg(self._from_browser)
         layout = self._layout()
         super().__init__([part for part in layout if part is not self.layer])
         self.children = layout  # the key layer's module may be slow or missing: by now the rest is on the page
@@ -100,7 +93,7 @@ class Panel(widgets.VBox):
 
     def _layout(self) -> list[widgets.Widget]:
         controls, evidence = self.controls, self.evidence
-        sheet = (HERE / "panel.css").read_text(encoding="utf-8")  # a widget of its own needs no anywidget
+        sheet = (HERE / "panel.css").read_text(encoding="utf-8")  # not the layer's: it may be missing
         parts = [widgets.HTML(f"<style>{sheet}</style>", layout=widgets.Layout(display="none")), controls.progress]
         parts.append(widgets.VBox([row.box for row in self.rows]))
         if self.require_reason:
@@ -111,10 +104,7 @@ class Panel(widgets.VBox):
             tools.append(evidence.cues)
         if self.suggestions is not None:
             tools.append(controls.reveal)
-        parts += [flow(*tools), self.search.box]
-        if self.layer:
-            parts.append(self.layer)
-        return [*parts, *controls.folds]
+        return [*parts, flow(*tools), self.search.box, self.layer, *controls.folds]
 
     def _report_misfits(self) -> None:
         """Say which events of the log this panel cannot show: labels of a removed class, texts outside the list."""
@@ -143,8 +133,7 @@ class Panel(widgets.VBox):
         self._select(self.rows[0])
         if not places:
             self.now.say(self._no_text())
-        if self.layer:
-            self.layer.serial += 1
+        self.layer.serial += 1
         self.controls.show_progress(self.session)
 
     def _no_text(self) -> str:
@@ -193,8 +182,7 @@ class Panel(widgets.VBox):
                 self.controls.say(f"This step failed ({type(error).__name__}: {error}).", error=True)
                 raise
             finally:
-                if self.layer:
-                    self.layer.turn += 1
+                self.layer.turn += 1
 
     def button(self, text: str, action: Callable[[], None], tooltip: str = "") -> widgets.Button:
         """A button that runs `action` as a command."""
@@ -352,8 +340,12 @@ class Panel(widgets.VBox):
             self.command(actions[do])
 
 
-def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path | str, **options: Any) -> Panel:
-    """A panel over the rows of `decisions.disagreements`: every annotator's label, evidence and note; a reason is required."""
+def adjudication_panel(disagreements: list[dict], labels: Sequence[str], **options: Any) -> Panel:
+    """A panel over the rows of `decisions.disagreements`, in which a decision needs a reason.
+
+    Under a text stand every annotator's label, evidence and note. `options` are keyword arguments
+    of `Panel`, of which `folder` is required.
+    """
     context = {}
     for row in disagreements:
         lines = context[row["id"]] = []
@@ -364,11 +356,13 @@ def adjudication_panel(disagreements: list[dict], labels: Any, *, folder: Path |
             if note := row["notes"].get(annotator):
                 parts.append(f"note: {note}")
             lines.append(f"{annotator}: " + " · ".join(parts))
-    options = {"annotator": ADJUDICATOR, "context": context, "require_reason": True} | options
-    return Panel(disagreements, labels, folder=folder, **options)
+    options |= {"annotator": ADJUDICATOR, "context": context, "require_reason": True}
+    return Panel(disagreements, labels, **options)
 
 
-def desk(seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Any = (), **options: Any) -> widgets.Widget:
+def desk(
+    seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Sequence[str] = (), **options: Any
+) -> widgets.Widget:
     """The panel of the one annotator, or of several: then a person first chooses her name.
 
     `seats` maps annotators to record ids, as `seats.assign` gives them; `rows` maps record ids to records; `options` are

@@ -5,12 +5,12 @@ A part holds the `Panel` it belongs to, reads its session and hints, and acts th
 
 from __future__ import annotations
 
-import functools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import anywidget
 import ipywidgets as widgets
 import traitlets
 
@@ -26,25 +26,22 @@ HELP = (
     "A click on a label saves it and shows the next text; “Save and next” does where the answer is a text. What "
     "is saved is on the disk. “Undo” takes back the latest step, again and again.\n\nEvidence: mark a phrase with the "
     "mouse, or type it and press “Add”; a click on a marked phrase removes it.\n\nLeave this page when you like: the "
-    "panel goes on where you stopped."
-)
-KEYS = (
-    "\n\nKeys: 1–9 and 0 choose · Enter next (saves what is chosen) · Backspace undo · s skip · f flag · ? help · "
-    "Tab to the buttons · Esc leaves a field · Ctrl+Enter in a rewrite saves it."
+    "panel goes on where you stopped.\n\nKeys: 1–9 and 0 choose · Enter next (saves what is chosen) · Backspace undo · "
+    "s skip · f flag · ? help · Tab to the buttons · Esc leaves a field · Ctrl+Enter in a rewrite saves it."
 )
 
 
 class Row:
     """Shows the item at `place` of the session's list; `place` is None while the row is empty."""
 
-    def __init__(self, panel: Any, number: int, make_answer: Callable):
+    def __init__(self, panel: Any, number: int, kind: Callable, labels: Sequence[str]):
         self.panel, self.number = panel, number
         self.place: int | None = None
         self.spans: list[list[int]] = []
         self.visible_hints: set[str] = set()  # every hint that was visible at some time since the text came up
         self.start_time, self.filling = 0.0, False
         self.text = widgets.HTML()
-        self.answer = make_answer(lambda complete: self.filling or panel.on_change(self, complete))
+        self.answer = kind(labels, lambda complete: self.filling or panel.on_change(self, complete))
         self.answer.widget.add_class("ambo-answer")
         self.box = widgets.VBox()
         self.place_below()
@@ -150,9 +147,8 @@ class Controls:
         self.note = Field("note on this text")
         self.reason = Field("reason for the decision (required)")
         self.progress, self.message = widgets.HTML(), widgets.HTML()
-        help_text = HELP + KEYS if panel.layer else HELP
         self.folds = [widgets.HTML(html.fold("Guideline", html.markdown(guideline)))] if guideline.strip() else []
-        self.folds.append(widgets.HTML(html.fold("Help", f'<div class="ambo-plain">{help_text}</div>')))
+        self.folds.append(widgets.HTML(html.fold("Help", f'<div class="ambo-plain">{HELP}</div>')))
         self.folds[-1].add_class("ambo-help")  # the key ? opens it
 
     def say(self, text: str, error: bool = False) -> None:
@@ -221,10 +217,9 @@ class Search:
         self.results = widgets.Select(options=[], rows=6, layout=hidden, tooltip="Texts found")
         self.results.observe(self._choose, "value")
         self.box = widgets.VBox([flow(self.query, self.button), self.results])
-        self.filling = False
 
     def _choose(self, change: dict) -> None:
-        if not self.filling and change["new"] is not None:
+        if change["new"] is not None:
             self.panel.command(lambda: self.panel.go_to(change["new"]))
 
     def _search(self) -> None:
@@ -233,9 +228,9 @@ class Search:
         for place in session.search(query):
             text = " ".join(session.records[place]["text"].split())
             options.append((f"{place + 1} · {event_text(session.answer(place)) or 'open'} · {text[:80]}", place))
-        self.filling = True  # new options select the first of them
+        self.results.unobserve(self._choose, "value")  # new options select the first of them
         self.results.options, self.results.value = options, None
-        self.filling = False
+        self.results.observe(self._choose, "value")
         self.results.layout.display = None if options else "none"
         if not options:
             raise UserError(f"No text contains “{query}”." if query else "Nothing is done yet.")
@@ -282,29 +277,17 @@ def _fact(line: str) -> tuple[str, str]:
     return name, value
 
 
-def key_layer(single: bool) -> Any:
-    """The anywidget for keys and mouse selections; None where anywidget is not installed."""
-    keys = _key_layer_class()
-    if keys and env.in_colab():  # Colab shows third-party widgets only on request
-        from google.colab import output
+class Keys(anywidget.AnyWidget):
+    """Draws a line that names the keys; listens to the panel around it."""
 
-        output.enable_custom_widget_manager()
-    return keys and keys(single=single)
+    _esm = HERE / "panel.js"
+    serial = traitlets.Int().tag(sync=True)  # counts the pages shown: a key is meant for one of them
+    turn = traitlets.Int().tag(sync=True)  # counts the commands answered
+    single = traitlets.Bool(True).tag(sync=True)  # one text at a time
 
+    def __init__(self, single: bool):
+        if env.in_colab():  # Colab shows third-party widgets only on request
+            from google.colab import output
 
-@functools.cache
-def _key_layer_class() -> type | None:
-    try:
-        import anywidget
-    except ImportError:
-        return None
-
-    class Keys(anywidget.AnyWidget):
-        """Draws a line that names the keys; listens to the panel around it."""
-
-        _esm = HERE / "panel.js"
-        serial = traitlets.Int().tag(sync=True)  # counts the pages shown: a key is meant for one of them
-        turn = traitlets.Int().tag(sync=True)  # counts the commands answered
-        single = traitlets.Bool(True).tag(sync=True)  # one text at a time
-
-    return Keys
+            output.enable_custom_widget_manager()
+        super().__init__(single=single)
