@@ -88,3 +88,9 @@ def test_the_simulated_annotator_labels_each_text_once(tmp_path):
     simulate(tmp_path, ["a", "b", "c"], oracle)
     assert [(row["id"], row["label"]) for row in events(tmp_path)] == [("a", "x"), ("b", "y"), ("c", "x")]
     assert pending(tmp_path, {"oracle": list("abc")}) == {"oracle": []}
+
+
+@pytest.mark.parametrize("name", ["Adjudicator", "oracle", "TEACHER"])
+def test_a_session_is_nobody_s_who_overrules_or_is_a_machine(name, tmp_path):
+    with pytest.raises(UserError, match=r"another name|rename them"):
+        assign(list("abc"), ["ann", name])
