@@ -1,5 +1,7 @@
 """The `ambo` command: what it accepts, and the one sentence with exit code 2 for what it does not."""
 
+import os
+import signal
 import sys
 import time
 
@@ -12,7 +14,7 @@ from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
 from helpers.labels import log
-from tests.project import ROOT, finish, new_project
+from tests.project import ROOT, finish, new_project, save_manifest, start
 
 
 @pytest.fixture
@@ -30,6 +32,7 @@ def ambo(monkeypatch, capsys, *words):
     return ended.value.code or 0, captured.out, captured.err
 
 
+JOBS = ["--task", "italian_jobs", "--profile", "demo"]
 WRITING = ["--task", "counter_narrative", "--profile", "demo"]
 
 
@@ -46,11 +49,33 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         (["--task", "csv", "--profile", "demo", "-p", "labels", "[a, b"], "labels: '[a, b' is not valid YAML"),
         (["--task", "csv", "--profile", "demo"], "data_path is empty: give a file or folder"),
         (["--task", "csv", "--profile", "demo", "-p", "data_path", "no.csv"], "'no.csv' is not a file or folder"),
-        (["--task", "italian_jobs", "--profile", "demo", "-p", "model", "./no/model"], "model './no/model' is neither"),
+        (
+            ["--task", "italian_jobs", "--profile", "demo", "-p", "model", "./no/model"],
+            "'./no/model' is a folder that does not exist",
+        ),
         (["--task", "csv", "--profile", "demo", "-p", "epochs"], "Every -p takes a key and a value"),
         (["--task", "csv", "--profile", "demo", "--stages", "07"], "--stages '07' is unknown"),
         (["--task", "csv", "--profile", "demo", "--run-id", "a/b"], "names a folder"),
         (["--task", "csv", "--profile", "demo", "-p", "kind", "poetry"], "kind='poetry' is unknown: choose one of"),
+        ([*JOBS, "-p", "learner", "QLoRA"], "learner='QLoRA' must be one of qlora, probe"),
+        ([*JOBS, "-p", "judge", "me"], "judge='me' must be one of endpoint, ''"),
+        ([*JOBS, "-p", "balance_group", "region"], "balance_group='region' is not among the group_columns (sector,"),
+        ([*JOBS, "-p", "strategy", "magic"], "strategy"),
+        ([*JOBS, "-p", "methods", "[swap, magic]"], "methods: 'magic' is none of"),
+        ([*JOBS, "-p", "group_columns", "['']"], "has an empty name"),
+        ([*JOBS, "-p", "annotators", "[anna, anna]"], "names one twice"),
+        ([*JOBS, "-p", "learning_rate", ".inf"], "learning_rate=inf must lie between 0 and 1"),
+        ([*JOBS, "-p", "learning_rate", ".nan"], "learning_rate=nan must lie"),
+        ([*JOBS, "-p", "epochs", "-1"], "epochs=-1 must lie between 0 and 1,000"),
+        ([*JOBS, "-p", "holdout", "-0.5"], "holdout=-0.5 must lie"),
+        ([*JOBS, "-p", "seed", "2026-13-45"], "seed: '2026-13-45' is not valid YAML"),
+        ([*JOBS, "-p", "labels", "[" * 5000], "is not valid YAML"),
+        ([*JOBS, "-p", "label_column", b"citt\xe0".decode("utf-8", "surrogateescape")], "is not valid UTF-8"),
+        ([*JOBS, "--run-id", "x" * 300], "use at most 80 letters"),
+        ([*JOBS, "--run-id", ".."], "use at most 80 letters"),
+        ([*JOBS, "--stagse", "01"], "Option '--stagse' is unknown"),
+        (["--task", "../tasks/csv", "--profile", "demo"], "use at most 80 letters"),
+        ([*WRITING, "--stages", "01,03", "-p", "scorer", "magic"], "scorer='magic' is unknown"),
         ([*WRITING, "-p", "pooling", "mean"], "'pooling' is of no use to a task of this kind"),
         ([*WRITING, "-p", "epoch", "3"], "'epoch' is unknown: did you mean 'epochs'?"),
     ],
@@ -82,18 +107,16 @@ def test_mistakes_in_the_data_are_reported_before_any_kernel_starts(project, mon
 
 def test_a_mistake_that_a_notebook_finds_is_one_sentence_too(project, monkeypatch, capsys):
     (project / "a.csv").write_text("text,label\na b c,x\nd e f,y\n")
-    code, out, err = ambo(monkeypatch, capsys, *A_CSV, "-p", "near_duplicate", "2")
-    assert code == 2 and "near_duplicate=2.0 must lie" in err and err.count("\n") == 1 and "2 texts" in out
+    code, out, err = ambo(monkeypatch, capsys, *A_CSV, "-p", "test_size", "9", "-p", "validation_size", "9")
+    assert code == 2 and "take every text (2): lower these" in err and err.count("\n") == 1 and "2 texts" in out
     assert run.read_manifest(project / "outputs/csv/r/01_seed_curation")["status"] == "failed"
     out = ambo(monkeypatch, capsys, "status")[1]
-    assert "failed" in out and "\n    Parameter near_duplicate=2.0" in out
+    assert "failed" in out and "\n    The evaluation sets" in out
 
 
 def test_a_stage_whose_process_is_gone_was_cut_off(project):
     folder = project / "outputs/t/r/01_seed_curation"
-    path = files.write_json(
-        folder / "manifest.json", {"stage": "01_seed_curation", "status": "running", "seconds": 0.1}
-    )
+    path = save_manifest(folder, status="running", seconds=0.1)
     assert "cut off" in cli.stage_line(path)
     run.hold_folder(folder)
     assert "running" in cli.stage_line(path)
@@ -102,10 +125,78 @@ def test_a_stage_whose_process_is_gone_was_cut_off(project):
 def test_a_damaged_manifest_hides_no_other_run(project, monkeypatch, capsys):
     for name, text in (("01_seed_curation", "{"), ("02_synthetic_expansion", "[]")):
         files.write_text(project / "outputs/t/r" / name / "manifest.json", text)
-    values = {"stage": "01_seed_curation", "status": "success", "seconds": 61}
-    files.write_json(project / "outputs/t/s/01_seed_curation/manifest.json", values)
+    save_manifest(project / "outputs/t/s/01_seed_curation", seconds=61)
     code, out, _ = ambo(monkeypatch, capsys, "status")
     assert code == 0 and out.count("damaged: delete") == 2 and "success             1 min 01 s" in out
+
+
+PARAMS = {
+    "latin": b"task: citt\xe0\n",
+    "keys": b"1: a\n2: b\n",
+    "nested": b"a: " + b"[" * 50_000,
+    "date": b"a: 2026-13-45\n",
+    "list": b"- a\n",
+}
+
+
+@pytest.mark.parametrize("case", PARAMS)
+def test_files_of_parameters_that_cannot_be_read_are_named(tmp_path, monkeypatch, capsys, case):
+    for folder in ("notebooks", "params/tasks", "params/profiles"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    (tmp_path / "params/tasks/odd.yaml").write_bytes(PARAMS[case])
+    code, out, err = ambo(monkeypatch, capsys, "run", "--task", "odd", "--profile", "demo")
+    assert code == 2 and "odd.yaml" in err and "Traceback" not in err and err.count("\n") == 1 and not out
+
+
+@pytest.mark.parametrize("kind", ["file", "link", "run is a file", "stage is a file"])
+def test_outputs_that_cannot_hold_a_run_are_named(project, monkeypatch, capsys, kind):
+    (project / "a.csv").write_text("text,label\na b c,x\nd e f,y\n")
+    place = project / "outputs"
+    if kind == "file":
+        place.write_text("mine")
+    elif kind == "link":
+        place.symlink_to(project / "gone")
+    else:
+        place = project / ("outputs/csv/r" if kind == "run is a file" else "outputs/csv/r/01_seed_curation")
+        place.parent.mkdir(parents=True)
+        place.write_text("mine")
+    code, _, err = ambo(monkeypatch, capsys, *A_CSV)
+    assert code == 2 and f"{place} is" in err and "Traceback" not in err and err.count("\n") == 1
+    assert place.is_symlink() or place.read_text() == "mine"
+
+
+def test_a_kernel_that_does_not_start_is_a_sentence(project):
+    """As with a home folder on a full disk."""
+    (project / "a.csv").write_text("text,label\na b c,x\nd e f,y\n")
+    (project / "ipykernel_launcher.py").write_text("raise SystemExit('No space left on device')")
+    path = os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])
+    words = [sys.executable, "-m", "helpers.cli", *A_CSV, "--stages", "01"]
+    err = finish(project, words, 2, PYTHONPATH=path)[1]
+    assert "01_seed_curation.ipynb: its kernel did not start (Kernel died" in err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("task", ["/tmp/x", "../x", "a/b", "**"])
+def test_status_of_a_task_that_is_no_name(project, monkeypatch, capsys, task):
+    code, _, err = ambo(monkeypatch, capsys, "status", "--task", task)
+    assert code == 2 and "--task" in err and err.count("\n") == 1
+
+
+def test_ctrl_c_ends_a_run_in_a_sentence_and_it_goes_on(project):
+    (project / "a.csv").write_text(
+        "text,label\n" + "".join(f"word {i} of text {i % 7},{'xy'[i % 2]}\n" for i in range(60))
+    )
+    words = [sys.executable, "-m", "helpers.cli", *A_CSV, "--stages", "01"]
+    process = start(project, words)
+    manifest = project / "outputs/csv/r/01_seed_curation/manifest.json"
+    while not manifest.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130 and "interrupted; the same command goes on" in err and "Traceback" not in err
+    assert run.stage_status(manifest.parent) == "cut off"
+    assert "01_seed_curation: done" in finish(project, words)[0]
 
 
 def test_values_have_the_type_of_their_default():
@@ -180,7 +271,7 @@ def test_what_needs_no_model_is_fast_and_loads_no_torch(project):
 def test_the_demo_is_a_run_of_its_own_name(project, monkeypatch, capsys):
     folder = project / "outputs/italian_jobs/demo/03_active_learning"
     values = cli.stage_parameters(folder.name, cli.gather_parameters("italian_jobs", "demo", {"run_id": "demo"}))
-    files.write_json(folder / "manifest.json", {"parameters": values | {"seed": 99}})
+    save_manifest(folder, parameters=values | {"seed": 99})
     code, out, err = ambo(monkeypatch, capsys, "demo")
     assert code == 2 and not out and f"{folder} belongs to a run with seed=99" in err
 
@@ -206,7 +297,7 @@ def labelled(project):
     files.write_jsonl(first / "seed.jsonl", records[3:])
     files.write_jsonl(first / "oracle.jsonl", [{"id": "r0", "label": "x"}])
     files.write_json(first / "task.json", {"labels": ["x", "y"], "positive_label": "y"})
-    files.write_json(first / "manifest.json", {"parameters": {"group_columns": ["form"]}})
+    save_manifest(first, parameters={"group_columns": ["form"]})
     folder = project / "outputs/t/r/03_active_learning/labels/human"
     for annotator, labels in {"ann": "xyx", "bob": "xyy"}.items():
         for i, label in enumerate(labels):
@@ -269,7 +360,7 @@ def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):
     first = project / "outputs/w/r/01_seed_curation"
     files.write_jsonl(first / "pool.jsonl", [{"id": "r0", "text": "Cercasi cuoco"}])
     files.write_json(first / "task.json", {"kind": "generation", "labels": [], "positive_label": ""})
-    files.write_json(first / "manifest.json", {"parameters": {"group_columns": []}})
+    save_manifest(first, parameters={"group_columns": []})
     log.append(project / "outputs/w/r/03_active_generation/labels/human", "ann", "label", "r0", label="Cercasi cuoco/a")
     code, _, err = ambo(monkeypatch, capsys, "labels", "export", "--task", "w", "--run-id", "r", "--to", "final.csv")
     assert code == 0 and not err and "Cercasi cuoco,Cercasi cuoco/a" in (project / "final.csv").read_text()

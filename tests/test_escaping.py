@@ -28,12 +28,10 @@ ATTRIBUTES |= {"description_allow_html"}
 ALLOWED = {
     "src/helpers/evaluation/report.py": {
         "HTML(f\"{('' if table.empty else style)}{_tabulate(table, empty, digits, title)}\")",
-        "Markup(TEMPLATES.from_string(TABLE).render(columns=columns, rows=rows, title=title))",
+        "Markup(TEMPLATES.get_template('table.html').render(columns=columns, rows=rows, title=title))",
         "Markup(CHANGED)",
     },
-    "src/helpers/evaluation/start.py": {
-        "Markup(jinja2.Environment(autoescape=True).from_string(PICTURE).render(phases=PHASES))"
-    },
+    "src/helpers/evaluation/start.py": {"Markup(Path(__file__).with_name('pipeline.svg').read_text(encoding='utf-8'))"},
     "src/helpers/labels/panel/parts.py": {
         "widgets.HTML(html.fold('Guideline', html.markdown(guideline)))",
         "widgets.HTML(html.fold('Help', f'<div class=\"ambo-plain\">{HELP}</div>'))",
@@ -44,6 +42,7 @@ ALLOWED = {
     "src/helpers/italian/ad_frames.py": {"plan.style"},
     "notebooks/00_start_here.ipynb": {"HTML(start.pipeline_picture())"},
 }
+UNESCAPED = r"\|\s*safe\b|autoescape\s+false"  # in a template
 # What may be the value of a widget of HTML: what these functions return, which escape their arguments.
 ESCAPING = r"(html\.\w+|ask_detector|self\.answer\.picture)\("
 SHOWN = ("report.as_html(", "plots.", "panel.desk(", "panel.adjudication_panel(", "widgets.VBox(")
@@ -80,7 +79,7 @@ def raw_html(tree: ast.Module) -> set[str]:
         elif isinstance(node, ast.FunctionDef) and node.name in ATTRIBUTES:
             suspects.add(node.name)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if re.search(r"\|\s*safe\b|autoescape\s+false", node.value):
+            if re.search(UNESCAPED, node.value):
                 suspects.add(ast.unparse(node))
         elif isinstance(node, ast.Assign) and ast.unparse(node.value).rpartition(".")[2] in MAKERS:
             suspects.add(ast.unparse(node))  # another name for it
@@ -151,6 +150,13 @@ def test_html_is_made_of_data_only_where_they_are_escaped(path):
     assert not unescaped_values(whole)
     if path.suffix == ".ipynb":
         assert set().union(*map(shown_otherwise, trees)) <= allowed
+
+
+def test_no_template_lets_a_text_through():
+    templates = sorted((ROOT / "src/helpers").rglob("*.html"))
+    assert templates, "no templates: the rule has nothing to check"
+    for path in templates:
+        assert not re.search(UNESCAPED, path.read_text(encoding="utf-8")), path
 
 
 def test_the_rules_have_something_to_check():

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from helpers import cli, run
+from helpers import cli, parameters, run
 from tests.project import ROOT, code_cells, demo_parameters, finish, new_project
 
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -204,7 +204,7 @@ def test_papermill_lists_every_parameter_with_help(path: Path):
     import papermill
 
     inspected = papermill.inspect_notebook(str(path))
-    assert set(inspected) == set(run.notebook_parameters(path))
+    assert set(inspected) == set(parameters.notebook_parameters(path))
     assert all(parameter["help"].strip() for parameter in inspected.values())
 
 

@@ -1,5 +1,6 @@
 """Runs: parameters are checked, manifests chain the stages, and a stage is due again only when something has changed."""
 
+import ast
 import json
 import shutil
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,8 @@ from safetensors import SafetensorError
 
 from helpers import files, run
 from helpers.env import UserError
-from tests.project import notebook
+from helpers.parameters import notebook_parameters
+from tests.project import ROOT, code_cells, notebook, save_manifest
 
 PARAMETERS = """task = 'demo'  # name
 run_id = 'r'  # run
@@ -33,36 +35,7 @@ def write_notebook(project, code="1 + 1"):
 
 
 def open_stage(project, **changes):
-    return run.open_run("01", {**run.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
-
-
-# --- parameters -----------------------------------------------------------------------------------
-
-
-def test_parameters_survive_a_second_equals_sign(project):
-    parameters = run.notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb")
-    assert parameters == {"task": "demo", "run_id": "r", "seed": 1, "rate": 0.1, "use": True}
-
-
-@pytest.mark.parametrize(
-    ("value", "default", "words"),
-    [
-        ("2e-4", 0.1, "write 2.0e-4"),
-        ("true", True, "is a text, but a truth value"),
-        (True, 3, "is a truth value, but a whole number"),
-        (None, 3, "rate=None is empty, but a whole number such as 3"),
-        (1.5, 3, "is a number, but a whole number"),
-        ("a", [], "but a list"),
-        ([True, "no"], [], "True is a truth value; put it in quotes"),
-    ],
-)
-def test_wrong_types_are_named(value, default, words):
-    with pytest.raises(UserError, match=words):
-        run.check_type("rate", value, default)
-
-
-def test_an_integer_passes_for_a_float():
-    assert run.check_type("rate", 1, 0.5) == 1.0 and isinstance(run.check_type("rate", 1, 0.5), float)
+    return run.open_run("01", {**notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
 
 
 # --- when a stage is due again --------------------------------------------------------------------
@@ -146,8 +119,7 @@ def test_a_folder_with_other_parameters_is_refused_unharmed(project):
 
 
 def test_a_limit_may_be_raised_when_a_run_goes_on(project):
-    facts = {"stage": "s", "status": "success", "code": "", "seconds": 1, "inputs": {}, "outputs": {}}
-    files.write_json(project / "manifest.json", facts | {"parameters": {"seed": 1, "teacher_tokens": 100}})
+    save_manifest(project, parameters={"seed": 1, "teacher_tokens": 100})
     run.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
     with pytest.raises(UserError, match="seed=1, not 2"):
         run.refuse_other_parameters(project, {"seed": 2, "teacher_tokens": 900})
@@ -265,6 +237,64 @@ def test_two_sessions_lose_no_round(project):
         second.add_round({"strategy": "bait", "round": 0, "picks": ["b"]})
     second.add_round({"strategy": "bait", "round": 1, "picks": ["b"]})
     assert [r["picks"] for r in first.read_rounds()] == [["a"], ["b"]]
+
+
+# --- paths ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["../x", "a/../../x", "/etc/passwd", "..", "link/x", "a\\..\\x"])
+def test_a_stage_reads_and_writes_in_its_run_alone(project, name):
+    stage = open_stage(project)
+    (stage.folder / "link").symlink_to(project)
+    for reach in (stage.path, lambda name: stage.earlier("01", name)):
+        with pytest.raises(UserError, match="is not the name of a file in"):
+            reach(name)
+
+
+# What stands in a path beside literal text, and why it cannot lead elsewhere.
+SAFE = {
+    "files.file_name(column)": "made fit",
+    "files.file_name(name)": "made fit",
+    "file_name(name)": "made fit",
+    "name": "a strategy, a table of the package, or a checked parameter",
+    "number": "of a round",
+    "strategy": "a closed list",
+    "row['strategy']": "through Run.path",
+    "row['round']": "through Run.path",
+    "stage": "a closed list",
+    "notebook": "a closed list",
+    "folder.name": "the folder itself",
+    "annotator": "checked by check_annotator",
+    "self.annotator": "checked by check_annotator",
+    "path.name": "the file itself",
+    "path.stem": "the file itself",
+    "os.getpid()": "a number",
+    "key": "a digest",
+    "uuid.uuid4().hex": "a digest",
+}
+
+
+def test_no_other_value_is_part_of_a_path():
+    """Walks package and notebooks for paths made by f-strings."""
+    sources = {p.name: p.read_text(encoding="utf-8") for p in (ROOT / "src/helpers").rglob("*.py")}
+    for page in (ROOT / "notebooks").glob("*.ipynb"):
+        sources[page.name] = "\n".join(code_cells(page.stem))
+    seen = set()
+    for name, source in sources.items():
+        for node in ast.walk(ast.parse(source)):
+            part = None
+            if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+                part = node.right
+            elif isinstance(node, ast.Call) and node.args:
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                part = (
+                    node.args[-1] if called in ("path", "earlier", "with_name", "joinpath", "Path", "inside") else None
+                )
+            if isinstance(part, ast.JoinedStr):
+                values = {ast.unparse(v.value) for v in part.values if isinstance(v, ast.FormattedValue)}
+                assert values <= SAFE.keys(), f"{name}: {ast.unparse(node)}"
+                seen |= values
+    assert seen == SAFE.keys()
 
 
 # --- evaluation sets ------------------------------------------------------------------------------

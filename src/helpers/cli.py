@@ -7,6 +7,7 @@ import difflib
 import importlib.util
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from helpers.data import tables
 from helpers.data.records import split_by_answer
 from helpers.env import UserError
 from helpers.labels import cli as labels_cli
-from helpers.run import stage_parameters
+from helpers.parameters import check_type, check_value, stage_parameters
 from helpers.task import make_task
 from helpers.text import say, visible
 
@@ -34,6 +35,7 @@ app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pret
 app.add_typer(labels_cli.app, name="labels")
 ALL_STAGES = ",".join(run.STAGES)
 AWAITING = 3  # exit code: the run waits for labels
+INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 Overrides = Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter; repeat it for more")]
 
 
@@ -55,7 +57,8 @@ def main() -> None:
 # --- ambo run, demo, test -------------------------------------------------------------------------
 
 
-@app.command("run", context_settings={"allow_extra_args": True})
+# A negative value, as in `-p holdout -1`, reads as an unknown option: it is taken as it is.
+@app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run_command(
     context: typer.Context,
     task: Annotated[str, typer.Option(help="a file name in params/tasks")],
@@ -66,6 +69,8 @@ def run_command(
 ) -> None:
     """Run the phases in order through papermill; unchanged stages are skipped, a cut-off run is resumed."""
     keys, values = p or [], context.args  # option parsing takes the keys and leaves over the values
+    if unknown := [word for word in values if re.match("--?[A-Za-z]", word)]:
+        raise UserError(f"Option {unknown[0]!r} is unknown: `ambo run --help` lists them; a parameter is given by -p.")
     if len(keys) != len(values):
         raise UserError("Every -p takes a key and a value: -p rounds 4.")
     run_stages(task, profile, dict(zip(keys, values, strict=True)), stages, run_id)
@@ -92,6 +97,14 @@ def test_command(context: typer.Context) -> None:
 
 def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:
     """Check the parameters of every stage, run the stages that are due, and print the results."""
+    try:
+        _run_stages(task, profile, overrides, stages, run_id)
+    except KeyboardInterrupt:
+        say("\nambo: interrupted; the same command goes on from where it stopped.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:
     params = gather_parameters(task, profile, overrides)
     params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
     notebooks = chosen_notebooks(stages, run.notebooks(params.get("kind", "classification")))
@@ -99,6 +112,7 @@ def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, 
     for notebook, values in per_stage.items():
         run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / notebook, values)
     folder = run.run_folder(params["task"], params["run_id"])
+    check_combinations(per_stage)
     due = {name: values for name, values in per_stage.items() if run.why_due(folder / name, values)}
     if run.STAGES["01"] in due:
         check_data(params | due[run.STAGES["01"]])
@@ -122,8 +136,10 @@ def parse_value(name: str, text: str, default: Any) -> Any:
             return float(text)
     try:
         value = yaml.load(text, yaml.BaseLoader if isinstance(default, list) else yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        raise UserError(f"Parameter {name}: {text!r} is not valid YAML ({str(error).splitlines()[0]}).") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UserError(
+            f"Parameter {name}: {text[:100]!r} is not valid YAML ({str(error).splitlines()[0]})."
+        ) from error
     if isinstance(default, list) and not isinstance(value, list):
         return [value] if value else []
     return value
@@ -148,12 +164,14 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
             raise UserError(f"Parameter {name!r} is {problem}{remedy}")
         if name in overrides:
             value = parse_value(name, overrides[name], known[name])
-        params[name] = run.check_type(name, value, known[name])
+        params[name] = check_type(name, value, known[name])
+        check_value(name, params[name])
     return params
 
 
 def read_params(kind: str, name: str) -> dict[str, Any]:
     """The parameters in `params/<kind>/<name>.yaml`, where `kind` is tasks or profiles."""
+    run.check_name(f"--{kind[:-1]}", name)
     folder = env.root() / "params" / kind
     path = folder / f"{name}.yaml"
     if not path.exists():
@@ -161,10 +179,14 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
         raise UserError(f"--{kind[:-1]} {name!r} is not in {folder}: choose one of {names}.")
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply: it must hold flat `key: value` lines.") from error
+    except (yaml.YAMLError, ValueError) as error:  # a value that is no date, or no number
         raise UserError(f"{path} is not valid YAML ({str(error).splitlines()[0]}).") from error
-    if not isinstance(values, dict):
-        raise UserError(f"{path} must hold flat `key: value` lines.")
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise UserError(f"{path} must hold flat `key: value` lines, each key a text.")
     return values
 
 
@@ -192,6 +214,23 @@ def check_data(params: dict[str, Any]) -> None:
         split_by_answer(records, "target" if params["kind"] == "generation" else "label", params["labeller"])
 
 
+def check_combinations(per_stage: dict[str, dict[str, Any]]) -> None:
+    """Raise UserError where the rooms would refuse a parameter that depends on others, before a kernel starts."""
+    # Imported here: these rooms load scikit-learn and openai, and `ambo status` should answer at once.
+    from helpers.query import strategies
+    from helpers.synthesis import methods, scorer, targets
+
+    for notebook, params in per_stage.items():
+        if notebook == run.STAGES["02"]:
+            methods.check_methods(params["methods"], params["teacher"], params["data_path"])
+        elif notebook == run.STAGES["03"]:
+            strategies.check_strategy(params["strategy"], "classification")
+        elif notebook == run.GENERATION["03"]:
+            targets.check_parameters(params)
+        elif notebook == run.GENERATION["04"]:
+            scorer.check_scorer(params["scorer"], params["language"])
+
+
 def check_models(parameters: Iterable[dict[str, Any]]) -> None:
     """Raise UserError when a model that one of the stages names cannot be reached."""
     from helpers.core import recipe
@@ -214,7 +253,7 @@ def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
         remedy = "wait for it, shut its kernel down, or choose another run_id"
         raise UserError(f"{folder} is in use by another process: {remedy}.")
     os.environ.setdefault("AMBO_ROOT", str(env.root()))  # the kernel inherits it
-    folder.mkdir(parents=True, exist_ok=True)
+    run.make_folder(folder)
     execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
     manifest = run.read_manifest(folder)
     if manifest["status"] == "awaiting_labels":
@@ -247,9 +286,14 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         remedy = "lower batch_size, token_budget or pool_limit, or take a smaller model, under another run_id"
         cause = f"{source.name}: its kernel died, most often because memory ran out"
         raise UserError(f"{cause}; {remedy}.") from None
+    except RuntimeError as error:
+        if "kernel" not in str(error).lower():
+            raise
+        remedy = "look for a full disk or home folder, run `ambo doctor`, and run the same command again"
+        raise UserError(f"{source.name}: its kernel did not start ({error}): {remedy}.") from None
     except OSError as error:
-        reason = f"{target} could not be written ({error.strerror})"
-        raise UserError(f"{reason}: free space or permission is missing.") from None
+        reason = f"{error.filename or target} could not be written ({error.strerror})"
+        raise UserError(f"{reason}: free space or permission is missing there.") from None
 
 
 class IndentedOutput:
@@ -296,6 +340,8 @@ def _short(path: Path) -> str:
 def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "") -> None:
     """List the runs, the latest last, and where each stage stands."""
     runs: dict[Path, list[Path]] = {}
+    if task:
+        run.check_name("--task", task)
     for path in sorted((env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json")):
         runs.setdefault(path.parents[1], []).append(path)
     if not runs:

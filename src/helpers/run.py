@@ -6,10 +6,10 @@ is due again when its parameters, an input, an output, its notebook's code or an
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import hashlib
 import importlib.metadata
+import re
 import shutil
 import subprocess
 import time
@@ -23,6 +23,7 @@ from filelock import FileLock, Timeout
 from helpers import env
 from helpers.env import UserError
 from helpers.files import file_name, read_json, read_jsonl, sha256, write_json, write_jsonl
+from helpers.parameters import stage_parameters
 
 STAGES = {
     "01": "01_seed_curation",
@@ -36,45 +37,6 @@ LIMITS = ("teacher_tokens",)  # parameters that may change when a run is resumed
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
 PACKAGE = Path(__file__).parent
 IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that change no result
-
-
-# --- parameters -----------------------------------------------------------------------------------
-
-
-def notebook_parameters(notebook: Path) -> dict[str, Any]:
-    """Names and default values in the cell tagged `parameters`."""
-    cells = read_json(notebook)["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
-        raise UserError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one.")
-    # Papermill's own inspection loses a parameter whose line has a second `=`.
-    statements = ast.parse("".join(tagged[0]["source"])).body
-    return {s.targets[0].id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign)}
-
-
-def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
-    """The parameters that one notebook takes, with its defaults for those that `values` leaves out."""
-    defaults = notebook_parameters(env.root() / "notebooks" / f"{notebook}.ipynb")
-    return {name: check_type(name, values.get(name, default), default) for name, default in defaults.items()}
-
-
-def check_type(name: str, value: Any, default: Any) -> Any:
-    """`value`, if it has the type of `default` (an int passes for a float); raises UserError otherwise."""
-    if isinstance(default, float) and type(value) is int:
-        return float(value)
-    if type(value) is not type(default):
-        hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
-        expected = f"{_type_name(default)} such as {default!r} is expected{hint}"
-        raise UserError(f"Parameter {name}={value!r} is {_type_name(value)}, but {expected}.")
-    for entry in value if isinstance(value, list) else ():
-        if not isinstance(entry, str):
-            raise UserError(f"Parameter {name}={value!r}: {entry!r} is {_type_name(entry)}; put it in quotes.")
-    return value
-
-
-def _type_name(value: Any) -> str:
-    names = {bool: "a truth value", float: "a number", int: "a whole number", list: "a list", str: "a text"}
-    return "empty" if value is None else names.get(type(value), f"a {type(value).__name__}")
 
 
 # --- one stage ------------------------------------------------------------------------------------
@@ -93,8 +55,8 @@ class Run:
     started: float = field(default_factory=time.time)
 
     def path(self, name: str) -> Path:
-        """Path of a file in this stage's folder."""
-        return self.folder / name
+        """Path of a file in this stage's folder; raises UserError where the name would lead out of it."""
+        return inside(self.folder, name)
 
     def reads(self, path: str | Path) -> Path:
         """Record a file or folder as an input and return its path; raises UserError if it is missing."""
@@ -107,7 +69,7 @@ class Run:
     def earlier(self, stage: str, name: str) -> Path:
         """Record the file `name` of an earlier stage of this run, such as `01`, as an input and return its path."""
         notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
-        path = self.folder.parent / notebook / name
+        path = inside(self.folder.parent / notebook, name)
         if not path.exists():
             raise UserError(f"{path} is missing: run {notebook} with run_id={self.params['run_id']!r} first.")
         return self.reads(path)
@@ -224,10 +186,24 @@ def notebooks(kind: str) -> dict[str, str]:
 
 def run_folder(task: str, run_id: str) -> Path:
     """Folder of a run, `outputs/<task>/<run_id>`; raises UserError where a name would lead out of it."""
-    for name, value in {"task": task, "run_id": run_id}.items():
-        if not value or any(c in value for c in "/\\") or value.startswith("."):
-            raise UserError(f"Parameter {name}={value!r} names a folder: use letters, digits, - and _ only.")
+    check_name("task", task)
+    check_name("run_id", run_id)
     return env.root() / "outputs" / task / run_id
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of `name` in a folder; raises UserError where it would lead out of the folder, also over a link."""
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()) or "\\" in name:
+        raise UserError(f"{name!a} is not the name of a file in {folder}: nothing is read or written elsewhere.")
+    return path
+
+
+def check_name(parameter: str, value: str) -> None:
+    """Raise UserError unless `value` can be the name of a folder on every system."""
+    if not re.fullmatch(r"\w[\w .+-]{0,79}", value) or len(value.encode("utf-8", "replace")) > 200:
+        words = "use at most 80 letters, digits, - and _, beginning with a letter or digit"
+        raise UserError(f"Parameter {parameter}={value[:100]!a} names a folder: {words}.")
 
 
 _locks: dict[Path, FileLock] = {}  # the folders that this process holds
@@ -240,7 +216,7 @@ def hold_folder(folder: Path, patience: float = 10.0) -> None:
     """
     if folder in _locks:
         return
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     # Not bound to one thread: the panel's worker thread may release what the main thread acquired.
     lock = FileLock(folder / ".lock", thread_local=False)
     try:
@@ -248,7 +224,28 @@ def hold_folder(folder: Path, patience: float = 10.0) -> None:
     except Timeout:
         remedy = "wait for it, shut its kernel down, or choose another run_id"
         raise UserError(f"{folder} is in use by another process: {remedy}.") from None
+    except OSError as error:
+        raise _unusable(folder, error) from error
     _locks[folder] = lock
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder of outputs with its parents; raises UserError where something stands in its place."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:  # read-only, full, a file or a dangling link where a folder should be
+        raise _unusable(folder, error) from error
+
+
+def _unusable(folder: Path, error: OSError) -> UserError:
+    """What stands in the way of a folder: the nearest of its parents that is no folder, or the system's reason."""
+    place = next(
+        (p for p in [*reversed(folder.parents), folder] if (p.exists() or p.is_symlink()) and not p.is_dir()), None
+    )
+    if place:
+        what = "is a link that leads nowhere" if place.is_symlink() and not place.exists() else "is no folder"
+        return UserError(f"{place} {what}: remove it or put a folder in its place, so that runs can be written.")
+    return UserError(f"{folder} cannot be written ({error.strerror}): free space or permission is missing there.")
 
 
 def is_held(folder: Path) -> bool:

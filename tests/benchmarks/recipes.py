@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from helpers import run
 from helpers.core.recipe import Recipe
+from helpers.parameters import notebook_parameters
 
 ROOT = Path(__file__).parents[2]
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 def parameters(profile: str, notebook: str = "03_active_learning") -> dict[str, Any]:
     """The parameters of a notebook under `params/profiles/<profile>.yaml`."""
     settings = yaml.safe_load((ROOT / "params" / "profiles" / f"{profile}.yaml").read_text(encoding="utf-8"))
-    return run.notebook_parameters(ROOT / "notebooks" / f"{notebook}.ipynb") | settings
+    return notebook_parameters(ROOT / "notebooks" / f"{notebook}.ipynb") | settings
 
 
 def recipe(profile: str, notebook: str = "03_active_learning", **changes: Any) -> Recipe:

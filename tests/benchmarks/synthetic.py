@@ -44,14 +44,14 @@ def synthetic_rows(
     candidates += methods.few_shot(writer, requests, seed_rows, task, instructions, "it", seed)[0]
     judges = {
         "rules": filters.cross_fitted_judge(lambda: baselines.tfidf(task), seed_rows, seed=seed),
-        "teacher": filters.learner_judge(baselines.Lexicon(task, find_cues).predict_proba),
+        "teacher": partial(filters.learner_judge, predict_proba=baselines.Lexicon(task, find_cues).predict_proba),
     }
     steps = {
-        "not seen": filters.not_exact_duplicates(seed_rows),
-        "no near-duplicate": filters.not_near_duplicates(seed_rows, 0.8),
-        "no leak": filters.no_leaks(evaluation),
-        "judge agrees": filters.label_agrees(judges, task),
-        "per parent": filters.at_most_per_parent(4),
+        "not seen": partial(filters.not_exact_duplicates, known=seed_rows),
+        "no near-duplicate": partial(filters.not_near_duplicates, known=seed_rows, threshold=0.8),
+        "no leak": partial(filters.no_leaks, evaluation=evaluation),
+        "judge agrees": partial(filters.label_agrees, judges=judges, task=task, floor=0.2),
+        "per parent": partial(filters.at_most_per_parent, limit=4),
     }
     return filters.apply_filters(candidates, steps)[0]
 

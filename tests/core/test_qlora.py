@@ -17,7 +17,7 @@ from helpers.core.calibration import fit_temperature, negative_log_likelihood, s
 from helpers.core.qlora import QLoRA, zero_shot
 from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.env import UserError
-from helpers.run import notebook_parameters
+from helpers.parameters import notebook_parameters
 from helpers.task import Task
 from tests.core.recipes import SETTINGS, recipe
 from tests.project import ROOT

@@ -1,7 +1,5 @@
 """Learning curves compared: areas, labels to a level, intervals, paired tests, and what 03 and the benchmark leave behind."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +7,7 @@ import pytest
 from helpers import files
 from helpers.env import UserError
 from helpers.evaluation import curves
+from tests.project import save_manifest
 
 LABELS = [50, 100, 150, 200]
 
@@ -111,7 +110,7 @@ def stage(folder, seed, scores, strategy="margin", learner="probe"):
     files.write_jsonl(folder / "03_active_learning" / "rounds.jsonl", rounds)
     model = "embedded:some/model" if learner == "qlora" else "some/model"
     chosen = {"task": "t", "learner": learner, "model": model, "seed": seed}
-    (folder / "03_active_learning" / "manifest.json").write_text(json.dumps({"parameters": chosen}))
+    save_manifest(folder / "03_active_learning", parameters=chosen)
     return folder
 
 
@@ -141,9 +140,7 @@ def writing(folder, seed, better):
         for i in range(2)
     ]
     files.write_jsonl(folder / "03_active_generation" / "rounds.jsonl", rounds)
-    files.write_json(
-        folder / "03_active_generation" / "manifest.json", {"parameters": {"task": "w", "model": "a/b", "seed": seed}}
-    )
+    save_manifest(folder / "03_active_generation", parameters={"task": "w", "model": "a/b", "seed": seed})
     ends = pd.DataFrame({"system": ["writer", "copy of the source"], "compliance": [0.8, 0.2], "chrF": [75.0, 80.0]})
     files.write_csv(folder / "04_generation_evaluation" / "headline.csv", ends)
     return folder

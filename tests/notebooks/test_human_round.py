@@ -1,14 +1,16 @@
 """A table without labels, labelled by a person through the panels: the run stops at every turn of hers and goes on."""
 
+from types import SimpleNamespace
+
 import pandas as pd
 import pytest
 
 from helpers import files, run, text
 from helpers.data.records import record_id
-from helpers.labels import log
+from helpers.labels import log, seats
 from helpers.labels.panel.panel import Panel
 from helpers.labels.seats import pending
-from tests.project import ambo_run, assert_quiet, finish, new_project
+from tests.project import ambo_run, assert_quiet, code_cells, finish, new_project
 
 CLASSES = ["good", "bad"]
 
@@ -141,3 +143,48 @@ def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tin
     left = {r["id"]: r["text"] for r in files.read_jsonl(folder / "synthetic.jsonl")}
     assert left.keys() - rows.keys() == {record_id("csv", mended)} and mended in left.values()
     assert rows.keys() - left.keys() == set(asked)
+
+
+def test_the_panel_of_a_second_tab_goes_on_from_the_round_that_the_first_has_chosen(tmp_path):
+    """`next_batch` of notebook 03 reads the rounds on the disk before it thinks of a new one."""
+    source = next(cell for cell in code_cells("03_active_learning") if "def next_batch(" in cell)
+    names = {"run": run, "seats": seats}
+    exec(source, names)
+    params = {"strategy": "bait", "rounds": 2}
+    here = run.Run("03_active_learning", params, tmp_path / "outputs/t/r/03_active_learning")
+    first = {"strategy": "bait", "round": 0, "picks": ["a", "b"]}
+    second = {"strategy": "bait", "round": 1, "picks": ["c", "d"]}
+    for row in (first, second):  # the other tab has recorded both
+        here.add_round(row)
+    history = [first]
+    data = SimpleNamespace(texts={i: {"id": i, "text": i} for i in "abcd"}, batches=2)
+    people = {"annotators": ["anna"], "overlap_k": 1, "overlap_share": 0.0, "repeat_share": 0.0, "seed": 1}
+    rows = names["next_batch"]({}, history, None, None, data, here.folder, here, people)
+    assert sorted(r["id"] for r in rows) == ["c", "d"] and history == [first, second] == here.read_rounds()
+    assert names["next_batch"]({}, history, None, None, data, here.folder, here, people) == []
+
+
+def test_people_are_not_asked_again_when_the_data_change(project, tiny_llama, rows):
+    """Goes on from the finished run: a tenth of the texts goes, the sets are drawn anew, every label stays."""
+    folder = project / "outputs/csv/hers"
+    logs = {p: p.read_bytes() for p in folder.glob("0*/labels/**/*.jsonl")}
+    labelled = {e["id"] for p in logs for e in files.read_jsonl(p)}
+    table = pd.read_csv(project / "raw.csv")
+    table[table.index % 10 != 0].to_csv(project / "raw.csv", index=False)
+    by_id = {record_id("csv", text.clean(r["text"])): r for r in rows}
+    for stage, place in (("01_seed_curation", "labels"), ("03_active_learning", "labels/human")):
+        out = ambo(project, tiny_llama, None)
+        if f"{stage}: waits for labels" not in out:
+            continue
+        asked = files.read_json(folder / stage / "waiting.json")
+        assert not {i for ids in asked.values() for i in ids} & labelled
+        seats = {name: [by_id[i] | {"id": i} for i in ids] for name, ids in asked.items()}
+        label(project, stage, place, rows, seats)
+    out = ambo(project, tiny_llama, None)
+    assert "QLoRA detector" in out
+    loop = (folder / "03_active_learning/03_active_learning.ipynb").read_text()
+    assert "The selection starts anew" in loop and "labels of before are used" in loop
+    training = {r["id"] for r in files.read_jsonl(folder / "03_active_learning/training.jsonl")}
+    pool = {r["id"] for r in files.read_jsonl(folder / "01_seed_curation/pool.jsonl")}
+    assert labelled & pool <= training
+    assert all(p.read_bytes().startswith(before) for p, before in logs.items())

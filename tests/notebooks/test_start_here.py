@@ -8,7 +8,7 @@ import pytest
 
 from helpers import files
 from helpers.evaluation import runs, start
-from tests.project import ROOT, new_project
+from tests.project import ROOT, new_project, save_manifest
 
 PRESS = "ask_button.click()\nprint(answer_box.value)"
 NO_TORCH = "print('torch loaded:', 'torch' in sys.modules)"
@@ -30,8 +30,8 @@ def page(project, *extra_cells: str, **parameters: str) -> str:
 
 def save_stage(project, run_id: str, stage: str, status: str, task: str = "answers", **parameters: str):
     folder = project / "outputs" / task / run_id / stage
-    files.write_json(folder / "manifest.json", {"stage": stage, "status": status, "parameters": parameters})
-    (folder / f"{stage}.ipynb").write_text("{}")
+    save_manifest(folder, stage=stage, status=status, parameters=parameters)
+    files.write_json(folder / f"{stage}.ipynb", {"metadata": {"papermill": {"end_time": "2026-11-29T10:00:00"}}})
     return folder
 
 
@@ -101,4 +101,4 @@ def test_a_damaged_detector_is_one_sentence(project):
     folder = save_stage(project, "mine", "03_active_learning", "success")
     (folder / "adapter").mkdir()
     (folder / "adapter" / "learner.json").write_text("{")
-    assert "could not be loaded" in page(project, PRESS)
+    assert "needs its weights in adapter_model.safetensors" in page(project, PRESS)

@@ -77,7 +77,6 @@ def test_the_declared_inputs_say_which_interim_outputs_must_be_written():
     [
         ("hassan", {}, "Strategy hassan needs compliance"),
         ("nll", {"nll": np.ones(2)}, r"nll has shape \(2,\): it needs one entry for each of 3 rows"),
-        ("idds", {"labelled": np.ones((2, 9))}, "its rows need 2 numbers"),
     ],
 )
 def test_mistakes(name, inputs, sentence):

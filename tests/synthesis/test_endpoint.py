@@ -275,7 +275,7 @@ def test_a_structured_answer_is_repaired_once(connect):
     "first", ["", "We are looking for a person who takes care of the till, in shifts.", PROMPTS[0]]
 )
 def test_an_answer_that_fails_a_check_is_repaired_once_too(connect, first):
-    checks = [answers.in_language("it"), answers.not_copied]
+    checks = [answers.language_check("it"), answers.not_copied]
     for second, status in ((AD, "ok"), (first, "invalid")):
         with Proxy(lambda number, body, s=second: completion(s if number else first)) as proxy:
             (answer,) = connect(proxy.url).ask(PROMPTS[:1], checks=checks)
@@ -344,7 +344,7 @@ def test_wording_that_only_sounds_like_a_refusal(text):
     ],
 )
 def test_an_answer_that_will_not_do(reply, reason):
-    answer = assess(PROMPTS[0], reply, checks=[answers.in_language("it"), answers.not_copied])
+    answer = assess(PROMPTS[0], reply, checks=[answers.language_check("it"), answers.not_copied])
     assert reason in answer.reason
     assert (answer.status == "ok") == (reason == "")
 
@@ -357,7 +357,7 @@ def test_json_is_found_between_fences_and_thoughts():
 
 
 def test_the_language_check_knows_the_embedded_texts():
-    check = answers.in_language("it")
+    check = answers.language_check("it")
     texts = [r["text"] for r in embedded.gold()]
     assert sum(check("", text) != "" for text in texts) == 0
     starts = [" ".join(text.split()[:4]) for text in texts]
@@ -562,8 +562,6 @@ def test_a_local_model_gets_one_repair_and_its_store(tmp_path):
     assert endpoint.Local(generate, "rules 1", tmp_path).ask(["a", "b", "c"]) == results and len(calls) == 3
     endpoint.Local(generate, "rules 2", tmp_path).ask(["a"])
     assert len(calls) == 4
-    with pytest.raises(UserError, match="needs a name"):
-        endpoint.Local(generate, store=tmp_path)
 
 
 def test_a_local_chat_model_is_asked_in_its_template(tmp_path):
@@ -590,7 +588,7 @@ def test_the_embedded_generator_answers_by_its_conditions():
     line = CONDITIONS + json.dumps(cell)
     prompts = [f"Scrivi un annuncio.\n{line}", f"Scrivi un annuncio.\n{line}", "Scrivi un annuncio."]
     prompts += [f"Riscrivi.\n{CONDITIONS}" + json.dumps({"text": "Il candidato sarà assunto."})]
-    results = endpoint.Local(embedded_writer.write).ask(prompts, checks=[answers.in_language("it")])
+    results = endpoint.Local(embedded_writer.write).ask(prompts, checks=[answers.language_check("it")])
     assert [a.status for a in results] == ["ok", "ok", "invalid", "ok"]
     assert results[0].text != results[1].text and all(find_cues(a.text) for a in results[:2])
     assert results[2].reason == "the answer is empty" and results[3].text == "Il/la candidato/a sarà assunto/a."

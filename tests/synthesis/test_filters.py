@@ -1,6 +1,7 @@
 """Filters reject what they should and nothing else; judges do not judge what they saw; people have the last word."""
 
 import json
+from functools import partial
 
 import numpy as np
 import pytest
@@ -25,16 +26,31 @@ def spread(texts):
     return np.array([len(t.split()) for t in texts], float)
 
 
+fluent = partial(filters.fluent, nll=spread, known=[record("uno due tre"), record("uno due tre quattro")], tail=0.0)
+
+
 @pytest.mark.parametrize(
     ("keep", "good", "bad"),
     [
         (filters.well_formed, LONG, "12 34 56 78 90 12 34 56 78 90"),
-        (filters.in_language("it"), LONG, "we are looking for a person to sell shoes in the middle of the town"),
-        (filters.not_exact_duplicates([record("già visto")]), LONG, "Già  visto!"),
-        (filters.not_near_duplicates([record(LONG, id="other")], 0.7), OTHER, LONG + " oggi"),
-        (filters.no_leaks([record(LONG)]), OTHER, LONG + " oggi"),
-        (filters.fluent(spread, [record("uno due tre"), record("uno due tre quattro")], 0.0), "a b c", "a b c d e"),
-        (filters.fluent(spread, [record("uno due tre"), record("uno due tre quattro")], 0.0), "a b c d", "a a"),
+        (
+            partial(filters.in_language, language="it"),
+            LONG,
+            "we are looking for a person to sell shoes in the middle of the town",
+        ),
+        (partial(filters.not_exact_duplicates, known=[record("già visto")]), LONG, "Già  visto!"),
+        (partial(filters.not_near_duplicates, known=[record(LONG, id="other")], threshold=0.7), OTHER, LONG + " oggi"),
+        (partial(filters.no_leaks, evaluation=[record(LONG)]), OTHER, LONG + " oggi"),
+        (
+            fluent,
+            "a b c",
+            "a b c d e",
+        ),
+        (
+            fluent,
+            "a b c d",
+            "a a",
+        ),
     ],
 )
 def test_every_filter_rejects_what_it_should(keep, good, bad):
@@ -42,7 +58,7 @@ def test_every_filter_rejects_what_it_should(keep, good, bad):
 
 
 def test_a_row_may_resemble_its_own_parent_but_no_earlier_candidate():
-    keep = filters.not_near_duplicates([record(LONG, id="parent")], 0.7)
+    keep = partial(filters.not_near_duplicates, known=[record(LONG, id="parent")], threshold=0.7)
     child = record(LONG + " oggi", id="child", parent_id="parent")
     assert keep([child]).all()
     assert keep([record(OTHER), record(OTHER + " oggi", id="again", parent_id="parent")]).tolist() == [True, False]
@@ -50,16 +66,17 @@ def test_a_row_may_resemble_its_own_parent_but_no_earlier_candidate():
 
 def test_meaning_is_compared_by_direction_and_a_rejected_row_blocks_no_other():
     at = {"known": (1, 0), "same": (5, 0.1), "new": (0, 1), "near new": (0.1, 2), "child": (3, 0), "far": (1, 1)}
-    keep = filters.not_semantic_duplicates([record("known")], lambda texts: np.array([at[t] for t in texts]), 0.95)
+    embed = lambda texts: np.array([at[t] for t in texts])  # noqa: E731
     rows = [record("same"), record("new"), record("near new"), record("child", parent_id="known"), record("far")]
-    assert keep(rows).tolist() == [False, True, False, True, True]
+    mask = filters.not_semantic_duplicates(rows, [record("known")], embed, 0.95)
+    assert mask.tolist() == [False, True, False, True, True]
 
 
 def test_few_rows_speak_for_one_parent_and_methods_take_turns():
     rows = [record(str(i), method=m, parent_id="p") for i, m in enumerate(["swap", "swap", "schwa", "schwa"])]
     rows += [record("free"), record("other", parent_id="q")]
-    assert filters.at_most_per_parent(2)(rows).tolist() == [True, False, True, False, True, True]
-    assert filters.at_most_per_parent(3)(rows).tolist() == [True, True, True, False, True, True]
+    assert filters.at_most_per_parent(rows, 2).tolist() == [True, False, True, False, True, True]
+    assert filters.at_most_per_parent(rows, 3).tolist() == [True, True, True, False, True, True]
 
 
 # --- judges ----------------------------------------------------------------------------------------------------------
@@ -71,9 +88,9 @@ def test_each_writer_has_its_judge_and_no_answer_rejects():
         "teacher": lambda rows: np.array([[0.0, 1.0]] * len(rows)),
     }
     rows = [record("x"), record("t", writer="teacher"), record("y"), record("z")]
-    assert filters.label_agrees(judges, TASK)(rows).tolist() == [False, True, True, False]
+    assert filters.label_agrees(rows, judges, TASK, 0.2).tolist() == [False, True, True, False]
     with pytest.raises(KeyError):
-        filters.label_agrees({"rules": judges["rules"]}, TASK)([record("t", writer="teacher")])
+        filters.label_agrees([record("t", writer="teacher")], {"rules": judges["rules"]}, TASK, 0.2)
 
 
 def test_no_learner_judges_the_child_of_a_row_it_has_seen():
@@ -123,8 +140,8 @@ def test_an_endpoint_judges_and_its_silence_is_no_consent(monkeypatch):
     with Proxy(plan) as server:
         monkeypatch.setenv("JUDGE_BASE_URL", server.url)
         judge = endpoint.Endpoint("JUDGE", retries=1)
-        ask = filters.endpoint_judge(judge, TASK, brief.read_brief("", TASK), "Regola uno.", "it")
-        out = ask([record("chi viene"), record("il candidato"), record("muto")])
+        rows = [record("chi viene"), record("il candidato"), record("muto")]
+        out = filters.endpoint_judge(rows, judge, TASK, brief.read_brief("", TASK), "Regola uno.", "it")
     assert out[:2].tolist() == [[1.0, 0.0], [0.0, 1.0]] and np.isnan(out[2]).all()
     filters.check_independent(judge, endpoint.Local(list))
     with pytest.raises(UserError, match="may not judge its own rows"):
@@ -154,8 +171,9 @@ def test_a_review_rejects_mends_and_keeps():
     reviewed = filters.apply_review(rows, verdicts, "italian_jobs")
     assert [r["text"] for r in reviewed] == ["tre", "due meglio"]
     assert reviewed[1]["id"] != "due" and reviewed[1]["label"] == "not_inclusive"
-    known = filters.not_exact_duplicates([record("Due meglio")])  # the seed row it was made from, say
-    assert filters.apply_review(rows, verdicts, "italian_jobs", [known]) == [rows[2]]
+    known = [record("Due meglio")]  # the seed row it was made from, say
+    check = partial(filters.not_exact_duplicates, known=known)
+    assert filters.apply_review(rows, verdicts, "italian_jobs", [check]) == [rows[2]]
     line = filters.describe_review(rows, {"uno": "", "due": "due meglio"})
     assert line.startswith("2 of 3 rows reviewed: 1 accepted (50%, 95 % interval 9%–91%), 1 of them edited, 1 rejected")
 

@@ -19,9 +19,7 @@ from helpers.synthesis.methods import (
     check_methods,
     counterfactuals,
     few_shot,
-    hard_negatives,
-    neutral_forms,
-    paraphrases,
+    rewrites,
 )
 from helpers.task import Task
 from tests.endpoints import Proxy, completion
@@ -174,21 +172,21 @@ def test_rewritings_keep_their_parent_and_propose_a_label():
     seed = [record(ADS[0]), record(ADS[1], "inclusive")]
     new = "Siamo alla ricerca di chi stia al banco, a turni, con un impiego sicuro."
     writer = writes(lambda source: new)
-    (one, two), _ = paraphrases(writer, seed, TASK, "it")
+    (one, two), _ = rewrites(writer, "paraphrase", seed, TASK, BRIEF, "it")
     assert (one["label"], two["label"], one["method"]) == ("not_inclusive", "inclusive", "paraphrase")
     assert one["parent_id"] == ADS[0] and one["source"] == "synthetic"
-    rows, _ = hard_negatives(writer, seed, TASK, BRIEF, "it")
+    rows, _ = rewrites(writer, "hard_negative", seed, TASK, BRIEF, "it")
     assert [r["label"] for r in rows] == ["inclusive", "not_inclusive"]
-    rows, _ = neutral_forms(writer, seed, TASK, "it")
+    rows, _ = rewrites(writer, "neutral", seed, TASK, BRIEF, "it")
     assert [(r["parent_id"], r["label"]) for r in rows] == [(ADS[0], "inclusive")]
 
 
 def test_a_copy_or_another_language_is_no_row():
     seed = [record(ADS[0])]
-    copied, answers = paraphrases(writes(lambda source: ADS[0]), seed, TASK, "it")
+    copied, answers = rewrites(writes(lambda source: ADS[0]), "paraphrase", seed, TASK, BRIEF, "it")
     assert copied == [] and answers[0].reason == "it repeats a part of the prompt"
     english = writes(lambda source: "We are looking for someone to serve the customers")
-    foreign, answers = paraphrases(english, seed, TASK, "it")
+    foreign, answers = rewrites(english, "paraphrase", seed, TASK, BRIEF, "it")
     assert foreign == [] and "'en'" in answers[0].reason
 
 

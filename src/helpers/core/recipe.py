@@ -8,31 +8,9 @@ from typing import Any
 
 from helpers import env
 from helpers.env import UserError
+from helpers.parameters import check_value
 
 EMBEDDED = "embedded:italian_jobs/base_model"  # the small model that comes with the package
-CHOICES = {
-    "quantization": ("nf4", "none"),
-    "head": ("classifier", "lm"),
-    "pooling": ("mean", "evidence"),
-}
-# Bounds that no sensible value passes: they refuse slips, and files made to exhaust the memory.
-RANGES = {
-    "lora_r": (1, 1024),
-    "lora_alpha": (1, 65_536),
-    "lora_dropout": (0, 0.95),
-    "learning_rate": (0, 1),
-    "weight_decay": (0, 10),
-    "warmup": (0, 1),
-    "epochs": (0, 1000),
-    "patience": (0, 1000),
-    "holdout": (0, 0.9),
-    "batch_size": (1, 65_536),
-    "accumulation": (1, 65_536),
-    "max_length": (1, 1_048_576),
-    "token_budget": (1, 16_777_216),
-    "max_new_tokens": (0, 65_536),
-    "distil_weight": (0, 1),
-}
 # What the notebooks of one kind of task have no parameter for, because nothing there reads it.
 UNREAD = {
     "classification": {"max_new_tokens": 0, "distil_weight": 0.0},
@@ -108,13 +86,9 @@ class Recipe:
         return recipe
 
     def check(self) -> None:
-        """Raise UserError where a value is none of its choices or out of its range."""
-        for name, values in CHOICES.items():
-            if getattr(self, name) not in values:
-                raise UserError(f"Parameter {name}={getattr(self, name)!r} must be one of {', '.join(values)}.")
-        for name, (low, high) in RANGES.items():
-            if not low <= getattr(self, name) <= high:  # NaN lies nowhere
-                raise UserError(f"Parameter {name}={getattr(self, name)!r} must lie between {low} and {high}.")
+        """Raise UserError where a value is none of its choices or out of its bounds."""
+        for field in fields(self):
+            check_value(field.name, getattr(self, field.name))
 
     @classmethod
     def for_reading(cls, model: str, **changes: Any) -> Recipe:

@@ -8,7 +8,6 @@ set, by another author), `rewrites.jsonl` (sentences with their inclusive wordin
 
 from __future__ import annotations
 
-import csv
 from itertools import islice
 from pathlib import Path
 
@@ -51,8 +50,7 @@ def rewrites() -> list[dict]:
 
 def counter_narratives() -> list[dict]:
     """Prejudiced statements with an answer: HATE_SPEECH, COUNTER_NARRATIVE, TARGET (Fanton et al. 2021), split."""
-    with (DATA / "counter_narratives" / "pairs.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    return pd.read_csv(DATA / "counter_narratives" / "pairs.csv", dtype=str, keep_default_na=False).to_dict("records")
 
 
 def job_ads_table(generated: int, seed: int = 0) -> pd.DataFrame:

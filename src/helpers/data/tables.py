@@ -174,7 +174,7 @@ def _read_parquet(file: Path) -> pd.DataFrame:
 
 def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
     """One row for every .txt file in the folder or below it."""
-    files = sorted(folder.rglob("*.txt"))
+    files = sorted(path for path in folder.rglob("*.txt") if path.is_file())
     if not files:
         raise UserError(f"{folder} has no .txt files: put one text in each, or give a table.")
     rows = ({text_column: _decoded(file), "file": file.relative_to(folder).as_posix()} for file in files)

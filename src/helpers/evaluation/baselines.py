@@ -24,10 +24,9 @@ class Sklearn:
     def __init__(self, task: Task, classifier: Any):
         self.task, self.classifier = task, classifier
 
-    def fit(self, records: list[dict], seed: int = 0) -> dict[str, Any]:
+    def fit(self, records: list[dict], seed: int = 0) -> None:
         """Train on labelled records. `seed` is common to all learners; nothing here is random."""
         self.classifier.fit([r["text"] for r in records], self.task.index([r["label"] for r in records]))
-        return {"train_rows": len(records)}
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Probabilities of the task's labels: float array (texts, labels)."""
@@ -56,9 +55,8 @@ class Lexicon:
     def __init__(self, task: Task, cues: Callable[[str], list]):
         self.task, self.cues = task, cues
 
-    def fit(self, records: list[dict], seed: int = 0) -> dict[str, Any]:
+    def fit(self, records: list[dict], seed: int = 0) -> None:
         """Do nothing: a lexicon does not learn."""
-        return {"train_rows": 0}
 
     def predict_proba(self, texts: Sequence[str]) -> np.ndarray:
         """Zeros and ones: float array (texts, labels)."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from sklearn.feature_extraction import DictVectorizer
@@ -67,7 +66,7 @@ def tags(source: str, target: str) -> tuple[list[str], list[str]]:
 class EditTagger:
     """Predicts for every word whether it is edited, then how, from the words and endings around it."""
 
-    def fit(self, records: Sequence[dict], seed: int | None = None) -> dict[str, Any]:
+    def fit(self, records: Sequence[dict], seed: int | None = None) -> None:
         """Learn from records with `text` and `target`; `seed` is there for the learners that need one.
 
         Raises UserError where no target differs from its source.
@@ -83,7 +82,6 @@ class EditTagger:
         # regression and is 300 times as fast.
         self.what = make_pipeline(DictVectorizer(), MultinomialNB(alpha=0.05))
         self.what.fit([contexts[i] for i in np.flatnonzero(is_edited)], edits[is_edited].astype(str))
-        return {"train_rows": len(rows), "edits": int(is_edited.sum()), "kinds_of_edit": len(set(edits[is_edited]))}
 
     def write(self, texts: Sequence[str]) -> list[str]:
         """The texts with every edit that is more likely than none."""

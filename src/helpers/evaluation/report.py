@@ -22,46 +22,7 @@ TINY = (
 )
 CHANGED = """del { background: #f8c9c4; color: #5c120b } ins { background: #bfe6c8; color: #0d3b1a; text-decoration: none }
 del, ins { border-radius: .2em; padding: 0 .1em }"""
-PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ title }}</title><style>
-:root { color-scheme: light dark; --ink: #1d2430; --soft: #5b6675; --line: #d8dee6; --page: #fff; --mark: #ffe08a;
-  --head: #f4f6f9 }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ee; --soft: #9aa5b4; --line: #38414d; --page: #161b22; --mark: #7a5c00; --head: #1f2630 } }
-body { font: 16px/1.55 system-ui, sans-serif; color: var(--ink); background: var(--page);
-  max-width: 56rem; margin: 2rem auto; padding: 0 1rem }
-h1 { line-height: 1.2 }
-h2 { margin-top: 2.5rem; border-bottom: 1px solid var(--line) }
-p.note { color: var(--soft) }
-table { border-collapse: collapse; font-size: .92rem; margin: .8rem 0; font-variant-numeric: tabular-nums }
-th, td { padding: .35rem .7rem; border-bottom: 1px solid var(--line); vertical-align: top }
-th { background: var(--head) }
-table.dense { font-size: .78rem } table.dense th, table.dense td { padding: .3rem .38rem }
-td.text { white-space: pre-wrap; overflow-wrap: anywhere; min-width: 10rem }
-mark { background: var(--mark); color: inherit; border-radius: .2em }
-{{ changed }}
-img { max-width: 100%; background: #fff; border-radius: .4rem; padding: .4rem }
-footer { margin-top: 3rem; color: var(--soft); font-size: .85rem }
-</style></head><body>
-<h1>{{ title }}</h1><p>{{ lead }}</p>
-{% for section in sections if section.table is not none or section.pictures %}<h2>{{ section.heading }}</h2>
-{% if section.note %}<p class="note">{{ section.note }}</p>{% endif %}
-{% if section.table is not none %}{{ tabulate(section.table) }}{% endif %}
-{% for picture in section.pictures %}<p><img alt="{{ section.heading }}"
- src="data:image/png;base64,{{ encode(picture.read_bytes()).decode() }}"></p>{% endfor %}
-{% endfor %}<footer>{{ footer }}</footer></body></html>
-"""
-# A table wider than its page scrolls. Alignment is inline, because JupyterLab's own style sheet aligns every cell to
-# the right; the first two classes keep MathJax, versions 3 and 2, from reading a "$" in the data as mathematics.
-TABLE = """<div style="overflow-x: auto"><table class="mathjax_ignore tex2jax_ignore{% if columns | length > 9 %} dense{% endif %}">
-{% if title %}<caption style="text-align: left; font-weight: 600">{{ title }}</caption>{% endif %}
-<tr>{% for column in columns %}<th style="text-align: {{ column.side }}">{{ column.heading }}</th>{% endfor %}</tr>
-{% for row in rows %}<tr>{% for column, cell in row -%}
-<td{% if cell.__html__ or cell | length > 60 %} class="text"{% endif %} style="text-align: {{ column.side }}">{{ cell }}</td>
-{%- endfor %}</tr>
-{% endfor %}</table></div>"""
-TEMPLATES = jinja2.Environment(autoescape=True)
+TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
 IDENTIFIER = re.compile(r"[a-z]+(_[a-z]+)+")  # a cell that is a machine name, not text of the data
 Format = int | str | Callable[[object], str]  # decimals of floats, a format string, or a function
 
@@ -111,7 +72,7 @@ def _tabulate(
         form = digits.get(name) if isinstance(digits, dict) else digits
         cells.append([_formatted(value, form) for value in values])
     rows = [list(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
-    return Markup(TEMPLATES.from_string(TABLE).render(columns=columns, rows=rows, title=title))
+    return Markup(TEMPLATES.get_template("table.html").render(columns=columns, rows=rows, title=title))
 
 
 def _is_missing(value: object) -> bool:
@@ -203,5 +164,7 @@ def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
 def write_report(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
     """Write the report as one HTML file, pictures inside, from parts that `section` makes."""
     words = {"title": title, "lead": lead, "footer": footer, "changed": Markup(CHANGED)}
-    page = TEMPLATES.from_string(PAGE).render(words, sections=sections, tabulate=_tabulate, encode=base64.b64encode)
+    page = TEMPLATES.get_template("report.html").render(
+        words, sections=sections, tabulate=_tabulate, encode=base64.b64encode
+    )
     return write_text(path, page)

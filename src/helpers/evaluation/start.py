@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-import jinja2
 import numpy as np
 import pandas as pd
 from markupsafe import Markup
@@ -16,37 +15,10 @@ from helpers import env
 from helpers.evaluation.report import highlight
 from helpers.italian.cues import Cue
 
-PHASES = [
-    ("Your texts", "a table, with or", "without labels"),
-    ("01 Seed curation", "which texts to", "label first"),
-    ("02 Synthetic expansion", "new rows where", "the seed has few"),
-    ("03 Active learning", "people label the texts", "that teach most"),
-    ("04 Bias evaluation", "how good it is, and", "whom it fails"),
-    ("05 Compare runs", "which strategy needs", "the fewest labels"),
-]
-# Two rows of three boxes, 170 wide and 80 high, with 22 between them; an arrow from each box to the next.
-PICTURE = """<svg xmlns="http://www.w3.org/2000/svg" role="img" aria-label="The phases, in order"
- font-family="sans-serif" viewBox="0 0 556 206"
- style="width: 100%; max-width: 640px">
-<defs><marker id="ambo-head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7"
- orient="auto"><path d="M0 0L8 4L0 8z" fill="currentColor"/></marker></defs>
-{% for title, first, second in phases -%}
-<g transform="translate({{ 1 + loop.index0 % 3 * 192 }} {{ 1 + loop.index0 // 3 * 124 }})">
-<rect width="170" height="80" rx="8" fill="#2b7bba22" stroke="#2b7bba"/>
-<g text-anchor="middle" font-size="13" fill="currentColor">
-<text x="85.0" y="25" font-weight="bold" font-size="12">{{ title }}</text>
-<text x="85.0" y="47">{{ first }}</text>
-<text x="85.0" y="64">{{ second }}</text>
-</g></g>
-{% endfor %}<g fill="none" stroke="currentColor" stroke-width="1.5">
-{% for path in ("M171 41H191", "M363 41H383", "M470 81v22H86V123", "M171 165H191", "M363 165H383") -%}
-<path d="{{ path }}" marker-end="url(#ambo-head)"/>{% endfor %}
-</g></svg>"""
-
 
 def pipeline_picture() -> Markup:
-    """Draw the phases as an SVG, at most 640 pixels wide, in the ink of the page, light or dark."""
-    return Markup(jinja2.Environment(autoescape=True).from_string(PICTURE).render(phases=PHASES))
+    """The phases as an SVG, at most 640 pixels wide, in the ink of the page, light or dark."""
+    return Markup(Path(__file__).with_name("pipeline.svg").read_text(encoding="utf-8"))
 
 
 def runs_table(stages: pd.DataFrame) -> pd.DataFrame:

@@ -86,9 +86,9 @@ def seats_of_rounds(
 
 
 def simulate(folder: Path, ids: Sequence[str], oracle: dict[str, str]) -> None:
-    """Let the simulated annotator `oracle` label the records that are not in its log, from labels set aside before."""
+    """Let the simulated annotator `oracle` label records from the labels set aside before, and correct its old ones."""
     known = annotations(folder).get("oracle", {})
-    rows = [{"event": "label", "id": i, "label": oracle[i]} for i in ids if i not in known]
+    rows = [{"event": "label", "id": i, "label": oracle[i]} for i in ids if known.get(i, {}).get("label") != oracle[i]]
     append_all(folder, "oracle", rows)
 
 

@@ -68,6 +68,7 @@ class Session:
 
     def reload(self) -> None:
         """Read the log again; events on records outside the list are stored but neither counted nor undone."""
+        self._size = self._log_size()  # before reading: what is written meanwhile makes the next look find a change
         rows = log.events(self.folder)
         self.stacks = {}
         self.history: list[str] = []
@@ -80,7 +81,6 @@ class Session:
         for record_id in self.stacks:
             self._count((record_id, False), 1)
             self._count((record_id, True), 1)
-        self._size = self._log_size()
 
     # --- what the log says of an item ---
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import zip_longest
 
 import numpy as np
@@ -17,31 +16,31 @@ PER_TEXT = ("probabilities", "embeddings", "groups", "compliance", "nll")  # one
 def checked_inputs(strategy: str, rows: int, inputs: dict) -> dict[str, Array]:
     """Return the inputs that `strategy` declares as arrays, empty ones for labelled or held-out rows that are None.
 
-    Raises UserError on one that is missing, has the wrong length or shape, or holds numbers that are not finite.
+    Raises UserError on one that is missing, has the wrong length, or holds numbers that are not finite.
     """
     arrays = {name: _with_length(value, rows, name, strategy) for name, value in inputs.items() if name in PER_TEXT}
-    if "probabilities" in inputs:
-        arrays["probabilities"] = _probabilities(arrays["probabilities"], "probabilities")
-    if "embeddings" in inputs:
+    if "probabilities" in arrays:
+        bad_rows = np.flatnonzero(~np.isfinite(arrays["probabilities"]).all(1))
+        if len(bad_rows):
+            problem = f"Scores of {len(bad_rows)} texts are not finite (first: row {bad_rows[0]})"
+            raise UserError(f"{problem}: lower learning_rate and retrain.")
+    if "embeddings" in arrays:
         arrays["embeddings"] = vectors(arrays["embeddings"])
-    for name in ("labelled", "held_out"):
+    for name, answers, empty in (
+        ("labelled", "labelled_probabilities", np.empty((0, 2))),
+        ("held_out", "errors", np.empty(0)),
+    ):
         if name in inputs:
             arrays[name] = _known_rows(inputs[name], name, arrays["embeddings"])
-    if "labelled_probabilities" in inputs:
-        name, count = "labelled_probabilities", len(arrays["labelled"])
-        values = _with_length(inputs[name], count, name, strategy) if count else np.empty((0, 2))
-        arrays[name] = _probabilities(values, name)
-    if "errors" in inputs:
-        count = len(arrays["held_out"])
-        arrays["errors"] = _with_length(inputs["errors"], count, "errors", strategy) if count else np.empty(0)
+        if answers in inputs:
+            count = len(arrays[name])
+            arrays[answers] = _with_length(inputs[answers], count, answers, strategy) if count else empty
     return arrays
 
 
 def vectors(embeddings: Array, name: str = "embeddings") -> Array:
-    """Return the rows as float32 or float64; raises UserError unless they form a finite matrix."""
+    """Return the rows as float32 or float64; raises UserError unless they are finite."""
     x = np.asarray(embeddings)
-    if x.ndim != 2:
-        raise UserError(f"Parameter {name} has shape {x.shape}: it needs one row of numbers for each text.")
     if x.dtype not in (np.float32, np.float64):
         x = x.astype(np.float32)
     bad_rows = np.flatnonzero(~np.isfinite(x.sum(1)))
@@ -58,24 +57,10 @@ def _with_length(value, rows: int, name: str, strategy: str) -> Array:
     return np.asarray(value)
 
 
-def _probabilities(probabilities: Array, name: str) -> Array:
-    if probabilities.ndim != 2 or probabilities.shape[1] < 2:
-        need = "it needs one row for each text and two classes or more"
-        raise UserError(f"Parameter {name} has shape {probabilities.shape}: {need}.")
-    bad_rows = np.flatnonzero(~np.isfinite(probabilities).all(1))
-    if len(bad_rows):
-        problem = f"Scores of {len(bad_rows)} texts are not finite (first: row {bad_rows[0]})"
-        raise UserError(f"{problem}: lower learning_rate and retrain.")
-    return probabilities
-
-
 def _known_rows(rows: Array | None, name: str, embeddings: Array) -> Array:
     """Embeddings of labelled or held-out rows in the pool's precision; an empty array for None."""
     if rows is None or not len(rows):
         return embeddings[:0]
-    if np.shape(rows)[1:] != embeddings.shape[1:]:
-        need = f"its rows need {embeddings.shape[1]} numbers, as many as the pool's"
-        raise UserError(f"Parameter {name} has shape {np.shape(rows)}: {need}.")
     return vectors(rows, name).astype(embeddings.dtype, copy=False)
 
 
@@ -97,11 +82,6 @@ def filled(picks, rows: int, k: int, seed: int) -> Array:
 def round_robin(ranked: list[Array], k: int) -> list[int]:
     """The first position of every list, then the second of every list, until there are `k`."""
     return [int(position) for turn in zip_longest(*ranked) for position in turn if position is not None][:k]
-
-
-def chunks(rows: int, size: int = 8192) -> Iterator[slice]:
-    """Slices that cover `rows` rows, `size` at a time: a full matrix of distances would not fit in memory."""
-    return (slice(start, min(start + size, rows)) for start in range(0, rows, size))
 
 
 def squared_distances(a: Array, b: Array) -> Array:

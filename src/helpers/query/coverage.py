@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+from sklearn.utils import gen_batches
 
 from helpers.query.arrays import (
     Array,
-    chunks,
     clustering,
     filled,
     kmeans,
@@ -17,6 +17,7 @@ from helpers.query.arrays import (
     weight_in_clusters,
 )
 
+BATCH = 8192  # rows whose distances are in memory at once
 TIE = 1e-9  # distances that differ by less than this share are equal
 PROBCOVER_ROWS = 10_000  # ProbCover works on a sample of this size: it compares every text with every other
 
@@ -42,7 +43,7 @@ def coreset(rows: int, k: int, seed: int, *, embeddings: Array, labelled: Array)
     norms = np.einsum("ij,ij->i", points, points)
     picks = [] if len(labelled) else [int(np.random.default_rng(seed).integers(rows))]
     centres = labelled - centre if len(labelled) else points[picks]
-    nearest = np.concatenate([squared_distances(points[part], centres).min(1) for part in chunks(rows)])
+    nearest = np.concatenate([squared_distances(points[part], centres).min(1) for part in gen_batches(rows, BATCH)])
     while len(picks) < min(k, rows):
         farthest = nearest.max()
         if farthest <= 1e-12 * norms.max():  # every text left repeats a covered one
@@ -85,10 +86,10 @@ def probcover(rows: int, k: int, seed: int, *, probabilities: Array, embeddings:
     sample = np.random.default_rng(seed).permutation(rows)[:PROBCOVER_ROWS]
     x = embeddings[sample].astype(np.float32)
     square = _squared_radius(x, max(2, probabilities.shape[1]), seed)
-    near = np.concatenate([squared_distances(x[part], x) <= square for part in chunks(len(x), 1024)])
+    near = np.concatenate([squared_distances(x[part], x) <= square for part in gen_batches(len(x), 1024)])
     is_uncovered = np.ones(len(x), dtype=bool)
     if len(labelled):
-        for part in chunks(len(x), 1024):
+        for part in gen_batches(len(x), 1024):
             is_uncovered[part] = squared_distances(x[part], labelled).min(1) > square
     gains = near[:, is_uncovered].sum(1)
     picks: list[int] = []
@@ -105,7 +106,7 @@ def _squared_radius(x: Array, classes: int, seed: int) -> float:
     clusters = kmeans(x, classes, seed)
     to_other_cluster = [
         np.where(clusters[part][:, None] == clusters, np.inf, squared_distances(x[part], x)).min(1)
-        for part in chunks(len(x), 1024)
+        for part in gen_batches(len(x), 1024)
     ]
     return np.quantile(np.concatenate([[np.inf], *to_other_cluster]), 0.05, method="lower") * (1 - 1e-6)
 

@@ -17,6 +17,12 @@ def margins(probabilities: Array) -> Array:
     return two_largest[:, 1] - two_largest[:, 0]
 
 
+def entropies(probabilities: Array) -> Array:
+    """Entropy of every row, in nats."""
+    p = np.clip(probabilities, 1e-12, 1.0)
+    return -(p * np.log(p)).sum(1)
+
+
 def margin(rows: int, k: int, seed: int, *, probabilities: Array) -> Array:
     """Select the texts with the smallest gap between the two likeliest classes (Scheffer et al. 2001)."""
     return largest(-margins(probabilities), k, seed)
@@ -24,8 +30,7 @@ def margin(rows: int, k: int, seed: int, *, probabilities: Array) -> Array:
 
 def entropy(rows: int, k: int, seed: int, *, probabilities: Array) -> Array:
     """Select the texts with the largest predictive entropy (Settles & Craven 2008)."""
-    p = np.clip(probabilities, 1e-12, 1.0)
-    return largest(-(p * np.log(p)).sum(1), k, seed)
+    return largest(entropies(probabilities), k, seed)
 
 
 def least_confidence(rows: int, k: int, seed: int, *, probabilities: Array) -> Array:

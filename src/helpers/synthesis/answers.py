@@ -14,6 +14,8 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, Literal
 
+import yaml
+
 from helpers.env import UserError
 from helpers.files import write_json
 from helpers.text import clean, normalise
@@ -21,21 +23,6 @@ from helpers.text import clean, normalise
 SCHEMA_LINE = "Answer with one JSON object and nothing else. It must satisfy this JSON schema:"
 DECLINED = "the model declined to answer"
 THOUGHTS = re.compile(r"\A\s*<think>.*?(</think>|\Z)", re.DOTALL)
-REFUSAL = re.compile(
-    r"\A\W*(?:"
-    r"(?:i['’]?m|i am) (?:(?:very|really|so) )?sorry,? (?:but )?i (?:can['’]?t|cannot|won['’]?t|am (?:not able|unable))"
-    r"|(?:sorry,? (?:but )?)?i (?:can['’]?t|cannot|won['’]?t|am unable to|am not able to) "
-    r"(?:help|assist|comply|fulfil|provide|create|generate|write|produce|do that|engage|continue)"
-    r"|as an ai(?: language)?(?: model| assistant|,)"
-    r"|mi (?:dispiace|spiace|scuso)\b.{0,20}\bnon (?:posso|sono in grado)"
-    r"|(?:spiacente|purtroppo),? (?:ma )?non (?:posso|sono in grado)"
-    r"|non (?:posso|sono in grado di) (?:aiutart?[ilv]?|assistert?i|soddisfare|fornire|generare|scrivere|creare|produrre"
-    r"|rispondere|procedere)"
-    r"|(?:come|in quanto|essendo un) modello (?:linguistico|di linguaggio)"
-    r"|(?:come|in quanto|essendo un['’]) ?(?:intelligenza artificiale|ia|ai),"
-    r")",
-    re.IGNORECASE | re.DOTALL,
-)
 
 
 @dataclass(frozen=True)
@@ -90,9 +77,15 @@ def number_draws(prompts: Sequence[str]) -> list[tuple[str, int]]:
     return draws
 
 
+@cache
+def _refusal() -> re.Pattern:
+    wordings = yaml.safe_load(Path(__file__).with_name("refusals.yaml").read_text(encoding="utf-8"))
+    return re.compile(rf"\A\W*(?:{'|'.join(wordings)})", re.IGNORECASE | re.DOTALL)
+
+
 def refuses(text: str) -> bool:
     """Whether a text opens as models decline in English and Italian."""
-    return bool(REFUSAL.search(text[:300]))
+    return bool(_refusal().search(text[:300]))
 
 
 def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check] = ()) -> Answer:
@@ -136,14 +129,16 @@ def _language_identifier() -> Any:
     return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
-def in_language(language: str) -> Check:
-    """A check that a text is in `language` (ISO 639-1), by py3langid (naive Bayes over byte n-grams).
+def language_check(language: str) -> Check:
+    """A check that a text is in `language` (ISO 639-1; '' for any), by py3langid (naive Bayes over byte n-grams).
 
     A text passes when its language has at least 1 % probability. Requiring the likeliest language would reject a fifth
     of Italian phrases of four words; this rule rejects 3 %.
     """
 
     def check(prompt: str, text: str) -> str:
+        if not language:
+            return ""
         ranking = _language_identifier().rank(text)
         is_likely = dict(ranking).get(language, 0.0) >= 0.01
         return "" if is_likely else f"it is in the language {ranking[0][0]!r}, not {language!r}"

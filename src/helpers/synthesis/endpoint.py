@@ -297,10 +297,6 @@ class Local:
     store: Path | None = None
     batch: int = 64  # prompts a call of `generate`
 
-    def __post_init__(self):
-        if self.store is not None and not self.name:
-            raise UserError("A local model with a store needs a name that distinguishes it from other models.")
-
     def ask(self, prompts: Sequence[str], schema: Any = None, checks: Sequence[Check] = ()) -> list[Answer]:
         """One Answer a prompt; an answer that fails a check gets one repair attempt."""
         full_prompts = [add_schema(prompt, schema) for prompt in prompts]

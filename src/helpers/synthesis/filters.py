@@ -1,17 +1,19 @@
 """Filters of synthetic rows: functions from candidates to a boolean array, and people's verdicts on a sample.
 
-A row may resemble its own parent and siblings, from which it was made. `apply_filters` shows what each filter rejects.
+What else a filter takes is filled in by `functools.partial`. A row may resemble its own parent and siblings, from which
+it was made. `apply_filters` shows what each filter rejects.
 """
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from functools import cache, wraps
+from functools import cache
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.preprocessing import normalize
 
 from helpers.data.records import leaked_records, near_duplicate_groups, record_id
 from helpers.env import UserError
@@ -24,11 +26,6 @@ Filter = Callable[[list[dict]], np.ndarray]  # candidates → bool (candidates,)
 Texts = Callable[[Sequence[str]], np.ndarray]  # texts → figures, one row a text
 Judge = Callable[[list[dict]], np.ndarray]  # rows → float (rows, labels); NaN where it has no answer
 ACCEPTANCE = ["candidates", "accepted", "acceptance", "low", "high"]
-
-
-def settings_first(function: Callable[..., np.ndarray]) -> Callable[..., Filter]:
-    """Make `function(candidates, settings)` a maker of filters: `function(settings)(candidates)`."""
-    return wraps(function)(lambda *settings: lambda candidates: function(candidates, *settings))
 
 
 def apply_filters(candidates: list[dict], filters: dict[str, Filter]) -> tuple[list[dict], pd.DataFrame]:
@@ -75,14 +72,12 @@ def well_formed(candidates: list[dict]) -> np.ndarray:
     return np.array([20 <= len(text) <= 4000 and ok for text, ok in zip(texts, wordy, strict=True)], bool)
 
 
-@settings_first
 def in_language(candidates: list[dict], language: str) -> np.ndarray:
-    """Keep texts in `language` (ISO 639-1), by the rule of `answers.in_language`."""
-    check = answers.in_language(language)
+    """Keep texts in `language` (ISO 639-1), by the rule of `answers.language_check`."""
+    check = answers.language_check(language)
     return np.array([not check("", r["text"]) for r in candidates], bool)
 
 
-@settings_first
 def fluent(candidates: list[dict], nll: Texts, known: list[dict], tail: float) -> np.ndarray:
     """Keep texts about as likely under the base model as real rows.
 
@@ -97,14 +92,12 @@ def fluent(candidates: list[dict], nll: Texts, known: list[dict], tail: float) -
 # --- against other texts ---------------------------------------------------------------------------------------------
 
 
-@settings_first
 def not_exact_duplicates(candidates: list[dict], known: list[dict]) -> np.ndarray:
     """Keep texts that are neither in `known` nor earlier among the candidates, after `text.normalise`."""
     texts = pd.Series([normalise(r["text"]) for r in [*known, *candidates]], dtype=object)
     return ~texts.duplicated().to_numpy()[len(known) :]
 
 
-@settings_first
 def not_near_duplicates(candidates: list[dict], known: list[dict], threshold: float) -> np.ndarray:
     """Keep rows without a near-duplicate in `known` or earlier among the candidates.
 
@@ -119,15 +112,13 @@ def not_near_duplicates(candidates: list[dict], known: list[dict], threshold: fl
     return np.array(mask[len(known) :], bool)
 
 
-@settings_first
 def not_semantic_duplicates(candidates: list[dict], known: list[dict], embed: Texts, threshold: float) -> np.ndarray:
     """Keep rows whose cosine similarity to `known` and to kept earlier candidates is at most `threshold`.
 
     The row's own parent and siblings do not count. `embed`: texts → float (texts, dimensions).
     """
     rows = [*known, *candidates]
-    vectors = embed([r["text"] for r in rows])
-    vectors = vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    vectors = normalize(embed([r["text"] for r in rows]))
     family = np.array([_family(r) for r in rows])
     mask = np.arange(len(rows)) < len(known)
     for i in range(len(known), len(rows)):
@@ -140,14 +131,12 @@ def _family(record: dict) -> str:
     return record.get("parent_id") or record["id"]
 
 
-@settings_first
 def no_leaks(candidates: list[dict], evaluation: list[dict]) -> np.ndarray:
     """Keep rows that are no exact or near-duplicate of an evaluation row."""
     leaked = {id(r) for r in leaked_records(candidates, evaluation)}
     return np.array([id(r) not in leaked for r in candidates], bool)
 
 
-@settings_first
 def at_most_per_parent(candidates: list[dict], limit: int) -> np.ndarray:
     """Keep at most `limit` rows of one parent, the methods taking turns, so that no seed row counts many times."""
     rows = pd.DataFrame(candidates, columns=["parent_id", "method"])
@@ -160,8 +149,7 @@ def at_most_per_parent(candidates: list[dict], limit: int) -> np.ndarray:
 # --- the label -------------------------------------------------------------------------------------------------------
 
 
-@settings_first
-def label_agrees(candidates: list[dict], judges: dict[str, Judge], task: Task, floor: float = 0.2) -> np.ndarray:
+def label_agrees(candidates: list[dict], judges: dict[str, Judge], task: Task, floor: float) -> np.ndarray:
     """Keep rows whose proposed label has at least probability `floor` by the judge for their `writer`.
 
     A row without an answer is rejected. Raises KeyError where a writer has no judge: no row is accepted unchecked.
@@ -176,9 +164,9 @@ def label_agrees(candidates: list[dict], judges: dict[str, Judge], task: Task, f
     return mask
 
 
-def learner_judge(predict_proba: Texts) -> Judge:
+def learner_judge(rows: list[dict], predict_proba: Texts) -> np.ndarray:
     """A trained learner as a judge."""
-    return lambda rows: predict_proba([r["text"] for r in rows])
+    return predict_proba([r["text"] for r in rows])
 
 
 def cross_fitted_judge(make: Callable[[], Any], known: list[dict], folds: int = 5, seed: int = 0) -> Judge:
@@ -211,7 +199,6 @@ def cross_fitted_judge(make: Callable[[], Any], known: list[dict], folds: int = 
     return judge
 
 
-@settings_first
 def endpoint_judge(
     rows: list[dict], back_end: Any, task: Task, brief: dict, guideline: str, language: str
 ) -> np.ndarray:

@@ -17,8 +17,8 @@ from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
 from helpers.italian.gender import neutralise, persona, schwa, single, swap
-from helpers.synthesis import answers, prompts
-from helpers.synthesis.answers import Answer
+from helpers.synthesis import prompts
+from helpers.synthesis.answers import Answer, language_check, not_copied
 from helpers.synthesis.endpoint import check_teacher
 from helpers.task import Task
 from helpers.text import clean
@@ -94,9 +94,8 @@ def _candidate(text: str, label: str, groups: dict, task: Task, method: str, wri
 
 # --- by a teacher ----------------------------------------------------------------------------------------------------
 
-Written = tuple[
-    list[dict], list[Answer]
-]  # a row for every answer that is ok; all answers, for the report on the others
+# A row for every answer that is ok; all answers, for the report on the others.
+Written = tuple[list[dict], list[Answer]]
 
 
 def few_shot(
@@ -107,7 +106,7 @@ def few_shot(
     questions = [prompts.few_shot(r, _examples(r, seed_rows, rng), brief, language) for r in requests]
     open_groups = {g: (str, "") for g in task.groups if not all(g in request for request in requests)}
     schema = create_model("Text", text=(str, Field(min_length=1)), **open_groups)
-    replies = back_end.ask(questions, schema, _checks(language))
+    replies = back_end.ask(questions, schema, [not_copied, language_check(language)])
     rows = []
     for request, answer in zip(requests, replies, strict=True):
         if answer.status == "ok":
@@ -125,23 +124,19 @@ def _examples(request: dict, seed_rows: list[dict], rng: np.random.Generator, sh
     return [row["text"] for row in nearest[:shots]]
 
 
-def paraphrases(back_end: Any, records: list[dict], task: Task, language: str) -> Written:
-    """The records in other words, label kept."""
-    questions = [prompts.rewriting("paraphrase", r["text"], language) for r in records]
-    return _rewrite(back_end, questions, records, task, language, "paraphrase", keep_label=True)
+def rewrites(back_end: Any, method: str, records: list[dict], task: Task, brief: dict, language: str) -> Written:
+    """The records in other words, by the method of that name.
 
-
-def neutral_forms(back_end: Any, records: list[dict], task: Task, language: str) -> Written:
-    """The positive records in wording that names no gender, with the other label."""
-    parents = [r for r in records if r["label"] == task.positive]
-    questions = [prompts.rewriting("neutral", r["text"], language) for r in parents]
-    return _rewrite(back_end, questions, parents, task, language, "neutral", keep_label=False)
-
-
-def hard_negatives(back_end: Any, records: list[dict], task: Task, brief: dict, language: str) -> Written:
-    """The records with nearly their words and the other label."""
-    questions = [prompts.hard_negative(r, other_label(task, r["label"]), brief, language) for r in records]
-    return _rewrite(back_end, questions, records, task, language, "hard_negative", keep_label=False)
+    A `paraphrase` keeps the label. A `neutral` form, which names no gender, is asked of the positive records alone; it
+    and a `hard_negative`, which has nearly the words of its record, take the other label.
+    """
+    if method == "neutral":
+        records = [r for r in records if r["label"] == task.positive]
+    if method == "hard_negative":
+        questions = [prompts.hard_negative(r, other_label(task, r["label"]), brief, language) for r in records]
+    else:
+        questions = [prompts.rewriting(method, r["text"], language) for r in records]
+    return _rewrite(back_end, questions, records, task, language, method)
 
 
 def back_translations(back_end: Any, records: list[dict], task: Task, language: str) -> Written:
@@ -150,24 +145,21 @@ def back_translations(back_end: Any, records: list[dict], task: Task, language: 
     The answers are those of the way back, and those of the way out that failed.
     """
     outward_prompts = [prompts.rewriting("out", r["text"], language) for r in records]
-    outward = back_end.ask(outward_prompts, None, _checks("en" if language == "it" else "fr"))
+    outward = back_end.ask(outward_prompts, None, [not_copied, language_check("en" if language == "it" else "fr")])
     parents = [r for r, answer in zip(records, outward, strict=True) if answer.status == "ok"]
     questions = [prompts.rewriting("back", answer.text, language) for answer in outward if answer.status == "ok"]
-    rows, replies = _rewrite(back_end, questions, parents, task, language, "back_translation", keep_label=True)
+    rows, replies = _rewrite(back_end, questions, parents, task, language, "back_translation")
     return rows, [*replies, *(answer for answer in outward if answer.status != "ok")]
 
 
 def _rewrite(
-    back_end: Any, questions: list[str], parents: list[dict], task: Task, language: str, method: str, keep_label: bool
+    back_end: Any, questions: list[str], parents: list[dict], task: Task, language: str, method: str
 ) -> Written:
     """Ask for a new text from each parent; the rows keep its label, or take the other one."""
-    replies, rows = back_end.ask(questions, None, _checks(language)), []
+    replies, rows = back_end.ask(questions, None, [not_copied, language_check(language)]), []
+    keep_label = method in ("paraphrase", "back_translation")
     for parent, answer in zip(parents, replies, strict=True):
         if answer.status == "ok":
             label = parent["label"] if keep_label else other_label(task, parent["label"])
             rows.append(_candidate(answer.text, label, parent, task, method) | {"parent_id": parent["id"]})
     return rows, replies
-
-
-def _checks(language: str) -> list[answers.Check]:
-    return [answers.not_copied, *([answers.in_language(language)] if language else [])]

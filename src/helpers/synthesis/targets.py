@@ -90,7 +90,7 @@ def propose(
         compliance = float(score([text])[0]) if floor > 0 else 1.0  # NaN where the scorer has no answer
         return "" if compliance >= floor else f"its score is {compliance:.2f}, below the floor {floor:g}"
 
-    checks = [check_copy, *([answers.in_language(language)] if language else []), check_compliance]
+    checks = [check_copy, answers.language_check(language), check_compliance]
     proposals = []
     for row, answer in zip(rows, back_end.ask(questions, checks=checks), strict=True):
         text = clean(answer.text) if answer.status == "ok" else ""

@@ -1,0 +1,152 @@
+"""The parameters of a notebook: names and defaults from its cell, types, choices and bounds of their values."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Any
+
+from helpers import env
+from helpers.env import UserError
+from helpers.files import read_json
+
+# What a text, or each entry of a list, may be.
+CHOICES = {
+    "kind": ("classification", "generation"),
+    "labeller": ("oracle", "teacher", "human"),
+    "learner": ("qlora", "probe"),
+    "stop": ("budget", "kappa", "change", "uncertainty", "plateau"),
+    "teacher": ("embedded", "endpoint", "local", ""),
+    "judge": ("endpoint", ""),
+    "quantization": ("nf4", "none"),
+    "head": ("classifier", "lm"),
+    "pooling": ("mean", "evidence"),
+    "output": ("text", "edits"),
+    "draft": ("italian", ""),
+    "check": ("italian", ""),
+}
+# Lowest and highest value. No sensible value passes a bound: they refuse slips, and files made to exhaust the memory.
+COUNT, SHARE = (0, 10_000_000), (0, 1)
+BOUNDS = {
+    "seed": (0, 2**32 - 1),
+    "generated": COUNT,
+    "test_size": COUNT,
+    "validation_size": COUNT,
+    "scorer_size": COUNT,
+    "near_duplicate": (0.3, 0.95),
+    "semantic_duplicate": SHARE,
+    "seed_size": (1, 10_000_000),
+    "most_generated": COUNT,
+    "most_rewritten": COUNT,
+    "per_parent": COUNT,
+    "temperature": (0, 2),
+    "teacher_tokens": (0, 10**12),
+    "teacher_examples": (0, 100),
+    "judge_floor": SHARE,
+    "floor": SHARE,
+    "perplexity_tail": (0, 0.5),
+    "review": COUNT,
+    "rounds": (0, 10_000),
+    "batch_labels": (1, 10_000_000),
+    "pool_limit": (1, 10_000_000),
+    "detector_every": (0, 10_000),
+    "overlap_k": (1, 1000),
+    "overlap_share": SHARE,
+    "repeat_share": (0, 0.5),
+    "page": (1, 100),
+    "prompt_price": (0, 1_000_000),
+    "completion_price": (0, 1_000_000),
+    "silver": COUNT,
+    "copies": (1, 1000),
+    "max_length": (1, 1_048_576),
+    "max_new_tokens": (0, 65_536),
+    "token_budget": (1, 16_777_216),
+    "epochs": (0, 1000),
+    "learning_rate": (0, 1),
+    "batch_size": (1, 65_536),
+    "accumulation": (1, 65_536),
+    "holdout": (0, 0.9),
+    "patience": (0, 1000),
+    "warmup": SHARE,
+    "weight_decay": (0, 10),
+    "lora_r": (1, 1024),
+    "lora_alpha": (1, 65_536),
+    "lora_dropout": (0, 0.95),
+    "distil_weight": SHARE,
+    "bootstrap": (1, 1_000_000),
+    "smallest_group": COUNT,
+    "errors_shown": (0, 1000),
+    "samples_shown": (0, 1000),
+    "clusters": (0, 1000),
+    "upto": COUNT,
+    "shown": (0, 100),
+}
+NAMES = ("labels", "group_columns", "annotators", "target_columns")  # lists of names: none empty, none twice
+
+
+def notebook_parameters(notebook: Path) -> dict[str, Any]:
+    """Names and default values in the cell tagged `parameters`."""
+    cells = read_json(notebook)["cells"]
+    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
+    if len(tagged) != 1:
+        raise UserError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one.")
+    # Papermill's own inspection loses a parameter whose line has a second `=`.
+    statements = ast.parse("".join(tagged[0]["source"])).body
+    return {s.targets[0].id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign)}
+
+
+def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that one notebook takes, with its defaults for those that `values` leaves out, checked."""
+    defaults = notebook_parameters(env.root() / "notebooks" / f"{notebook}.ipynb")
+    params = {name: check_type(name, values.get(name, default), default) for name, default in defaults.items()}
+    for name, value in params.items():
+        check_value(name, value)
+    balanced = params.get("balance_group", "")
+    if balanced and balanced not in params["group_columns"]:
+        columns = ", ".join(params["group_columns"]) or "none"
+        raise UserError(f"Parameter balance_group={balanced!r} is not among the group_columns ({columns}).")
+    return params
+
+
+def check_type(name: str, value: Any, default: Any) -> Any:
+    """`value`, if it has the type of `default` (an int passes for a float); raises UserError otherwise."""
+    if isinstance(default, float) and type(value) is int:
+        return float(value)
+    if type(value) is not type(default):
+        hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
+        expected = f"{_type_name(default)} such as {default!r} is expected{hint}"
+        raise UserError(f"Parameter {name}={value!r} is {_type_name(value)}, but {expected}.")
+    for entry in value if isinstance(value, list) else ():
+        if not isinstance(entry, str):
+            raise UserError(f"Parameter {name}={value!r}: {entry!r} is {_type_name(entry)}; put it in quotes.")
+    return value
+
+
+def check_value(name: str, value: Any) -> None:
+    """Raise UserError where a value is none of its choices, out of its bounds, or not text that can be saved."""
+    if name in CHOICES and value not in CHOICES[name]:
+        choices = ", ".join(choice or "''" for choice in CHOICES[name])
+        raise UserError(f"Parameter {name}={value!r} must be one of {choices}.")
+    if name in BOUNDS:
+        low, high = BOUNDS[name]
+        if not low <= value <= high:  # NaN lies nowhere
+            raise UserError(f"Parameter {name}={value!r} must lie between {low:,} and {high:,}.")
+    for entry in value if isinstance(value, list) else [value]:
+        if isinstance(entry, str) and not _is_unicode(entry):
+            raise UserError(f"Parameter {name}={entry!a} is not valid UTF-8: type it again.")
+    if name in NAMES and ("" in map(str.strip, value) or len(set(value)) < len(value)):
+        raise UserError(f"Parameter {name}={value!r} names one twice, or has an empty name: leave it out.")
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be saved; an argument in another encoding comes with lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _type_name(value: Any) -> str:
+    names = {bool: "a truth value", float: "a number", int: "a whole number", list: "a list", str: "a text"}
+    return "empty" if value is None else names.get(type(value), f"a {type(value).__name__}")

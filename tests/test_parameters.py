@@ -1,0 +1,92 @@
+"""Parameters: types, choices and bounds are checked, each mistake in a sentence that names the parameter."""
+
+import math
+
+import pytest
+
+from helpers import parameters
+from helpers.env import UserError
+from helpers.query import rounds
+from tests.project import ROOT, notebook
+
+PARAMETERS = """task = 'demo'  # name
+run_id = 'r'  # run
+seed = 1  # seed
+rate = 0.1  # a rate = a share
+use = True  # yes
+"""
+DEFAULTS = [
+    (path.stem, name, default)
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    for name, default in parameters.notebook_parameters(path).items()
+]
+
+
+def test_parameters_survive_a_second_equals_sign(tmp_path):
+    path = notebook(tmp_path / "01_seed_curation.ipynb", (PARAMETERS, ["parameters"]))
+    found = parameters.notebook_parameters(path)
+    assert found == {"task": "demo", "run_id": "r", "seed": 1, "rate": 0.1, "use": True}
+
+
+@pytest.mark.parametrize(
+    ("value", "default", "words"),
+    [
+        ("2e-4", 0.1, "write 2.0e-4"),
+        ("true", True, "is a text, but a truth value"),
+        (True, 3, "is a truth value, but a whole number"),
+        (None, 3, "rate=None is empty, but a whole number such as 3"),
+        (1.5, 3, "is a number, but a whole number"),
+        ("a", [], "but a list"),
+        ([True, "no"], [], "True is a truth value; put it in quotes"),
+    ],
+)
+def test_wrong_types_are_named(value, default, words):
+    with pytest.raises(UserError, match=words):
+        parameters.check_type("rate", value, default)
+
+
+def test_an_integer_passes_for_a_float():
+    assert parameters.check_type("rate", 1, 0.5) == 1.0 and isinstance(parameters.check_type("rate", 1, 0.5), float)
+
+
+def test_every_number_has_bounds_and_every_default_is_sound():
+    for page, name, default in DEFAULTS:
+        parameters.check_value(name, default)
+        if type(default) in (int, float):
+            assert name in parameters.BOUNDS, f"{page}: {name} has no bounds"
+    assert parameters.BOUNDS.keys() | parameters.CHOICES.keys() <= {name for _, name, _ in DEFAULTS}
+
+
+@pytest.mark.parametrize("name", parameters.BOUNDS)
+def test_numbers_out_of_bounds_are_refused(name):
+    low, high = parameters.BOUNDS[name]
+    for value in (low - 1, high + 1, math.inf, -math.inf, math.nan):
+        with pytest.raises(UserError, match=f"Parameter {name}=.* must lie between"):
+            parameters.check_value(name, value)
+    parameters.check_value(name, low)
+    parameters.check_value(name, high)
+
+
+@pytest.mark.parametrize("name", parameters.CHOICES)
+def test_closed_lists_are_closed(name):
+    for value in parameters.CHOICES[name]:
+        parameters.check_value(name, value)
+    for value in ("QLoRA", "Oracle", "none ", "anything"):
+        with pytest.raises(UserError, match=f"Parameter {name}='{value}' must be one of"):
+            parameters.check_value(name, value)
+
+
+def test_choices_are_those_of_the_rooms():
+    assert set(parameters.CHOICES["stop"]) == set(rounds.RULES)
+
+
+@pytest.mark.parametrize("value", [[""], [" "], ["a", "a"]])
+def test_lists_of_names_have_no_empty_and_no_double_one(value):
+    for name in parameters.NAMES:
+        with pytest.raises(UserError, match="names one twice, or has an empty name"):
+            parameters.check_value(name, value)
+
+
+def test_text_in_another_encoding_is_refused():
+    with pytest.raises(UserError, match="is not valid UTF-8"):
+        parameters.check_value("text_column", b"citt\xe0".decode("utf-8", "surrogateescape"))
