@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,9 +99,12 @@ def save_manifest(folder: Path, **facts: Any) -> Path:
 
 
 def assert_quiet(folder: Path) -> None:
-    """No notebook that was executed for the run in `folder` shows a warning or an error."""
+    """No notebook that was executed for the run in `folder` shows a warning, an error, or a table by pandas itself."""
     for path in folder.glob("*/*.ipynb"):
         for cell in json.loads(path.read_text())["cells"]:
             for output in cell.get("outputs", []):
                 assert output.get("name") != "stderr", (path.name, output)
                 assert output["output_type"] != "error"
+                page = "".join(output.get("data", {}).get("text/html", ""))
+                by_pandas = 'class="dataframe"' in page or re.search(r'<table id="T_\w', page)  # a Styler's
+                assert not by_pandas, f"{path.name}: a table is shown by pandas, not by report.as_html"

@@ -395,3 +395,42 @@ def test_mistakes_with_labels(labelled, project, monkeypatch, capsys, words, sen
     log.append(project / "other", "ann", "label", "q", label="x")
     code, out, err = ambo(monkeypatch, capsys, "labels", *words)
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out and "Traceback" not in err
+
+
+def test_what_the_data_say_is_shown_by_a_terminal_and_not_obeyed(labelled, monkeypatch, capsys):
+    """In a note, in the label of a copied log, in its annotator, in a file's name and in an error."""
+    attack = "\x1b]8;;http://payload.invalid\x1b\\\x1b[2J\a\r\x9b31m\u202e"
+    log.append(labelled, "bob", "note", "r2", text=f"incerto {attack}")
+    row = {"event": "label", "id": "r2", "label": attack, "time": 5.0, "annotator": attack}
+    files.write_jsonl(labelled / f"cy{attack.replace('/', '')}.jsonl", [row])
+    (labelled / f"di{attack.replace('/', '')}.jsonl").write_text("{")
+    shown = []
+    for words in (
+        ["adjudicate", "--list"],
+        ["agreement"],
+        ["export", "--to", f"final{attack.replace('/', '')}.csv"],
+        ["export", "--to", f"final.{attack}"],
+        ["agreement", "--folder", attack],
+    ):
+        _, out, err = ambo(monkeypatch, capsys, "labels", *words, *RUN)
+        shown += [out, err]
+    assert all(letter.isprintable() or letter == "\n" for text in shown for letter in text)
+    assert sum("\\x1b" in text for text in shown) >= 6
+
+
+def test_what_a_notebook_prints_is_shown_by_a_terminal_and_not_obeyed(capsys):
+    output = cli.IndentedOutput()
+    output.write("a \x1b[31mred\r")
+    output.write(" text\nand \x9b2J more\n")
+    assert capsys.readouterr().out == "  a \\x1b[31mred\\r text\n  and \\x9b2J more\n"
+
+
+def test_a_failure_of_our_own_quotes_no_escapes_either(monkeypatch, capsys):
+    def fail():
+        raise RuntimeError("\x1b[31m")
+
+    monkeypatch.setattr(cli, "app", fail)
+    with pytest.raises(SystemExit):
+        cli.main()
+    err = capsys.readouterr().err
+    assert "RuntimeError: \\x1b[31m" in err and "\x1b" not in err

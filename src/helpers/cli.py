@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+import traceback
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -28,6 +29,7 @@ from helpers.env import UserError
 from helpers.labels import cli as labels_cli
 from helpers.parameters import check_type, check_value, stage_parameters
 from helpers.task import make_task
+from helpers.text import say, visible
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(labels_cli.app, name="labels")
@@ -41,11 +43,15 @@ def main() -> None:
     """Entry point: a user's mistake is one sentence on stderr and exit code 2."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="replace")  # a Windows console may lack a character
+    warnings.showwarning = lambda message, *_: say(f"note: {message}", file=sys.stderr)
     try:
         app()
     except UserError as error:
-        print(f"ambo: {error}", file=sys.stderr)
+        say(f"ambo: {error}", file=sys.stderr)
         sys.exit(2)
+    except Exception:  # our own mistake; the message may quote the data
+        say(traceback.format_exc(), file=sys.stderr)
+        sys.exit(1)
 
 
 # --- ambo run, demo, test -------------------------------------------------------------------------
@@ -94,7 +100,7 @@ def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, 
     try:
         _run_stages(task, profile, overrides, stages, run_id)
     except KeyboardInterrupt:
-        print("\nambo: interrupted; the same command goes on from where it stopped.", file=sys.stderr)
+        say("\nambo: interrupted; the same command goes on from where it stopped.", file=sys.stderr)
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -196,7 +202,7 @@ def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
         if number not in run.STAGES:
             raise UserError(f"--stages {number!r} is unknown: choose among {', '.join(run.STAGES)}.")
         if number not in notebooks:
-            print(f"{run.STAGES[number]}: not part of a generation task, left out", flush=True)
+            say(f"{run.STAGES[number]}: not part of a generation task, left out")
     return [notebooks[number] for number in numbers if number in notebooks]
 
 
@@ -240,9 +246,9 @@ def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
     """Run one notebook unless its stage is unchanged; ends the command where people have to label first."""
     reason = run.why_due(folder, params)
     if not reason:
-        print(f"{name}: unchanged, skipped", flush=True)
+        say(f"{name}: unchanged, skipped")
         return
-    print(f"{name}: {reason}; running …", flush=True)
+    say(f"{name}: {reason}; running …")
     if run.is_held(folder):
         remedy = "wait for it, shut its kernel down, or choose another run_id"
         raise UserError(f"{folder} is in use by another process: {remedy}.")
@@ -252,10 +258,10 @@ def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
     manifest = run.read_manifest(folder)
     if manifest["status"] == "awaiting_labels":
         page = folder / f"{name}.ipynb"
-        print(f"{name}: waits for labels; open {page} in JupyterLab,", flush=True)
-        print("  choose Run → Run All Cells, label in the panel at its end, then run this command again.", flush=True)
+        say(f"{name}: waits for labels; open {page} in JupyterLab,")
+        say("  choose Run → Run All Cells, label in the panel at its end, then run this command again.")
         raise typer.Exit(AWAITING)
-    print(f"{name}: done in {manifest['seconds']:.0f} s", flush=True)
+    say(f"{name}: done in {manifest['seconds']:.0f} s")
 
 
 def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None:
@@ -300,7 +306,7 @@ class IndentedOutput:
 
         *lines, self.incomplete_line = (self.incomplete_line + text).split("\n")
         for line in lines:
-            tqdm.write(f"  {line}")
+            tqdm.write(visible(f"  {line}"))
 
     def flush(self) -> None:
         sys.stdout.flush()
@@ -313,13 +319,13 @@ def show_results(folder: Path) -> None:
     """Print the headline table of a run, and where its report, notebooks and figures are."""
     for results in sorted(folder.glob("*/headline.csv")):
         manifest = run.read_manifest(results.parent)
-        print(f"\n{manifest.get('headline', 'Results')}\n")
-        print(pd.read_csv(results).to_string(index=False, float_format="%.3f"))
-        print(f"\nReport     {_short(results.parent / 'report.html')}")
+        say(f"\n{manifest.get('headline', 'Results')}\n")
+        say(pd.read_csv(results).to_string(index=False, float_format="%.3f"))
+        say(f"\nReport     {_short(results.parent / 'report.html')}")
     for path in sorted(folder.glob("0*/0*.ipynb")):
-        print(f"Notebook   {_short(path)}")
+        say(f"Notebook   {_short(path)}")
     for figure in sorted(folder.glob("*/*.png")):
-        print(f"Figure     {_short(figure)}")
+        say(f"Figure     {_short(figure)}")
 
 
 def _short(path: Path) -> str:
@@ -339,11 +345,11 @@ def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "
     for path in sorted((env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json")):
         runs.setdefault(path.parents[1], []).append(path)
     if not runs:
-        print("No runs yet: start one with `ambo demo`.")
+        say("No runs yet: start one with `ambo demo`.")
     for folder, manifests in sorted(runs.items(), key=lambda pair: max(p.stat().st_mtime for p in pair[1])):
-        print(f"{folder.parent.name}/{folder.name}")
+        say(f"{folder.parent.name}/{folder.name}")
         for path in manifests:
-            print(f"  {stage_line(path)}")
+            say(f"  {stage_line(path)}")
 
 
 def stage_line(path: Path) -> str:
@@ -365,18 +371,18 @@ def doctor() -> None:
 
     facts = env.machine()
     for name, value in facts.items():
-        print(f"{name:12} {value}")
+        say(f"{name:12} {value}")
     memory = facts.get("gpu_gib", facts["ram_gib"])
     # NF4 with double quantisation takes about 0.55 bytes a parameter; a quarter of the memory is left to activations.
     billions = max(0, (memory * 0.75 - 1.5) / 0.62)
-    print(f"{'fits':12} QLoRA of a model up to about {billions:.0f} billion parameters (estimate)")
+    say(f"{'fits':12} QLoRA of a model up to about {billions:.0f} billion parameters (estimate)")
     if facts["device"] == "cpu":
-        print(f"{'':12} but without a GPU use profile demo, minilm, or another model below 0.1 billion:")
-        print(f"{'':12} larger ones take days")
-    print(f"{'project':12} {env.root()}, {shutil.disk_usage(env.root()).free / 2**30:.1f} GiB free")
+        say(f"{'':12} but without a GPU use profile demo, minilm, or another model below 0.1 billion:")
+        say(f"{'':12} larger ones take days")
+    say(f"{'project':12} {env.root()}, {shutil.disk_usage(env.root()).free / 2**30:.1f} GiB free")
     for package in run.PACKAGES:
-        print(f"{package:12} {run.version(package)}")
-    print(f"{'nf4':12} {base.check_nf4()}")
+        say(f"{package:12} {run.version(package)}")
+    say(f"{'nf4':12} {base.check_nf4()}")
 
 
 if __name__ == "__main__":

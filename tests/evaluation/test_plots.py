@@ -1,5 +1,8 @@
 """Figures drawn and saved: plain names, legends beside the data, and any text in the data."""
 
+import sys
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -9,6 +12,13 @@ from helpers.evaluation import plots
 
 # Mathematics to matplotlib, broken where it is not read as text; and a machine name.
 NAMES = ["not_inclusive", "$x_$", r"\\$\\frac{", "a $ b $ c"]
+HOSTILE = {
+    "braces": ["{", "}{^_", "\\", "${\\frac a^"],
+    "very long": ["x" * 10_000, "parola " * 1_500 + "fine", "_" * 10_000, "x" * 10_000 + " 2"],
+    "many lines": ["a\n" * 300, "e" + "\u0301" * 300, "\u2028" * 50 + "b", "\f\v"],
+    "other scripts": ["שלום עולם", "مرحبا بالعالم", "中文", "👩‍🍳 \u202eabc"],
+    "controls": ["\x1b[31m", "\0\x07", "a\rb", "\x9b"],
+}
 
 
 def drawn(tmp_path, figure) -> list[str]:
@@ -24,7 +34,7 @@ def interval_columns(*names):
 
 
 FIGURES = {
-    "balance": lambda: plots.balance(pd.DataFrame({"value": NAMES} | interval_columns("pool", "seed")), "$a_b$"),
+    "balance": lambda: plots.balance(pd.DataFrame({"value": NAMES} | interval_columns("pool", "seed")), NAMES[-1]),
     "acceptance": lambda: plots.acceptance(
         pd.DataFrame({"filter": NAMES, "method": NAMES, "candidates": 4, "accepted": 3, "acceptance": 0.75})
     ),
@@ -44,7 +54,8 @@ FIGURES = {
         dict.fromkeys(NAMES, 1.0),
     ),
     "gains": lambda: plots.gains(
-        pd.DataFrame({"set": "$s_t$", "strategy": NAMES} | interval_columns("gain", "gain_low", "gain_high")), "$r$"
+        pd.DataFrame({"set": NAMES[-2], "strategy": NAMES} | interval_columns("gain", "gain_low", "gain_high")),
+        NAMES[-1],
     ),
     "model_bars": lambda: plots.model_bars(
         pd.DataFrame({"model": NAMES} | interval_columns("macro_f1", "low", "high"))
@@ -54,7 +65,7 @@ FIGURES = {
         {"chrF": "chrF", "strict": "share strictly right"},
     ),
     "group_bars": lambda: plots.group_bars(
-        pd.DataFrame({"group": NAMES, "count": 9} | interval_columns("accuracy")), "who_$wrote$"
+        pd.DataFrame({"group": NAMES, "count": 9} | interval_columns("accuracy")), NAMES[-1]
     ),
     "confusion": lambda: plots.confusion(np.arange(16).reshape(4, 4), NAMES),
     "agreement": lambda: plots.agreement(
@@ -69,6 +80,35 @@ def test_any_text_of_the_data_is_drawn_as_text(name, tmp_path):
     assert any("$" in text for text in texts)
     if name not in ("gains", "agreement"):  # whose names are shown whole: of annotators, of sets
         assert any("not inclusive" in text for text in texts) and "not_inclusive" not in texts
+
+
+@pytest.mark.parametrize("kind", HOSTILE)
+@pytest.mark.parametrize("name", FIGURES)
+def test_no_name_makes_a_warning_or_an_absurd_picture(name, kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "NAMES", HOSTILE[kind])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        texts = drawn(tmp_path, FIGURES[name]())
+    height, width, _ = plt.imread(tmp_path / "f.png").shape
+    assert max(height, width) < 4_000
+    assert any("…" in text for text in texts) or kind not in ("very long", "many lines")
+    assert all(ord(letter) >= 32 or letter == "\n" for text in texts for letter in text)
+
+
+def test_names_that_differ_at_the_end_do_so_in_a_figure(tmp_path):
+    names = ["run " + "x" * 100 + end for end in ("_seed_1", "_seed_2")] + ["中", "文"]
+    table = pd.DataFrame({"group": names, "count": 9} | interval_columns("accuracy"))
+    labels = [label.get_text() for label in plots.group_bars(table, "who").axes[0].get_yticklabels()]
+    assert labels[0].startswith("run xx") and labels[0].endswith("x seed 1") and labels[1].endswith("x seed 2")
+    assert "…" in labels[0] and len(labels[0]) == plots.LONGEST
+    assert labels[2:] == [r"\u4e2d", r"\u6587"]  # two boxes could not be told apart
+    plt.close("all")
+
+
+def test_many_classes_make_no_wall(tmp_path):
+    names = [f"class {i}" for i in range(40)]
+    plots.save(plots.confusion(np.zeros((40, 40), int), names), tmp_path / "f.png")
+    assert max(plt.imread(tmp_path / "f.png").shape) < 7_000
 
 
 def test_names_that_read_alike_keep_their_rows(tmp_path):

@@ -1,5 +1,6 @@
 """The label store: what was acknowledged survives, whatever happens to the process, the disk or the file."""
 
+import csv
 import errno
 import json
 import os
@@ -465,6 +466,38 @@ def test_export_of_final_labels(store, tmp_path, suffix):
     assert rows.loc["r0", "text"] == RECORDS[0]["text"] and rows["count"].tolist() == [2, 2, 2, 1]
     assert "sì" in str(rows.loc["r0", "notes"]) and "bob" in str(rows.loc["r2", "flags"])
     assert [p.name for p in tmp_path.iterdir() if p.name.startswith(".")] == []  # nothing half-written is left
+
+
+def test_an_exported_csv_holds_no_formula_unless_it_is_raw_and_an_import_reads_it_back(tmp_path):
+    texts = ['=HYPERLINK("http://payload.invalid")', "+39 02 1234567 chiamare ora", "-5", "'=già protetto", "fine"]
+    records = [{"id": f"r{i}", "text": text} for i, text in enumerate(texts)]
+    labels = ["=1+1", "@SUM(1)", "-1", "'-x", "a"]
+    for row, label in zip(records, labels, strict=True):
+        append(tmp_path / "logs", "-ann", "label", row["id"], label=label)
+        append(tmp_path / "logs", "-ann", "note", row["id"], text="=2+2")
+    for final in (True, False):
+        exchange.export(tmp_path / "logs", tmp_path / "out.csv", records, final)
+        cells = list(csv.reader((tmp_path / "out.csv").open(encoding="utf-8", newline="")))
+        flat = [cell for row in cells for cell in row]
+        assert not [c for c in flat if c[:1] in ("=", "+", "@", "\t", "\r") or (c[:1] == "-" and c not in ("-1", "-5"))]
+        assert "'=1+1" in flat and "''-x" in flat and "-1" in flat
+    exchange.export(tmp_path / "logs", tmp_path / "raw.csv", records, raw=True)
+    assert pd.read_csv(tmp_path / "raw.csv").text.tolist() == texts
+    exchange.export(tmp_path / "logs", tmp_path / "out.csv", records)
+    report = exchange.import_labels(tmp_path / "out.csv", tmp_path / "again", records, "t", id_column="id")
+    assert report["taken"] == 5
+    assert [settled_labels(tmp_path / "again")[f"r{i}"] for i in range(5)] == labels
+
+
+@pytest.mark.parametrize("name", ["adjudicator", "Adjudicator", " ADJUDICATOR ", "ａdjudicator", "oracle", "Teacher"])
+def test_no_import_may_speak_for_the_adjudicator_or_a_machine(tmp_path, name):
+    (tmp_path / "in.csv").write_text(f"id,label,who\nr0,a,ann\nr1,b,{name}\n", encoding="utf-8")
+    options = {"task": "t", "id_column": "id"}
+    with pytest.raises(UserError, match=r"another name|rename them"):
+        exchange.import_labels(tmp_path / "in.csv", tmp_path / "logs", RECORDS, annotator_column="who", **options)
+    with pytest.raises(UserError, match=r"another name|rename them"):
+        exchange.import_labels(tmp_path / "in.csv", tmp_path / "logs", RECORDS, annotator=name, **options)
+    assert not (tmp_path / "logs").exists()
 
 
 def test_export_weighs_three_annotators_by_how_reliable_they_are(tmp_path):

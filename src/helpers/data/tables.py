@@ -22,7 +22,7 @@ from helpers import env
 from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
-from helpers.text import clean
+from helpers.text import clean, guarded
 
 RESERVED = ("id", "text", "label", "target", "references", "split", "spans", "parent_id")  # fields of a record
 
@@ -197,6 +197,11 @@ def _read_dataset(path: str) -> pd.DataFrame:
 def _numbered(table: pd.DataFrame) -> pd.DataFrame:
     """The table with its rows numbered from 1."""
     return table.set_axis(range(1, len(table) + 1))
+
+
+def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:
+    """The table for a CSV file, with an apostrophe before every text that a spreadsheet would run as a formula."""
+    return table.map(guarded).rename(columns=guarded)
 
 
 # --- records ---

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import cycle
 from pathlib import Path
 
@@ -12,17 +14,26 @@ import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
 from matplotlib.ticker import PercentFormatter
 
 from helpers.evaluation.report import plain_name
 from helpers.files import replacing
+from helpers.text import visible
 
 STYLE = {"axes.spines.right": False, "axes.spines.top": False, "figure.constrained_layout.use": True}
 STYLE["text.parse_math"] = False  # a "$" in a group or a label is a dollar, not mathematics
-sns.set_theme(style="whitegrid", palette="colorblind", rc=STYLE)
+# The font that matplotlib brings: a figure looks the same on every machine, and `_drawable` knows its glyphs.
+sns.set_theme(style="whitegrid", palette="colorblind", font="DejaVu Sans", rc=STYLE)
 BLUE, ORANGE = sns.color_palette()[:2]
 GREY = "0.7"
+<<<<<<< HEAD
 MOST_CLASSES = 30  # that a confusion picture shows: 200 of them would take 28,000 pixels
+=======
+LONGEST = 40  # characters of a name in a figure; of a longer one the middle is cut
+SHORT = 14  # characters of a name that stands straight under a column of a heatmap
+LARGEST = 40  # inches on either side of a figure
+>>>>>>> escapes
 DASHED = {"color": "0.4", "linestyle": "--", "linewidth": 1}
 
 
@@ -49,11 +60,11 @@ def coverage(points: pd.DataFrame) -> Figure:
 
 def balance(table: pd.DataFrame, name: str) -> Figure:
     """Share of the rows by the values of the group column `name`: columns value, pool, seed."""
-    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.36 * len(table)))
+    figure, axis = plt.subplots(figsize=_size(7, 0.8 + 0.36 * len(table)))
     for shift, part, colour in ((-0.2, "pool", GREY), (0.2, "seed", ORANGE)):
         axis.barh(np.arange(len(table)) + shift, table[part], height=0.4, color=colour, label=part)
     _name_rows(axis, table["value"])
-    axis.set(xlabel="share of the rows", title=f"Rows of pool and seed by {plain_name(name)}")
+    axis.set(xlabel="share of the rows", title=f"Rows of pool and seed by {_name(name)}")
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return _with_legend(figure)
 
@@ -64,11 +75,11 @@ def acceptance(table: pd.DataFrame) -> Figure:
     table = table.assign(counts=table.accepted.astype(str) + "/" + table.candidates.astype(str))
     table = table.set_index(["filter", "method"])
     wide = (table[values].unstack("method").reindex(**order) for values in ("acceptance", "counts"))
-    share, counts = (part.rename(index=plain_name, columns=plain_name) for part in wide)
-    figure, axis = plt.subplots(figsize=(2.4 + 1.2 * share.shape[1], 1.2 + 0.4 * len(share)))
+    share, counts = (part.rename(index=_name, columns=_name) for part in wide)
+    size = _heatmap_size(2.4 + 1.2 * share.shape[1], 1.2 + 0.4 * len(share), share)
+    figure, axis = plt.subplots(figsize=size)
     _heatmap(axis, share, counts.fillna(""), vmin=0, vmax=1)
     axis.set_title("Accepted of the candidates that reached each filter")
-    axis.tick_params(axis="x", rotation=30)
     return figure
 
 
@@ -76,7 +87,7 @@ def vocabulary(table: pd.DataFrame) -> Figure:
     """Different words against words read (Heaps' curve): columns set, words, vocabulary."""
     figure, axis = plt.subplots(figsize=(6, 3.4))
     for name, part in table.groupby("set", sort=False):
-        axis.plot(part.words, part.vocabulary, label=plain_name(name))
+        axis.plot(part.words, part.vocabulary, label=_name(name))
     axis.set(xlabel="words read", ylabel="different words", title="Vocabulary growth by words read")
     return _with_legend(figure)
 
@@ -123,7 +134,7 @@ def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
         _curves(axis, mean[mean["set"] == of], "labels", ["score", "low", "high"], ["-"], colours)
         axis.axhline(0.95 * full[of], label="95 % of the full score", **DASHED)
         axis.set(xlabel="labels", ylabel=_measure(of))
-        axis.set_title(plain_name(of), fontsize=11)
+        axis.set_title(_name(of), fontsize=11)
     figure.suptitle("Learning curves, mean over seeds, 95 % intervals")
     return _with_legend(figure)
 
@@ -139,15 +150,15 @@ def gains(table: pd.DataFrame, baseline: str) -> Figure:
         _name_rows(axis, part.strategy)
         axis.axvline(0, color="0.4", linewidth=1)
         axis.set(xlabel=f"gain, {_measure(of)}")
-        axis.set_title(plain_name(of), fontsize=11)
+        axis.set_title(_name(of), fontsize=11)
         axis.locator_params(axis="x", nbins=5)
-    figure.suptitle(f"Gain in area under the curve over {plain_name(baseline)}, 95 % intervals over seeds")
+    figure.suptitle(f"Gain in area under the curve over {_name(baseline)}, 95 % intervals over seeds")
     return figure
 
 
 def model_bars(table: pd.DataFrame) -> Figure:
     """Macro-F1 with intervals by model, the first one in colour: columns model, macro_f1, low, high."""
-    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.45 * len(table)))
+    figure, axis = plt.subplots(figsize=_size(7, 0.8 + 0.45 * len(table)))
     axis.barh(range(len(table)), table.macro_f1, color=[BLUE, *[GREY] * (len(table) - 1)])
     _intervals(axis, table[["macro_f1", "low", "high"]], ["0.2"] * len(table), marker="")
     _note_rows(axis, table.high, table.macro_f1.map("{:.3f}".format))
@@ -163,7 +174,7 @@ def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
     that the table lacks has no panel.
     """
     columns = {name: label for name, label in columns.items() if name in table}
-    size = (2 + 3.4 * len(columns), 1.3 + 0.36 * len(table))
+    size = _size(2 + 3.4 * len(columns), 1.3 + 0.36 * len(table))
     figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False)
     for axis, (name, label) in zip(axes.flat, columns.items(), strict=True):
         values = table[[name, f"{name} low", f"{name} high"]]
@@ -178,12 +189,12 @@ def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
 
 def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figure:
     """A share of rows by group of the column `name`: columns group, count, and `column`."""
-    figure, axis = plt.subplots(figsize=(7, 0.8 + 0.32 * len(table)))
+    figure, axis = plt.subplots(figsize=_size(7, 0.8 + 0.32 * len(table)))
     axis.barh(range(len(table)), table[column], color=BLUE)
     _note_rows(axis, table[column], table["count"].map("n = {}".format))
     _name_rows(axis, table.group)
-    measure = plain_name(column)
-    title = f"{measure.capitalize()} by {plain_name(name)}, test rows"
+    measure = _name(column)
+    title = f"{measure.capitalize()} by {_name(name)}, test rows"
     axis.set(xlim=(0, 1.12), xlabel=f"{measure}, share of rows", title=title)
     return figure
 
@@ -201,13 +212,20 @@ def reliability(table: pd.DataFrame, error: float) -> Figure:
 
 
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
+<<<<<<< HEAD
     """Number of rows by true label (rows of `counts`) and answer (columns).
 
     For at most MOST_CLASSES labels; beyond them `detection.worst_pairs` is read more easily.
     """
     names = [plain_name(label) for label in labels]
     figure, axis = plt.subplots(figsize=(1.6 + 1.2 * len(names), 1.2 + 0.9 * len(names)))
+=======
+    """Number of rows by true label (rows of `counts`) and answer (columns)."""
+    names = [_name(label) for label in labels]
+>>>>>>> escapes
     counts = pd.DataFrame(counts, index=names, columns=names)
+    size = _heatmap_size(1.6 + 1.2 * len(names), 1.2 + 0.9 * len(names), counts)
+    figure, axis = plt.subplots(figsize=size)
     _heatmap(axis, counts, counts.astype(str), linewidths=0)
     axis.set(xlabel="answer", ylabel="true label", title="Test rows by true label and answer")
     return figure
@@ -218,7 +236,9 @@ def agreement(kappa: pd.DataFrame, shared: pd.DataFrame) -> Figure:
     pairs = kappa.where(np.tri(len(kappa), k=-1, dtype=bool)).iloc[1:, :-1]  # every pair once
     values = pairs.apply(lambda column: column.map("{:.2f}".format)).where(pairs.notna(), "–")
     notes = values + "\nn = " + shared.reindex_like(pairs).fillna(0).astype(int).astype(str)
-    figure, axis = plt.subplots(figsize=(1.6 + 0.9 * len(pairs), 1.2 + 0.7 * len(pairs)))
+    pairs, notes = (part.rename(index=_drawable, columns=_drawable) for part in (pairs, notes))
+    size = _heatmap_size(1.6 + 0.9 * len(pairs), 1.2 + 0.7 * len(pairs), pairs)
+    figure, axis = plt.subplots(figsize=size)
     hidden = np.triu(np.ones(pairs.shape, bool), 1)
     _heatmap(axis, pairs.astype(float).fillna(0), notes, vmin=0, vmax=1, mask=hidden)
     axis.set_title("Cohen's κ by pair of annotators")
@@ -226,6 +246,40 @@ def agreement(kappa: pd.DataFrame, shared: pd.DataFrame) -> Figure:
 
 
 # --- parts that figures share ---------------------------------------------------------------------
+
+
+def _name(name: object) -> str:
+    """A name of the data in plain words, as a figure can show it."""
+    return _drawable(plain_name(name))
+
+
+def _drawable(text: object) -> str:
+    """A text in one line of at most `LONGEST` characters, what the font lacks written out as in `\\u4e2d`.
+
+    Both ends of a longer text stay: names of runs often differ at the end.
+    """
+    words = " ".join(visible(visible(str(text)), _no_glyph()).split())
+    if len(words) > LONGEST:
+        words = f"{words[: LONGEST - 12]}…{words[-11:]}"
+    return words or "–"  # a row with no name at all would look like one that is missing
+
+
+@lru_cache
+def _no_glyph() -> re.Pattern:
+    """Matches a character, other than a blank, for which the font of the figures has no glyph."""
+    known = get_font(findfont(FontProperties())).get_charmap()
+    return re.compile(f"[^\\s{''.join(re.escape(chr(code)) for code in known)}]")
+
+
+def _size(width: float, height: float) -> tuple[float, float]:
+    """Inches of a figure whose sides grow with its rows and columns: a thousand of them make no wall."""
+    return min(width, LARGEST), min(height, LARGEST)
+
+
+def _heatmap_size(width: float, height: float, values: pd.DataFrame) -> tuple[float, float]:
+    """Inches of a heatmap that has this size beside short names: long ones get the room that they need."""
+    rows, columns = (max(0, max(map(len, names), default=0) - SHORT) for names in (values.index, values.columns))
+    return _size(width + 0.09 * rows, height + 0.05 * columns)
 
 
 def _with_legend(figure: Figure) -> Figure:
@@ -246,7 +300,7 @@ def _curves(
     """A line with a band for every strategy: `columns` are those of value, low and high."""
     for (name, part), style in zip(table.groupby("strategy", sort=False), cycle(styles), strict=False):
         value, low, high = part[columns].to_numpy(float).T
-        (line,) = axis.plot(part[x], value, style, color=colours and colours[name], label=plain_name(name))
+        (line,) = axis.plot(part[x], value, style, color=colours and colours[name], label=_name(name))
         axis.fill_between(part[x], low, high, color=line.get_color(), alpha=0.12, linewidth=0)
 
 
@@ -266,14 +320,14 @@ def _note_rows(axis: Axes, ends: Sequence[float], texts: Sequence[str]) -> None:
 
 def _name_rows(axis: Axes, names: Sequence[str]) -> None:
     """Names beside the rows of the panel, the first on top; two that read alike stay two."""
-    axis.set(yticks=range(len(names)), yticklabels=[plain_name(name) for name in names])
+    axis.set(yticks=range(len(names)), yticklabels=[_name(name) for name in names])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
 
 
 def _measure(of: str) -> str:
     """The score of a set of curves, which a generation task names behind a colon."""
-    return of.partition(": ")[2] or "macro-F1"
+    return _drawable(of.partition(": ")[2] or "macro-F1")
 
 
 def _heatmap(axis: Axes, values: pd.DataFrame, notes: pd.DataFrame, **options) -> None:
@@ -281,6 +335,8 @@ def _heatmap(axis: Axes, values: pd.DataFrame, notes: pd.DataFrame, **options) -
     sns.heatmap(values, annot=notes, fmt="", cmap="Blues", cbar=False, ax=axis, **{"linewidths": 1} | options)
     axis.set(xlabel="", ylabel="")
     axis.tick_params(axis="y", rotation=0)
+    if max(map(len, values.columns), default=0) > SHORT:
+        axis.set_xticklabels(axis.get_xticklabels(), rotation=30, ha="right", rotation_mode="anchor")
     axis.grid(visible=False)  # it would show where a cell is empty
 
 
@@ -288,7 +344,7 @@ def _panels(count: int, width: float, height: float) -> tuple[Figure, np.ndarray
     """A figure with `count` axes of this size in inches, two or three in a row."""
     across = 2 if count in (2, 4) else min(3, count)
     down = -(-count // across)
-    figure, axes = plt.subplots(down, across, figsize=(width * across, height * down), squeeze=False)
+    figure, axes = plt.subplots(down, across, figsize=_size(width * across, height * down), squeeze=False)
     for axis in axes.flat[count:]:
         axis.set_axis_off()
     return figure, axes.flat[:count]

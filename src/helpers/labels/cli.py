@@ -14,6 +14,7 @@ import typer
 from helpers import env, files, run
 from helpers.env import UserError
 from helpers.labels import agreement, decisions, exchange, log
+from helpers.text import say
 
 app = typer.Typer(no_args_is_help=True, help=__doc__)
 
@@ -50,7 +51,7 @@ class Store:
 
 
 def _note(sentence: str) -> None:
-    print(f"note: {sentence}", file=sys.stderr)
+    say(f"note: {sentence}", file=sys.stderr)
 
 
 def open_store(task: str, run_id: str, folder: str = "") -> Store:
@@ -84,15 +85,15 @@ def show_agreement(
     state = store.read()
     classes = [label.strip() for label in order.split(",")] if order else None
     rows = agreement.summary(state, store.records, store.groups, classes)
-    print(_plain(rows[rows["measure"] != "kappa"]))
+    say(_plain(rows[rows["measure"] != "kappa"]))
     pairs = agreement.kappas(agreement.table(state))
     if len(pairs) and len(state) <= WIDEST:
         kappa, shared = agreement.matrix(pairs), agreement.matrix(pairs, "n")
-        print("\nCohen's κ (records labelled by both)\n")
-        print(kappa.combine(shared, lambda one, other: one.combine(other, _pair)).to_string())
+        say("\nCohen's κ (records labelled by both)\n")
+        say(kappa.combine(shared, lambda one, other: one.combine(other, _pair)).to_string())
     elif len(pairs):
-        print("\nCohen's κ, the ten pairs with most records in common\n")
-        print(_plain(pairs.sort_values("n", ascending=False, kind="stable").head(10)))
+        say("\nCohen's κ, the ten pairs with most records in common\n")
+        say(_plain(pairs.sort_values("n", ascending=False, kind="stable").head(10)))
 
 
 def _pair(kappa: float, shared: float) -> str:
@@ -113,13 +114,16 @@ def export_command(
     to: Annotated[str, typer.Option(help="a .csv, .jsonl or .parquet file to write")],
     folder: Folder = "",
     history: Annotated[bool, typer.Option("--history", help="one row an event instead of one a record")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="in a .csv, no apostrophe before what looks like a formula")
+    ] = False,
 ) -> None:
     """Write the labels to a table: one row a record with everyone's label, or every event with --history."""
     store = open_store(task, run_id, folder)
     store.read()
-    table = exchange.export(store.folder, env.resolve(to), store.records, final=not history)
+    table = exchange.export(store.folder, env.resolve(to), store.records, final=not history, raw=raw)
     noun = ("event" if history else "record") + ("" if len(table) == 1 else "s")
-    print(f"{to}: {len(table):,} {noun} written")
+    say(f"{to}: {len(table):,} {noun} written")
 
 
 @app.command("import")
@@ -150,7 +154,7 @@ def import_command(
         task_labels=store.labels,
         mapping=_renames(rename or []),
     )
-    print("\n".join(exchange.describe(report)))
+    say("\n".join(exchange.describe(report)))
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:
@@ -175,10 +179,10 @@ def adjudicate(
         raise UserError("`ambo labels adjudicate` prints with --list; decisions are taken in the adjudication panel.")
     store = open_store(task, run_id, folder)
     rows = decisions.disagreements(store.read(), store.records)
-    print(f"records to settle: {len(rows)}")
+    say(f"records to settle: {len(rows)}")
     for row in rows:
         labels = ", ".join(f"{name}: {label or '–'}" for name, label in row["labels"].items())
-        print(f"\n{row['id']}  {labels}")
-        print(f"  {' '.join(row['text'].split())[:150]}")
+        say(f"\n{row['id']}  {labels}")
+        say(f"  {' '.join(row['text'].split())[:150]}")
         for name, note in row["notes"].items():
-            print(f"  {name} notes: {note}")
+            say(f"  {name} notes: {note}")

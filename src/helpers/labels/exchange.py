@@ -16,16 +16,19 @@ from helpers.data.records import record_id
 from helpers.env import UserError
 from helpers.files import replacing, write_csv, write_jsonl
 from helpers.labels import agreement, decisions, log
-from helpers.text import clean
+from helpers.text import clean, unguarded
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 
 
-def export(folder: Path, path: Path, records: list[dict] | None = None, final: bool = True) -> pd.DataFrame:
+def export(
+    folder: Path, path: Path, records: list[dict] | None = None, final: bool = True, raw: bool = False
+) -> pd.DataFrame:
     """Write the labels to a .csv, .jsonl or .parquet file, whole or not at all, and return them.
 
     The table has one row a record (see `final_labels`), or without `final` one row an event, with everything in the logs.
-    What annotators said about themselves is never in it.
+    What annotators said about themselves is never in it. In a .csv, a text that a spreadsheet would run as a formula has
+    an apostrophe in front, unless it is to be `raw`; `import_labels` takes the apostrophe off again.
     """
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
@@ -38,7 +41,8 @@ def export(folder: Path, path: Path, records: list[dict] | None = None, final: b
         rows = table.to_dict("records")
         write_jsonl(path, [{k: v for k, v in row.items() if v is not None and v == v} for row in rows])
     elif path.suffix.lower() == ".csv":
-        write_csv(path, table.map(_flat))
+        cells = table.map(_flat)
+        write_csv(path, cells if raw else tables.spreadsheet_safe(cells))
     else:
         with replacing(path) as temporary:
             table.map(_flat).to_parquet(temporary, index=False)
@@ -128,6 +132,8 @@ def import_labels(
         row numbers (the header is row 1); `unknown_labels` maps labels outside the task to their counts.
     """
     table = tables.read_table(str(path), id_column or text_column)
+    if str(path).lower().endswith(".csv"):
+        table = table.map(unguarded)
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {', '.join(map(str, table.columns))}.")
@@ -192,7 +198,7 @@ def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], sourc
             row |= {"label": label, "source": source}
             new_events.setdefault(name, []).append(row)
     for name in new_events:  # all of them before the first log is written
-        log.check_annotator(name)
+        log.check_person(name)
     for name, rows in new_events.items():
         log.append_all(folder, name, rows)
     return sum(map(len, new_events.values()))

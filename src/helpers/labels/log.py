@@ -16,6 +16,7 @@ import json
 import os
 import re
 import time
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +30,7 @@ from helpers.env import UserError
 
 EVENTS = ("label", "undo", "skip", "flag", "note")
 ADJUDICATOR = "adjudicator"  # this annotator's labels overrule everybody's
+MACHINES = ("oracle", "teacher")  # who label in batch, in logs of their own
 LOCK_SECONDS = 10  # how long a write waits for another process; a write takes milliseconds
 
 
@@ -79,6 +81,21 @@ def check_annotator(name: str) -> str:
     if not isinstance(name, str) or not re.fullmatch(r"[\w-](?:[\w .@+-]{0,62}[\w@+-])?", name):
         raise UserError(f"Annotator {name!r} names a file: use 1 to 64 letters, digits, blanks and . _ - @ + only.")
     return name
+
+
+def check_person(name: str) -> str:
+    """Return `name` if a person can have it; raises UserError for the adjudicator's name and those of machines.
+
+    Upper and lower case are one: some drives keep `Adjudicator.jsonl` and `adjudicator.jsonl` in one file.
+    """
+    same = unicodedata.normalize("NFKC", str(name)).strip().casefold()
+    if same == ADJUDICATOR:
+        raise UserError(
+            f"Annotator {name!r} would overrule everybody, as only the adjudication panel may: rename them."
+        )
+    if same in MACHINES:
+        raise UserError(f"Annotator {name!r} is the name of a machine that labels: give the person another name.")
+    return check_annotator(name)
 
 
 @contextlib.contextmanager

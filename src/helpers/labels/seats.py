@@ -9,7 +9,7 @@ from typing import Any
 
 from helpers.env import UserError
 from helpers.files import read_json, write_json
-from helpers.labels.log import annotations, append_all, check_annotator
+from helpers.labels.log import annotations, append_all, check_annotator, check_person
 
 
 def assign(
@@ -37,7 +37,7 @@ def assign(
         Annotator → record ids; the second place of an id in a list is a repeat.
     """
     for name in annotators:
-        check_annotator(name)
+        check_person(name)
     if not 1 <= overlap_k <= len(set(annotators)):
         raise UserError(
             f"Parameter overlap_k={overlap_k} must lie between 1 and the {len(set(annotators))} annotators."

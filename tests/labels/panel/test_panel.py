@@ -414,6 +414,8 @@ def test_wrong_parameters_say_what_to_do(make):
         ({"records": [{"id": "1", "text": None}]}, "Row 1 of records is no dict"),
         ({"records": ["x"]}, "Row 1 of records is no dict"),
         ({"annotator": "../anna"}, "Annotator"),
+        ({"annotator": "Adjudicator"}, "only the adjudication panel may"),
+        ({"annotator": "teacher"}, "name of a machine"),
     ]:
         with pytest.raises(UserError, match=words):
             make(**({"records": []} | options))

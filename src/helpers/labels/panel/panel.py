@@ -18,7 +18,7 @@ from typing import Any
 import ipywidgets as widgets
 
 from helpers.env import UserError
-from helpers.labels.log import ADJUDICATOR
+from helpers.labels.log import ADJUDICATOR, check_person
 from helpers.labels.panel import kinds
 from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import KINDS, flow
@@ -64,6 +64,8 @@ class Panel(widgets.VBox):
         context: Mapping[str, list[str]] | None = None,
         require_reason: bool = False,
     ):
+        if not require_reason:  # the adjudicator gives one
+            check_person(annotator)
         if not 1 <= page <= 50:
             raise UserError(f"Parameter page={page!r} must be a number of texts from 1 to 50.")
         self.lock = threading.RLock()  # the batch thread and the kernel's subshells come in beside the main thread
