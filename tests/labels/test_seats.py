@@ -90,7 +90,6 @@ def test_the_simulated_annotator_labels_each_text_once(tmp_path):
     assert pending(tmp_path, {"oracle": list("abc")}) == {"oracle": []}
 
 
-<<<<<<< HEAD
 def test_a_record_stays_with_whoever_has_answered_it(tmp_path):
     append(tmp_path, "anna", "label", "b", label="x")
     append(tmp_path, "anna", "skip", "c")
@@ -104,9 +103,9 @@ def test_the_simulated_annotator_corrects_labels_that_the_data_have_changed(tmp_
     simulate(tmp_path, ["a", "b"], {"a": "x", "b": "y"})
     simulate(tmp_path, ["a", "b"], {"a": "x", "b": "x"})
     assert exchange.settled_labels(tmp_path) == {"a": "x", "b": "x"} and len(events(tmp_path)) == 3
-=======
+
+
 @pytest.mark.parametrize("name", ["Adjudicator", "oracle", "TEACHER"])
 def test_a_session_is_nobody_s_who_overrules_or_is_a_machine(name, tmp_path):
     with pytest.raises(UserError, match=r"another name|rename them"):
         assign(list("abc"), ["ann", name])
->>>>>>> escapes

@@ -27,13 +27,10 @@ STYLE["text.parse_math"] = False  # a "$" in a group or a label is a dollar, not
 sns.set_theme(style="whitegrid", palette="colorblind", font="DejaVu Sans", rc=STYLE)
 BLUE, ORANGE = sns.color_palette()[:2]
 GREY = "0.7"
-<<<<<<< HEAD
 MOST_CLASSES = 30  # that a confusion picture shows: 200 of them would take 28,000 pixels
-=======
 LONGEST = 40  # characters of a name in a figure; of a longer one the middle is cut
 SHORT = 14  # characters of a name that stands straight under a column of a heatmap
 LARGEST = 40  # inches on either side of a figure
->>>>>>> escapes
 DASHED = {"color": "0.4", "linestyle": "--", "linewidth": 1}
 
 
@@ -212,17 +209,11 @@ def reliability(table: pd.DataFrame, error: float) -> Figure:
 
 
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
-<<<<<<< HEAD
     """Number of rows by true label (rows of `counts`) and answer (columns).
 
     For at most MOST_CLASSES labels; beyond them `detection.worst_pairs` is read more easily.
     """
-    names = [plain_name(label) for label in labels]
-    figure, axis = plt.subplots(figsize=(1.6 + 1.2 * len(names), 1.2 + 0.9 * len(names)))
-=======
-    """Number of rows by true label (rows of `counts`) and answer (columns)."""
     names = [_name(label) for label in labels]
->>>>>>> escapes
     counts = pd.DataFrame(counts, index=names, columns=names)
     size = _heatmap_size(1.6 + 1.2 * len(names), 1.2 + 0.9 * len(names), counts)
     figure, axis = plt.subplots(figsize=size)
