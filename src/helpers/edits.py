@@ -10,16 +10,19 @@ another end, it is written as `cut+end`: ` operatori | +/trici`, ` segretaria | 
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from difflib import SequenceMatcher
 from itertools import accumulate, takewhile
-from operator import eq
+from operator import eq, itemgetter
 
 import numpy as np
 
 KEEP = " ="
 # "addetto/a" and "un/un'" are one word
 TOKEN = re.compile(r"\w+['’]?(?:/-?\w+['’]?)*|\s+|[^\w\s]")
+SENTENCE_ENDS = frozenset(".;:!?")
+LONG = 2000  # tokens of two texts, blanks included, up to which difflib compares them as they are
 CUT_END = re.compile(r"(\d?)\+(.*)", re.DOTALL)
 
 # Tags of words: a word stays, changes its end, or opens a span that is deleted or replaced.
@@ -34,13 +37,71 @@ Block = tuple[int, int, int, int]  # source tokens i to k become target tokens j
 # --- from a pair to edits ---------------------------------------------------------------
 
 
+def opcodes(a: Sequence[str], b: Sequence[str]) -> list[tuple[str, int, int, int, int]]:
+    """How the tokens `a` become `b`, as difflib's `get_opcodes`.
+
+    difflib takes the square of the length. Beyond LONG tokens, the sentences that occur once in both are matched first
+    (Cohen's patience diff), and difflib compares what lies between two of them; where that is still longer, all of it
+    counts as replaced but for its common beginning and end.
+    """
+    codes: list[tuple[str, int, int, int, int]] = []
+    i = j = 0
+    for k, m, length in [*_anchors(a, b), (len(a), len(b), 0)]:
+        prefix = shared_prefix(a[i:k], b[j:m]) if len(a) + len(b) > LONG else 0
+        suffix = shared_prefix(a[i + prefix : k][::-1], b[j + prefix : m][::-1]) if len(a) + len(b) > LONG else 0
+        if prefix:
+            codes.append(("equal", i, i + prefix, j, j + prefix))
+        i, j, end, stop = i + prefix, j + prefix, k - suffix, m - suffix
+        if end - i + stop - j <= LONG:
+            matcher = SequenceMatcher(None, a[i:end], b[j:stop], autojunk=False)
+            codes += [(tag, i + w, i + x, j + y, j + z) for tag, w, x, y, z in matcher.get_opcodes()]
+        else:
+            codes.append(("delete" if j == stop else "insert" if i == end else "replace", i, end, j, stop))
+        if suffix + length:
+            codes.append(("equal", end, k + length, stop, m + length))
+        i, j = k + length, m + length
+    return codes
+
+
+def _anchors(a: Sequence[str], b: Sequence[str]) -> list[tuple[int, int, int]]:
+    """(place in a, place in b, tokens) of the sentences that both have once, in one order; none in short texts."""
+    if len(a) + len(b) <= LONG:
+        return []
+    once_a, once_b = _sentences_once(a), _sentences_once(b)
+    pairs = [(i, once_b[sentence], len(sentence)) for sentence, i in once_a.items() if sentence in once_b]
+    # the longest increasing run of places in b, by patience sorting
+    ends: list[int] = []
+    piles: list[int] = []
+    before: list[int] = []
+    for k, (_, j, _) in enumerate(pairs):
+        pile = bisect_left(ends, j)
+        before.append(piles[pile - 1] if pile else -1)
+        ends[pile : pile + 1], piles[pile : pile + 1] = [j], [k]
+    run, k = [], piles[-1] if piles else -1
+    while k >= 0:
+        run.append(pairs[k])
+        k = before[k]
+    return run[::-1]
+
+
+def _sentences_once(tokens: Sequence[str]) -> dict[tuple[str, ...], int]:
+    """Sentence or line → its place, in order, of those that occur once."""
+    places: dict[tuple[str, ...], list[int]] = {}
+    start = 0
+    for i, token in enumerate(tokens):
+        if token in SENTENCE_ENDS or "\n" in token or i == len(tokens) - 1:
+            places.setdefault(tuple(tokens[start : i + 1]), []).append(start)
+            start = i + 1
+    return {sentence: found[0] for sentence, found in places.items() if len(found) == 1}
+
+
 def spans(source: str, target: str) -> list[Span]:
     """The edits from source to target, in whole words; no edited span is empty.
 
     Neighbouring words are one span unless each only changes its end.
     """
     a, b = TOKEN.findall(source), TOKEN.findall(target)
-    differing = [block for tag, *block in SequenceMatcher(None, a, b, autojunk=False).get_opcodes() if tag != "equal"]
+    differing = [block for tag, *block in opcodes(a, b) if tag != "equal"]
     merged: list[Block] = []
     for block in (part for whole in differing for part in _parts(a, b, *whole)):
         block = _widened(a, b, *block)
@@ -55,6 +116,8 @@ def spans(source: str, target: str) -> list[Span]:
 
 def _parts(a: list[str], b: list[str], i: int, k: int, j: int, m: int) -> list[Block]:
     """A block, cut at the words that only change their end and have nothing inserted beside them."""
+    if k - i + m - j > LONG:  # which `opcodes` has not compared either
+        return [(i, k, j, m)]
     for x in range(i, k):
         for y in range(j, m):
             if not _changes_end(a, b, x, x + 1, y, y + 1):
@@ -102,14 +165,16 @@ def _trimmed(source: str, start: int, end: int, new: str) -> Span:
     """The edit without outer spaces; a deletion between two commas takes the first one along."""
     old = source[start:end]
     start, end, new = start + len(old) - len(old.lstrip()), end - len(old) + len(old.rstrip()), new.strip()
-    before = source[:start].rstrip()
-    if not new and source[start:end].endswith(",") and before.endswith(","):
-        start, end = len(before) - 1, start + len(source[start : end - 1].rstrip())
+    before = start
+    while before and source[before - 1].isspace():
+        before -= 1
+    if not new and source[start:end].endswith(",") and source[before - 1 : before] == ",":
+        start, end = before - 1, start + len(source[start : end - 1].rstrip())
     return start, end, new
 
 
-def shared_prefix(one: str, other: str) -> int:
-    """How many characters the two begin with in common."""
+def shared_prefix(one: Sequence[str], other: Sequence[str]) -> int:
+    """How many characters, or tokens, the two begin with in common."""
     return sum(takewhile(bool, map(eq, one, other)))
 
 
@@ -177,11 +242,14 @@ def _find(source: str, old: str, start: int) -> int:
 
 def apply(source: str, edits: Sequence[Span]) -> str:
     """The source with its edits made, and with spaces and commas mended around them."""
-    text, done = "", 0
+    finished, text, done = [], "", 0
     for start, end, new in edits:
         text = _joined(_joined(text, source[done:start]), _lengthened(source[start:end], new))
         done = end
-    return _joined(text, source[done:]).rstrip(" ") if edits else source
+        if len(text) > 2000:  # joining looks at the end alone
+            finished.append(text[:-1000])
+            text = text[-1000:]
+    return "".join(finished) + _joined(text, source[done:]).rstrip(" ") if edits else source
 
 
 def _joined(text: str, piece: str) -> str:
@@ -209,7 +277,8 @@ def onto_draft(source: str, draft: str, target: str) -> str:
 
 
 def _meets_any(edit: Span, others: Sequence[Span]) -> bool:
-    return any(edit[0] < other[1] and edit[1] > other[0] for other in others)
+    k = bisect_left(others, edit[1], key=itemgetter(0))  # the others are in order and do not overlap
+    return k > 0 and others[k - 1][1] > edit[0]
 
 
 # --- tags of words, as a tagger reads and writes them -----------------------------------

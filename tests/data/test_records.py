@@ -1,6 +1,8 @@
 """Records: their ids, duplicates, and splits without leaks."""
 
+import time
 from collections import Counter
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 
 from helpers.data import embedded
 from helpers.data.records import (
+    _trigrams,
     drop_exact_duplicates,
     evaluation_sizes,
     group_shares,
@@ -130,3 +133,48 @@ def test_shares_of_a_group_in_several_sets():
     rows = [{"g": g} for g in "aab"]
     table = group_shares({"pool": rows, "picks": rows[:1]}, "g")
     assert table.index.tolist() == ["a", "b"] and table.loc["b"].tolist() == [pytest.approx(1 / 3), 0.0]
+
+
+def templated(count: int, places: int) -> Iterator[str]:
+    """Texts of one template with so many words of their own."""
+    words = [f"t{k}" for k in range(60)]
+    for i in range(count):
+        for place in range(places):
+            words[place * 60 // places] = f"v{i}x{place}"
+        yield " ".join(words)
+
+
+def groups_by_all_pairs(texts: list[str], threshold: float) -> np.ndarray:
+    """The groups of what an LSH index proposes and the signatures confirm, every pair compared."""
+    from datasketch import MinHash, MinHashLSH
+    from scipy.sparse.csgraph import connected_components
+
+    signatures = MinHash.bulk([_trigrams(text) for text in texts], num_perm=64, seed=1)
+    index, links = MinHashLSH(threshold=threshold, num_perm=64), np.eye(len(texts))
+    for i, signature in enumerate(signatures):
+        for j in index.query(signature):
+            links[i, j] = signature.jaccard(signatures[j]) >= threshold
+        index.insert(i, signature)
+    return connected_components(links, directed=False)[1]
+
+
+@pytest.mark.parametrize("threshold", [0.3, 0.5, 0.8, 0.95])
+def test_groups_are_those_of_all_pairs(threshold):
+    texts = [r["text"] for r in embedded.pool_texts()[:300]]
+    texts += [*templated(80, 2), *templated(80, 4), *templated(80, 6), *texts[:20]]
+    assert near_duplicate_groups(texts, threshold).tolist() == groups_by_all_pairs(texts, threshold).tolist()
+
+
+@pytest.mark.parametrize("places", [2, 6])  # most are linked; they share buckets and are not linked
+def test_templated_texts_take_no_square_of_their_number(places):
+    texts = list(templated(8000, places))
+    start = time.perf_counter()
+    groups = near_duplicate_groups(texts)
+    assert time.perf_counter() - start < 40  # a comparison of all pairs took 156 s
+    assert (len(set(groups)) > 7000) == (places == 6)
+
+
+def test_parents_join_groups_over_others():
+    rows = [{"id": str(i), "parent_id": str(i + 1)} for i in range(3)] + [{"id": "3"}, {"id": "4"}]
+    groups = link_parents(rows, np.arange(5))
+    assert len(set(groups[:4])) == 1 and groups[4] != groups[0]

@@ -63,3 +63,10 @@ def test_predictions_are_listed_row_by_row(task):
     assert table.to_dict("list") == {
         "id": ["1", "2"], "text": ["a", "b"], "label": ["good", "bad"], "answer": ["good", "good"], "confidence": [0.9, 0.6],
     }  # fmt: skip
+
+
+def test_the_worst_pairs_are_the_commonest_wrong_answers():
+    counts = np.array([[5, 1, 0], [4, 9, 2], [0, 0, 7]])
+    pairs = detection.worst_pairs(counts, ["a", "b", "c"])
+    assert pairs.to_dict("split")["data"] == [["b", "a", 4], ["b", "c", 2], ["a", "b", 1]]
+    assert detection.worst_pairs(np.diag([3, 4]), ["a", "b"]).empty

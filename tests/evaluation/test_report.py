@@ -1,5 +1,8 @@
 """Tables and pages: plain words, numbers, escaped texts, marked changes."""
 
+import re
+import time
+
 import pandas as pd
 import pytest
 from markupsafe import Markup
@@ -94,3 +97,20 @@ def test_changes_are_coloured_and_escaped():
     rows = pd.DataFrame({"text": ["un cuoco bravo"], "output": ["una persona brava, un cuoco bravo"]})
     page = report.as_html(report.mark_changes(rows)).data
     assert "<ins>" in page and "&lt;ins&gt;" not in page
+
+
+def test_changes_in_a_long_text_are_marked_and_give_it_back():
+    old = " ".join(f"Frase numero {i} del testo." for i in range(5000))
+    new = old.replace("numero 7 ", "numero sette ").replace("numero 4000 ", "")
+    start = time.perf_counter()
+    marked = str(report.changes(old, new))
+    assert time.perf_counter() - start < 10  # difflib alone takes the square of the length
+    assert marked.count("<del>") == 2 and marked.count("<ins>") == 1
+    assert re.sub(r"<del>.*?</del>|</?ins>", "", marked) == new
+
+
+def test_long_texts_without_a_common_sentence_are_bounded():
+    old, new = " ".join(f"a{i} b" for i in range(9000)), " ".join(f"c{i} b" for i in range(9000))
+    start = time.perf_counter()
+    report.changes(old, new)
+    assert time.perf_counter() - start < 10

@@ -87,22 +87,59 @@ def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.8) -> np.nd
     Two texts are linked from `threshold` on: the Jaccard similarity of their word trigrams, estimated by MinHash.
     """
     from datasketch import MinHash, MinHashLSH
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
 
     if not 0.3 <= threshold <= 0.95:
         raise UserError(f"Parameter near_duplicate={threshold!r} must lie between 0.3 and 0.95.")
     if not texts:
         return np.zeros(0, int)
-    signatures = MinHash.bulk([_trigrams(text) for text in texts], num_perm=64, seed=1)
-    index = MinHashLSH(threshold=threshold, num_perm=64)
-    pairs = [(i, i) for i in range(len(texts))]
-    for i, signature in enumerate(signatures):
-        # LSH proposes candidates; the signatures confirm them.
-        pairs += [(i, j) for j in index.query(signature) if signature.jaccard(signatures[j]) >= threshold]
-        index.insert(i, signature)
-    graph = coo_array((np.ones(len(pairs), bool), np.array(pairs).T), shape=(len(texts), len(texts)))
-    return connected_components(graph, directed=False)[1]
+    minhashes = MinHash.bulk([_trigrams(text) for text in texts], num_perm=64, seed=1)
+    signatures, place = np.unique([m.hashvalues for m in minhashes], axis=0, return_inverse=True)
+    index = MinHashLSH(threshold=threshold, num_perm=64)  # chooses bands that suit the threshold
+    bands = [slice(i * index.r, (i + 1) * index.r) for i in range(index.b)]
+    components = _linked(signatures, bands, threshold)[place.ravel()]
+    _, first, numbers = np.unique(components, return_index=True, return_inverse=True)
+    return first.argsort().argsort()[numbers]  # numbered by their first texts
+
+
+def _linked(signatures: np.ndarray, bands: list[slice], threshold: float) -> np.ndarray:
+    """Component of every distinct signature; two are linked that agree in a band and in a share `threshold` of all.
+
+    The components are walked one by one, so a signature is compared with none that its component already has. The cost
+    then grows with the number of texts where they are linked, and stays a vectorised comparison where they are not.
+    """
+    rows, length = signatures.shape
+    codes = np.empty((rows, length), np.uint32)  # as numbers from 0; an equal value has an equal number
+    rare = np.zeros(rows, int)
+    for column, values in enumerate(signatures.T):
+        _, codes[:, column], counts = np.unique(values, return_inverse=True, return_counts=True)
+        rare += counts[codes[:, column]] == 1
+    # What no other signature has at a place agrees with none there: such rows are linked to nothing.
+    is_open = (length - rare) / length >= threshold
+    buckets: list[np.ndarray] = []
+    buckets_of: list[list[int]] = [[] for _ in range(rows)]
+    for band in bands:
+        order = np.flatnonzero(is_open)
+        _, keys = np.unique(codes[order, band], axis=0, return_inverse=True)
+        by_key = np.argsort(keys.ravel(), kind="stable")
+        for members in np.split(order[by_key], np.cumsum(np.bincount(keys.ravel()))[:-1]):
+            if len(members) > 1:
+                for row in members.tolist():
+                    buckets_of[row].append(len(buckets))
+                buckets.append(members)
+    components = np.arange(rows)
+    for start in np.flatnonzero(is_open).tolist():
+        reached = [start] if is_open[start] else []
+        is_open[start] = False
+        while reached:
+            row = reached.pop()
+            for number in buckets_of[row]:
+                members = buckets[number] = buckets[number][is_open[buckets[number]]]
+                if len(members):
+                    agreement = np.count_nonzero(codes[members] == codes[row], axis=1) / length
+                    near = members[agreement >= threshold]
+                    components[near], is_open[near] = start, False
+                    reached += near.tolist()
+    return components
 
 
 def _trigrams(text: str) -> list[bytes]:
@@ -112,13 +149,17 @@ def _trigrams(text: str) -> list[bytes]:
 
 
 def link_parents(records: list[dict], groups: np.ndarray) -> np.ndarray:
-    """Groups merged so that every record is in the group of its `parent_id`."""
-    groups, position = groups.copy(), {r["id"]: i for i, r in enumerate(records)}
-    for i, record in enumerate(records):
-        parent = position.get(record.get("parent_id"))
-        if parent is not None and groups[i] != groups[parent]:
-            groups[groups == groups[i]] = groups[parent]
-    return groups
+    """Groups merged so that every record is in the group of its `parent_id`, numbered anew."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    if not records:
+        return groups.copy()
+    position = {r["id"]: i for i, r in enumerate(records)}
+    parents = [position.get(r.get("parent_id"), i) for i, r in enumerate(records)]
+    links, size = (groups, groups[parents]), int(groups.max()) + 1
+    graph = coo_array((np.ones(len(records), bool), links), shape=(size, size))
+    return connected_components(graph, directed=False)[1][groups]
 
 
 def leaked_records(records: list[dict], evaluation: list[dict], threshold: float = 0.8) -> list[dict]:

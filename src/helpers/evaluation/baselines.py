@@ -15,6 +15,7 @@ from sklearn.preprocessing import normalize
 
 from helpers.task import Task
 
+MANY_CLASSES, DIMENSIONS = 30, 512
 WORD = r"(?u)\b\w+\b"  # words of one letter count: Italian articles and prepositions have one
 
 
@@ -37,17 +38,34 @@ class Sklearn:
         return probabilities
 
 
+class _SingularVectors(TruncatedSVD):
+    """As TruncatedSVD, with DIMENSIONS of them or as many as there are features."""
+
+    def fit_transform(self, X, y=None):
+        self.n_components = min(DIMENSIONS, X.shape[1])
+        return super().fit_transform(X, y)
+
+
 def majority(task: Task) -> Sklearn:
     """Predicts the most frequent label of its training rows."""
     return Sklearn(task, DummyClassifier(strategy="prior"))
 
 
 def tfidf(task: Task) -> Sklearn:
-    """Logistic regression on TF-IDF of word 1-2-grams and character 2-5-grams, classes balanced."""
+    """Logistic regression on TF-IDF of word 1-2-grams and character 2-5-grams, classes balanced.
+
+    Beyond MANY_CLASSES classes the features are approximated by their DIMENSIONS largest singular vectors (latent
+    semantic analysis, Deerwester et al. 1990): L-BFGS holds some 25 numbers for each class and feature, which with 200
+    classes and a hundred thousand features is several GiB.
+    """
     words = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=WORD)
     characters = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True)
     classifier = LogisticRegression(C=10.0, max_iter=2000, class_weight="balanced")
-    return Sklearn(task, make_pipeline(make_union(words, characters), classifier))
+    steps = [make_union(words, characters)]
+    if len(task.labels) > MANY_CLASSES:
+        steps.append(_SingularVectors(random_state=0))
+        classifier.set_params(tol=1e-3)  # the last steps would take minutes
+    return Sklearn(task, make_pipeline(*steps, classifier))
 
 
 class Lexicon:

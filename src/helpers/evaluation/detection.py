@@ -133,6 +133,18 @@ def calibration(truth: np.ndarray, probabilities: np.ndarray) -> tuple[pd.DataFr
     return table, float(error)
 
 
+def worst_pairs(counts: np.ndarray, labels: Sequence[str], rows: int = 30) -> pd.DataFrame:
+    """The most frequent confusions, commonest first: columns label, answer, count.
+
+    `counts` has the number of rows by true label (rows) and answer (columns).
+    """
+    wrong = np.where(np.eye(len(labels), dtype=bool), 0, counts)
+    order = np.argsort(-wrong, axis=None, kind="stable")[: min(rows, np.count_nonzero(wrong))]
+    truth, answers = np.unravel_index(order, wrong.shape)
+    named = np.array(labels, dtype=object)
+    return pd.DataFrame({"label": named[truth], "answer": named[answers], "count": wrong[truth, answers]})
+
+
 def prediction_table(rows: list[dict], probabilities: np.ndarray, task: Task) -> pd.DataFrame:
     """One row per record: id, text, label, the model's answer and its confidence."""
     answers = [task.labels[i] for i in probabilities.argmax(1)]

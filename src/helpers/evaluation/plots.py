@@ -22,6 +22,7 @@ STYLE["text.parse_math"] = False  # a "$" in a group or a label is a dollar, not
 sns.set_theme(style="whitegrid", palette="colorblind", rc=STYLE)
 BLUE, ORANGE = sns.color_palette()[:2]
 GREY = "0.7"
+MOST_CLASSES = 30  # that a confusion picture shows: 200 of them would take 28,000 pixels
 DASHED = {"color": "0.4", "linestyle": "--", "linewidth": 1}
 
 
@@ -200,7 +201,10 @@ def reliability(table: pd.DataFrame, error: float) -> Figure:
 
 
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
-    """Number of rows by true label (rows of `counts`) and answer (columns)."""
+    """Number of rows by true label (rows of `counts`) and answer (columns).
+
+    For at most MOST_CLASSES labels; beyond them `detection.worst_pairs` is read more easily.
+    """
     names = [plain_name(label) for label in labels]
     figure, axis = plt.subplots(figsize=(1.6 + 1.2 * len(names), 1.2 + 0.9 * len(names)))
     counts = pd.DataFrame(counts, index=names, columns=names)

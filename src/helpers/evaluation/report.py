@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import difflib
 import re
 from collections.abc import Callable, Sequence
 from numbers import Real
@@ -14,6 +13,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
+from helpers import edits
 from helpers.files import write_text
 
 TINY = (
@@ -142,13 +142,13 @@ def _formatted(value: object, form: Format | None) -> str:
 
 def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:
     """The text escaped, with its character spans [start, end) in <mark>; overlaps are joined."""
-    out, position = Markup(""), 0
+    pieces, position = [], 0
     for start, end in sorted(map(tuple, spans)):
         start = max(start, position)
         if start < end <= len(text):
-            out += escape(text[position:start]) + Markup("<mark>{}</mark>").format(text[start:end])
+            pieces += [text[position:start], Markup("<mark>{}</mark>").format(text[start:end])]
             position = end
-    return out + escape(text[position:])
+    return Markup("").join([*pieces, text[position:]])  # which escapes what is not marked
 
 
 def highlight_rows(rows: pd.DataFrame, spans: dict[str, Sequence[Sequence[int]]]) -> pd.DataFrame:
@@ -166,18 +166,19 @@ def changes(source: str, output: str) -> Markup:
     """
     # Blanks are tokens here, because what is shown must be the text to the last blank.
     old, new = (re.findall(r"\w+|\s+|[^\w\s]", text) for text in (source, output))
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
-    if matcher.ratio() < 0.4:
+    codes = edits.opcodes(old, new)
+    shared = sum(b - a for kind, a, b, _, _ in codes if kind == "equal")
+    if shared * 2 < 0.4 * (len(old) + len(new)):
         return escape(output)
-    out = Markup("")
-    for kind, a, b, c, d in matcher.get_opcodes():
+    pieces = []
+    for kind, a, b, c, d in codes:
         dropped, inserted = "".join(old[a:b]), "".join(new[c:d])
         if kind in ("delete", "replace"):
-            out += Markup("<del>{}</del>").format(dropped)
+            pieces.append(Markup("<del>{}</del>").format(dropped))
         if kind in ("insert", "replace"):
             inserted = Markup("<ins>{}</ins>").format(inserted)
-        out += inserted  # which is escaped here unless it is marked
-    return out
+        pieces.append(inserted)  # which is escaped below unless it is marked
+    return Markup("").join(pieces)
 
 
 def mark_changes(rows: pd.DataFrame) -> pd.DataFrame:

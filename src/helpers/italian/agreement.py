@@ -11,6 +11,7 @@ from helpers.italian.lexicon import (
     MODIFIERS,
     NOUNS,
     PLURAL,
+    REACH,
     SINGULAR,
     VERBAL,
     Reading,
@@ -62,20 +63,20 @@ def adjacent(tokens: list[Token], i: int) -> bool:
     return 0 <= i < len(tokens) - 1 and tokens[i + 1].start - tokens[i].end <= 2
 
 
-def previous_word(tokens: list[Token], i: int) -> int:
-    """Index of the nearest token before i that is no adverb, -1 at the start."""
-    return next((k for k in range(i - 1, -1, -1) if not is_adverb(tokens[k])), -1)
+def preceding(i: int) -> range:
+    """Indices of the tokens before i within reach, the nearest first."""
+    return range(i - 1, max(i - 1 - REACH, -1), -1)
 
 
 def opens_sentence(tokens: list[Token], i: int) -> bool:
     """Whether i is the first word of a title, a bullet or a sentence, adverbs aside."""
-    j = previous_word(tokens, i)
+    j = tokens[i].previous
     return j < 0 or tokens[j].lower in BOUNDARY or tokens[j].lower in '-*>"«“()'
 
 
 def _opens_clause(tokens: list[Token], i: int) -> bool:
     """Whether i opens a line or a sentence, or follows "cercasi", "se", "come"."""
-    return opens_sentence(tokens, i) or belongs(tokens[previous_word(tokens, i)], "search")
+    return opens_sentence(tokens, i) or belongs(tokens[tokens[i].previous], "search")
 
 
 # --- person nouns -----------------------------------------------------------------------
@@ -98,7 +99,7 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
         following = tokens[i + 1] if adjacent(tokens, i) else None
         agrees = following and QUALITY.search(following.lower) and noun_mask(following) & lead.mask
         return lead if following and not is_function(following) and not agrees else None
-    j = previous_word(tokens, i)
+    j = token.previous
     if _is_part(tokens, i) or (j >= 0 and belongs(tokens[j], "have")):  # "hanno invitato"
         return None
     return _role(tokens, i, j)
@@ -107,7 +108,7 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
 def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
     """The role word or participle at i where it is a noun, and not an adjective of the word j."""
     token, role = tokens[i], reading_of(tokens[i], {"role"})
-    k = next((k for k in range(i - 1, -1, -1) if not reading_of(tokens[k], {"adj"})), -1)
+    k = next((k for k in preceding(i) if not reading_of(tokens[k], {"adj"})), -1)
     article = reading_of(tokens[k], {"article", "determiner"}) if k >= 0 else None
     if not role:  # "gli interessati", with no noun after it that they could belong to
         return _participle_noun(tokens, i, article.mask) if article else None
@@ -126,9 +127,9 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
 
 def _is_sought(tokens: list[Token], i: int) -> bool:
     """Whether the word at i is what the ad looks for: "cercasi una tecnica"."""
-    while i and (reading_of(tokens[i - 1], {"adj"}) or tokens[i - 1].lower in ("un", "una", "un'")):
-        i -= 1
-    return i > 0 and tokens[i - 1].lower.startswith(("cerc", "ricerchi", "selezion", "assum", "offr"))
+    articles = ("un", "una", "un'")
+    k = next((k for k in preceding(i) if not reading_of(tokens[k], {"adj"}) and tokens[k].lower not in articles), -1)
+    return k >= 0 and tokens[k].lower.startswith(("cerc", "ricerchi", "selezion", "assum", "offr"))
 
 
 def _participle_noun(tokens: list[Token], i: int, mask: int) -> Reading | None:
@@ -187,7 +188,7 @@ def _modifiers_before(tokens: list[Token], head: int, noun: Reading) -> tuple[Pa
     parts: Parts = {}
     mask, is_foreign = noun.mask, len(set(noun.forms)) == 1
     i, english_words = head - 1, 0
-    while adjacent(tokens, i) and not tokens[i].is_double:
+    while adjacent(tokens, i) and not tokens[i].is_double and head - i <= REACH:
         token = tokens[i]
         if is_foreign and english_words < 3 and _is_english(token):
             english_words, i = english_words + 1, i - 1

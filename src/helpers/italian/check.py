@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
+from functools import lru_cache
 from itertools import product
+from operator import attrgetter, itemgetter
 
 from helpers import edits
 from helpers.italian import gender
 from helpers.italian.cues import find_cues, requirement_cues
 from helpers.italian.forms import accepted_doubles, double_words
-from helpers.italian.lexicon import VERBAL, is_function
+from helpers.italian.lexicon import VERBAL, Token, is_function
 from helpers.italian.phrases import person_phrases
 
 # nouns of the reference that name people without their gender
@@ -45,14 +48,15 @@ def check(source: str, output: str, reference: str) -> dict[str, bool]:
     elif (pattern := _all_in_double_form(source, changes)) and _match(pattern, output):
         inclusive = untouched = agreement = True
     else:
-        anything = [(start, end, "(.*)") for start, end, _ in changes]
-        untouched = _match(_pattern(source, anything), output) is not None
-        renderings = [(change[0], change[1], _renderings(source, *change)) for change in changes]
-        match = _match(_pattern(source, renderings), output)
+        untouched = _keeps_the_rest(source, changes, output)
+        match = None
+        if untouched:
+            renderings = [(change[0], change[1], _renderings(source, *change)) for change in changes]
+            match = _match(_pattern(source, renderings), output)
         agreement = match is not None and _neutral_nouns_agree(source, changes, match.groups())
         words = [source[a:b] for change in changes for a, b, must in _person_words(source, *change) if must]
         words += [text for start, end, _ in changes for text in _requirements_in(source, start, end)]
-        unchanged = any(_stands_alone(word, output) and not _stands_alone(word, reference) for word in words)
+        unchanged = any(_stands_alone(word, output) and not _stands_alone(word, reference) for word in set(words))
         inclusive = not unchanged and not _has_new_cues(reference, output)
     verdict = {"inclusive": inclusive, "untouched": untouched, "agreement": agreement}
     return {"compliant": all(verdict.values()), **verdict}
@@ -83,16 +87,12 @@ def _changes(source: str, reference: str) -> list[Edit]:
 
 def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int, int, bool]]:
     """(start, end, whether it must change) of the words of an edit that may give a person a gender."""
-    tokens, phrases = person_phrases(source)
-    gendered: set[int] = set()
-    for phrase in phrases:
-        if phrase.slot is not None and phrase.kind != "object" and not tokens[phrase.head].is_double:
-            gendered.update(phrase.gendered_words())
+    gendered = _gendered(source)
     new_words = set(re.findall(r"\w+(?:/[\w']+)*", new.lower()))
     words = []
-    for i, token in enumerate(tokens):
+    for i, token in _tokens_in(source, start, end):
         doubles = accepted_doubles(token.text)
-        if not (start <= token.start and token.end <= end and doubles):
+        if not doubles:
             continue
         doubled = bool(new_words & {rendering.lower() for rendering in doubles})
         inflected = any(r.kind in PERSON_WORDS and len(set(r.forms)) > 2 for r in token.readings)
@@ -101,9 +101,32 @@ def _person_words(source: str, start: int, end: int, new: str) -> list[tuple[int
     return words
 
 
+@lru_cache(maxsize=4)  # asked for at every edit of a source
+def _gendered(source: str) -> set[int]:
+    """The tokens of the source that give a person one gender."""
+    tokens, phrases = person_phrases(source)
+    gendered: set[int] = set()
+    for phrase in phrases:
+        if phrase.slot is not None and phrase.kind != "object" and not tokens[phrase.head].is_double:
+            gendered.update(phrase.gendered_words())
+    return gendered
+
+
+def _tokens_in(source: str, start: int, end: int) -> list[tuple[int, Token]]:
+    """(index, token) of the tokens within source[start:end]."""
+    tokens = person_phrases(source)[0]
+    first, last = bisect_left(tokens, start, key=attrgetter("start")), bisect_right(tokens, end, key=attrgetter("end"))
+    return list(enumerate(tokens[first:last], first))
+
+
 def _requirements_in(source: str, start: int, end: int) -> list[str]:
     """Texts of the requirements beyond grammar that reach into source[start:end]."""
-    return [cue.text for cue in requirement_cues(source) if cue.start < end and cue.end > start]
+    cues = _cached_requirements(source)
+    first, last = bisect_right(cues, start, key=attrgetter("end")), bisect_left(cues, end, key=attrgetter("start"))
+    return [cue.text for cue in cues[first:last]]
+
+
+_cached_requirements = lru_cache(maxsize=4)(requirement_cues)
 
 
 def _has_new_cues(before: str, after: str) -> bool:
@@ -125,11 +148,32 @@ def _match(pattern: str, output: str) -> re.Match[str] | None:
 
 def _pattern(source: str, pieces: list[Edit], start: int = 0, end: int | None = None) -> str:
     """Pattern of source[start:end] with patterns in the place of pieces."""
-    pattern = ""
+    patterns = []
     for piece_start, piece_end, piece in pieces:
-        pattern += re.escape(source[start:piece_start]) + piece
+        patterns += [re.escape(source[start:piece_start]), piece]
         start = piece_end
-    return pattern + re.escape(source[start:end])
+    return "".join(patterns) + re.escape(source[start:end])
+
+
+def _keeps_the_rest(source: str, changes: list[Edit], output: str) -> bool:
+    """Whether the output has what no edit touches, in order and with nothing else outside of the edits, but for spaces.
+
+    Each part is looked for behind the one before: a pattern would try every way to place them.
+    """
+    bounds = [0, *(place for start, end, _ in changes for place in (start, end)), len(source)]
+    parts = [source[a:b].replace(" ", "") for a, b in zip(bounds[::2], bounds[1::2], strict=True)]
+    output = output.replace(" ", "")
+    if len(parts) == 1:
+        return output == parts[0]
+    at, last = len(parts[0]), len(output) - len(parts[-1])
+    if not (output.startswith(parts[0]) and output.endswith(parts[-1]) and at <= last):
+        return False
+    for part in parts[1:-1]:
+        place = output.find(part, at, last)
+        if place < 0:
+            return False
+        at = place + len(part)
+    return True
 
 
 def _renderings(source: str, start: int, end: int, new: str) -> str:
@@ -149,11 +193,15 @@ def _renderings(source: str, start: int, end: int, new: str) -> str:
         goes = len(requirements) == 1 and clause in doubled  # the requirement goes, with its comma
         return f"({re.escape(new)}|{doubled.replace(clause, '')})" if goes else f"({re.escape(new)})"
     options = [re.escape(new), doubled]
-    for text in (gender.neutralise(source), gender.persona(source)):
+    for text in (_neutral(source), _with_persona(source)):
         by_rule = _counterpart(source, text, start, end)
         if by_rule and not any(_stands_alone(word, by_rule) for word in must_change):
             options.append(re.escape(by_rule))
     return f"({'|'.join(options)})"
+
+
+_neutral, _with_persona = (lru_cache(maxsize=4)(rewrite) for rewrite in (gender.neutralise, gender.persona))
+_spans = lru_cache(maxsize=8)(edits.spans)
 
 
 def _any_double(word: str, *others: str) -> str:
@@ -174,7 +222,7 @@ def _all_in_double_form(source: str, changes: list[Edit]) -> str | None:
     places = sorted({*words, *requirements})
     if not places:
         return None
-    by_rule, at = gender.neutralise(source), 0
+    by_rule, at = _neutral(source), 0
     pieces: list[Edit] = []
     for i, (start, end) in enumerate(places):
         if start < at:  # the second of two nouns
@@ -200,8 +248,9 @@ def _removes_more(source: str, change: Edit, requirements: list[tuple[int, int]]
     """Whether the reference leaves out words that no rule knows as a requirement."""
     start, end, new = change
     new_words = set(re.findall(r"\w+", new.lower()))
-    tokens = [token for token in person_phrases(source)[0] if start <= token.start and token.end <= end]
-    removed = [token for token in tokens if token.lower not in new_words and token.text[0].isalnum()]
+    removed = [
+        token for _, token in _tokens_in(source, start, end) if token.lower not in new_words and token.text[0].isalnum()
+    ]
     removed = [t for t in removed if not any(t.start < b and t.end > a for a, b in requirements)]
     if any(LIMITS.fullmatch(token.lower) for token in removed):
         return True
@@ -212,9 +261,9 @@ def _removes_more(source: str, change: Edit, requirements: list[tuple[int, int]]
 def _counterpart(source: str, other: str, start: int, end: int) -> str | None:
     """What stands in `other` for source[start:end]; None where a change crosses its bounds."""
     pieces, at = [], start
-    for a, b, new in edits.spans(source, other):
-        if b <= start or a >= end:
-            continue
+    spans = _spans(source, other)
+    first, last = bisect_right(spans, start, key=itemgetter(1)), bisect_left(spans, end, key=itemgetter(0))
+    for a, b, new in spans[first:last]:
         if a < start or b > end:
             return None
         pieces += [source[at:a], new]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import sys
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 
 from helpers.italian.agreement import Phrase
 from helpers.italian.lexicon import FEMININE, SLOT_BITS, Token, belongs, is_function, table_rows
@@ -13,6 +16,8 @@ from helpers.italian.phrases import is_oblique, person_phrases
 GRAMMAR = ("masculine_form", "feminine_title")  # the categories of gendered grammar; all others are requirements
 # where one sex may lawfully be named: acting, fashion, positive action (D.Lgs. 198/2006, art. 27, 42)
 LAWFUL = re.compile(r"casting|sfilat|azioni positive|art\. ?(27|42)\b", re.IGNORECASE)
+
+Patterns = list[tuple[str, re.Pattern[str]]]
 
 
 @dataclass(frozen=True)
@@ -27,25 +32,45 @@ class Cue:
 
 def find_cues(text: str) -> list[Cue]:
     """The cues of `text`, in order; of overlapping ones the requirement beyond grammar stays."""
-    candidates = [
-        Cue(match.start(), match.end(), match.group(), category)
-        for category, pattern, unless in _patterns()
-        if not unless.search(text)
-        for match in pattern.finditer(text)
-    ]
+    candidates = _pattern_cues(text, patterns_for(text))
     if not LAWFUL.search(text):
         tokens, phrases = person_phrases(text)
         candidates += [cue for phrase in phrases if (cue := grammar_cue(text, tokens, phrase))]
+    return _without_overlaps(candidates)
+
+
+def requirement_cues(text: str, patterns: Patterns | None = None, first: int = 0, last: int = sys.maxsize) -> list[Cue]:
+    """The cues that exclude beyond grammar: age, looks, sex, origin, family, health; those in text[first:last].
+
+    Where `text` is a part of a longer one, `patterns` are those of the whole (`patterns_for`).
+    """
+    # A phrase never takes the place of a pattern, so the phrases need not be found.
+    cues = _without_overlaps(_pattern_cues(text, patterns_for(text) if patterns is None else patterns, first, last))
+    return [cue for cue in cues if cue.category not in GRAMMAR]
+
+
+def patterns_for(text: str) -> Patterns:
+    """(category, pattern) of the cues beyond grammar that nothing in `text` makes lawful."""
+    return [(category, pattern) for category, pattern, unless in _patterns() if not unless.search(text)]
+
+
+def _pattern_cues(text: str, patterns: Patterns, first: int = 0, last: int = sys.maxsize) -> list[Cue]:
+    """The matches of the patterns in text[first:last], in the order of the table."""
+    return [
+        Cue(match.start(), match.end(), match.group(), category)
+        for category, pattern in patterns
+        for match in pattern.finditer(text, first, last)
+    ]
+
+
+def _without_overlaps(cues: list[Cue]) -> list[Cue]:
+    """The cues in the order of the text, without those that overlap an earlier one of the list."""
     accepted: list[Cue] = []
-    for cue in candidates:
-        if all(cue.end <= other.start or cue.start >= other.end for other in accepted):
-            accepted.append(cue)
-    return sorted(accepted, key=lambda cue: cue.start)
-
-
-def requirement_cues(text: str) -> list[Cue]:
-    """The cues that exclude beyond grammar: age, looks, sex, origin, family, health."""
-    return [cue for cue in find_cues(text) if cue.category not in GRAMMAR]
+    for cue in cues:
+        k = bisect_left(accepted, cue.end, key=attrgetter("start"))
+        if not k or accepted[k - 1].end <= cue.start:
+            accepted.insert(k, cue)
+    return accepted
 
 
 def grammar_cue(text: str, tokens: list[Token], phrase: Phrase) -> Cue | None:

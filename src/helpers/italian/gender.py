@@ -180,15 +180,20 @@ def single(text: str, to: Literal["feminine", "masculine"]) -> str:
     if LAWFUL.search(text):
         return text
     tokens = tokenise(text)
-    rewritten, end, i = "", len(text), len(tokens) - 1  # `rewritten` is what text[end:] became
+    pieces, end, i = [], len(text), len(tokens) - 1  # what text[end:] became, from its end to its start
     while i >= 0:
-        rest = text[tokens[i].end : end] + rewritten
-        if replacement := _masculine_at(text, tokens, i, rest.lstrip()):
+        after = tokens[i].end
+        word = text[after : min(end, after + 80)] + (pieces[-1] if pieces else "")  # an article asks for no more
+        if replacement := _masculine_at(text, tokens, i, word.lstrip()):
+            following = text[after:end]
             i, wording = replacement
-            rewritten = wording + (rest.lstrip(" ") if wording.endswith("'") else rest)
+            clings = wording.endswith("'")
+            if clings and not following.strip(" ") and pieces:
+                pieces[-1] = pieces[-1].lstrip(" ")
+            pieces += [following.lstrip(" ") if clings else following, wording]
             end = tokens[i].start
         i -= 1
-    masculine = text[:end] + rewritten
+    masculine = text[:end] + "".join(reversed(pieces))
     return swap(masculine, "feminine") if to == "feminine" else masculine
 
 

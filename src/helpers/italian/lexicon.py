@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import csv
 import re
+from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
+from operator import attrgetter
 from pathlib import Path
 
 FOLDER = Path(__file__).parent / "tables"
@@ -21,6 +23,7 @@ NOUNS = {"noun", "role"}
 MODIFIERS = {"adj", "participle", "person", "role"}  # kinds of words that may describe a person
 AMOUNTS = {"molto", "tanto", "troppo", "poco"}
 BOUNDARY = set(".;:!?\n•|–—·✓●▪►")  # signs that end a sentence, a line or an item
+REACH = 32  # words that a search among neighbours goes through at most: no phrase is longer
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,9 @@ class Token:
     end: int
     readings: list[Reading]
     is_double: bool  # part of a double form such as "candidato/a" or "il/la": never rewritten
+    # Both are asked for at every word: to search the text for them would take the square of its length.
+    previous: int  # index of the nearest token before this one that is no adverb, -1 at the start
+    sentence: int  # index of the first token of its sentence or line
 
 
 def reading_of(token: Token, kinds: set[str], mask: int = ANY) -> Reading | None:
@@ -199,16 +205,21 @@ _REPEATED = re.compile(rf"{_DETERMINER}(\w+(?: \w+)?) (?:e|o|ed|od|oppure) {_DET
 
 def tokenise(text: str) -> list[Token]:
     """Words, numbers, signs and line ends with their readings; double forms are marked."""
-    tokens = []
-    for match in _TOKEN.finditer(text):
+    tokens: list[Token] = []
+    previous, sentence = -1, 0
+    for i, match in enumerate(_TOKEN.finditer(text)):
         word, is_double = match.group(), bool(match["double"])
         lower = word.lower().replace("’", "'")
         known = _double_readings(lower) if is_double else lexicon().get(lower)
         readings = known if is_double or known else _by_ending(lower, "role")
-        tokens.append(Token(word, lower, match.start(), match.end(), readings, is_double))
+        token = Token(word, lower, match.start(), match.end(), readings, is_double, previous, sentence)
+        tokens.append(token)
+        previous = previous if is_adverb(token) else i
+        sentence = i + 1 if lower in BOUNDARY else sentence
     for match in _REPEATED.finditer(text):
-        for token in tokens:
-            token.is_double |= match.start() <= token.start < match.end()
+        first, last = (bisect_left(tokens, place, key=attrgetter("start")) for place in match.span())
+        for token in tokens[first:last]:
+            token.is_double = True
     _mark_pairs(tokens)
     return tokens
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from operator import attrgetter
 
 from helpers.italian.agreement import (
     Parts,
@@ -12,7 +15,7 @@ from helpers.italian.agreement import (
     adjectives_from,
     noun_phrases,
     opens_sentence,
-    previous_word,
+    preceding,
 )
 from helpers.italian.lexicon import (
     ANY,
@@ -21,6 +24,7 @@ from helpers.italian.lexicon import (
     MASCULINE,
     MODIFIERS,
     PLURAL,
+    REACH,
     SINGULAR,
     SLOT_BITS,
     VERBAL,
@@ -44,7 +48,7 @@ def person_phrases(text: str) -> tuple[list[Token], list[Phrase]]:
     """The tokens of `text` and its person phrases, in order; neither may be changed."""
     tokens = tokenise(text)
     phrases = noun_phrases(tokens)
-    heads = _heads(tokens, phrases)
+    heads = Heads(_heads(tokens, phrases))
     phrases = [phrase for phrase in phrases if not _is_apposition(tokens, heads, phrase)]
     used = {i for phrase in phrases for i in phrase.parts}
     for find in (_predicates, _loose_adjectives, _pronouns):
@@ -64,6 +68,60 @@ class Head:
     is_person: bool  # a person with a gender of its own, so that what agrees with it is gendered too
     is_oblique: bool  # after a preposition, so no subject
     is_neutral: bool = False  # "la persona", "il profilo": a noun for a person of either gender
+
+
+Test = Callable[[Head], bool]
+
+
+class Heads:
+    """Heads in order, of which the first and the last of a kind between two places are found without a walk."""
+
+    def __init__(self, heads: list[Head]):
+        self._heads = heads
+        self._by_kind: dict[tuple[Test, int], list[Head]] = {}
+
+    def first(self, start: int, end: int, mask: int, test: Test) -> Head | None:
+        """The first head from token `start` to before `end` that can agree with `mask` and passes `test`."""
+        places = [(heads, bisect_left(heads, start, key=_index)) for heads in self._of(mask, test)]
+        found = [heads[k] for heads, k in places if k < len(heads) and heads[k].index < end]
+        return min(found, key=_index, default=None)
+
+    def last(self, start: int, end: int, mask: int, test: Test) -> Head | None:
+        """As `first`, the last."""
+        places = [(heads, bisect_left(heads, end, key=_index) - 1) for heads in self._of(mask, test)]
+        found = [heads[k] for heads, k in places if k >= 0 and heads[k].index >= start]
+        return max(found, key=_index, default=None)
+
+    def _of(self, mask: int, test: Test) -> list[list[Head]]:
+        """The heads that pass `test`, a list for each slot of `mask`."""
+        bits = [bit for bit in SLOT_BITS if bit & mask]
+        for bit in bits:
+            if (test, bit) not in self._by_kind:
+                self._by_kind[test, bit] = [h for h in self._heads if h.mask & bit and test(h)]
+        return [self._by_kind[test, bit] for bit in bits]
+
+
+_index = attrgetter("index")
+
+
+def _any(head: Head) -> bool:
+    return True
+
+
+def _is_someone(head: Head) -> bool:
+    return head.is_person or head.is_neutral
+
+
+def _is_person(head: Head) -> bool:
+    return head.is_person
+
+
+def _is_subject(head: Head) -> bool:
+    return not head.is_oblique
+
+
+def _is_someone_subject(head: Head) -> bool:
+    return _is_someone(head) and not head.is_oblique
 
 
 def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
@@ -88,7 +146,12 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
 def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> bool:
     """Whether i modifies the head of an English title: the "Software" of "Software Engineer"."""
     k = i
-    while k not in people and adjacent(tokens, k) and (belongs(tokens[k], "english") or tokens[k].text.istitle()):
+    while (
+        k not in people
+        and k - i <= REACH
+        and adjacent(tokens, k)
+        and (belongs(tokens[k], "english") or tokens[k].text.istitle())
+    ):
         k += 1
     return k in people and tokens[k].text.istitle() and len(set(people[k].parts[k].forms)) == 1
 
@@ -105,7 +168,7 @@ def _thing(tokens: list[Token], i: int) -> Head | None:
     mask = neutral.mask if neutral else noun_mask(token)
     mask = article.mask & mask or article.mask if article else mask
     # "dal nostro ufficio"
-    first = next((k + 1 for k in range(i - 1, -1, -1) if not reading_of(tokens[k], DETERMINERS)), 0)
+    first = next((k + 1 for k in preceding(i) if not reading_of(tokens[k], DETERMINERS)), max(0, i - REACH))
     is_person = reading_of(token, {"person"}) is not None and not neutral
     return Head(i, mask, is_person, is_oblique(tokens, first), bool(neutral))
 
@@ -117,29 +180,23 @@ def is_oblique(tokens: list[Token], first: int) -> bool:
     return bool(contracted or (first and belongs(tokens[first - 1], "preposition")))
 
 
-def _sentence_start(tokens: list[Token], i: int) -> int:
-    """Index of the first token of the sentence or line of i."""
-    return next((k + 1 for k in range(i - 1, -1, -1) if tokens[k].lower in BOUNDARY), 0)
+def _follows_neutral(heads: Heads, i: int, mask: int, start: int = 0) -> bool:
+    """Whether the last person named before i, from `start` on, is "la risorsa", "il profilo" or the like."""
+    someone = heads.last(start, i, mask & FEMININE, _is_someone)
+    return someone is not None and someone.is_neutral
 
 
-def _follows_neutral(heads: list[Head], i: int, mask: int) -> bool:
-    """Whether the last person named before i is "la risorsa", "il profilo" or the like."""
-    people = [h for h in heads if h.index < i and (h.is_person or h.is_neutral) and h.mask & mask & FEMININE]
-    return bool(people) and people[-1].is_neutral
-
-
-def _is_apposition(tokens: list[Token], heads: list[Head], phrase: Phrase) -> bool:
+def _is_apposition(tokens: list[Token], heads: Heads, phrase: Phrase) -> bool:
     """Whether a bare noun only agrees with a neutral one before it: "persona ordinata, non fumatrice"."""
     if len(phrase.parts) > 1 or phrase.slot != 1:
         return False
-    start = _sentence_start(tokens, phrase.head)
-    return _follows_neutral([h for h in heads if h.index >= start], phrase.head, phrase.mask)
+    return _follows_neutral(heads, phrase.head, phrase.mask, tokens[phrase.head].sentence)
 
 
 # --- predicates -------------------------------------------------------------------------
 
 
-def _predicates(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
+def _predicates(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phrase]:
     """Participles and adjectives after a copula whose subject is a person: "sei pronto"."""
     phrases = []
     for i, token in enumerate(tokens):
@@ -177,31 +234,29 @@ def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
     return singular | (PLURAL if belongs(token, "copula_third_plural") else 0), False
 
 
-def _subject(tokens: list[Token], heads: list[Head], verb: int, end: int, mask: int) -> Head | None:
+def _subject(tokens: list[Token], heads: Heads, verb: int, end: int, mask: int) -> Head | None:
     """The head that the predicate between `verb` and `end` agrees with: to the left, or just after it."""
-    candidates = [h for h in heads if _sentence_start(tokens, verb) <= h.index < verb and h.mask & mask]
-    i = next((k for k in range(verb - 1, -1, -1) if not belongs(tokens[k], "clitic", "adverb")), -1)
+    i = next((k for k in preceding(verb) if not belongs(tokens[k], "clitic", "adverb")), -1)
+    before = tokens[verb].sentence, verb, mask
     link = tokens[i].lower if i >= 0 else ""
     if link == "che" or (link in ("quale", "quali") and i and not is_oblique(tokens, i - 1)):
-        return candidates[-1] if candidates else None
+        return heads.last(*before, _any)
     # "il rischio di essere assunto"
-    if i >= 0 and belongs(tokens[verb], "copula_infinitive") and belongs(tokens[i], "preposition"):
-        candidates = [h for h in candidates if h.is_person or h.is_neutral]
-    after = next((h for h in heads if end <= h.index < end + 4 and h.mask & mask and not h.is_oblique), None)
+    of_people = i >= 0 and belongs(tokens[verb], "copula_infinitive") and belongs(tokens[i], "preposition")
+    after = heads.first(end, end + 4, mask, _is_subject)
     between = tokens[end : after.index] if after else []
     if after and all(belongs(token, "function") or reading_of(token, DETERMINERS) for token in between):
         return after
     if link in ("cui", "quale", "quali", "dove"):
         return None
     opens_clause = i >= 0 and belongs(tokens[i], "clause")
-    subjects = [h for h in candidates if not h.is_oblique] or [h for h in candidates if opens_clause and h.is_person]
-    if not subjects:
-        return None
     shares_subject = link == "," or opens_clause or (i >= 0 and belongs(tokens[i], "conjunction"))
-    return subjects[0] if shares_subject else subjects[-1]
+    choose = heads.first if shares_subject else heads.last
+    subject = choose(*before, _is_someone_subject if of_people else _is_subject)
+    return choose(*before, _is_person) if subject is None and opens_clause else subject
 
 
-def _describes_people(tokens: list[Token], heads: list[Head], verb: int, parts: Parts, mask: int) -> bool:
+def _describes_people(tokens: list[Token], heads: Heads, verb: int, parts: Parts, mask: int) -> bool:
     """Whether a predicate without a subject describes people: "verrà inserito in un team"."""
     if verb and tokens[verb - 1].lower == "si" and mask & SINGULAR:  # impersonal: "si è sempre fatto"
         return False
@@ -213,7 +268,7 @@ def _describes_people(tokens: list[Token], heads: list[Head], verb: int, parts: 
 # --- loose adjectives -------------------------------------------------------------------
 
 
-def _loose_adjectives(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
+def _loose_adjectives(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phrase]:
     """Adjectives whose person is not named or stands further left: "se interessato", "automunito"."""
     phrases = []
     for i, token in enumerate(tokens):
@@ -235,36 +290,37 @@ def _loose_adjectives(tokens: list[Token], heads: list[Head], used: set[int]) ->
     return phrases
 
 
-def _describes_a_person(tokens: list[Token], heads: list[Head], i: int, reading: Reading, used: set[int]) -> bool:
+def _describes_a_person(tokens: list[Token], heads: Heads, i: int, reading: Reading, used: set[int]) -> bool:
     """Whether the adjective at i describes a person, and not the word before or after it."""
-    j = previous_word(tokens, i)
+    j = tokens[i].previous
     after_comma = j >= 0 and tokens[j].lower == ","
     linked = j < 0 or is_link(tokens[j])
     linked = linked or (belongs(tokens[j], "clause") and tokens[j].lower != "che")  # "purché serio"
     while j >= 0 and is_link(tokens[j]):
-        j = previous_word(tokens, j)
+        j = tokens[j].previous
     if j >= 0 and (reading_of(tokens[j], {"article"}) or belongs(tokens[j], "have")):
         return False
     if _modifies_next_word(tokens, i, reading):
         return False
-    start = _sentence_start(tokens, i)
-    candidates = [h for h in heads if start <= h.index < i and h.mask & reading.mask]
-    people = [h for h in candidates if h.is_person or h.is_neutral]
-    last_is_person = bool(people) and people[-1].is_person
+    start = tokens[i].sentence
+    before = start, i, reading.mask
+    someone = heads.last(*before, _is_someone)
+    last_is_person = someone is not None and someone.is_person
     of_people_only = reading.kind == "person" and reading.forms[0] not in word_classes()["also_of_things"]
-    if of_people_only and last_is_person:
-        candidates = people  # no thing is "laureato": the last person is
-    if last_is_person and _in_title(tokens, people[-1].index, j):
+    # no thing is "laureato": the last person is
+    last = someone if of_people_only and last_is_person else heads.last(*before, _any)
+    if last_is_person and _in_title(tokens, someone.index, j):
         return True
     apart = j < start or j in used or is_function(tokens[j]) or _is_quality(tokens[j], reading.mask)
-    ambiguous = reading.kind == "person" and candidates and candidates[-1].is_person and tokens[j].lower.endswith("e")
+    ambiguous = reading.kind == "person" and last and last.is_person and tokens[j].lower.endswith("e")
     free = apart or after_comma or ambiguous or (of_people_only and last_is_person)
     if not free and noun_mask(tokens[j]) & reading.mask:
         return False  # "addetto vendite automunito", but not "impianto automatizzato"
     if linked:
-        candidates = [h for h in candidates if not h.is_oblique] or candidates
-    if candidates:
-        return candidates[-1].is_person and (reading.kind == "person" or (linked and j >= start))
+        is_subject = _is_someone_subject if of_people_only and last_is_person else _is_subject
+        last = heads.last(*before, is_subject) or last
+    if last:
+        return last.is_person and (reading.kind == "person" or (linked and j >= start))
     return reading.kind == "person" and not _follows_neutral(heads, i, reading.mask)
 
 
@@ -289,7 +345,7 @@ def _is_quality(token: Token, mask: int) -> bool:
 
 def _joined_adjective(tokens: list[Token], i: int, used: set[int]) -> Reading | None:
     """The participle or adjective at i where it continues one about a person, see `_continues`."""
-    token, j = tokens[i], previous_word(tokens, i)
+    token, j = tokens[i], tokens[i].previous
     if j < 1 or not is_link(tokens[j]):
         return None
     reading = reading_of(token, {"person", "adj", "participle"})
@@ -308,7 +364,7 @@ def _continues(tokens: list[Token], i: int, link: int, mask: int, used: set[int]
     Between them is nothing but a complement, and after it another one, a sign or a conjunction.
     """
     k = link - 1  # the word that describes a person
-    while k >= 0 and k not in used and tokens[k].lower not in BOUNDARY | {","}:
+    while k >= 0 and k not in used and tokens[k].lower not in BOUNDARY | {","} and link - k <= 7:
         k -= 1
     if k not in used or tokens[k].is_double or link - k > 7 or not reading_of(tokens[k], MODIFIERS, mask):
         return False
@@ -327,20 +383,21 @@ def _opens_complement(tokens: list[Token], i: int) -> bool:
 def _in_title(tokens: list[Token], head: int, last: int) -> bool:
     """Whether `head` to `last` is a title that ends in a foreign word: "redattore web"."""
     is_foreign = tokens[last].lower[-1] not in "aeioàèéìòù" and not tokens[last].readings
+    is_foreign = is_foreign and last - head <= REACH
     return is_foreign and all(adjacent(tokens, k - 1) and not is_function(tokens[k]) for k in range(head + 1, last + 1))
 
 
 # --- pronouns ---------------------------------------------------------------------------
 
 
-def _pronouns(tokens: list[Token], heads: list[Head], used: set[int]) -> list[Phrase]:
+def _pronouns(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phrase]:
     """Pronouns that stand for people: lui, tutti coloro, uno dei nostri, quelli che, i quali."""
     phrases = []
     for i, token in enumerate(tokens[:-1]):
         if tokens[i + 1].lower in ("quale", "quali") and (article := reading_of(token, {"article"})):
-            candidates = [h for h in heads if h.index < i and h.mask & article.mask]
-            if candidates and candidates[-1].is_person:
-                phrases.append(Phrase({i: article}, article.mask & candidates[-1].mask, i, "loose"))
+            head = heads.last(0, i, article.mask, _any)
+            if head and head.is_person:
+                phrases.append(Phrase({i: article}, article.mask & head.mask, i, "loose"))
             continue
         reading = None if i in used or token.is_double else reading_of(token, {"pronoun"})
         if reading and _stands_for_people(tokens, i, reading, used):

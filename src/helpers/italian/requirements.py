@@ -8,9 +8,12 @@ conjunction; a sentence that says nothing else goes whole. What the rest of a se
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from operator import itemgetter
 
+from helpers import edits
 from helpers.italian import gender
-from helpers.italian.cues import LAWFUL, requirement_cues
+from helpers.italian.cues import LAWFUL, Patterns, patterns_for, requirement_cues
 from helpers.italian.forms import with_capitals
 from helpers.italian.lexicon import table_rows
 from helpers.italian.phrases import person_phrases
@@ -43,17 +46,16 @@ ASKS = re.compile(
 )
 SEPARATOR = re.compile(r"[–—•|·-]")
 SENTENCE_END = r"[.;!?\n]"
+CONTEXT = 1000  # characters on either side that say whether a requirement can go, and how
+LONGEST = 100  # characters that a requirement and what it is told by reach over
 
 
 def without_requirements(text: str) -> str:
     """`text` without the requirements beyond grammar, as far as a sentence is left."""
-    staying = 0  # requirements, counted from the end, that cannot go
-    # found anew after each removal, which moves the others; from the last to the first
-    while len(requirements := _requirements(text)) > staying:
-        shorter = _without(text, *requirements[-1 - staying])
-        staying += shorter == text
-        text = shorter
-    return text
+    shorter = _without_any(text)
+    while _rules(shorter) != _rules(text):  # what made a requirement lawful went with another one
+        text, shorter = shorter, _without_any(shorter)
+    return shorter
 
 
 def inclusive(text: str) -> str:
@@ -64,18 +66,66 @@ def inclusive(text: str) -> str:
 # --- taking one out ---------------------------------------------------------------------
 
 
-def _requirements(text: str) -> list[tuple[int, int, str]]:
-    """(start, end, category) of what excludes beyond grammar, in order."""
-    spans = [(cue.start, cue.end, cue.category) for cue in requirement_cues(text)]
-    if LAWFUL.search(text):
-        return spans
-    tokens, phrases = person_phrases(text)
-    phrase_ends = {tokens[max(p.parts)].end for p in phrases if not re.fullmatch(PERSON, tokens[p.head].lower)}
-    for match in SEX_AFTER_PERSON.finditer(text):
-        start, end = match.span(1)
-        if match.start() in phrase_ends and not any(cue_start <= start < cue_end for cue_start, cue_end, _ in spans):
-            spans.append((start, end, "explicit_sex"))
+def _without_any(text: str) -> str:
+    """`text` without its requirements, from the last to the first, each within what stands around it.
+
+    text[:end] has not changed yet, `near` is what follows on it now, and the pieces of `finished` follow on `near`.
+    """
+    rules = _rules(text)
+    requirements = _requirements(text, rules, 0, len(text))
+    end, near, finished = len(text), "", []
+    staying = 0  # characters from the first requirement that cannot go to the end of `near`
+    while requirements:
+        start, stop, category = requirements.pop()
+        after, near = text[min(stop + CONTEXT, end) : end] + near, ""
+        if len(after) > CONTEXT:
+            finished.append(after[CONTEXT:])
+            staying = max(0, staying - len(finished[-1]))
+        opens, end = max(0, start - CONTEXT), min(stop + CONTEXT, end)
+        near = after[:CONTEXT]
+        window = text[opens:end] + near
+        shorter = _without(window, start - opens, stop - opens, category)
+        if shorter == window:
+            staying = len(window) - (start - opens)
+            continue
+        unchanged = min(edits.shared_prefix(window, shorter), end - opens)
+        changed_to = len(shorter) - edits.shared_prefix(window[: unchanged - 1 : -1], shorter[: unchanged - 1 : -1])
+        end, near = opens + unchanged, shorter[unchanged:]
+        # the removal moved, made or undid requirements that reach to its place: these are found anew
+        first = opens + unchanged - LONGEST
+        while requirements and requirements[-1][1] > first:
+            requirements.pop()
+        places = _requirements(shorter, rules, max(0, unchanged - 2 * LONGEST), changed_to + LONGEST)
+        requirements += [
+            (opens + a, opens + b, category)
+            for a, b, category in places
+            if opens + b > first and a < len(shorter) - staying
+        ]
+    return text[:end] + near + "".join(reversed(finished))
+
+
+def _rules(text: str) -> tuple[Patterns, bool]:
+    """The patterns of requirements that nothing in `text` makes lawful, and whether a sex may be named in it."""
+    return patterns_for(text), bool(LAWFUL.search(text))
+
+
+def _requirements(text: str, rules: tuple[Patterns, bool], first: int, last: int) -> list[tuple[int, int, str]]:
+    """(start, end, category) of what excludes beyond grammar in text[first:last], in order."""
+    patterns, is_lawful = rules
+    spans = [(cue.start, cue.end, cue.category) for cue in requirement_cues(text, patterns, first, last)]
+    sexes = [] if is_lawful else [match.span(1) for match in SEX_AFTER_PERSON.finditer(text, first, last)]
+    sexes = [(start, end) for start, end in sexes if not _is_within(spans, start)]
+    if sexes:
+        tokens, phrases = person_phrases(text)
+        phrase_ends = {tokens[max(p.parts)].end for p in phrases if not re.fullmatch(PERSON, tokens[p.head].lower)}
+        spans += [(start, end, "explicit_sex") for start, end in sexes if start - 1 in phrase_ends]
     return sorted(spans)
+
+
+def _is_within(spans: list[tuple[int, int, str]], place: int) -> bool:
+    """Whether one of the spans, which are in order, covers `place`."""
+    k = bisect_right(spans, place, key=itemgetter(0))
+    return k > 0 and place < spans[k - 1][1]
 
 
 def _without(text: str, start: int, end: int, category: str) -> str:
@@ -157,7 +207,9 @@ def _without_item(source: str, start: int, end: int, lead: str, requirement: str
     if not closes and (opens or not re.match(NEXT_PHRASE, after)):
         # "la dolcezza femminile che": the quality stays without the sex
         quality = STEREOTYPE_OF.sub("", requirement)
-        return source.replace(requirement if quality else f" {requirement}", quality, 1)
+        old = requirement if quality else f" {requirement}"
+        at = source.find(old, max(0, start - 1))
+        return source[:at] + quality + source[at + len(old) :] if at >= 0 else source
     if before.endswith(",") and closes:
         next_phrase = re.match(rf", (?={NEXT_PHRASE})", after)  # "facchini, no stranieri, per deposito"
         if next_phrase and "," not in before[:-1]:
@@ -186,7 +238,7 @@ def _before_conjunction(text: str, before: str, rest: str, lead: str, opens: boo
     if lead in ("e ", "ed "):
         return f"{before} e {rest}"
     lead = "" if lead != "con " or re.match(r"(con|di)\b", rest) else lead
-    return _capitalised_as(text, f"{before} {lead}{rest}".strip())
+    return _capitalised_as(text, (f"{before} " if before else "") + lead + rest)
 
 
 def _capitalised_as(source: str, text: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import html
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
+
+from helpers import edits
 
 Mark = tuple[int, int, str]  # start and end in characters, and one of the kinds below
 
@@ -25,12 +27,17 @@ def plural(n: int, noun: str) -> str:
 
 def segments(text: str, marks: Iterable[Mark]) -> list[tuple[int, str, list[str]]]:
     """Cut `text` wherever a mark begins or ends: (start, piece, kinds of the marks over it)."""
-    marks = [(max(0, start), min(len(text), end), kind) for start, end, kind in marks]
-    cuts = sorted({0, len(text), *(c for start, end, _ in marks if start < end for c in (start, end))})
-    return [
-        (a, text[a:b], sorted({kind for start, end, kind in marks if start <= a and b <= end}))
-        for a, b in pairwise(cuts)
-    ]
+    opening: dict[int, Counter[str]] = {0: Counter(), len(text): Counter()}  # place → marks more or fewer from there on
+    for start, end, kind in marks:
+        start, end = max(0, start), min(len(text), end)
+        if start < end:
+            opening.setdefault(start, Counter())[kind] += 1
+            opening.setdefault(end, Counter())[kind] -= 1
+    pieces, kinds = [], Counter()
+    for a, b in pairwise(sorted(opening)):
+        kinds.update(opening[a])
+        pieces.append((a, text[a:b], sorted(kind for kind, count in kinds.items() if count > 0)))
+    return pieces
 
 
 def marked(text: str, marks: Iterable[Mark]) -> str:
@@ -62,10 +69,9 @@ def differences(old: str, new: str) -> tuple[list[Mark], list[Mark]]:
     drawn here as removed and added.
     """
     a, b = (list(re.finditer(r"\w+|[^\w\s]", text)) for text in (old, new))
-    match = difflib.SequenceMatcher(None, [m[0] for m in a], [m[0] for m in b], autojunk=False)
     removed: list[Mark] = []
     added: list[Mark] = []
-    for kind, i, j, k, m in match.get_opcodes():
+    for kind, i, j, k, m in edits.opcodes([m[0] for m in a], [m[0] for m in b]):
         if kind in ("delete", "replace"):
             removed.append((a[i].start(), a[j - 1].end(), "removed"))
         if kind in ("insert", "replace"):
