@@ -138,18 +138,18 @@ def test_a_payload_would_be_noticed(page):
     assert "http://payload.invalid/here" in page.asked
 
 
-# Notebook, or the report → what of the data a reader must see in it.
+# Notebook, or the report → what of the data a reader must see in it, whatever the models answered.
 PAGES = {
     "outputs/pages/x/00_start_here/00_start_here.ipynb": [],
     f"{CLASSES}/01_seed_curation/01_seed_curation.ipynb": [TEXT, COLUMN, GROUP, f"test_{FURTHER}", *LABELS.values()],
     f"{CLASSES}/02_synthetic_expansion/02_synthetic_expansion.ipynb": [TEACHER, *LABELS.values()],
     f"{CLASSES}/03_active_learning/03_active_learning.ipynb": [PERSON, COLUMN, GROUP, *LABELS.values()],
-    f"{CLASSES}/04_bias_evaluation/04_bias_evaluation.ipynb": [TEXT, COLUMN, GROUP, f"test_{FURTHER}"],
-    f"{CLASSES}/04_bias_evaluation/report.html": [TEXT, COLUMN, GROUP],
+    f"{CLASSES}/04_bias_evaluation/04_bias_evaluation.ipynb": [COLUMN, f"test_{FURTHER}", LABELS["good"]],
+    f"{CLASSES}/04_bias_evaluation/report.html": [COLUMN, GROUP],
     "outputs/pages/x/05_compare_runs/05_compare_runs.ipynb": [SET, STRATEGY],
     f"{WRITING}/01_seed_curation/01_seed_curation.ipynb": [TEXT, COLUMN, GROUP],
     f"{WRITING}/03_active_generation/03_active_generation.ipynb": [TEXT, COLUMN, GROUP],
-    f"{WRITING}/04_generation_evaluation/04_generation_evaluation.ipynb": [TEXT, GROUP],
+    f"{WRITING}/04_generation_evaluation/04_generation_evaluation.ipynb": [TEXT],
     f"{WRITING}/04_generation_evaluation/report.html": [TEXT, COLUMN, GROUP],
 }
 
@@ -166,7 +166,7 @@ def test_every_notebook_saved_as_a_page_and_every_report_shows_data_as_text(proj
         page.goto(path.as_uri(), wait_until="load")
         words = page.evaluate(OUTPUT_TEXT)
         for text in texts:
-            assert text in words or text.replace("_", " ") in words, (name, text, words)
+            assert text in words or text.replace("_", " ") in words, (name, text)
         assert_nothing_ran(page)
 
 
