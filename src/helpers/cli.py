@@ -106,6 +106,8 @@ def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, 
 
 def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:
     params = gather_parameters(task, profile, overrides)
+    if not isinstance(params.get("task"), str):
+        raise UserError(f"params/tasks/{task}.yaml names no task: add a line such as `task: {task}`.")
     params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
     notebooks = chosen_notebooks(stages, run.notebooks(params.get("kind", "classification")))
     per_stage = {notebook: stage_parameters(notebook, params) for notebook in notebooks}
@@ -120,7 +122,7 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     run.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for notebook, values in per_stage.items():
         run_stage(notebook, values, folder / notebook)
-    show_results(folder)
+    show_results(folder, notebooks)
 
 
 # --- parameters -----------------------------------------------------------------------------------
@@ -131,10 +133,13 @@ def parse_value(name: str, text: str, default: Any) -> Any:
     # A text stays as it is, so that `-p positive_label yes` is no truth value.
     if isinstance(default, str) and not text.startswith(("'", '"')):
         return text
+    if type(default) in (int, float) and ":" in text:  # YAML 1.1 reads 1:30 as 90
+        return text
     if isinstance(default, float) and "e" in text:  # YAML 1.1 reads 2e-4 as a text
         with contextlib.suppress(ValueError):
             return float(text)
     try:
+        refuse_aliases(text)
         value = yaml.load(text, yaml.BaseLoader if isinstance(default, list) else yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(
@@ -152,7 +157,10 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
         keys = ", ".join(sorted(shared))
         raise UserError(f"Task {task} and profile {profile} both set {keys}: keep it in one of them.")
     params = {**task_params, **profile_params, **overrides}
-    usable = known_parameters(run.notebooks(params.get("kind", "classification")))
+    kind = params.get("kind", "classification")
+    if not isinstance(kind, str):
+        raise UserError(f"Parameter kind={str(kind)[:100]} must be classification or generation.")
+    usable = known_parameters(run.notebooks(kind))
     known = usable.copy()  # a profile serves both kinds of task
     for notebooks in run.KINDS.values():
         known = known_parameters(notebooks) | known
@@ -178,9 +186,13 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
         names = ", ".join(sorted(f.stem for f in folder.glob("*.yaml")))
         raise UserError(f"--{kind[:-1]} {name!r} is not in {folder}: choose one of {names}.")
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        refuse_aliases(text)
+        values = yaml.safe_load(text)
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
     except RecursionError as error:
         raise UserError(f"{path} is nested too deeply: it must hold flat `key: value` lines.") from error
     except (yaml.YAMLError, ValueError) as error:  # a value that is no date, or no number
@@ -188,6 +200,12 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must hold flat `key: value` lines, each key a text.")
     return values
+
+
+def refuse_aliases(text: str) -> None:
+    """Raise ValueError where YAML repeats a part by its name: a few lines can stand for gigabytes."""
+    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        raise ValueError("an alias, as in `*name`; write the value out")
 
 
 def known_parameters(notebooks: dict[str, str]) -> dict[str, Any]:
@@ -198,6 +216,8 @@ def known_parameters(notebooks: dict[str, str]) -> dict[str, Any]:
 def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
     """The notebooks of the stages asked for; says which of them this kind of task does not have."""
     numbers = [number.strip() for number in stages.split(",") if number.strip()]
+    if not numbers:
+        raise UserError(f"--stages is empty: choose among {', '.join(run.STAGES)}, or leave it out for all.")
     for number in numbers:
         if number not in run.STAGES:
             raise UserError(f"--stages {number!r} is unknown: choose among {', '.join(run.STAGES)}.")
@@ -315,12 +335,13 @@ class IndentedOutput:
 # --- what there is --------------------------------------------------------------------------------
 
 
-def show_results(folder: Path) -> None:
-    """Print the headline table of a run, and where its report, notebooks and figures are."""
-    for results in sorted(folder.glob("*/headline.csv")):
-        manifest = run.read_manifest(results.parent)
+def show_results(folder: Path, notebooks: Iterable[str]) -> None:
+    """Print the headline table of the stages that were asked for, and where report, notebooks and figures of a run are."""
+    for results in sorted(path for name in notebooks for path in folder.glob(f"{name}/headline.csv")):
+        manifest = run.read_manifest(results.parent) or {}
         say(f"\n{manifest.get('headline', 'Results')}\n")
-        say(pd.read_csv(results).to_string(index=False, float_format="%.3f"))
+        with contextlib.suppress(ValueError):  # an empty file
+            say(pd.read_csv(results).to_string(index=False, float_format="%.3f"))
         say(f"\nReport     {_short(results.parent / 'report.html')}")
     for path in sorted(folder.glob("0*/0*.ipynb")):
         say(f"Notebook   {_short(path)}")

@@ -32,7 +32,12 @@ def root() -> Path:
 
 def resolve(path: str | Path) -> Path:
     """`path` as given when absolute, otherwise relative to the project root; `~` is the home folder."""
-    path = Path(path).expanduser()
+    try:
+        path = Path(path).expanduser()
+    except RuntimeError as error:  # ~nobody
+        raise UserError(f"{str(path)[:100]!a} names a home folder that does not exist: check the path.") from error
+    if any(len(part.encode("utf-8", "replace")) > 255 for part in path.parts) or "\0" in str(path):
+        raise UserError(f"{str(path)[:100]!a} … is no path: a name in it is longer than 255 bytes, or holds a zero.")
     return path if path.is_absolute() else root() / path
 
 

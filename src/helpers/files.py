@@ -36,7 +36,7 @@ def replacing(path: Path):
     finally:
         if temporary.is_dir():
             shutil.rmtree(temporary, ignore_errors=True)
-        with contextlib.suppress(NotADirectoryError):  # the parent of `path` is a file
+        with contextlib.suppress(OSError):  # the parent of `path` is a file, or its name is too long
             temporary.unlink(missing_ok=True)
 
 
@@ -68,8 +68,19 @@ def read_jsonl(path: Path) -> list[dict]:
     """Rows of a file that this suite wrote; a user's file goes through `tables.read_table`."""
     if not path.exists():
         raise UserError(f"{path} is missing: run the notebook that writes it first (see its Reads / Writes table).")
+    rows = []
     # splitlines() would also split at U+2028, which may stand unescaped inside a JSON string.
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").split("\n") if line.strip()]
+    for number, line in enumerate(path.read_bytes().split(b"\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+            if not isinstance(rows[-1], dict):
+                raise ValueError("not an object")
+        except (ValueError, RecursionError) as error:
+            remedy = "run the notebook that writes it again, or restore it"
+            raise UserError(f"{path} is damaged (line {number}: {str(error)[:80]}): {remedy}.") from error
+    return rows
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> Path:
@@ -79,7 +90,12 @@ def write_csv(path: Path, table: pd.DataFrame) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    return json.loads(path.read_text(encoding="utf-8"))
+    """The JSON value in a file; raises UserError where there is none."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        remedy = "run what writes it again, or restore it"
+        raise UserError(f"{path} is damaged ({str(error)[:80]}): {remedy}.") from error
 
 
 def sha256(path: Path) -> str:

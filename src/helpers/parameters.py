@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -111,14 +113,15 @@ def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
 def check_type(name: str, value: Any, default: Any) -> Any:
     """`value`, if it has the type of `default` (an int passes for a float); raises UserError otherwise."""
     if isinstance(default, float) and type(value) is int:
-        return float(value)
+        value = float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
     if type(value) is not type(default):
         hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
         expected = f"{_type_name(default)} such as {default!r} is expected{hint}"
-        raise UserError(f"Parameter {name}={value!r} is {_type_name(value)}, but {expected}.")
+        raise UserError(f"Parameter {name}={_shown(value)} is {_type_name(value)}, but {expected}.")
     for entry in value if isinstance(value, list) else ():
         if not isinstance(entry, str):
-            raise UserError(f"Parameter {name}={value!r}: {entry!r} is {_type_name(entry)}; put it in quotes.")
+            words = f"{_shown(entry)} is {_type_name(entry)}; put it in quotes"
+            raise UserError(f"Parameter {name}={_shown(value)}: {words}.")
     return value
 
 
@@ -126,16 +129,27 @@ def check_value(name: str, value: Any) -> None:
     """Raise UserError where a value is none of its choices, out of its bounds, or not text that can be saved."""
     if name in CHOICES and value not in CHOICES[name]:
         choices = ", ".join(choice or "''" for choice in CHOICES[name])
-        raise UserError(f"Parameter {name}={value!r} must be one of {choices}.")
+        raise UserError(f"Parameter {name}={_shown(value)} must be one of {choices}.")
     if name in BOUNDS:
         low, high = BOUNDS[name]
         if not low <= value <= high:  # NaN lies nowhere
-            raise UserError(f"Parameter {name}={value!r} must lie between {low:,} and {high:,}.")
+            raise UserError(f"Parameter {name}={_shown(value)} must lie between {low:,} and {high:,}.")
+    if name == "language" and not re.fullmatch("([a-z]{2,3})?", value):
+        raise UserError(f"Parameter language={_shown(value)} must be a code in small letters, such as it or en, or ''.")
     for entry in value if isinstance(value, list) else [value]:
         if isinstance(entry, str) and not _is_unicode(entry):
             raise UserError(f"Parameter {name}={entry!a} is not valid UTF-8: type it again.")
     if name in NAMES and ("" in map(str.strip, value) or len(set(value)) < len(value)):
         raise UserError(f"Parameter {name}={value!r} names one twice, or has an empty name: leave it out.")
+
+
+def _shown(value: Any) -> str:
+    """The value as a sentence shows it, at most 100 characters."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no number of more than 4,300 digits
+        text = "a number of thousands of digits"
+    return text if len(text) <= 100 else f"{text[:100]}…"
 
 
 def _is_unicode(text: str) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import math
 import re
 import shutil
 import subprocess
@@ -91,7 +92,9 @@ class Run:
         them are deleted; labels stay where they are.
         """
         params = {name: value for name, value in self.params.items() if name not in LIMITS}
-        inputs = {Path(name).name: sha for name, sha in self.inputs.items()}
+        # The guideline and the brief grow while people label: they make the stage due, not the rounds void.
+        words = {env.resolve(self.params[name]) for name in ("guideline", "brief") if self.params.get(name)}
+        inputs = {Path(name).name: sha for name, sha in self.inputs.items() if env.resolve(name) not in words}
         basis = {"inputs": inputs, "parameters": params}
         path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
         earlier = _read_facts(record)
@@ -105,7 +108,21 @@ class Run:
                 reason = f"changed since: {', '.join(changed) or 'the parameters'}"
             print(f"The rounds so far are put aside ({reason}). The selection starts anew; every label is kept.")
         write_json(record, basis)
-        return self.read_rounds()
+        try:
+            return self.read_rounds()
+        except UserError:
+            path.replace(self.path("rounds_before.jsonl"))
+            print("rounds.jsonl is damaged and put aside. The selection starts anew; every label is kept.")
+            return []
+
+    def refuse_stale(self, stage: str) -> None:
+        """Raise UserError where an earlier stage, such as `03`, chose its rounds from other files than there are now."""
+        recorded = read_json(self.earlier(stage, "rounds_from.json")).get("inputs", {})
+        notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
+        for name, sha in recorded.items():
+            for earlier in self.folder.parent.glob("0[12]_*/*"):
+                if earlier.name == name and sha256(earlier) != sha:
+                    raise UserError(f"{notebook} was made from another {name} than {earlier}: run {notebook} again.")
 
     def add_round(self, row: dict) -> None:
         """Append a round to `rounds.jsonl` as it is on the disk now; raises UserError if another session was first."""
@@ -148,8 +165,21 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     hold_folder(folder)
     env.seed_everything(params["seed"])
     run = Run(stage, params, folder)
+    for path in side_files(params):
+        run.reads(path)
     run.save_manifest("running")
     return run
+
+
+def side_files(params: dict[str, Any]) -> list[Path]:
+    """The files and folders beside the data that parameters name: base model, guideline, brief, scorer, …"""
+    names = []
+    for name in ("model", "teacher_model", "guideline", "brief", "scorer", "secondary"):
+        value = params.get(name, "")
+        names += value if isinstance(value, list) else [value]
+    places = [re.sub(r"^(table|detector):", "", name) for name in names if name and not name.startswith("embedded:")]
+    # A word such as `pairs` is no path, even where a folder of that name happens to stand here.
+    return [env.resolve(place) for place in places if "/" in place and env.resolve(place).exists()]
 
 
 def save_sets(here: Run, sets: dict[str, list[dict]]) -> list[Path]:
@@ -162,6 +192,13 @@ def save_sets(here: Run, sets: dict[str, list[dict]]) -> list[Path]:
         here.path(f"{file_name(name)}.jsonl").unlink(missing_ok=True)
     paths = [write_jsonl(here.path(file_of[name]), rows) for name, rows in sets.items()]
     return [*paths, write_json(here.path("sets.json"), file_of)]
+
+
+def some_rows(path: Path) -> list[dict]:
+    """The rows of a set; raises UserError where it has none, because people skipped them all."""
+    if rows := read_jsonl(path):
+        return rows
+    raise UserError(f"{path} has no row: nothing can be measured on it. Label some in 01, or set its size above 0.")
 
 
 def evaluation_sets(here: Run) -> dict[str, list[dict]]:
@@ -201,10 +238,14 @@ def inside(folder: Path, name: str) -> Path:
 
 def check_name(parameter: str, value: str) -> None:
     """Raise UserError unless `value` can be the name of a folder on every system."""
-    if not re.fullmatch(r"\w[\w .+-]{0,79}", value) or len(value.encode("utf-8", "replace")) > 200:
+    is_usable = re.fullmatch(r"\w[\w .+-]{0,79}", value) and len(value.encode("utf-8", "replace")) <= 200
+    if not is_usable or value[-1] in " ." or value.partition(".")[0].upper() in RESERVED:
         words = "use at most 80 letters, digits, - and _, beginning with a letter or digit"
         raise UserError(f"Parameter {parameter}={value[:100]!a} names a folder: {words}.")
 
+
+# Names of devices on Windows.
+RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{k}" for port in ("COM", "LPT") for k in range(1, 10))}
 
 _locks: dict[Path, FileLock] = {}  # the folders that this process holds
 
@@ -281,6 +322,7 @@ def _is_manifest(facts: Any) -> bool:
         isinstance(facts, dict)
         and all(isinstance(facts.get(name), kind) for name, kind in types.items())
         and isinstance(facts.get("seconds"), (int, float))
+        and math.isfinite(facts["seconds"])
         and all(isinstance(sha, str) for sha in [*facts["inputs"].values(), *facts["outputs"].values()])
         and isinstance(facts.get("error", ""), str)
     )
@@ -311,8 +353,10 @@ def is_finished(notebook: Path) -> bool:
     """Whether papermill has ended an executed notebook, the last thing that it writes; True where none was executed."""
     if not notebook.exists():
         return True  # the stage was run in JupyterLab, from the notebook itself
-    execution = _read_facts(notebook).get("metadata", {}).get("papermill", {})
-    return bool(execution.get("end_time"))
+    facts: Any = _read_facts(notebook)
+    for name in ("metadata", "papermill", "end_time"):
+        facts = facts.get(name) if isinstance(facts, dict) else None
+    return bool(facts)
 
 
 def mark_failed(folder: Path, error: str) -> None:

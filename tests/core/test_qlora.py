@@ -512,7 +512,7 @@ def test_untuned_base_answers_with_probabilities(task, tiny_llama, rows):
 
 
 def test_a_mistake_gets_a_sentence(task, tiny_llama, rows, tmp_path):
-    with pytest.raises(UserError, match=r"neither a folder with config\.json"):
+    with pytest.raises(UserError, match=r"is a folder that does not exist"):
         load_base(recipe(tmp_path / "nowhere"))
     with pytest.raises(UserError, match="head='both' must be one of"):
         Recipe.from_params(SETTINGS | {"head": "both"})

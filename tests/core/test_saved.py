@@ -41,7 +41,7 @@ def edit_facts(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"recipe__lora_r": 1_000_000}, "lora_r=1000000 must lie between 1 and 1024"),
+        ({"recipe__lora_r": 1_000_000}, "lora_r=1000000 must lie between 1 and 1,024"),
         ({"recipe__lora_r": 0}, "lora_r=0 must lie"),
         ({"recipe__lora_r": "8"}, "recipe.lora_r: Input should be a valid integer"),
         ({"recipe__lora_dropout": float("nan")}, "lora_dropout=nan must lie"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -17,6 +18,7 @@ from helpers import env
 from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, unpacked
 from helpers.core.recipe import EMBEDDED, Recipe, refuse_missing_folder
 from helpers.env import UserError
+from helpers.files import read_json
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft uses the old name
@@ -67,19 +69,30 @@ def load_base(recipe: Recipe, head: str | None = None):
     path = model_path(recipe.model)
     if recipe.model != EMBEDDED:
         refuse_missing_folder(recipe.model)
+        _refuse_foreign_weights(Path(path))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **source)
         model = model_class.from_pretrained(path, **source, **options)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # the files of a stranger fail in many ways
         raise UserError(
             f"model {recipe.model!r} could not be loaded: it is neither a folder with config.json, tokenizer and "
-            f"safetensors, nor a hub id that can be reached ({str(error).splitlines()[0][:160]})."
+            f"safetensors, nor a hub id that can be reached ({(str(error).splitlines() or [type(error).__name__])[0][:160]})."
         ) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     _correct_on_cpu(model)
     model.requires_grad_(False)
     return model, tokenizer
+
+
+def _refuse_foreign_weights(folder: Path) -> None:
+    """Raise UserError where the index of a model's weights leads to a pickle or out of the folder."""
+    for index in folder.glob("*.index.json"):
+        facts = read_json(index)
+        names = facts.get("weight_map") if isinstance(facts, dict) else None
+        for name in set(names.values()) if isinstance(names, dict) else [None]:
+            if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name):
+                raise UserError(f"{index} names {name!r}: only weights in .safetensors beside it are loaded.")
 
 
 def _nf4():

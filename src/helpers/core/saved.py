@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,9 @@ from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.env import UserError
 from helpers.task import Task
 
+MOST_LABELS = 10_000
+KINDS = {"torch.float32", "torch.float16", "torch.bfloat16"}
+LARGEST = 1e6  # of a weight
 FACTS, ADAPTER, HEAD = "learner.json", "adapter_model.safetensors", "head.safetensors"
 
 
@@ -57,7 +59,11 @@ def read_facts(folder: Path, **changes: Any) -> Facts:
         facts = TypeAdapter(Facts).validate_json(path.read_bytes(), strict=True)
         facts.recipe = replace(facts.recipe, **changes)
         facts.recipe.check()
+        if len(facts.task.labels) > MOST_LABELS:
+            raise UserError(f"{len(facts.task.labels):,} labels are more than {MOST_LABELS:,}")
         facts.task.check()
+        if facts.recipe.head == "classifier" and not facts.task.labels:
+            raise UserError("a classifier without labels")
     except (ValidationError, UserError, OSError, TypeError) as error:
         reason = str(error)
         if isinstance(error, ValidationError):
@@ -66,7 +72,7 @@ def read_facts(folder: Path, **changes: Any) -> Facts:
         raise UserError(
             f"{path} does not describe a learner ({reason[:200]}): train it again, or copy the folder anew."
         ) from error
-    if not 0 < facts.temperature < math.inf:
+    if not 0.01 <= facts.temperature <= 100:  # fitted between 0.25 and 10
         raise UserError(f"{path} has temperature {facts.temperature}: train it again, or copy the folder anew.")
     if facts.recipe.model.startswith("embedded:") and facts.recipe.model != EMBEDDED:
         raise other_base(folder)
@@ -90,10 +96,15 @@ def read_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, 
                     words = f"{name} has shape {shapes.get(name)} there and {here} in the model it names"
                     raise UserError(f"{path} does not fit its learner.json: {words}; {remedy}.")
             tensors = {name: file.get_tensor(name) for name in shapes}
-    except (OSError, SafetensorError) as error:
+        kinds = {str(tensor.dtype) for tensor in tensors.values()} - KINDS
+    except (OSError, SafetensorError, RuntimeError) as error:
         raise UserError(f"{path} cannot be read ({str(error)[:160]}): {remedy}.") from error
-    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
-        raise UserError(f"{path} has values that are no numbers in {broken[0]}: {remedy}.")
+    if kinds:
+        raise UserError(f"{path} has weights of type {min(kinds)}: {remedy}.")
+    if broken := [name for name, tensor in tensors.items() if not (tensor.abs() <= LARGEST).all()]:
+        raise UserError(
+            f"{path} has values that no training leaves (NaN, or beyond {LARGEST:,.0f}) in {broken[0]}: {remedy}."
+        )
     return tensors
 
 

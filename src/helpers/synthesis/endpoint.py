@@ -235,7 +235,7 @@ class Endpoint:
 
     def _header(self, value: str) -> str:
         """A header of the server in at most 100 printable characters, without secrets."""
-        return re.sub("[^ -~]", "", self._mask(value))[:100]
+        return self._mask(re.sub("[^ -~]", "", value))[:100]
 
     def _complete(self, request: dict[str, Any]) -> Reply:
         """Request a chat completion; a server that does not know an option is asked again without it."""
@@ -293,8 +293,9 @@ class Endpoint:
 
     def _detail(self, error: openai.APIError) -> str:
         """The server's own words in at most 200 printable characters, without secrets."""
-        words = " ".join(self._mask(error.message).split())
-        return "".join(c for c in words if c.isprintable())[:200]
+        # What does not print goes first: between its characters it would hide a secret from the mask.
+        words = "".join(c for c in error.message if c.isprintable() or c.isspace())
+        return self._mask(" ".join(words.split()))[:200]
 
 
 def secrets_of(url: Any, key: str) -> list[str]:
