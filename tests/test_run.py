@@ -259,6 +259,7 @@ SAFE = {
     "name": "a strategy, a table of the package, or a checked parameter",
     "number": "of a round",
     "strategy": "a closed list",
+    "here.params['strategy']": "a closed list",
     "row['strategy']": "through Run.path",
     "row['round']": "through Run.path",
     "stage": "a closed list",
