@@ -26,10 +26,11 @@ from helpers import env, files, run
 from helpers.data import tables
 from helpers.data.records import split_by_answer
 from helpers.env import UserError
+from helpers.evaluation import runs
 from helpers.labels import cli as labels_cli
 from helpers.parameters import check_type, check_value, stage_parameters
 from helpers.task import make_task
-from helpers.text import say, visible
+from helpers.text import clean, say, visible
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(labels_cli.app, name="labels")
@@ -123,6 +124,100 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     for notebook, values in per_stage.items():
         run_stage(notebook, values, folder / notebook)
     show_results(folder, notebooks)
+
+
+# --- ambo predict ---------------------------------------------------------------------------------
+
+
+@app.command()
+def predict(
+    file: Annotated[
+        str, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, a folder of .txt files, or - for lines")
+    ],
+    task: Annotated[str, typer.Option(help="task of the run; without it that of the latest detector")] = "",
+    run_id: Annotated[str, typer.Option(help="name of the run; without it the latest that finished 03")] = "",
+    text_column: Annotated[str, typer.Option(help="column with the texts")] = "text",
+    out: Annotated[str, typer.Option(help="a .csv, .tsv, .jsonl or .parquet file; default: in the run's folder")] = "",
+    html: Annotated[str, typer.Option(help="an HTML page of the answers, with filters, to write as well")] = "",
+    explain: Annotated[bool, typer.Option("--explain", help="add the words that moved each answer")] = False,
+) -> None:
+    """Answer every text of a file with a trained detector: each row again, with answer, confidence and probabilities."""
+    for name in (out, html):
+        if name and env.resolve(name) == env.resolve(file):
+            raise UserError(f"{name} is the file that is read: name another one to write.")
+    if out and Path(out).suffix.lower() not in tables.WRITERS:
+        raise UserError(f"--out {out} ends in {Path(out).suffix!r}: choose one of {', '.join(tables.WRITERS)}.")
+    latest = runs.latest_detector(task, run_id)
+    if latest is None:
+        what = " ".join(filter(None, [task and f"of task {task!r}", run_id and f"in run {run_id!r}"]))
+        raise UserError(
+            f"No run {what or 'here'} has finished 03_active_learning: train a detector first (`ambo demo`)."
+        )
+    if file == "-":
+        table = pd.DataFrame({text_column: sys.stdin.read().splitlines()})
+        table.index += 1
+    else:
+        table = tables.read_table(file, text_column)
+    answers, folder = answer_table(table, text_column, latest, explain or bool(html), file)
+    whole = table.join(answers.drop(columns=[] if explain else ["words"], errors="ignore"))
+    if file == "-" and not out:
+        lines = whole.to_csv(index=False)
+        sys.stdout.write(visible(lines) if sys.stdout.isatty() else lines)
+        return
+    place = env.resolve(out) if out else folder / f"{files.file_name(Path(file).stem)}.csv"
+    tables.write_table(place, whole)
+    counts = ", ".join(f"{name} {count:,}" for name, count in answers["answer"].value_counts().items())
+    unanswered = int(answers["answer"].isna().sum())
+    say(f"{len(whole):,} rows → {_short(place)}: {counts}" + (f"; {unanswered:,} without a text" if unanswered else ""))
+    if html:
+        say(f"Page       {_short(write_page(env.resolve(html), whole, text_column, answers, latest))}")
+
+
+def answer_table(
+    table: pd.DataFrame, text_column: str, latest: runs.Detector, explain: bool, source: str
+) -> tuple[pd.DataFrame, Path]:
+    """The columns of answers for a table, and the folder of predictions of the run; goes on where it was cut off."""
+    from tqdm import tqdm
+
+    from helpers.core import detector as core
+
+    detector = core.load_detector(latest.adapter)
+    names = {*detector.predict([]).columns, "words"}
+    if taken := sorted(names & set(map(str, table.columns))):
+        raise UserError(f"{source} has a column {taken[0]!r} already: rename it, because the answers need that name.")
+    folder = run.run_folder(latest.task, latest.run) / "predictions"
+    texts = [clean(tables.cell_text(value)) for value in table[text_column]]
+    basis = {"adapter": files.sha256(latest.adapter), "texts": files.digest(texts)}
+    run.make_folder(folder)
+    with tqdm(total=len(texts), unit="text", disable=None) as bar:
+        partial = folder / f".{files.file_name(Path(source).stem)}.part.jsonl"
+        answers = detector.predict_resumed(texts, partial, basis, bar.update)
+    if explain:
+        spans = detector.explain(texts, list(answers["answer"]))
+        answers["words"] = [
+            "; ".join(text[start:end] for start, end, _ in own) for text, own in zip(texts, spans, strict=True)
+        ]
+        answers.attrs["spans"] = spans
+    files.write_json(
+        folder / f"{files.file_name(Path(source).stem)}.json", basis | {"source": source, "rows": len(texts)}
+    )
+    return answers.set_axis(table.index), folder
+
+
+def write_page(
+    place: Path, whole: pd.DataFrame, text_column: str, answers: pd.DataFrame, latest: runs.Detector
+) -> Path:
+    """The answers as one HTML page."""
+    from helpers.evaluation import report
+
+    shown = pd.DataFrame({"text": [clean(tables.cell_text(value)) for value in whole[text_column]]}, index=whole.index)
+    shown = shown.join(answers[["answer", "confidence"]])
+    shown["answer"] = shown["answer"].astype(object).where(shown["answer"].notna(), None)
+    lead = f"{len(shown):,} texts, answered by the detector of run {latest.run}, task {latest.task}."
+    lead += " The marked words are those without which the answer would be less probable."
+    return report.write_answers(
+        place, "Answers", lead, shown, answers.attrs["spans"], "A detector errs: read before you act."
+    )
 
 
 # --- parameters -----------------------------------------------------------------------------------

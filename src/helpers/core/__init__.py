@@ -10,6 +10,7 @@ from typing import Any
 PUBLIC = {
     "QLoRA": "qlora",
     "zero_shot": "qlora",
+    "load_detector": "detector",
     "Writer": "writer",
     "Recipe": "recipe",
     "Probe": "probe",

@@ -11,7 +11,7 @@ import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from helpers import env
 from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
+from helpers.files import replacing
 from helpers.text import clean, guarded
 
 RESERVED = ("id", "text", "label", "target", "references", "split", "spans", "parent_id")  # fields of a record
@@ -202,6 +203,25 @@ def _numbered(table: pd.DataFrame) -> pd.DataFrame:
 def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:
     """The table for a CSV file, with an apostrophe before every text that a spreadsheet would run as a formula."""
     return table.map(guarded).rename(columns=guarded)
+
+
+def _write_delimited(separator: str) -> Callable[[pd.DataFrame, Path], None]:
+    return lambda table, path: spreadsheet_safe(table).to_csv(path, index=False, sep=separator, lineterminator="\n")
+
+
+WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
+    ".csv": _write_delimited(","),
+    ".tsv": _write_delimited("\t"),
+    ".jsonl": lambda table, path: table.to_json(path, orient="records", lines=True, force_ascii=False),
+    ".parquet": lambda table, path: table.to_parquet(path, index=False),
+}
+
+
+def write_table(path: Path, table: pd.DataFrame) -> Path:
+    """Write a table as the path's suffix says, one of WRITERS, whole or not at all."""
+    with replacing(path) as temporary:
+        WRITERS[path.suffix.lower()](table, temporary)
+    return path
 
 
 # --- records ---

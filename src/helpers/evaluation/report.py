@@ -169,3 +169,35 @@ def write_report(path: Path, title: str, lead: str, sections: list[dict], footer
         words, sections=sections, tabulate=_tabulate, encode=base64.b64encode
     )
     return write_text(path, page)
+
+
+def write_answers(
+    path: Path, title: str, lead: str, table: pd.DataFrame, spans: Sequence[Sequence[Sequence[float]]], footer: str
+) -> Path:
+    """Write a page of answered texts, with filters by answer, words and confidence.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Its index has the row numbers; columns `text`, `answer` (None without one) and `confidence`.
+    spans : for each row the (start, end, …) that moved its answer, the strongest first
+    """
+    names = list(dict.fromkeys(answer for answer in table["answer"] if answer is not None))
+    rows = []
+    for (number, row), own in zip(table.iterrows(), spans, strict=True):
+        places = [(int(span[0]), int(span[1])) for span in own]
+        known = row["answer"] is not None
+        answer = f"{plain_name(row['answer'])}, {row['confidence']:.0%}" if known else "no text to answer"
+        rows.append(
+            {
+                "row": number,
+                "text": highlight(row["text"], places),
+                "answer": answer,
+                "number": names.index(row["answer"]) + 1 if known else 0,
+                "confidence": round(100 * row["confidence"], 1) if known else 0,
+                "words": ", ".join(f"“{row['text'][start:end]}”" for start, end in places),
+            }
+        )
+    values = {"title": title, "lead": lead, "rows": rows, "footer": footer}
+    page = TEMPLATES.get_template("answers.html").render(values, answers=[plain_name(name) for name in names])
+    return write_text(path, page)
