@@ -41,10 +41,21 @@ def test_one_text_many_labels_keeps_the_commonest_and_an_evaluation_row_before_a
     assert drop_exact_duplicates([unlabelled, unlabelled, rows[0]]) == [rows[0]]
 
 
-def test_ids_ignore_case_and_punctuation_but_not_the_task():
-    assert record_id("t", "Cercasi  BARISTA!") == record_id("t", "cercasi barista")
+def test_ids_ignore_case_blanks_and_what_no_reader_sees_but_not_the_task():
+    assert record_id("t", "Cercasi  BARI\u00adSTA\u200b") == record_id("t", "cercasi barista")
     assert record_id("t", "cercasi barista") != record_id("u", "cercasi barista")
     assert record_id("t", "!!!") != record_id("t", "???")
+
+
+SYMBOLS = ["You are a real 🐕", "You are a real 🌟", "You are a real ⭐!!", "C++", "C#", "C", "c'è", "c è"]
+
+
+def test_texts_that_differ_in_symbols_are_different_texts_that_no_split_parts():
+    assert len({record_id("t", text) for text in SYMBOLS}) == len(SYMBOLS)
+    groups = near_duplicate_groups(SYMBOLS)
+    assert len(set(groups[:3])) == len(set(groups[3:6])) == 1
+    test, pool = {"id": "a", "text": SYMBOLS[0]}, {"id": "b", "text": SYMBOLS[1]}
+    assert leaked_records([pool], [test]) == [pool]
 
 
 LONG = "cerchiamo una persona con esperienza nella vendita di scarpe e borse per il negozio di Parma centro"

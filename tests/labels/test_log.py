@@ -533,7 +533,7 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
     records = [{"id": record_id("t", r["text"]), "text": r["text"]} for r in RECORDS]
     rows = [
         ("Annuncio numero 0, però", "1", "ann"),
-        ("ANNUNCIO numero 0 però!", "1", "ann"),  # the same text for a reader
+        ("ANNUNCIO  numero 0, però", "1", "ann"),  # the same text for a reader
         ("Annuncio numero 0, però", "0", "ann"),
         ("Annuncio numero 0, però", "0", "bob"),
         ("Annuncio numero 1, però", "", "ann"),
@@ -587,7 +587,7 @@ def test_imports_that_cannot_be_meant(tmp_path):
     with pytest.raises(UserError, match="names a file"):
         exchange.import_labels(path, tmp_path / "logs", RECORDS, "t", id_column="id", annotator_column="who")
     assert not (tmp_path / "logs").exists()  # checked before the first is written
-    path.write_bytes(b"id,label\nr1,\xff\n")
+    path.write_bytes(b"id,label\nr1,\x81\n")
     with pytest.raises(UserError, match="line 2: not UTF-8"):
         exchange.import_labels(path, tmp_path, RECORDS, "t", id_column="id")
 

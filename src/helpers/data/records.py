@@ -16,7 +16,7 @@ import pandas as pd
 
 from helpers.env import UserError
 from helpers.task import Task
-from helpers.text import normalise
+from helpers.text import bare_words, normalise
 
 LABELLERS = ("oracle", "teacher", "human")
 ANSWERS = ("label", "spans", "target", "references")  # fields that give the answer away
@@ -143,8 +143,8 @@ def _linked(signatures: np.ndarray, bands: list[slice], threshold: float) -> np.
 
 
 def _trigrams(text: str) -> list[bytes]:
-    """Word trigrams of the normalised text, the whole text where it is shorter."""
-    words = normalise(text).split()
+    """Word trigrams of the text, the whole text where it is shorter."""
+    words = bare_words(text).split()
     return [" ".join(words[i : i + 3]).encode() for i in range(max(1, len(words) - 2))]
 
 
@@ -173,9 +173,9 @@ def leaked_records(records: list[dict], evaluation: list[dict], threshold: float
 
 def refuse_trained_rows(training: list[dict], evaluation_sets: dict[str, list[dict]]) -> None:
     """Raise UserError where a row of an evaluation set, by its id or its text, was trained on."""
-    trained = {r["id"] for r in training} | {normalise(r["text"]) for r in training}
+    trained = {r["id"] for r in training} | {bare_words(r["text"]) for r in training}
     for name, rows in evaluation_sets.items():
-        if seen := [r for r in rows if r["id"] in trained or normalise(r["text"]) in trained]:
+        if seen := [r for r in rows if r["id"] in trained or bare_words(r["text"]) in trained]:
             raise UserError(
                 f"{len(seen)} of the {len(rows)} rows of {name} were trained on (first: {seen[0]['id']}), because the data "
                 "changed after the training: run the stage of active learning (03) again."

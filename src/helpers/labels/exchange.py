@@ -117,7 +117,7 @@ def import_labels(
     records : list of dicts
         The records that the labels belong to, with the ids of `task`.
     id_column : str
-        Finds a row's record; without it the text does (case and punctuation do not count).
+        Finds a row's record; without it the text does (case and blanks do not count).
     annotator_column : str
         Says who labelled a row; without it `annotator` did.
     task_labels : sequence of str
