@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from helpers.data import embedded
 from helpers.data.records import (
     _trigrams,
+    contradictions,
     drop_exact_duplicates,
     evaluation_sizes,
     group_shares,
@@ -39,6 +40,19 @@ def test_one_text_many_labels_keeps_the_commonest_and_an_evaluation_row_before_a
     assert drop_exact_duplicates(rows) == [{"id": "1", "text": "A b", "label": "y", "split": "test"}]
     unlabelled = {"id": "1", "text": "A b", "split": "pool"}
     assert drop_exact_duplicates([unlabelled, unlabelled, rows[0]]) == [rows[0]]
+
+
+def test_duplicates_with_contradicting_labels_are_shown_and_a_tie_is_left_out():
+    labels = {"a": "xxy", "b": "xy", "c": "xx", "d": ""}
+    rows = [{"id": i, "text": f"text {i}", "label": one, "split": "pool"} for i, own in labels.items() for one in own]
+    rows.append({"id": "d", "text": "text d", "split": "pool"})
+    assert [(r["id"], r.get("label")) for r in drop_exact_duplicates(rows)] == [("a", "x"), ("c", "x"), ("d", None)]
+    shown = contradictions(rows).to_dict("records")
+    assert shown == [
+        {"text": "text a", "labels": "x 2, y 1", "taken": "x"},
+        {"text": "text b", "labels": "x 1, y 1", "taken": ""},
+    ]
+    assert contradictions(rows[-1:]).empty
 
 
 def test_ids_ignore_case_blanks_and_what_no_reader_sees_but_not_the_task():

@@ -65,20 +65,51 @@ def without_answer(record: dict) -> dict:
 
 
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
-    """One record for every id, an evaluation row if there is one, with the commonest label and all references."""
-    copies: dict[str, list[dict]] = {}
-    for record in records:
-        copies.setdefault(record["id"], []).append(record)
+    """One record for every id, an evaluation row if there is one, with the commonest label and all references.
+
+    Where two labels of one text are equally common, the text is left out.
+    """
+    copies = _copies(records)
     first: dict[str, dict] = {}
     for record in sorted(records, key=lambda r: not is_evaluation(r["split"])):
         first.setdefault(record["id"], record)
+    kept = []
     for key, record in first.items():
-        first[key] = record = dict(record)
-        if labels := Counter(r["label"] for r in copies[key] if r.get("label")):
-            record["label"] = labels.most_common(1)[0][0]
+        record = dict(record)
+        if labels := _label_counts(copies[key]):
+            record["label"] = _commonest(labels)
         if references := list(dict.fromkeys(text for r in copies[key] for text in r.get("references", []))):
             record |= {"target": references[0], "references": references}
-    return list(first.values())
+        if record.get("label") != "":
+            kept.append(record)
+    return kept
+
+
+def contradictions(records: list[dict]) -> pd.DataFrame:
+    """Texts whose exact duplicates have several labels: columns text, labels (with counts), taken ('' for none)."""
+    rows = []
+    for copies in _copies(records).values():
+        if len(labels := _label_counts(copies)) > 1:
+            counts = ", ".join(f"{label} {count}" for label, count in labels.most_common())
+            rows.append((copies[0]["text"], counts, _commonest(labels)))
+    return pd.DataFrame(rows, columns=["text", "labels", "taken"])
+
+
+def _copies(records: list[dict]) -> dict[str, list[dict]]:
+    copies: dict[str, list[dict]] = {}
+    for record in records:
+        copies.setdefault(record["id"], []).append(record)
+    return copies
+
+
+def _label_counts(copies: list[dict]) -> Counter:
+    return Counter(r["label"] for r in copies if r.get("label"))
+
+
+def _commonest(labels: Counter) -> str:
+    """The commonest label; '' where two are."""
+    (label, count), *others = labels.most_common(2)
+    return "" if others and others[0][1] == count else label
 
 
 def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.8) -> np.ndarray:
