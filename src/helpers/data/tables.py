@@ -15,6 +15,7 @@ from helpers.data import embedded
 from helpers.data.classes import clean_names, merge_look_alikes, missing_remark, suspicions
 from helpers.data.reading import add_remark, listed, read_table, source_path
 from helpers.data.records import record_id
+from helpers.data.spans import read_spans
 from helpers.env import UserError
 from helpers.text import clean, guarded
 
@@ -38,13 +39,15 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     """Make records of a table; rows without a text are left out.
 
     Of `params` it uses task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
-    target_columns (all that are filled become references), group_columns, id_column (''), split_column (''), test_split
-    and validation_split. What was merged or read as missing, and what is hardly meant, is added to the table's remarks.
-    Raises UserError on a missing column, a label that the task does not have, fewer than two classes, or a repeated id.
+    target_columns (all that are filled become references), group_columns, id_column (''), spans_column (''),
+    split_column (''), test_split and validation_split. What was merged or read as missing, and what is hardly meant,
+    is added to the table's remarks. Raises UserError on a missing column, a label that the task does not have, fewer
+    than two classes, or a repeated id.
     """
     _check_columns(table, params)
     path, task = params["data_path"], params["task"]
-    texts = list(map(clean, _cells(table, params["text_column"], path, "the text")))
+    raw_texts = _cells(table, params["text_column"], path, "the text")
+    texts = list(map(clean, raw_texts))
     rows = table[list(map(bool, texts))]  # the others count nowhere
     records = [{"id": record_id(task, text), "text": text} for text in texts if text]
     if not records:
@@ -63,6 +66,8 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
             for record, value in zip(records, rows[column], strict=True):
                 if isinstance(value, str | list):
                     record[column] = value
+    if params.get("spans_column"):
+        _add_spans(table, rows, records, [raw for raw, text in zip(raw_texts, texts, strict=True) if text], params)
     splits = [""] * len(records)
     if params["split_column"]:
         splits = _splits(table, rows, params)
@@ -113,6 +118,22 @@ def _add_references(records: list[dict], rows: pd.DataFrame, params: dict[str, A
             record |= {"target": references[0], "references": references}
 
 
+def _add_spans(
+    table: pd.DataFrame, rows: pd.DataFrame, records: list[dict], raw_texts: list[str], params: dict[str, Any]
+) -> None:
+    """Give the records their evidence; what is none is left out, and the table's remarks say so."""
+    column, left_out = params["spans_column"], {}
+    for record, raw, number, value in zip(records, raw_texts, rows.index, rows[column].tolist(), strict=True):
+        spans, bad = read_spans(value, raw)
+        if bad:
+            left_out[number] = bad
+        if spans:
+            record["spans"] = spans
+    if left_out:
+        count = f"{sum(left_out.values())} left out (row {listed(left_out, 5)})"
+        add_remark(table, f"Column {column!r}: {count}; evidence is [start, end] in characters inside the text.")
+
+
 def _splits(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> list[str]:
     """The split of every row; raises UserError when none is a test row."""
     path, column = params["data_path"], params["split_column"]
@@ -135,7 +156,8 @@ def _split_name(value: str, params: dict[str, Any]) -> str:
 
 
 def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
-    roles = {role: [params[role]] for role in ("text_column", "label_column", "split_column", "id_column")}
+    single = ("text_column", "label_column", "split_column", "id_column", "spans_column")
+    roles = {role: [params.get(role, "")] for role in single}
     roles |= {"target_columns": params.get("target_columns", []), "group_columns": params["group_columns"]}
     for role, names in roles.items():
         for name in filter(None, names):
