@@ -92,6 +92,12 @@ TABLES = {
     "empty": ("text,label\n", "has no rows"),
     "label": ("text,label\na b c,x\nd e f,z\n", "a.csv, row 3: label 'z'"),
 }
+FEW = "".join(f"a text of its own number {i},{'xy'[i % 2]}\n" for i in range(60))
+TABLES |= {
+    "few": (f"text,label\n{FEW}", "leave 42 texts to choose from and the seed (seed_size=100) takes them all"),
+    "two": ("text,label\na b c,x\nd e f,y\n", "leave 2 texts to choose from: give more texts"),
+    "many": (f"text,label\n{FEW}once more,z\n", "set positive_label to one of them"),
+}
 A_CSV = ["run", "--task", "csv", "--profile", "demo", "--run-id", "r", "-p", "data_path", "a.csv"]
 
 

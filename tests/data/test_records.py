@@ -21,6 +21,7 @@ from helpers.data.records import (
     named_sets,
     near_duplicate_groups,
     record_id,
+    refuse_small_run,
     split_by_answer,
     split_by_group,
 )
@@ -138,6 +139,15 @@ def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
         split_by_answer(bare, answer, "teacher")
     with pytest.raises(UserError, match="labeller='umano' must be one of oracle, teacher, human"):
         split_by_answer(records, answer, "umano")
+
+
+def test_a_run_whose_seed_takes_every_text_is_refused():
+    with pytest.raises(UserError, match=r"leave 42 texts .* \(seed_size=100\) takes them all.*: set seed_size to 14"):
+        refuse_small_run(42, 0, 100)
+    with pytest.raises(UserError, match="leave 2 texts to choose from: give more texts"):
+        refuse_small_run(2, 50, 1)
+    refuse_small_run(42, 1, 100)
+    refuse_small_run(3, 0, 2)
 
 
 def test_evaluation_sets_without_a_size_take_a_share():
