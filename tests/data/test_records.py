@@ -94,6 +94,26 @@ def test_splits_keep_groups_and_parents_whole():
     assert sizes["test"] == 10 and sizes["validation"] == 8
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_drawn_sets_keep_the_shares_of_the_labels(seed):
+    labels = ["rare"] * 11 + ["middle"] * 30 + ["common"] * 159
+    rows = [{"id": str(i), "text": f"text {i}", "split": "", "label": label} for i, label in enumerate(labels)]
+    split = split_by_group(rows, np.arange(200), {"test": 40, "validation": 20}, seed)
+    counts = {name: Counter(r["label"] for r in split if r["split"] == name) for name in ("test", "validation", "pool")}
+    assert counts["test"].total() == 40 and counts["validation"].total() == 20
+    for name, own in counts.items():
+        for label, count in Counter(labels).items():
+            assert abs(own[label] - own.total() * count / 200) <= (2 if name == "pool" else 1), (name, label)
+
+
+def test_groups_of_several_labels_still_fill_the_sets():
+    rows = [{"id": str(i), "text": f"text {i}", "split": "", "label": "ab"[i % 2]} for i in range(60)]
+    split = split_by_group(rows, np.arange(60) // 2, {"test": 20, "validation": 10})
+    assert Counter(r["split"] for r in split) == {"test": 20, "validation": 10, "pool": 30}
+    whole = split_by_group(rows, np.arange(60) // 3, {"test": 20, "validation": 10})
+    assert Counter(r["split"] for r in whole)["test"] >= 18
+
+
 def test_a_pool_row_that_resembles_a_test_row_leaves():
     rows = [
         {"id": "t", "text": LONG, "split": "test"},

@@ -244,9 +244,10 @@ def refuse_small_run(candidates: int, pool_only: int, seed_size: int) -> None:
 def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int], seed: int = 0) -> list[dict]:
     """Draw evaluation sets from whole groups of near-duplicates; what is left is the pool.
 
-    `sizes` says how many rows to draw for every split; none are drawn for a split that the data bring themselves. A row
-    that already is in an evaluation split stays there. A group that reaches into one loses its pool rows, so that no
-    pool row is a near-duplicate of an evaluation row. Raises UserError when the evaluation sets would leave no pool.
+    `sizes` says how many rows to draw for every split; none are drawn for a split that the data bring themselves. Each
+    label has its share in every drawn split, as far as rounding and groups allow. A row that already is in an evaluation
+    split stays there. A group that reaches into one loses its pool rows, so that no pool row is a near-duplicate of an
+    evaluation row. Raises UserError when the evaluation sets would leave no pool.
     """
     records = [dict(r) for r in records]
     members: dict[int, list[int]] = {}
@@ -254,18 +255,43 @@ def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int
         members.setdefault(int(group), []).append(i)
     open_groups = [rows for rows in members.values() if not any(is_evaluation(records[i]["split"]) for i in rows)]
     missing = {name: 0 if any(r["split"] == name for r in records) else size for name, size in sizes.items()}
-    for k in np.random.default_rng(seed).permutation(len(open_groups)):
-        rows = open_groups[k]
-        split = next((name for name, size in missing.items() if size >= len(rows)), "pool")
-        if split != "pool":
+    labels = [r.get("label") for r in records]
+    quotas = _quotas(Counter(labels[i] for rows in open_groups for i in rows), missing)
+    passed_over = []
+    order = [open_groups[k] for k in np.random.default_rng(seed).permutation(len(open_groups))]
+    for rows in order:
+        own = Counter(labels[i] for i in rows)
+        split = next((name for name, quota in quotas.items() if own <= quota), "")
+        if split:
+            quotas[split] -= own
             missing[split] -= len(rows)
+        else:
+            passed_over.append(rows)
         for i in rows:
-            records[i]["split"] = split
+            records[i]["split"] = split or "pool"
+    for rows in passed_over:  # groups of several labels that fit no quota may still fit a set
+        split = next((name for name, size in missing.items() if size >= len(rows)), "")
+        if split:
+            missing[split] -= len(rows)
+            for i in rows:
+                records[i]["split"] = split
     evaluation = {int(group) for group, r in zip(groups, records, strict=True) if is_evaluation(r["split"])}
     if all(is_evaluation(r["split"]) for r in records):
         sets = f"The evaluation sets ({', '.join(f'{name}_size={size}' for name, size in sizes.items())})"
         raise UserError(f"{sets} take every text ({len(records):,}): lower these, so that a pool is left.")
     return [r for r, group in zip(records, groups, strict=True) if is_evaluation(r["split"]) or group not in evaluation]
+
+
+def _quotas(labels: Counter, sizes: dict[str, int]) -> dict[str, Counter]:
+    """Rows of each label to draw for every split: its share of the split's size, by largest remainders (Hamilton)."""
+    total, quotas = sum(labels.values()), {}
+    for split, size in sizes.items():
+        shares = {label: size * count / total for label, count in labels.items()}
+        quota = Counter({label: int(share) for label, share in shares.items()})
+        by_remainder = sorted(shares, key=lambda label: quota[label] - shares[label])
+        quota.update(by_remainder[: size - quota.total()])
+        quotas[split] = quota
+    return quotas
 
 
 # --- what a notebook shows ---
