@@ -26,6 +26,8 @@ def test_the_class_looked_for_is_named_or_the_rarer_of_two(change, labels, expec
 
 
 def test_of_more_than_two_classes_one_must_be_named():
-    with pytest.raises(UserError, match=r"the data have 3 classes \(a, b, c\).*; set positive_label to one of them"):
+    with pytest.raises(
+        UserError, match=r"the data have 3 classes \('a', 'b', 'c'\).*; set positive_label to one of them"
+    ):
         make_task(PARAMS, "aabbc")
     assert make_task(PARAMS | {"labels": ["a", "b", "c"]}, "aab").positive == "c"

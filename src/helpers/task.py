@@ -10,6 +10,7 @@ from typing import Any
 
 from helpers.env import UserError
 from helpers.files import read_json
+from helpers.text import quoted
 
 TEXT = "{text}"  # where a prompt takes the text
 
@@ -96,7 +97,7 @@ def looked_for(params: dict[str, Any], labels_in_data: Sequence[str]) -> tuple[s
     counts = Counter(labels_in_data)
     classes = sorted(counts)
     if len(classes) > 2:
-        names = ", ".join(classes[:10]) + (", …" if len(classes) > 10 else "")
+        names = ", ".join(map(quoted, classes[:10])) + (", …" if len(classes) > 10 else "")
         problem = f"the data have {len(classes)} classes ({names}) and none is said to be looked for"
         raise UserError(f"Parameter positive_label is empty: {problem}; set positive_label to one of them.")
     rarer = min(reversed(classes), key=counts.__getitem__)

@@ -46,6 +46,11 @@ def bare_words(text: str) -> str:
     return " ".join(re.findall(r"\w+", normalise(text))) or text
 
 
+def quoted(value: str, most: int = 60) -> str:
+    """A value of the data in quotation marks for a sentence, a long one cut."""
+    return repr(value if len(value) <= most else f"{value[: most - 1]}…")
+
+
 def visible(text: str, hidden: re.Pattern = HIDDEN) -> str:
     """The text with what a terminal would obey written out, as in `\\x1b` for ESC; line ends and tabs stay.
 

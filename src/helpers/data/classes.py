@@ -6,7 +6,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
-from helpers.text import name, normalise
+from helpers.text import name, normalise, quoted
 
 # How other programs write a missing value into a text file.
 MISSING = {"nan", "NaN", "null", "NULL", "NaT", "N/A", "#N/A", "<NA>"}
@@ -62,8 +62,8 @@ def merge_look_alikes(
     for label, forms in written.items():
         others = [(form, count) for form, count in forms.most_common() if form != label]
         if others and (len(forms) > 1 or name(others[0][0]) != label):
-            values = ", ".join(f"{form!r} ({_rows(count)})" for form, count in others[:SHOWN])
-            remarks.append(f"{values}{', …' if len(others) > SHOWN else ''}: read as {label!r}")
+            values = ", ".join(f"{quoted(form)} ({_rows(count)})" for form, count in others[:SHOWN])
+            remarks.append(f"{values}{', …' if len(others) > SHOWN else ''}: read as {quoted(label)}")
     return [final[value] for value in names], remarks
 
 
@@ -108,7 +108,7 @@ def class_counts(records: Iterable[dict]) -> str:
     shown = [label for label, _ in total.most_common(MANY)]
     parts = []
     for split, counts in splits.items():
-        words = [f"{label} {counts[label]:,}" for label in shown]
+        words = [f"{label if len(label) <= 40 else label[:39] + '…'} {counts[label]:,}" for label in shown]
         parts.append(f"{split}: {', '.join(words)}{', …' if len(total) > len(shown) else ''}")
     return " · ".join(parts)
 
@@ -119,8 +119,8 @@ def _rows(count: int) -> str:
 
 def _some(labels: Iterable[str]) -> str:
     labels = list(labels)
-    return ", ".join(map(repr, labels[:SHOWN])) + (", …" if len(labels) > SHOWN else "")
+    return ", ".join(map(quoted, labels[:SHOWN])) + (", …" if len(labels) > SHOWN else "")
 
 
 def _class(labels: Sequence[str]) -> str:
-    return f"Class {labels[0]!r}" if len(labels) == 1 else f"Classes {_some(labels)}"
+    return f"Class {quoted(labels[0])}" if len(labels) == 1 else f"Classes {_some(labels)}"

@@ -21,7 +21,7 @@ import pandas as pd
 from helpers import env
 from helpers.data import embedded
 from helpers.env import UserError
-from helpers.text import clean
+from helpers.text import clean, quoted
 from helpers.text import name as cleaned_name
 
 SAMPLE = 100  # rows from which the separator is guessed
@@ -208,7 +208,7 @@ def _column_names(where: str, header: list[str], file: Path) -> list[str]:
     names = list(map(cleaned_name, header))
     for name, count in Counter(filter(None, names)).items():
         if count > 1:
-            raise UserError(f"{where}: two columns are called {name!r}; rename one.")
+            raise UserError(f"{where}: two columns are called {quoted(name)}; rename one.")
     return [name or f"column {i}" for i, name in enumerate(names, 1)]
 
 
@@ -259,11 +259,11 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
 
 def _read_parquet(file: Path) -> pd.DataFrame:
     try:
-        table = pd.read_parquet(file)
-    except OSError:
-        raise
-    except Exception as error:  # pyarrow's errors are of many kinds
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        table = pd.read_parquet(file).astype(object)  # which finds texts that are not UTF-8
+    except Exception as error:  # pyarrow's errors are of many kinds, an OSError for a damaged file among them
+        if isinstance(error, OSError) and error.errno:
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{file} is not a Parquet file that can be read ({reason}): write it again.") from error
     return _numbered(table, str(file))
 

@@ -17,7 +17,7 @@ from helpers.data.reading import add_remark, listed, read_table, source_path
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
 from helpers.env import UserError
-from helpers.text import clean, guarded
+from helpers.text import clean, guarded, quoted
 
 __all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_records"]
 
@@ -105,7 +105,7 @@ def _labels(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> 
     add_remark(table, *(f"Column {column!r}: {sentence}." for sentence in merged))
     for number, label in zip(rows.index, labels, strict=True):
         if meant and label and label not in meant:
-            problem = f"{path}, row {number}: label {label!r} is not one of {', '.join(meant)}"
+            problem = f"{path}, row {number}: label {quoted(label)} is not one of {', '.join(meant)}"
             raise UserError(f"{problem}; correct the row, or the parameter labels.")
     return labels
 
@@ -140,7 +140,7 @@ def _splits(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> 
     names = _names(table, rows, column, path, "the split")
     splits = [_split_name(name, params) for name in names]
     if not any(split.startswith("test") for split in splits):
-        values = listed([repr(value) for value, _ in Counter(names).most_common()], 10)
+        values = listed([quoted(value) for value, _ in Counter(names).most_common()], 10)
         remedy = f"set test_split to one of {values}, or split_column to ''"
         raise UserError(f"{path}: column {column!r} names no test row: {remedy}.")
     return splits
@@ -162,7 +162,7 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
     for role, names in roles.items():
         for name in filter(None, names):
             if name not in table.columns:
-                columns = ", ".join(map(str, table.columns))
+                columns = listed(table.columns)
                 place = f"{params['data_path']}: column {name!r} is missing (parameter {role})"
                 raise UserError(f"{place}; the table has {columns}.")
     for name in params["group_columns"]:
@@ -182,7 +182,7 @@ def _add_own_ids(records: list[dict], rows: pd.DataFrame, params: dict[str, Any]
     first: dict[str, int] = {}
     for record, own_id, number in zip(records, ids, rows.index, strict=True):
         if first.setdefault(own_id, number) != number:
-            problem = f"{path}, row {number}: id {own_id!r} already stands in row {first[own_id]}"
+            problem = f"{path}, row {number}: id {quoted(own_id)} already stands in row {first[own_id]}"
             raise UserError(f"{problem}; ids must be unique, or set id_column to ''.")
         record["own_id"] = own_id
 
@@ -190,7 +190,7 @@ def _add_own_ids(records: list[dict], rows: pd.DataFrame, params: dict[str, Any]
 def _check_classes(records: list[dict], params: dict[str, Any]) -> None:
     classes = {r["label"] for r in records if "label" in r}
     if len(classes) < 2:
-        content = f"only the class {classes.pop()!r}" if classes else "no label at all"
+        content = f"only the class {quoted(classes.pop())}" if classes else "no label at all"
         problem = f"{params['data_path']}: column {params['label_column']!r} holds {content}"
         remedy = "for texts without labels set label_column to '' and labeller to human"
         raise UserError(f"{problem}; a detector needs examples of at least two classes ({remedy}).")
