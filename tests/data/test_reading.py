@@ -1,6 +1,7 @@
 """Files as programs write them: encodings, separators, quotes, joined files, companions that a system puts beside a text."""
 
 import json
+import sys
 
 import pandas as pd
 import pytest
@@ -126,6 +127,43 @@ def test_names_of_fields_are_cleaned_in_json_lines_too(tmp_path):
         read_table(write(tmp_path / "b.jsonl", '{"text": "a", "text ": "b"}\n'), "text")
     with pytest.raises(UserError, match="line 1: not valid JSON"):
         read_table(write(tmp_path / "c.jsonl", '{"text": ' + "[" * 100_000 + "\n"), "text")
+
+
+def test_a_workbook_has_its_first_sheet_read_with_the_rows_excel_shows(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is an extra: ambo-notebooks[excel]")
+    book, path = openpyxl.Workbook(), str(tmp_path / "a.xlsx")
+    for row in (
+        [],
+        [" text", "label", "g"],
+        ["è una\nprova", 1, True],
+        [],
+        ["b", 0.0, None],
+        [None, "", "#N/A"],
+        ["c", 1],
+    ):
+        book.active.append(row)
+    book.create_sheet("more").append(["x"])
+    book.save(path)
+    table = read_table(path, "text")
+    records = tables.to_records(table, PARAMS | {"group_columns": ["g"]})
+    assert [(r["text"], r["label"], r["g"]) for r in records] == [
+        ("è una\nprova", "1", "true"),
+        ("b", "0", ""),
+        ("c", "1", ""),
+    ]
+    assert table.index.tolist()[:2] == [3, 5] and "the first of its 2 sheets was read ('Sheet')" in remarks(table)
+    with pytest.raises(UserError, match="If row 1 is no header"):
+        read_table(path, "body")
+    book.active.append(["d", "e", "f", "lost"])
+    book.save(path)
+    with pytest.raises(UserError, match="row 8: it has cells to the right of the last column"):
+        read_table(path, "text")
+
+
+def test_without_openpyxl_a_workbook_is_a_sentence(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    with pytest.raises(UserError, match=r'openpyxl, which is not installed: pip install "ambo-notebooks\[excel\]"'):
+        read_table(write(tmp_path / "a.xlsx", b"PK"), "text")
 
 
 FOREIGN = {"parent_id": "t1_abc", "spans": [[0, 99]], "source": "forum", "target": "men", "weight": 3, "id": "7"}

@@ -76,7 +76,8 @@ def test_parquet_and_folder(tmp_path):
         ("a.tsv", "text\tlabel\na\tb\tc\n", "row 2: the number of cells is 3, but in the header 2; take the tab out"),
         ("a.csv", 'text,label\na,x\n"open,x\nb,y\n', "line 3: a quotation mark is not closed"),
         ("a.parquet", b"PAR1xxxx", "is not a Parquet file"),
-        ("a.xlsx", "x", "ends in '.xlsx'"),
+        ("a.xls", "x", "ends in '.xls'"),
+        ("a.xlsx", "x", "openpyxl, which is not installed|is not an .xlsx file that can be read"),
     ],
 )
 def test_bad_files_are_named_with_the_row(tmp_path, name, content, words):

@@ -34,7 +34,7 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
     Parameters
     ----------
     path : str
-        A CSV, TSV, JSONL or Parquet file, a folder of .txt files, an embedded set, or `hf:owner/name`.
+        A CSV, TSV, JSONL, Parquet or .xlsx file, a folder of .txt files, an embedded set, or `hf:owner/name`.
     text_column : str
         Column with the texts; for a folder, the name that this column gets.
     sample, seed : int
@@ -57,7 +57,7 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
         raise UserError(f"{problem}: check the path; a hub data set is written hf:owner/name.")
     if text_column not in table.columns:
         problem = f"{path} has no column {text_column!r}: set text_column to one of {listed(table.columns)}"
-        if file.suffix.lower() in (".csv", ".tsv"):
+        if file.suffix.lower() in (".csv", ".tsv", ".xlsx"):
             problem += ". If row 1 is no header, write the names of the columns above it"
         raise UserError(f"{problem}.")
     if table.empty:
@@ -85,10 +85,10 @@ def listed(names: Iterable, most: int = MOST_NAMES) -> str:
 
 def _read_file(file: Path) -> pd.DataFrame:
     readers = {".csv": _read_delimited, ".tsv": _read_delimited}
-    readers |= {".jsonl": _read_json_lines, ".parquet": _read_parquet}
+    readers |= {".jsonl": _read_json_lines, ".parquet": _read_parquet, ".xlsx": _read_workbook}
     suffix = file.suffix.lower()
     if suffix not in readers:
-        remedy = "give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files"
+        remedy = "give a .csv, .tsv, .jsonl, .parquet or .xlsx file, or a folder of .txt files"
         raise UserError(f"{file} ends in {suffix!r}: {remedy}.")
     try:
         if file.stat().st_size == 0:
@@ -266,6 +266,42 @@ def _read_parquet(file: Path) -> pd.DataFrame:
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{file} is not a Parquet file that can be read ({reason}): write it again.") from error
     return _numbered(table, str(file))
+
+
+def _read_workbook(file: Path) -> pd.DataFrame:
+    """The first sheet of an Excel file, its first row that is not empty as the header."""
+    try:
+        import openpyxl
+    except ImportError as error:
+        remedy = 'pip install "ambo-notebooks[excel]", or save the file as CSV'
+        raise UserError(f"{file}: an Excel file is read by openpyxl, which is not installed: {remedy}.") from error
+    try:
+        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+        sheet, names = book.worksheets[0], book.sheetnames
+        rows = [[_workbook_text(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
+        book.close()
+    except Exception as error:  # of a damaged file: errors of zip, XML and many others
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(f"{file} is not an .xlsx file that can be read ({reason}): save it again.") from error
+    filled = [(number, row) for number, row in enumerate(rows, 1) if any(cell != "" for cell in row)]
+    first, header = filled[0] if filled else (1, [])
+    while header and header[-1] == "":  # cells that once were formatted
+        header.pop()
+    columns = _column_names(f"{file}, row {first}", list(map(str, header)), file)
+    for number, row in filled[1:]:
+        if any(cell != "" for cell in row[len(columns) :]):
+            counts = f"it has cells to the right of the last column that the header names ({quoted(columns[-1])})"
+            raise UserError(f"{file}, row {number}: {counts}; name the column, or empty them.")
+    cells = [row[: len(columns)] + [""] * (len(columns) - len(row)) for _, row in filled[1:]]
+    table = pd.DataFrame(cells, columns=columns, index=[number for number, _ in filled[1:]], dtype=object)
+    if len(names) > 1:
+        add_remark(table, f"{file}: the first of its {len(names)} sheets was read ({quoted(names[0])}).")
+    return table
+
+
+def _workbook_text(cell: object) -> object:
+    """A cell with '' for an empty one and for an error such as #N/A."""
+    return "" if cell is None or (isinstance(cell, str) and cell in ("#N/A", "#NULL!", "#VALUE!", "#REF!")) else cell
 
 
 def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:

@@ -128,7 +128,7 @@ def export_command(
 
 @app.command("import")
 def import_command(
-    path: Annotated[str, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file with labels")],
+    path: Annotated[str, typer.Argument(help="a .csv, .tsv, .jsonl, .parquet or .xlsx file with labels")],
     task: Task,
     run_id: RunId,
     folder: Folder = "",
