@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ def looked_for(params: dict[str, Any], labels_in_data: Sequence[str]) -> tuple[s
         return params["positive_label"], "as positive_label says"
     if params["labels"]:
         return params["labels"][-1], "the last of labels, because positive_label is empty"
+    if params.get("label_threshold"):
+        return threshold_classes(params)[0], f"from label_threshold={params['label_threshold']} on"
     counts = Counter(labels_in_data)
     classes = sorted(counts)
     if len(classes) > 2:
@@ -104,6 +107,30 @@ def looked_for(params: dict[str, Any], labels_in_data: Sequence[str]) -> tuple[s
     if len(set(counts.values())) == 1:
         return rarer, "the last of two that are as frequent, because positive_label is empty"
     return rarer, "the rarer of two, because positive_label is empty"
+
+
+def threshold_classes(params: dict[str, Any]) -> tuple[str, str]:
+    """(class from `label_threshold` on, class below it): two labels of the task, or yes and no.
+
+    Raises UserError where the threshold is no number, or the task has not two labels.
+    """
+    threshold, labels = params["label_threshold"], params["labels"]
+    try:
+        is_number = math.isfinite(float(threshold))
+    except ValueError:
+        is_number = False
+    if not is_number:
+        raise UserError(f"Parameter label_threshold={threshold!r} is no number: write it as in 0.5.")
+    if len(labels) not in (0, 2):
+        problem = f"makes two classes, but labels names {len(labels)}"
+        raise UserError(f"Parameter label_threshold={threshold!r} {problem}: name two, or set labels to [].")
+    positive = params["positive_label"] or (labels[-1] if labels else "yes")
+    others = [label for label in labels if label != positive]
+    negative = others[0] if others else "no"
+    if len(others) > 1 or positive == negative:
+        remedy = "set positive_label to one of the labels" if labels else "choose another positive_label"
+        raise UserError(f"Parameter label_threshold={threshold!r} needs two different classes: {remedy}.")
+    return positive, negative
 
 
 def load_task(params: dict[str, Any], path: Path) -> Task:

@@ -7,6 +7,7 @@ from helpers.data import tables
 from helpers.data.classes import class_counts
 from helpers.data.reading import read_table
 from helpers.env import UserError
+from helpers.task import make_task
 from tests.data.test_tables import PARAMS, write
 from tests.project import SHARED
 
@@ -108,6 +109,43 @@ def test_blanks_around_every_label_are_no_news():
 def test_suspicions_are_said(labels, sentence):
     _, remarks = records_of([(f"text {i}", label) for i, label in enumerate(labels.split())])
     assert any(sentence in remark for remark in remarks), remarks
+
+
+SCORES = [("a", "0.1"), ("b", "0.5"), ("c", "0,75"), ("d", "nan"), ("e", "-1e-3"), ("f", "")]
+
+
+@pytest.mark.parametrize(
+    ("change", "yes", "no"),
+    [
+        ({}, "yes", "no"),
+        ({"positive_label": "toxic"}, "toxic", "no"),
+        ({"labels": ["fine", "toxic"]}, "toxic", "fine"),
+        ({"labels": ["fine", "toxic"], "positive_label": "fine"}, "fine", "toxic"),
+    ],
+)
+def test_a_threshold_makes_two_classes_of_numbers_and_says_how(change, yes, no):
+    records, remarks = records_of(SCORES, label_threshold="0.5", **change)
+    assert [r.get("label") for r in records] == [no, yes, yes, None, no, None]
+    assert f"by label_threshold: 2 rows from 0.5 on are {yes!r}, 2 rows below are {no!r}." in remarks[-1]
+    params = PARAMS | {"positive_label": "", "label_threshold": "0.5"} | change
+    assert make_task(params, [no, no, yes, yes]).positive == yes
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"label_threshold": "half"}, "label_threshold='half' is no number"),
+        ({"label_threshold": "nan"}, "label_threshold='nan' is no number"),
+        ({"labels": ["a", "b", "c"]}, "makes two classes, but labels names 3"),
+        ({"positive_label": "no"}, "needs two different classes"),
+        ({"labels": ["a", "b"], "positive_label": "c"}, "set positive_label to one of the labels"),
+    ],
+)
+def test_a_threshold_that_cannot_be_meant_is_refused(change, words):
+    with pytest.raises(UserError, match=words):
+        records_of(SCORES, **{"label_threshold": "0.5"} | change)
+    with pytest.raises(UserError, match=r"a.csv, row 2: label 'high' is no number; correct the row, or set"):
+        records_of([("a", "high"), ("b", "1")], label_threshold="0.5")
 
 
 def test_a_class_in_the_test_rows_only_is_said():

@@ -15,6 +15,7 @@ PARAMS = {
     "text_column": "text",
     "label_column": "label",
     "labels": [],
+    "positive_label": "",
     "group_columns": [],
     "id_column": "",
     "split_column": "",

@@ -73,6 +73,21 @@ def _look(label: str) -> str:
     return re.sub(r"(?<=\d)\.0+$", "", look) if re.fullmatch(r"[+-]?\d+\.0+", look) else look
 
 
+def by_threshold(values: Sequence[str], threshold: float, positive: str, negative: str) -> list[str]:
+    """The positive class for numbers from the threshold on, the negative one below; '' where there is none.
+
+    Raises ValueError with the position of the first value that is no number.
+    """
+    labels = []
+    for position, value in enumerate(values):
+        try:
+            number = float(value.replace(",", ".")) if value else 0.0
+        except ValueError:
+            raise ValueError(position) from None
+        labels.append((positive if number >= threshold else negative) if value else "")
+    return labels
+
+
 def suspicions(records: Iterable[dict], columns: Collection[str], meant: Collection[str] = ()) -> list[str]:
     """Sentences on classes that are hardly meant; `meant` are those that the task names, `columns` the table's."""
     splits: dict[str, Counter] = defaultdict(Counter)
@@ -82,7 +97,9 @@ def suspicions(records: Iterable[dict], columns: Collection[str], meant: Collect
     counts = Counter({label: sum(own.values()) for label, own in splits.items()})
     fractions = [label for label in counts if re.fullmatch(r"[+-]?\d*[.,]\d+", label) and label not in meant]
     if fractions:
-        return [f"{len(fractions)} of the {len(counts)} classes ({_some(fractions)}) are numbers, not classes."]
+        return [
+            f"{len(fractions)} of the {len(counts)} classes ({_some(fractions)}) are numbers, not classes: set label_threshold."
+        ]
     sentences = []
     if len(counts) > MANY and not meant:
         sentences.append(f"There are {len(counts)} classes ({_some(counts)}): is this the column with the label?")

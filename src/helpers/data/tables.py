@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from helpers.data import embedded
-from helpers.data.classes import clean_names, merge_look_alikes, missing_remark, suspicions
+from helpers.data.classes import by_threshold, clean_names, merge_look_alikes, missing_remark, suspicions
 from helpers.data.reading import add_remark, listed, read_table, source_path
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
 from helpers.env import UserError
+from helpers.task import threshold_classes
 from helpers.text import clean, guarded, quoted
 
 __all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_records"]
@@ -39,10 +40,10 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     """Make records of a table; rows without a text are left out.
 
     Of `params` it uses task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
-    target_columns (all that are filled become references), group_columns, id_column (''), spans_column (''),
-    split_column (''), test_split and validation_split. What was merged or read as missing, and what is hardly meant,
-    is added to the table's remarks. Raises UserError on a missing column, a label that the task does not have, fewer
-    than two classes, or a repeated id.
+    label_threshold (''), target_columns (all that are filled become references), group_columns, id_column (''),
+    spans_column (''), split_column (''), test_split and validation_split. What was merged or read as missing, and what
+    is hardly meant, is added to the table's remarks. Raises UserError on a missing column, a label that the task does
+    not have, fewer than two classes, or a repeated id.
     """
     _check_columns(table, params)
     path, task = params["data_path"], params["task"]
@@ -99,14 +100,35 @@ def _labels(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> 
     path, column, meant = params["data_path"], params["label_column"], params["labels"]
     cells = _cells(rows, column, path, "the label")
     names, missing = clean_names(cells, meant)
-    labels, merged = merge_look_alikes(cells, names, meant)
     if missing:
         add_remark(table, missing_remark(f"Column {column!r}", missing))
+    if params.get("label_threshold"):
+        return _labels_by_threshold(table, rows, names, params)
+    labels, merged = merge_look_alikes(cells, names, meant)
     add_remark(table, *(f"Column {column!r}: {sentence}." for sentence in merged))
     for number, label in zip(rows.index, labels, strict=True):
         if meant and label and label not in meant:
             problem = f"{path}, row {number}: label {quoted(label)} is not one of {', '.join(meant)}"
             raise UserError(f"{problem}; correct the row, or the parameter labels.")
+    return labels
+
+
+def _labels_by_threshold(
+    table: pd.DataFrame, rows: pd.DataFrame, values: list[str], params: dict[str, Any]
+) -> list[str]:
+    """The class of every number: yes, or the task's positive label, from the threshold on; the other one below it."""
+    positive, negative = threshold_classes(params)
+    threshold = float(params["label_threshold"])
+    try:
+        labels = by_threshold(values, threshold, positive, negative)
+    except ValueError as error:
+        place = error.args[0]
+        problem = f"{params['data_path']}, row {rows.index[place]}: label {quoted(values[place])} is no number"
+        raise UserError(f"{problem}; correct the row, or set label_threshold to ''.") from error
+    counts = Counter(labels)
+    rule = f"{counts[positive]:,} rows from {params['label_threshold']} on are {positive!r}"
+    below = f"{counts[negative]:,} rows below are {negative!r}"
+    add_remark(table, f"Column {params['label_column']!r} by label_threshold: {rule}, {below}.")
     return labels
 
 
