@@ -9,8 +9,6 @@ from typing import TextIO
 # What a terminal may obey instead of showing it: C0 and C1 controls but line end and tab, the marks that
 # reverse the order of what follows, and lone surrogates, which no stream can encode.
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
 # What no reader sees in a word: soft hyphen, zero-width space, word joiner, byte order mark. Joiners and
 # non-joiners shape emoji and Persian, so they go only between Latin letters, accents included.
 _LATIN = "A-Za-z\u00aa\u00ba\u00c0-\u024f\u0300-\u036f\u1e00-\u1eff"
@@ -38,7 +36,9 @@ def name(text: str) -> str:
 
 def normalise(text: str) -> str:
     """What makes a text the same text: its letters whatever their case or width, its symbols, single blanks."""
-    return " ".join(unicodedata.normalize("NFKC", INVISIBLE.sub("", text)).casefold().split())
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", INVISIBLE.sub("", text))
+    return " ".join(text.casefold().split())
 
 
 def bare_words(text: str) -> str:

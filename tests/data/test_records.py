@@ -106,6 +106,15 @@ def test_drawn_sets_keep_the_shares_of_the_labels(seed):
             assert abs(own[label] - own.total() * count / 200) <= (2 if name == "pool" else 1), (name, label)
 
 
+def test_no_draw_takes_the_last_row_of_a_rare_label():
+    labels = ["rare"] * 2 + ["odd"] * 2 + ["common"] * 96
+    rows = [{"id": str(i), "text": f"text {i}", "split": "", "label": label} for i, label in enumerate(labels)]
+    for seed in range(5):
+        split = split_by_group(rows, np.arange(100), {"test": 20, "validation": 10}, seed)
+        assert Counter(r["split"] for r in split) == {"test": 20, "validation": 10, "pool": 70}
+        assert {r["label"] for r in split if r["split"] == "pool"} == set(labels)
+
+
 def test_groups_of_several_labels_still_fill_the_sets():
     rows = [{"id": str(i), "text": f"text {i}", "split": "", "label": "ab"[i % 2]} for i in range(60)]
     split = split_by_group(rows, np.arange(60) // 2, {"test": 20, "validation": 10})

@@ -34,6 +34,7 @@ from helpers.labels.log import (
 )
 
 RECORDS = [{"id": f"r{i}", "text": f"Annuncio numero {i}, però"} for i in range(4)]
+from tests.project import SHARED
 
 
 def write(folder, *events):
@@ -593,6 +594,19 @@ def test_an_import_reads_lists_truth_values_look_alikes_and_rows_as_01_does(tmp_
     assert report["not_in_task"] == [3] and report["unknown_labels"] == {"maybe": 1}
     assert settled_labels(tmp_path / "more") == {"r0": "True"}
     assert report["remarks"] == ["label: 'true' (1 row): read as 'True'."]
+
+
+CASE = SHARED.parent / "cases" / "labels_list.parquet"
+
+
+@pytest.mark.skipif(not CASE.exists(), reason="the folder of small inputs that went wrong is not there")
+def test_the_case_of_labels_in_lists_gives_what_is_right(tmp_path):
+    from helpers.data.records import record_id
+
+    texts = pd.read_parquet(CASE).text
+    records = [{"id": record_id("t", text), "text": text} for text in texts]
+    report = exchange.import_labels(CASE, tmp_path, records, "t")
+    assert report["taken"] == len(texts) - 1 and len(report["several"]) == 1
 
 
 def test_an_import_takes_the_ids_of_the_data_and_an_export_has_them(tmp_path):

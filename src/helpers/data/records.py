@@ -1,8 +1,9 @@
 """The record, duplicates, and splits that leak nothing; `tables` makes records of a user's file.
 
 A record is a dict with `id`, `text`, `label` (for generation `references`, and the first of them as `target`),
-the group columns, `source`, `split`, and where they apply `parent_id` and `spans` (character offsets of the
-evidence); a synthetic row also has its `method` and `writer`. Every phase stores one JSON object a line.
+the group columns, `source`, `split`, and where they apply `parent_id`, `own_id` (what the user's table calls the
+row) and `spans` (character offsets of the evidence); a synthetic row also has its `method` and `writer`. Every phase
+stores one JSON object a line.
 """
 
 from __future__ import annotations
@@ -284,12 +285,15 @@ def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int
 
 def _quotas(labels: Counter, sizes: dict[str, int]) -> dict[str, Counter]:
     """Rows of each label to draw for every split: its share of the split's size, by largest remainders (Hamilton)."""
-    total, quotas = sum(labels.values()), {}
+    total, quotas, left = sum(labels.values()), {}, labels.copy()
     for split, size in sizes.items():
         shares = {label: size * count / total for label, count in labels.items()}
         quota = Counter({label: int(share) for label, share in shares.items()})
         by_remainder = sorted(shares, key=lambda label: quota[label] - shares[label])
+        # Rounding up leaves a row of every label, so that something can be learned about it.
+        by_remainder = [label for label in by_remainder if left[label] - quota[label] > 1]
         quota.update(by_remainder[: size - quota.total()])
+        left.subtract(quota)
         quotas[split] = quota
     return quotas
 
