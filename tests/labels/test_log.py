@@ -32,9 +32,9 @@ from helpers.labels.log import (
     outside,
     unmatched,
 )
+from tests.project import SHARED
 
 RECORDS = [{"id": f"r{i}", "text": f"Annuncio numero {i}, però"} for i in range(4)]
-from tests.project import SHARED
 
 
 def write(folder, *events):
