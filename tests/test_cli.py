@@ -92,7 +92,14 @@ TABLES = {
     "empty": ("text,label\n", "has no rows"),
     "label": ("text,label\na b c,x\nd e f,z\n", "a.csv, row 3: label 'z'"),
 }
+FEW = "".join(f"a text of its own number {i},{'xy'[i % 2]}\n" for i in range(60))
+TABLES |= {
+    "few": (f"text,label\n{FEW}", "leave 42 texts to choose from and the seed (seed_size=100) takes them all"),
+    "two": ("text,label\na b c,x\nd e f,y\n", "leave 2 texts to choose from: give more texts"),
+    "many": (f"text,label\n{FEW}once more,z\n", "set positive_label to one of them"),
+}
 A_CSV = ["run", "--task", "csv", "--profile", "demo", "--run-id", "r", "-p", "data_path", "a.csv"]
+SOUND = [*A_CSV, "-p", "seed_size", "9"]  # for the 60 rows of FEW
 
 
 @pytest.mark.parametrize("case", TABLES)
@@ -151,7 +158,7 @@ def test_files_of_parameters_that_cannot_be_read_are_named(tmp_path, monkeypatch
 
 @pytest.mark.parametrize("kind", ["file", "link", "run is a file", "stage is a file"])
 def test_outputs_that_cannot_hold_a_run_are_named(project, monkeypatch, capsys, kind):
-    (project / "a.csv").write_text("text,label\na b c,x\nd e f,y\n")
+    (project / "a.csv").write_text(f"text,label\n{FEW}")
     place = project / "outputs"
     if kind == "file":
         place.write_text("mine")
@@ -161,17 +168,17 @@ def test_outputs_that_cannot_hold_a_run_are_named(project, monkeypatch, capsys, 
         place = project / ("outputs/csv/r" if kind == "run is a file" else "outputs/csv/r/01_seed_curation")
         place.parent.mkdir(parents=True)
         place.write_text("mine")
-    code, _, err = ambo(monkeypatch, capsys, *A_CSV)
+    code, _, err = ambo(monkeypatch, capsys, *SOUND)
     assert code == 2 and f"{place} is" in err and "Traceback" not in err and err.count("\n") == 1
     assert place.is_symlink() or place.read_text() == "mine"
 
 
 def test_a_kernel_that_does_not_start_is_a_sentence(project):
     """As with a home folder on a full disk."""
-    (project / "a.csv").write_text("text,label\na b c,x\nd e f,y\n")
+    (project / "a.csv").write_text(f"text,label\n{FEW}")
     (project / "ipykernel_launcher.py").write_text("raise SystemExit('No space left on device')")
     path = os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])
-    words = [sys.executable, "-m", "helpers.cli", *A_CSV, "--stages", "01"]
+    words = [sys.executable, "-m", "helpers.cli", *SOUND, "--stages", "01"]
     err = finish(project, words, 2, PYTHONPATH=path)[1]
     assert "01_seed_curation.ipynb: its kernel did not start (Kernel died" in err.splitlines()[-1]
 
@@ -186,7 +193,7 @@ def test_ctrl_c_ends_a_run_in_a_sentence_and_it_goes_on(project):
     (project / "a.csv").write_text(
         "text,label\n" + "".join(f"word {i} of text {i % 7},{'xy'[i % 2]}\n" for i in range(60))
     )
-    words = [sys.executable, "-m", "helpers.cli", *A_CSV, "--stages", "01"]
+    words = [sys.executable, "-m", "helpers.cli", *SOUND, "--stages", "01"]
     process = start(project, words)
     manifest = project / "outputs/csv/r/01_seed_curation/manifest.json"
     while not manifest.exists():

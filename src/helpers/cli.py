@@ -24,7 +24,13 @@ import yaml
 
 from helpers import env, files, run
 from helpers.data import tables
-from helpers.data.records import split_by_answer
+from helpers.data.records import (
+    drop_exact_duplicates,
+    evaluation_sizes,
+    is_evaluation,
+    refuse_small_run,
+    split_by_answer,
+)
 from helpers.env import UserError
 from helpers.evaluation import runs
 from helpers.labels import cli as labels_cli
@@ -323,10 +329,19 @@ def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
 
 def check_data(params: dict[str, Any]) -> None:
     """Read a user's file as 01 will, to report a mistake in it before a kernel starts; raises UserError."""
-    if not params["data_path"].startswith(("embedded:", "hf:")):
-        records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
-        make_task(params, list({r["label"] for r in records if "label" in r}))
-        split_by_answer(records, "target" if params["kind"] == "generation" else "label", params["labeller"])
+    if params["data_path"].startswith(("embedded:", "hf:")):
+        return
+    records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
+    make_task(params, [r["label"] for r in records if "label" in r])
+    answer = "target" if params["kind"] == "generation" else "label"
+    rows, pool_only = split_by_answer(drop_exact_duplicates(records), answer, params["labeller"])
+    sizes = evaluation_sizes(len(rows), params["test_size"], params["validation_size"])
+    sizes["scorer"] = params["scorer_size"] if params["kind"] == "generation" else 0
+    splits = [r["split"] for r in rows]
+    to_draw = sum(size for name, size in sizes.items() if name not in splits)
+    candidates = sum(not is_evaluation(split) for split in splits) - to_draw
+    if candidates > 0:  # otherwise 01 says that the evaluation sets take every text
+        refuse_small_run(candidates, len(pool_only), params["seed_size"])
 
 
 def check_combinations(per_stage: dict[str, dict[str, Any]]) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from helpers.env import UserError
 from helpers.files import read_json
+from helpers.text import quoted
 
 TEXT = "{text}"  # where a prompt takes the text
 
@@ -62,23 +66,71 @@ class Task:
         return [self.labels.index(label) for label in labels]
 
 
-def make_task(params: dict[str, Any], labels_in_data: list[str] | None = None) -> Task:
+def make_task(params: dict[str, Any], labels_in_data: Sequence[str] = ()) -> Task:
     """Make the task that a notebook's parameters describe; raises UserError where they do not fit each other.
 
-    Where the parameter `labels` is empty, the labels are those of the data, sorted.
+    `labels_in_data` are the labels of the rows. Where the parameter `labels` is empty, they are the task's, sorted.
     """
     prompt, groups = params.get("prompt") or f"{TEXT}\n", tuple(params["group_columns"])
     if params.get("kind") == "generation":
         output, draft = params.get("output", "text"), params.get("draft", "")
         task = Task(params["task"], (), "", (), prompt, groups, output, draft)
     else:
-        labels = params["labels"] or sorted(labels_in_data or [])
+        labels = params["labels"] or sorted(set(labels_in_data))
         if len(labels) < 2:
             raise UserError(f"Parameter labels={labels!r} needs at least two labels, all different.")
         words = params.get("label_words") or [f" {label}" for label in labels]
-        task = Task(params["task"], tuple(labels), params["positive_label"] or labels[-1], tuple(words), prompt, groups)
+        positive, _ = looked_for(params, labels_in_data)
+        task = Task(params["task"], tuple(labels), positive, tuple(words), prompt, groups)
     task.check()
     return task
+
+
+def looked_for(params: dict[str, Any], labels_in_data: Sequence[str]) -> tuple[str, str]:
+    """(the class to detect, why this one): the parameter, the last of the task's labels, or the rarer of the data's two.
+
+    Raises UserError where the data have more than two and no parameter says which is meant.
+    """
+    if params["positive_label"]:
+        return params["positive_label"], "as positive_label says"
+    if params["labels"]:
+        return params["labels"][-1], "the last of labels, because positive_label is empty"
+    if params.get("label_threshold"):
+        return threshold_classes(params)[0], f"from label_threshold={params['label_threshold']} on"
+    counts = Counter(labels_in_data)
+    classes = sorted(counts)
+    if len(classes) > 2:
+        names = ", ".join(map(quoted, classes[:10])) + (", …" if len(classes) > 10 else "")
+        problem = f"the data have {len(classes)} classes ({names}) and none is said to be looked for"
+        raise UserError(f"Parameter positive_label is empty: {problem}; set positive_label to one of them.")
+    rarer = min(reversed(classes), key=counts.__getitem__)
+    if len(set(counts.values())) == 1:
+        return rarer, "the last of two that are as frequent, because positive_label is empty"
+    return rarer, "the rarer of two, because positive_label is empty"
+
+
+def threshold_classes(params: dict[str, Any]) -> tuple[str, str]:
+    """(class from `label_threshold` on, class below it): two labels of the task, or yes and no.
+
+    Raises UserError where the threshold is no number, or the task has not two labels.
+    """
+    threshold, labels = params["label_threshold"], params["labels"]
+    try:
+        is_number = math.isfinite(float(threshold))
+    except ValueError:
+        is_number = False
+    if not is_number:
+        raise UserError(f"Parameter label_threshold={threshold!r} is no number: write it as in 0.5.")
+    if len(labels) not in (0, 2):
+        problem = f"makes two classes, but labels names {len(labels)}"
+        raise UserError(f"Parameter label_threshold={threshold!r} {problem}: name two, or set labels to [].")
+    positive = params["positive_label"] or (labels[-1] if labels else "yes")
+    others = [label for label in labels if label != positive]
+    negative = others[0] if others else "no"
+    if len(others) > 1 or positive == negative:
+        remedy = "set positive_label to one of the labels" if labels else "choose another positive_label"
+        raise UserError(f"Parameter label_threshold={threshold!r} needs two different classes: {remedy}.")
+    return positive, negative
 
 
 def load_task(params: dict[str, Any], path: Path) -> Task:

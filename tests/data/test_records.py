@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from helpers.data import embedded
 from helpers.data.records import (
     _trigrams,
+    contradictions,
     drop_exact_duplicates,
     evaluation_sizes,
     group_shares,
@@ -20,6 +21,7 @@ from helpers.data.records import (
     named_sets,
     near_duplicate_groups,
     record_id,
+    refuse_small_run,
     split_by_answer,
     split_by_group,
 )
@@ -41,10 +43,34 @@ def test_one_text_many_labels_keeps_the_commonest_and_an_evaluation_row_before_a
     assert drop_exact_duplicates([unlabelled, unlabelled, rows[0]]) == [rows[0]]
 
 
-def test_ids_ignore_case_and_punctuation_but_not_the_task():
-    assert record_id("t", "Cercasi  BARISTA!") == record_id("t", "cercasi barista")
+def test_duplicates_with_contradicting_labels_are_shown_and_a_tie_is_left_out():
+    labels = {"a": "xxy", "b": "xy", "c": "xx", "d": ""}
+    rows = [{"id": i, "text": f"text {i}", "label": one, "split": "pool"} for i, own in labels.items() for one in own]
+    rows.append({"id": "d", "text": "text d", "split": "pool"})
+    assert [(r["id"], r.get("label")) for r in drop_exact_duplicates(rows)] == [("a", "x"), ("c", "x"), ("d", None)]
+    shown = contradictions(rows).to_dict("records")
+    assert shown == [
+        {"text": "text a", "labels": "x 2, y 1", "taken": "x"},
+        {"text": "text b", "labels": "x 1, y 1", "taken": ""},
+    ]
+    assert contradictions(rows[-1:]).empty
+
+
+def test_ids_ignore_case_blanks_and_what_no_reader_sees_but_not_the_task():
+    assert record_id("t", "Cercasi  BARI\u00adSTA\u200b") == record_id("t", "cercasi barista")
     assert record_id("t", "cercasi barista") != record_id("u", "cercasi barista")
     assert record_id("t", "!!!") != record_id("t", "???")
+
+
+SYMBOLS = ["You are a real 🐕", "You are a real 🌟", "You are a real ⭐!!", "C++", "C#", "C", "c'è", "c è"]
+
+
+def test_texts_that_differ_in_symbols_are_different_texts_that_no_split_parts():
+    assert len({record_id("t", text) for text in SYMBOLS}) == len(SYMBOLS)
+    groups = near_duplicate_groups(SYMBOLS)
+    assert len(set(groups[:3])) == len(set(groups[3:6])) == 1
+    test, pool = {"id": "a", "text": SYMBOLS[0]}, {"id": "b", "text": SYMBOLS[1]}
+    assert leaked_records([pool], [test]) == [pool]
 
 
 LONG = "cerchiamo una persona con esperienza nella vendita di scarpe e borse per il negozio di Parma centro"
@@ -66,6 +92,35 @@ def test_splits_keep_groups_and_parents_whole():
     assert split_of["child"] == split_of["u0"]
     sizes = Counter(split_of.values())
     assert sizes["test"] == 10 and sizes["validation"] == 8
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_drawn_sets_keep_the_shares_of_the_labels(seed):
+    labels = ["rare"] * 11 + ["middle"] * 30 + ["common"] * 159
+    rows = [{"id": str(i), "text": f"text {i}", "split": "", "label": label} for i, label in enumerate(labels)]
+    split = split_by_group(rows, np.arange(200), {"test": 40, "validation": 20}, seed)
+    counts = {name: Counter(r["label"] for r in split if r["split"] == name) for name in ("test", "validation", "pool")}
+    assert counts["test"].total() == 40 and counts["validation"].total() == 20
+    for name, own in counts.items():
+        for label, count in Counter(labels).items():
+            assert abs(own[label] - own.total() * count / 200) <= (2 if name == "pool" else 1), (name, label)
+
+
+def test_no_draw_takes_the_last_row_of_a_rare_label():
+    labels = ["rare"] * 2 + ["odd"] * 2 + ["common"] * 96
+    rows = [{"id": str(i), "text": f"text {i}", "split": "", "label": label} for i, label in enumerate(labels)]
+    for seed in range(5):
+        split = split_by_group(rows, np.arange(100), {"test": 20, "validation": 10}, seed)
+        assert Counter(r["split"] for r in split) == {"test": 20, "validation": 10, "pool": 70}
+        assert {r["label"] for r in split if r["split"] == "pool"} == set(labels)
+
+
+def test_groups_of_several_labels_still_fill_the_sets():
+    rows = [{"id": str(i), "text": f"text {i}", "split": "", "label": "ab"[i % 2]} for i in range(60)]
+    split = split_by_group(rows, np.arange(60) // 2, {"test": 20, "validation": 10})
+    assert Counter(r["split"] for r in split) == {"test": 20, "validation": 10, "pool": 30}
+    whole = split_by_group(rows, np.arange(60) // 3, {"test": 20, "validation": 10})
+    assert Counter(r["split"] for r in whole)["test"] >= 18
 
 
 def test_a_pool_row_that_resembles_a_test_row_leaves():
@@ -113,6 +168,15 @@ def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
         split_by_answer(bare, answer, "teacher")
     with pytest.raises(UserError, match="labeller='umano' must be one of oracle, teacher, human"):
         split_by_answer(records, answer, "umano")
+
+
+def test_a_run_whose_seed_takes_every_text_is_refused():
+    with pytest.raises(UserError, match=r"leave 42 texts .* \(seed_size=100\) takes them all.*: set seed_size to 14"):
+        refuse_small_run(42, 0, 100)
+    with pytest.raises(UserError, match="leave 2 texts to choose from: give more texts"):
+        refuse_small_run(2, 50, 1)
+    refuse_small_run(42, 1, 100)
+    refuse_small_run(3, 0, 2)
 
 
 def test_evaluation_sets_without_a_size_take_a_share():

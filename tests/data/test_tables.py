@@ -15,6 +15,7 @@ PARAMS = {
     "text_column": "text",
     "label_column": "label",
     "labels": [],
+    "positive_label": "",
     "group_columns": [],
     "id_column": "",
     "split_column": "",
@@ -60,15 +61,15 @@ def test_parquet_and_folder(tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("a.csv", b"text,label\nfine,x\ncaf\xe9,y\n", "line 3: not UTF-8"),
-        ("a.csv", "text,label\nfine,x\n".encode("utf-16"), "line 1: not UTF-8"),
-        ("a.csv", "text,label\nfine,x\n".encode("utf-16-le"), "line 1: not UTF-8"),
+        ("a.csv", b"text,label\nfine,x\ncaf\x81,y\n", "line 3: not UTF-8 nor Windows-1252; save the file as UTF-8"),
+        ("a.csv", "text,label\nfine,x\n".encode("utf-16")[:-1], "line 2: not utf-16"),
         ("a.jsonl", '{"text": "a"}\n{"text": \n', "line 2: not valid JSON"),
         ("a.jsonl", '["text"]\n', "line 1: a JSON object is expected"),
         ("a.csv", "", "is empty"),
         ("a.csv", "\n\n", "is empty"),
         ("a.csv", "text,label\n", "has no rows"),
         ("a.csv", "body,label\na,b\n", "no column 'text': set text_column to one of body, label"),
+        ("a.csv", "a fine day,x\na bad day,y\n", "If row 1 is no header, write the names of the columns above it"),
         ("a.csv", "text,label,text\na,b,c\n", "row 1: two columns are called 'text'"),
         ("a.csv", "text,label\na,x\nb, c,y\n", "row 3: the number of cells is 3, but in the header 2; put quotes"),
         ("a.csv", "text,label\na, b,x\nb, c,y\n", "row 2: the number of cells is 3"),
@@ -76,7 +77,8 @@ def test_parquet_and_folder(tmp_path):
         ("a.tsv", "text\tlabel\na\tb\tc\n", "row 2: the number of cells is 3, but in the header 2; take the tab out"),
         ("a.csv", 'text,label\na,x\n"open,x\nb,y\n', "line 3: a quotation mark is not closed"),
         ("a.parquet", b"PAR1xxxx", "is not a Parquet file"),
-        ("a.xlsx", "x", "ends in '.xlsx'"),
+        ("a.xls", "x", "ends in '.xls'"),
+        ("a.xlsx", "x", "openpyxl, which is not installed|is not an .xlsx file that can be read"),
     ],
 )
 def test_bad_files_are_named_with_the_row(tmp_path, name, content, words):
@@ -105,7 +107,8 @@ def test_missing_file_and_empty_folder(tmp_path):
         ([{"text": "a", "label": "x"}], {"group_columns": ["label"]}, "'label' is the name of a field"),
         ([{"text": "a", "label": "x"}], {"label_column": "text"}, "'text' is both the text and the answer"),
         ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),
-        ([{"text": ["a"], "label": "x"}], {}, "row 1: the text is a list"),
+        ([{"text": ["a", "b"], "label": "x"}], {}, "row 1: the text is a list of 2"),
+        ([{"text": {"a": 1}, "label": "x"}], {}, "row 1: the text is a dict"),
         (
             [{"text": "a", "label": "x", "k": 1}, {"text": "b", "k": 1}],
             {"id_column": "k"},
@@ -170,7 +173,7 @@ def test_empty_labels_are_missing_labels(tmp_path):
 
 def test_references_come_from_columns_and_from_rows_of_the_same_text():
     table = pd.DataFrame(
-        [("Rude text", "a kind one", ""), ("rude text!", "b", "a kind one"), ("left alone", "", "")],
+        [("Rude text", "a kind one", ""), ("rude  text", "b", "a kind one"), ("left alone", "", "")],
         columns=["text", "one", "two"],
     )
     pairs = PARAMS | {"label_column": "", "target_columns": ["one", "two"]}

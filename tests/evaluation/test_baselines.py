@@ -1,7 +1,9 @@
-"""Baselines that tasks of any size can train."""
+"""Baselines that tasks of any size can train, and text embeddings without a model."""
 
+import numpy as np
 import pytest
 
+from helpers.env import UserError
 from helpers.evaluation import baselines
 from helpers.task import Task
 
@@ -16,3 +18,14 @@ def test_many_classes_learn_from_few_numbers(classes, numbers):
         learner.predict_proba([r["text"] for r in rows]).argmax(1) == [labels.index(r["label"]) for r in rows]
     ).all()
     assert numbers is None or learner.classifier[-1].coef_.size <= numbers
+
+
+@pytest.mark.parametrize("texts", [["!!!", "???", "..."], ["a a", "a a a", "a b", "b"]])
+def test_texts_without_words_are_told_in_a_sentence(texts):
+    with pytest.raises(UserError, match="fewer than three different words: check that text_column"):
+        baselines.lsa(texts)
+
+
+def test_a_few_short_texts_have_places_in_a_plane():
+    assert baselines.lsa(["a b", "b c", "c a"]).shape == (3, 2)
+    assert np.isfinite(baselines.lsa(["a b", "b c", "c a"])).all()

@@ -5,6 +5,7 @@ import pytest
 from sklearn.metrics import f1_score
 
 from helpers.evaluation import detection
+from helpers.task import Task
 
 TRUTH = np.array([0, 0, 0, 1, 1, 1, 1, 0])
 ANSWER = np.array([0, 0, 1, 1, 1, 0, 1, 0])
@@ -70,3 +71,10 @@ def test_the_worst_pairs_are_the_commonest_wrong_answers():
     pairs = detection.worst_pairs(counts, ["a", "b", "c"])
     assert pairs.to_dict("split")["data"] == [["b", "a", 4], ["b", "c", 2], ["a", "b", 1]]
     assert detection.worst_pairs(np.diag([3, 4]), ["a", "b"]).empty
+
+
+def test_predictions_carry_the_ids_of_the_data():
+    rows = [{"id": "1", "own_id": "k1", "text": "a", "label": "no"}, {"id": "2", "text": "b", "label": "yes"}]
+    task = Task("t", ("no", "yes"), "yes", ("n", "y"), "{text}")
+    table = detection.prediction_table(rows, np.array([[0.9, 0.1], [0.4, 0.6]]), task)
+    assert table.columns.tolist()[:3] == ["id", "own_id", "text"] and table.own_id[0] == "k1"

@@ -32,6 +32,7 @@ from helpers.labels.log import (
     outside,
     unmatched,
 )
+from tests.project import SHARED
 
 RECORDS = [{"id": f"r{i}", "text": f"Annuncio numero {i}, però"} for i in range(4)]
 
@@ -533,7 +534,7 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
     records = [{"id": record_id("t", r["text"]), "text": r["text"]} for r in RECORDS]
     rows = [
         ("Annuncio numero 0, però", "1", "ann"),
-        ("ANNUNCIO numero 0 però!", "1", "ann"),  # the same text for a reader
+        ("ANNUNCIO  numero 0, però", "1", "ann"),  # the same text for a reader
         ("Annuncio numero 0, però", "0", "ann"),
         ("Annuncio numero 0, però", "0", "bob"),
         ("Annuncio numero 1, però", "", "ann"),
@@ -548,6 +549,7 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
         "rows": 7,
         "taken": 2,
         "empty": [6],
+        "several": [],
         "unmatched": [8],
         "not_in_task": [7],
         "duplicates": [3],
@@ -555,6 +557,7 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
         "known": 0,
         "unknown_labels": {"7": 1},
         "annotators": 2,
+        "remarks": [],
     }
     state = annotations(tmp_path / "logs")
     assert {name: own[records[0]["id"]]["label"] for name, own in state.items()} == {"ann": "yes", "bob": "no"}
@@ -576,6 +579,47 @@ def test_an_import_by_id_reads_numbers_and_truth_values_as_01_does(tmp_path):
     assert settled_labels(tmp_path / "more") == {"r0": "true"}  # as 01 reads it
 
 
+def test_an_import_reads_lists_truth_values_look_alikes_and_rows_as_01_does(tmp_path):
+    labels = [["yes"], ["no"], ["yes", "no"], [], ["YES\u200b"]]
+    table = pd.DataFrame({"key": [f"r{i % 4}" for i in range(5)], "label": labels, "who": list("aaaab")})
+    table.to_parquet(tmp_path / "old.parquet")
+    options = {"task": "t", "id_column": "key", "annotator_column": "who", "task_labels": ["yes", "no"]}
+    report = exchange.import_labels(tmp_path / "old.parquet", tmp_path / "logs", RECORDS, **options)
+    assert (report["taken"], report["several"], report["empty"]) == (3, [3], [4])
+    assert "left out, more than one label in the cell: 1 (row 3)" in exchange.describe(report)
+    (tmp_path / "old.jsonl").write_text('{"key": "r0", "label": true}\n\n{"key": "r1", "label": "maybe"}\n')
+    report = exchange.import_labels(
+        tmp_path / "old.jsonl", tmp_path / "more", RECORDS, "t", id_column="key", task_labels=["True", "False"]
+    )
+    assert report["not_in_task"] == [3] and report["unknown_labels"] == {"maybe": 1}
+    assert settled_labels(tmp_path / "more") == {"r0": "True"}
+    assert report["remarks"] == ["label: 'true' (1 row): read as 'True'."]
+
+
+CASE = SHARED.parent / "cases" / "labels_list.parquet"
+
+
+@pytest.mark.skipif(not CASE.exists(), reason="the folder of small inputs that went wrong is not there")
+def test_the_case_of_labels_in_lists_gives_what_is_right(tmp_path):
+    from helpers.data.records import record_id
+
+    texts = pd.read_parquet(CASE).text
+    records = [{"id": record_id("t", text), "text": text} for text in texts]
+    report = exchange.import_labels(CASE, tmp_path, records, "t")
+    assert report["taken"] == len(texts) - 1 and len(report["several"]) == 1
+
+
+def test_an_import_takes_the_ids_of_the_data_and_an_export_has_them(tmp_path):
+    records = [row | {"own_id": f"tweet {i}"} for i, row in enumerate(RECORDS)]
+    (tmp_path / "old.csv").write_text("key,label\n tweet  0,a\nr1,b\ntweet 9,a\n")
+    report = exchange.import_labels(tmp_path / "old.csv", tmp_path / "logs", records, "t", id_column="key")
+    assert report["taken"] == 2 and report["unmatched"] == [4]
+    table = exchange.export(tmp_path / "logs", tmp_path / "out.csv", records)
+    assert table.own_id.tolist() == ["tweet 0", "tweet 1"] and table.id.tolist() == ["r0", "r1"]
+    again = exchange.import_labels(tmp_path / "out.csv", tmp_path / "again", records, "t", id_column="own_id")
+    assert again["taken"] == 2 and settled_labels(tmp_path / "again") == {"r0": "a", "r1": "b"}
+
+
 def test_imports_that_cannot_be_meant(tmp_path):
     path = tmp_path / "old.csv"
     path.write_text("text,label,who\nAltro,a,ann\n")
@@ -587,7 +631,7 @@ def test_imports_that_cannot_be_meant(tmp_path):
     with pytest.raises(UserError, match="names a file"):
         exchange.import_labels(path, tmp_path / "logs", RECORDS, "t", id_column="id", annotator_column="who")
     assert not (tmp_path / "logs").exists()  # checked before the first is written
-    path.write_bytes(b"id,label\nr1,\xff\n")
+    path.write_bytes(b"id,label\nr1,\x81\n")
     with pytest.raises(UserError, match="line 2: not UTF-8"):
         exchange.import_labels(path, tmp_path, RECORDS, "t", id_column="id")
 

@@ -1,8 +1,9 @@
 """The record, duplicates, and splits that leak nothing; `tables` makes records of a user's file.
 
 A record is a dict with `id`, `text`, `label` (for generation `references`, and the first of them as `target`),
-the group columns, `source`, `split`, and where they apply `parent_id` and `spans` (character offsets of the
-evidence); a synthetic row also has its `method` and `writer`. Every phase stores one JSON object a line.
+the group columns, `source`, `split`, and where they apply `parent_id`, `own_id` (what the user's table calls the
+row) and `spans` (character offsets of the evidence); a synthetic row also has its `method` and `writer`. Every phase
+stores one JSON object a line.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import pandas as pd
 
 from helpers.env import UserError
 from helpers.task import Task
-from helpers.text import normalise
+from helpers.text import bare_words, normalise
 
 LABELLERS = ("oracle", "teacher", "human")
 ANSWERS = ("label", "spans", "target", "references")  # fields that give the answer away
@@ -65,20 +66,51 @@ def without_answer(record: dict) -> dict:
 
 
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
-    """One record for every id, an evaluation row if there is one, with the commonest label and all references."""
-    copies: dict[str, list[dict]] = {}
-    for record in records:
-        copies.setdefault(record["id"], []).append(record)
+    """One record for every id, an evaluation row if there is one, with the commonest label and all references.
+
+    Where two labels of one text are equally common, the text is left out.
+    """
+    copies = _copies(records)
     first: dict[str, dict] = {}
     for record in sorted(records, key=lambda r: not is_evaluation(r["split"])):
         first.setdefault(record["id"], record)
+    kept = []
     for key, record in first.items():
-        first[key] = record = dict(record)
-        if labels := Counter(r["label"] for r in copies[key] if r.get("label")):
-            record["label"] = labels.most_common(1)[0][0]
+        record = dict(record)
+        if labels := _label_counts(copies[key]):
+            record["label"] = _commonest(labels)
         if references := list(dict.fromkeys(text for r in copies[key] for text in r.get("references", []))):
             record |= {"target": references[0], "references": references}
-    return list(first.values())
+        if record.get("label") != "":
+            kept.append(record)
+    return kept
+
+
+def contradictions(records: list[dict]) -> pd.DataFrame:
+    """Texts whose exact duplicates have several labels: columns text, labels (with counts), taken ('' for none)."""
+    rows = []
+    for copies in _copies(records).values():
+        if len(labels := _label_counts(copies)) > 1:
+            counts = ", ".join(f"{label} {count}" for label, count in labels.most_common())
+            rows.append((copies[0]["text"], counts, _commonest(labels)))
+    return pd.DataFrame(rows, columns=["text", "labels", "taken"])
+
+
+def _copies(records: list[dict]) -> dict[str, list[dict]]:
+    copies: dict[str, list[dict]] = {}
+    for record in records:
+        copies.setdefault(record["id"], []).append(record)
+    return copies
+
+
+def _label_counts(copies: list[dict]) -> Counter:
+    return Counter(r["label"] for r in copies if r.get("label"))
+
+
+def _commonest(labels: Counter) -> str:
+    """The commonest label; '' where two are."""
+    (label, count), *others = labels.most_common(2)
+    return "" if others and others[0][1] == count else label
 
 
 def near_duplicate_groups(texts: Sequence[str], threshold: float = 0.8) -> np.ndarray:
@@ -143,8 +175,8 @@ def _linked(signatures: np.ndarray, bands: list[slice], threshold: float) -> np.
 
 
 def _trigrams(text: str) -> list[bytes]:
-    """Word trigrams of the normalised text, the whole text where it is shorter."""
-    words = normalise(text).split()
+    """Word trigrams of the text, the whole text where it is shorter."""
+    words = bare_words(text).split()
     return [" ".join(words[i : i + 3]).encode() for i in range(max(1, len(words) - 2))]
 
 
@@ -173,9 +205,9 @@ def leaked_records(records: list[dict], evaluation: list[dict], threshold: float
 
 def refuse_trained_rows(training: list[dict], evaluation_sets: dict[str, list[dict]]) -> None:
     """Raise UserError where a row of an evaluation set, by its id or its text, was trained on."""
-    trained = {r["id"] for r in training} | {normalise(r["text"]) for r in training}
+    trained = {r["id"] for r in training} | {bare_words(r["text"]) for r in training}
     for name, rows in evaluation_sets.items():
-        if seen := [r for r in rows if r["id"] in trained or normalise(r["text"]) in trained]:
+        if seen := [r for r in rows if r["id"] in trained or bare_words(r["text"]) in trained]:
             raise UserError(
                 f"{len(seen)} of the {len(rows)} rows of {name} were trained on (first: {seen[0]['id']}), because the data "
                 "changed after the training: run the stage of active learning (03) again."
@@ -195,12 +227,28 @@ def evaluation_sizes(rows: int, test: int = 0, validation: int = 0) -> dict[str,
     return {"test": test or min(1000, rows // 5), "validation": validation or min(500, rows // 10)}
 
 
+def refuse_small_run(candidates: int, pool_only: int, seed_size: int) -> None:
+    """Raise UserError where the seed takes every text that is left, so that nothing can be chosen later.
+
+    `candidates` is the number of texts that may be in the seed, `pool_only` of those that can only be in the pool.
+    """
+    takes_all = candidates <= seed_size and not pool_only
+    if takes_all or candidates < 3:  # of fewer no seed can be chosen that represents the others
+        problem = f"The evaluation sets leave {candidates:,} texts to choose from"
+        remedy = "give more texts"
+        if candidates > 2:
+            problem += f" and the seed (seed_size={seed_size}) takes them all, so that no pool is left"
+            remedy = f"set seed_size to {candidates // 3} or less, or {remedy}"
+        raise UserError(f"{problem}: {remedy}.")
+
+
 def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int], seed: int = 0) -> list[dict]:
     """Draw evaluation sets from whole groups of near-duplicates; what is left is the pool.
 
-    `sizes` says how many rows to draw for every split; none are drawn for a split that the data bring themselves. A row
-    that already is in an evaluation split stays there. A group that reaches into one loses its pool rows, so that no
-    pool row is a near-duplicate of an evaluation row. Raises UserError when the evaluation sets would leave no pool.
+    `sizes` says how many rows to draw for every split; none are drawn for a split that the data bring themselves. Each
+    label has its share in every drawn split, as far as rounding and groups allow. A row that already is in an evaluation
+    split stays there. A group that reaches into one loses its pool rows, so that no pool row is a near-duplicate of an
+    evaluation row. Raises UserError when the evaluation sets would leave no pool.
     """
     records = [dict(r) for r in records]
     members: dict[int, list[int]] = {}
@@ -208,18 +256,46 @@ def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int
         members.setdefault(int(group), []).append(i)
     open_groups = [rows for rows in members.values() if not any(is_evaluation(records[i]["split"]) for i in rows)]
     missing = {name: 0 if any(r["split"] == name for r in records) else size for name, size in sizes.items()}
-    for k in np.random.default_rng(seed).permutation(len(open_groups)):
-        rows = open_groups[k]
-        split = next((name for name, size in missing.items() if size >= len(rows)), "pool")
-        if split != "pool":
+    labels = [r.get("label") for r in records]
+    quotas = _quotas(Counter(labels[i] for rows in open_groups for i in rows), missing)
+    passed_over = []
+    order = [open_groups[k] for k in np.random.default_rng(seed).permutation(len(open_groups))]
+    for rows in order:
+        own = Counter(labels[i] for i in rows)
+        split = next((name for name, quota in quotas.items() if own <= quota), "")
+        if split:
+            quotas[split] -= own
             missing[split] -= len(rows)
+        else:
+            passed_over.append(rows)
         for i in rows:
-            records[i]["split"] = split
+            records[i]["split"] = split or "pool"
+    for rows in passed_over:  # groups of several labels that fit no quota may still fit a set
+        split = next((name for name, size in missing.items() if size >= len(rows)), "")
+        if split:
+            missing[split] -= len(rows)
+            for i in rows:
+                records[i]["split"] = split
     evaluation = {int(group) for group, r in zip(groups, records, strict=True) if is_evaluation(r["split"])}
     if all(is_evaluation(r["split"]) for r in records):
         sets = f"The evaluation sets ({', '.join(f'{name}_size={size}' for name, size in sizes.items())})"
         raise UserError(f"{sets} take every text ({len(records):,}): lower these, so that a pool is left.")
     return [r for r, group in zip(records, groups, strict=True) if is_evaluation(r["split"]) or group not in evaluation]
+
+
+def _quotas(labels: Counter, sizes: dict[str, int]) -> dict[str, Counter]:
+    """Rows of each label to draw for every split: its share of the split's size, by largest remainders (Hamilton)."""
+    total, quotas, left = sum(labels.values()), {}, labels.copy()
+    for split, size in sizes.items():
+        shares = {label: size * count / total for label, count in labels.items()}
+        quota = Counter({label: int(share) for label, share in shares.items()})
+        by_remainder = sorted(shares, key=lambda label: quota[label] - shares[label])
+        # Rounding up leaves a row of every label, so that something can be learned about it.
+        by_remainder = [label for label in by_remainder if left[label] - quota[label] > 1]
+        quota.update(by_remainder[: size - quota.total()])
+        left.subtract(quota)
+        quotas[split] = quota
+    return quotas
 
 
 # --- what a notebook shows ---

@@ -1,203 +1,34 @@
-"""A user's table of texts: read from a file, a folder or the hub, checked, and turned into records.
+"""Records of a user's table, checked; `reading` reads the table.
 
-A mistake in the table is one UserError that names the file, the row and the remedy. The index of a table is the
-row's number as the user counts: in CSV and TSV the header is row 1, in JSONL it is the line.
+A mistake in the table is one UserError that names the file, the row and the remedy.
 """
 
 from __future__ import annotations
 
-import csv
-import json
-import re
-import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from helpers import env
 from helpers.data import embedded
+from helpers.data.classes import by_threshold, clean_names, merge_look_alikes, missing_remark, suspicions
+from helpers.data.reading import add_remark, listed, read_table, source_path
 from helpers.data.records import record_id
+from helpers.data.spans import read_spans
 from helpers.env import UserError
 from helpers.files import replacing
-from helpers.text import clean, guarded
+from helpers.task import threshold_classes
+from helpers.text import clean, guarded, quoted
 
-RESERVED = ("id", "text", "label", "target", "references", "split", "spans", "parent_id")  # fields of a record
+__all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_records"]
 
-
-# --- files ---
-
-
-def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> pd.DataFrame:
-    """Read a table of texts; raises UserError naming the file and, where there is one, the row at fault.
-
-    Parameters
-    ----------
-    path : str
-        A CSV, TSV, JSONL or Parquet file, a folder of .txt files, an embedded set, or `hf:owner/name`.
-    text_column : str
-        Column with the texts; for a folder, the name that this column gets.
-    sample, seed : int
-        Number of generated rows and their random seed, for the embedded job ads only.
-    """
-    if path.startswith(embedded.PREFIX):
-        return embedded.read_embedded(path, sample, seed)
-    if not path:
-        raise UserError("Parameter data_path is empty: give a file or folder of texts, as in -p data_path my.csv.")
-    file = env.resolve(path)
-    if file.is_dir():
-        table = _read_folder(file, text_column)
-    elif file.exists():
-        table = _read_file(file)
-    elif path.startswith("hf:"):
-        table = _read_dataset(path)
-    else:
-        problem = f"data_path {path!r} is not a file or folder (looked for {file})"
-        raise UserError(f"{problem}: check the path; a hub data set is written hf:owner/name.")
-    if text_column not in table.columns:
-        columns = ", ".join(map(str, table.columns))
-        raise UserError(f"{path} has no column {text_column!r}: set text_column to one of {columns}.")
-    if table.empty:
-        raise UserError(f"{path} has no rows: a header alone cannot be learned from.")
-    return table
-
-
-def source_path(path: str) -> Path | None:
-    """The file or folder behind `data_path`; None for the embedded sets and for hub data."""
-    file = None if path.startswith(embedded.PREFIX) else env.resolve(path)
-    return file if file and file.exists() else None
-
-
-def _read_file(file: Path) -> pd.DataFrame:
-    readers = {".csv": _read_delimited, ".tsv": _read_delimited, ".jsonl": _read_json_lines, ".parquet": _read_parquet}
-    suffix = file.suffix.lower()
-    if suffix not in readers:
-        remedy = "give a .csv, .tsv, .jsonl or .parquet file, or a folder of .txt files"
-        raise UserError(f"{file} ends in {suffix!r}: {remedy}.")
-    try:
-        if file.stat().st_size == 0:
-            raise UserError(f"{file} is empty: give a file with a header and at least one row.")
-        return readers[suffix](file)
-    except OSError as error:
-        raise UserError(f"{file} could not be read ({error.strerror or error}): check the file.") from error
-
-
-def _decoded(file: Path) -> str:
-    """The file's text without a byte order mark; raises UserError naming the first line that is not UTF-8."""
-    content = file.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-        bad_byte = 0 if text.count("\0") > len(text) / 3 else None  # UTF-16 without a mark decodes to many zeros
-    except UnicodeDecodeError as error:
-        bad_byte = error.start
-    if bad_byte is not None:
-        line = content[:bad_byte].count(b"\n") + 1
-        remedy = "save the file as UTF-8 (in Excel: “CSV UTF-8”) and try again"
-        raise UserError(f"{file}, line {line}: not UTF-8; {remedy}.")
-    return text
-
-
-def _read_delimited(file: Path) -> pd.DataFrame:
-    text = _decoded(file)
-    # A tab-separated corpus has bare quotes in its texts, while a CSV file quotes its cells.
-    # Excel writes semicolons where the decimal mark is a comma.
-    is_tsv = file.suffix.lower() == ".tsv"
-    header = text.lstrip("\r\n").partition("\n")[0]
-    separator = "\t" if is_tsv else max(",;\t", key=header.count)
-    rows = _delimited_rows(file, text, separator, csv.QUOTE_NONE if is_tsv else csv.QUOTE_MINIMAL)
-    columns = _column_names(file, next(rows, []))
-    numbers, cells = [], []
-    for number, row in enumerate(rows, 2):
-        if is_tsv:  # its rows may end early
-            row += [""] * (len(columns) - len(row))
-        if len(row) != len(columns) and any(map(str.strip, row)):
-            remedy = "put quotes around a text with a separator or a line break"
-            if is_tsv:
-                remedy = "take the tab out of the text"
-            counts = f"the number of cells is {len(row)}, but in the header {len(columns)}"
-            raise UserError(f"{file}, row {number}: {counts}; {remedy}.")
-        if any(row):
-            numbers.append(number)
-            cells.append(row)
-    return pd.DataFrame(cells, columns=columns, index=numbers)
-
-
-def _column_names(file: Path, header: list[str]) -> list[str]:
-    """Names of the columns, those without one numbered; raises UserError when two are the same."""
-    if not header:
-        raise UserError(f"{file} is empty: give a file with a header and at least one row.")
-    names = [name.strip() for name in header]
-    for name, count in Counter(filter(None, names)).items():
-        if count > 1:
-            raise UserError(f"{file}, row 1: two columns are called {name!r}; rename one.")
-    return [name or f"column {i}" for i, name in enumerate(names, 1)]
-
-
-def _delimited_rows(file: Path, text: str, separator: str, quoting: int) -> Iterator[list[str]]:
-    """Cells of each row; raises UserError naming the line where a quotation is not closed."""
-    csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a C long, which has 32 bits on Windows
-    # Only \r and \n end a row; str.splitlines would also split a text at U+2028.
-    lines = re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text)
-    reader, line = csv.reader((m[0] for m in lines), delimiter=separator, quoting=quoting, strict=True), 1
-    try:
-        for row in reader:
-            yield row
-            line = reader.line_num + 1
-    except csv.Error as error:
-        problem = f"{file}, line {line}: a quotation mark is not closed where the cell ends ({error})"
-        raise UserError(f"{problem}; close it, and double the quotation marks inside a text.") from error
-
-
-def _read_json_lines(file: Path) -> pd.DataFrame:
-    rows = {}
-    for number, line in enumerate(_decoded(file).split("\n"), 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise UserError(f"{file}, line {number}: not valid JSON ({error}); correct or delete that line.") from error
-        if not isinstance(row, dict):
-            raise UserError(f'{file}, line {number}: a JSON object is expected, like {{"text": "…"}}.')
-        rows[number] = row
-    return pd.DataFrame(list(rows.values()), index=list(rows), dtype=object)
-
-
-def _read_parquet(file: Path) -> pd.DataFrame:
-    try:
-        return _numbered(pd.read_parquet(file))
-    except ValueError as error:  # pyarrow's errors are subclasses
-        raise UserError(f"{file} is not a Parquet file ({str(error).splitlines()[0]}): write it again.") from error
-
-
-def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
-    """One row for every .txt file in the folder or below it."""
-    files = sorted(path for path in folder.rglob("*.txt") if path.is_file())
-    if not files:
-        raise UserError(f"{folder} has no .txt files: put one text in each, or give a table.")
-    rows = ({text_column: _decoded(file), "file": file.relative_to(folder).as_posix()} for file in files)
-    return _numbered(pd.DataFrame(rows))
-
-
-def _read_dataset(path: str) -> pd.DataFrame:
-    """Rows of a hub data set, `hf:owner/name` or `hf:owner/name:split`."""
-    import datasets
-
-    name, _, split = path.removeprefix("hf:").partition(":")
-    try:
-        return _numbered(datasets.load_dataset(name, split=split or "train").to_pandas())
-    except Exception as error:  # the library raises many kinds: offline, unknown id, gated
-        problem = f"data_path {path!r}: data set not reachable ({str(error).splitlines()[0]})"
-        remedy = "check the name and the connection, or download it and give the file"
-        raise UserError(f"{problem}; {remedy}.") from error
-
-
-def _numbered(table: pd.DataFrame) -> pd.DataFrame:
-    """The table with its rows numbered from 1."""
-    return table.set_axis(range(1, len(table) + 1))
+# Fields of a record, which no group column may be called.
+RESERVED = (
+    "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id",
+)  # fmt: skip
 
 
 def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:
@@ -231,48 +62,132 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     """Make records of a table; rows without a text are left out.
 
     Of `params` it uses task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
-    target_columns (all that are filled become references), group_columns, id_column (''), split_column (''), test_split
-    and validation_split. Raises UserError on a missing column, a label that the task does not have, fewer than two
-    classes, or a repeated id.
+    label_threshold (''), target_columns (all that are filled become references), group_columns, id_column (''),
+    spans_column (''), split_column (''), test_split and validation_split. What was merged or read as missing, and what
+    is hardly meant, is added to the table's remarks. Raises UserError on a missing column, a label that the task does
+    not have, fewer than two classes, or a repeated id.
     """
     _check_columns(table, params)
-    path, split_column = params["data_path"], params["split_column"]
-    if params["id_column"]:
-        _check_ids(table[params["id_column"]].map(cell_text), path)
-    rows = zip(table.index, table.to_dict("records"), strict=True)
-    records = [record for number, row in rows if (record := _record(row, f"{path}, row {number}", params))]
+    path, task = params["data_path"], params["task"]
+    raw_texts = _cells(table, params["text_column"], path, "the text")
+    texts = list(map(clean, raw_texts))
+    rows = table[list(map(bool, texts))]  # the others count nowhere
+    records = [{"id": record_id(task, text), "text": text} for text in texts if text]
     if not records:
         raise UserError(f"{path}: column {params['text_column']!r} holds no text at all.")
-    if split_column and not any(r["split"].startswith("test") for r in records):
-        values = list(map(repr, table[split_column].map(cell_text).value_counts().index))
-        if len(values) > 10:
-            values[10:] = ["…"]
-        remedy = f"set test_split to one of {', '.join(values)}, or split_column to ''"
-        raise UserError(f"{path}: column {split_column!r} names no test row: {remedy}.")
+    if params["id_column"]:
+        _add_own_ids(records, rows, params)
+    if params["label_column"]:
+        labels = _labels(table, rows, params)
+        records = [r | ({"label": label} if label else {}) for r, label in zip(records, labels, strict=True)]
+    _add_references(records, rows, params)
+    for column in params["group_columns"]:
+        for record, group in zip(records, _names(table, rows, column, path, "the group"), strict=True):
+            record[column] = group
+    if path.startswith(embedded.PREFIX):  # in a user's table these mean what the user says
+        for column in {"source", "spans", "parent_id"} & set(rows.columns):
+            for record, value in zip(records, rows[column], strict=True):
+                if isinstance(value, str | list):
+                    record[column] = value
+    if params.get("spans_column"):
+        _add_spans(table, rows, records, [raw for raw, text in zip(raw_texts, texts, strict=True) if text], params)
+    splits = [""] * len(records)
+    if params["split_column"]:
+        splits = _splits(table, rows, params)
+    for record, split in zip(records, splits, strict=True):
+        record["split"] = split
+        record.setdefault("source", "pool")
     if params["label_column"]:
         _check_classes(records, params)
+        add_remark(table, *suspicions(records, set(table.columns), params["labels"]))
     return records
 
 
-def _record(row: dict[str, Any], where: str, params: dict[str, Any]) -> dict | None:
-    """The record of one row, None without a text; `where` names the row in an error."""
-    text = clean(cell_text(row[params["text_column"]], f"{where}: the text"))
-    if not text:
-        return None
-    record = {"id": record_id(params["task"], text), "text": text}
-    if params["label_column"] and (label := cell_text(row[params["label_column"]], f"{where}: the label").strip()):
-        record["label"] = label
-        if params["labels"] and label not in params["labels"]:
-            problem = f"{where}: label {label!r} is not one of {', '.join(params['labels'])}"
+def _cells(rows: pd.DataFrame, column: str, path: str, what: str) -> list[str]:
+    """The texts of a column's cells; `what` they are stands in an error."""
+    numbered = zip(rows.index, rows[column].tolist(), strict=True)
+    return [cell_text(value, f"{path}, row {number}: {what}") for number, value in numbered]
+
+
+def _names(table: pd.DataFrame, rows: pd.DataFrame, column: str, path: str, what: str) -> list[str]:
+    """The cells of a column as cleaned names, '' where a value is missing, which the table's remarks say."""
+    names, missing = clean_names(_cells(rows, column, path, what))
+    if missing:
+        add_remark(table, missing_remark(f"Column {column!r}", missing))
+    return names
+
+
+def _labels(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> list[str]:
+    """The label of every row, '' where it has none; raises UserError on one that the task does not have."""
+    path, column, meant = params["data_path"], params["label_column"], params["labels"]
+    cells = _cells(rows, column, path, "the label")
+    names, missing = clean_names(cells, meant)
+    if missing:
+        add_remark(table, missing_remark(f"Column {column!r}", missing))
+    if params.get("label_threshold"):
+        return _labels_by_threshold(table, rows, names, params)
+    labels, merged = merge_look_alikes(cells, names, meant)
+    add_remark(table, *(f"Column {column!r}: {sentence}." for sentence in merged))
+    for number, label in zip(rows.index, labels, strict=True):
+        if meant and label and label not in meant:
+            problem = f"{path}, row {number}: label {quoted(label)} is not one of {', '.join(meant)}"
             raise UserError(f"{problem}; correct the row, or the parameter labels.")
-    targets = [clean(cell_text(row[column])) for column in params.get("target_columns", [])]
-    if references := list(dict.fromkeys(filter(None, targets))):
-        record |= {"target": references[0], "references": references}
-    record |= {column: cell_text(row[column]) for column in params["group_columns"]}
-    record |= {k: row[k] for k in ("source", "spans", "parent_id") if isinstance(row.get(k), str | list)}
-    record["split"] = _split_name(cell_text(row[params["split_column"]]), params) if params["split_column"] else ""
-    record.setdefault("source", "pool")
-    return record
+    return labels
+
+
+def _labels_by_threshold(
+    table: pd.DataFrame, rows: pd.DataFrame, values: list[str], params: dict[str, Any]
+) -> list[str]:
+    """The class of every number: yes, or the task's positive label, from the threshold on; the other one below it."""
+    positive, negative = threshold_classes(params)
+    threshold = float(params["label_threshold"])
+    try:
+        labels = by_threshold(values, threshold, positive, negative)
+    except ValueError as error:
+        place = error.args[0]
+        problem = f"{params['data_path']}, row {rows.index[place]}: label {quoted(values[place])} is no number"
+        raise UserError(f"{problem}; correct the row, or set label_threshold to ''.") from error
+    counts = Counter(labels)
+    rule = f"{counts[positive]:,} rows from {params['label_threshold']} on are {positive!r}"
+    below = f"{counts[negative]:,} rows below are {negative!r}"
+    add_remark(table, f"Column {params['label_column']!r} by label_threshold: {rule}, {below}.")
+    return labels
+
+
+def _add_references(records: list[dict], rows: pd.DataFrame, params: dict[str, Any]) -> None:
+    """Give every record its target texts, the first filled one as `target`."""
+    columns = [_cells(rows, column, params["data_path"], "the target") for column in params.get("target_columns", [])]
+    for record, *cells in zip(records, *columns, strict=True) if columns else ():
+        if references := list(dict.fromkeys(filter(None, map(clean, cells)))):
+            record |= {"target": references[0], "references": references}
+
+
+def _add_spans(
+    table: pd.DataFrame, rows: pd.DataFrame, records: list[dict], raw_texts: list[str], params: dict[str, Any]
+) -> None:
+    """Give the records their evidence; what is none is left out, and the table's remarks say so."""
+    column, left_out = params["spans_column"], {}
+    for record, raw, number, value in zip(records, raw_texts, rows.index, rows[column].tolist(), strict=True):
+        spans, bad = read_spans(value, raw)
+        if bad:
+            left_out[number] = bad
+        if spans:
+            record["spans"] = spans
+    if left_out:
+        count = f"{sum(left_out.values())} left out (row {listed(left_out, 5)})"
+        add_remark(table, f"Column {column!r}: {count}; evidence is [start, end] in characters inside the text.")
+
+
+def _splits(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> list[str]:
+    """The split of every row; raises UserError when none is a test row."""
+    path, column = params["data_path"], params["split_column"]
+    names = _names(table, rows, column, path, "the split")
+    splits = [_split_name(name, params) for name in names]
+    if not any(split.startswith("test") for split in splits):
+        values = listed([quoted(value) for value, _ in Counter(names).most_common()], 10)
+        remedy = f"set test_split to one of {values}, or split_column to ''"
+        raise UserError(f"{path}: column {column!r} names no test row: {remedy}.")
+    return splits
 
 
 def _split_name(value: str, params: dict[str, Any]) -> str:
@@ -285,12 +200,13 @@ def _split_name(value: str, params: dict[str, Any]) -> str:
 
 
 def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
-    roles = {role: [params[role]] for role in ("text_column", "label_column", "split_column", "id_column")}
+    single = ("text_column", "label_column", "split_column", "id_column", "spans_column")
+    roles = {role: [params.get(role, "")] for role in single}
     roles |= {"target_columns": params.get("target_columns", []), "group_columns": params["group_columns"]}
     for role, names in roles.items():
         for name in filter(None, names):
             if name not in table.columns:
-                columns = ", ".join(map(str, table.columns))
+                columns = listed(table.columns)
                 place = f"{params['data_path']}: column {name!r} is missing (parameter {role})"
                 raise UserError(f"{place}; the table has {columns}.")
     for name in params["group_columns"]:
@@ -303,32 +219,45 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
         raise UserError(f"Column {text!r} is both the text and the answer: {remedy}.")
 
 
-def _check_ids(ids: pd.Series, path: str) -> None:
-    repeated = ids[ids.duplicated()]
-    if len(repeated):
-        value, second = repeated.iloc[0], repeated.index[0]
-        first = ids[ids == value].index[0]
-        problem = f"id {value!r} already stands in row {first}"
-        raise UserError(f"{path}, row {second}: {problem}; ids must be unique, or set id_column to ''.")
+def _add_own_ids(records: list[dict], rows: pd.DataFrame, params: dict[str, Any]) -> None:
+    """Keep the user's ids as `own_id`; raises UserError when one stands twice."""
+    path = params["data_path"]
+    ids, _ = clean_names(_cells(rows, params["id_column"], path, "the id"))
+    first: dict[str, int] = {}
+    for record, own_id, number in zip(records, ids, rows.index, strict=True):
+        if first.setdefault(own_id, number) != number:
+            problem = f"{path}, row {number}: id {quoted(own_id)} already stands in row {first[own_id]}"
+            raise UserError(f"{problem}; ids must be unique, or set id_column to ''.")
+        record["own_id"] = own_id
 
 
 def _check_classes(records: list[dict], params: dict[str, Any]) -> None:
     classes = {r["label"] for r in records if "label" in r}
     if len(classes) < 2:
-        content = f"only the class {classes.pop()!r}" if classes else "no label at all"
+        content = f"only the class {quoted(classes.pop())}" if classes else "no label at all"
         problem = f"{params['data_path']}: column {params['label_column']!r} holds {content}"
         remedy = "for texts without labels set label_column to '' and labeller to human"
         raise UserError(f"{problem}; a detector needs examples of at least two classes ({remedy}).")
 
 
-def cell_text(value: Any, where: str = "") -> str:
-    """The text of a cell: '' for a missing one, 3 for 3.0, true and false in small letters; `where` names it in an error."""
-    if isinstance(value, dict | list | np.ndarray):
-        raise UserError(f"{where or 'A cell'} is a {type(value).__name__}, not a text: flatten it to one value a cell.")
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+def cell_text(value: Any, where: str = "A cell") -> str:
+    """The text of a cell: '' for a missing one, 3 for 3.0, true and false in small letters, that of a list of one.
+
+    Raises UserError on a cell of several values; `where` names it.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, list | tuple | np.ndarray) and len(value) < 2:
+        return cell_text(value[0], where) if len(value) else ""
+    if isinstance(value, list | tuple | np.ndarray):
+        raise UserError(f"{where} is a list of {len(value)}, not one value: flatten it to one value a cell.")
+    if isinstance(value, dict | set | bytes):
+        raise UserError(f"{where} is a {type(value).__name__}, not a text: flatten it to one value a cell.")
+    if pd.isna(value):
         return ""
     if isinstance(value, bool | np.bool_):  # as JSON and YAML write it
         return str(value).lower()
-    if isinstance(value, float) and value.is_integer():  # a column of whole numbers with gaps is read as decimals
+    # A column of whole numbers with gaps is read as decimals.
+    if isinstance(value, float | np.floating) and float(value).is_integer():
         return str(int(value))
     return str(value)

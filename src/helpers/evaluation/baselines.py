@@ -13,6 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline, make_union
 from sklearn.preprocessing import normalize
 
+from helpers.env import UserError
 from helpers.task import Task
 
 MANY_CLASSES, FEATURES = 30, 5_000
@@ -74,9 +75,16 @@ class Lexicon:
 def lsa(texts: Sequence[str], seed: int = 0) -> np.ndarray:
     """Latent semantic embeddings (Deerwester et al. 1990): truncated SVD of TF-IDF of words.
 
-    Unit vectors (texts, 128), with fewer dimensions where there are fewer texts or words.
+    Unit vectors (texts, 128), with fewer dimensions where there are fewer texts or words. Raises UserError where the
+    texts have fewer than three different words.
     """
     vectorizer = TfidfVectorizer(sublinear_tf=True, max_features=50_000, token_pattern=WORD)
-    features = vectorizer.fit_transform(texts)
+    try:
+        features = vectorizer.fit_transform(texts)
+    except ValueError:  # no word at all
+        features = np.zeros((len(texts), 0))
+    if features.shape[1] < 3:
+        remedy = "check that text_column names the column with the texts"
+        raise UserError(f"The {len(texts):,} texts have fewer than three different words: {remedy}.")
     dimensions = max(1, min(128, min(features.shape) - 1))
     return normalize(TruncatedSVD(dimensions, random_state=seed).fit_transform(features)).astype(np.float32)

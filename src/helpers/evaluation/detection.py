@@ -146,7 +146,8 @@ def worst_pairs(counts: np.ndarray, labels: Sequence[str], rows: int = 30) -> pd
 
 
 def prediction_table(rows: list[dict], probabilities: np.ndarray, task: Task) -> pd.DataFrame:
-    """One row per record: id, text, label, the model's answer and its confidence."""
+    """One row per record: id (and the data's own), text, label, the model's answer and its confidence."""
     answers = [task.labels[i] for i in probabilities.argmax(1)]
-    table = pd.DataFrame(rows, columns=["id", "text", "label"])
+    own = ["own_id"] if any(r.get("own_id") for r in rows) else []
+    table = pd.DataFrame(rows, columns=["id", *own, "text", "label"])
     return table.assign(answer=answers, confidence=probabilities.max(1))

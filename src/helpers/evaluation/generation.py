@@ -17,7 +17,7 @@ from helpers.env import UserError
 from helpers.evaluation import textstats
 from helpers.evaluation.intervals import bootstrap_interval
 from helpers.italian import check
-from helpers.text import normalise
+from helpers.text import bare_words
 
 Score = Callable[[Sequence[str]], np.ndarray]
 COMPLIES = 0.5  # a text with at least this score complies
@@ -67,7 +67,7 @@ def judge_outputs(
         "compliance": (scores >= COMPLIES) & ~empty,  # an empty output has no cue, and is no rewriting
         "chrF": textstats.chrf(outputs, references),
         "exact match": [o in r for o, r in zip(outputs, references, strict=True)],
-        "copied": [normalise(o) == normalise(t) for o, t in zip(outputs, texts, strict=True)],
+        "copied": [bare_words(o) == bare_words(t) for o, t in zip(outputs, texts, strict=True)],
         "empty": empty,
     }
     table = pd.DataFrame(columns)

@@ -10,14 +10,14 @@ from itertools import zip_longest
 import numpy as np
 import pandas as pd
 
-from helpers.text import normalise
+from helpers.text import bare_words
 
 TYPE_TOKEN_RATIO = 0.72  # the threshold of MTLD
 
 
 def all_words(texts: Sequence[str]) -> list[str]:
     """The words of the texts in sequence, in lower case."""
-    return [word for text in texts for word in normalise(text).split()]
+    return [word for text in texts for word in bare_words(text).split()]
 
 
 # --- diversity ------------------------------------------------------------------------------------
@@ -30,7 +30,7 @@ def distinct_n(texts: Sequence[str], n: int, tokens: int = 5000) -> float:
     """
     grams, words_read = [], 0
     for text in texts:
-        words = normalise(text).split()[: tokens - words_read]
+        words = bare_words(text).split()[: tokens - words_read]
         words_read += len(words)
         grams += [tuple(words[i : i + n]) for i in range(len(words) - n + 1)]
     return len(set(grams)) / len(grams) if grams else float("nan")
@@ -59,7 +59,7 @@ def self_bleu(texts: Sequence[str], sample: int = 100, seed: int = 0) -> float:
     from sacrebleu.metrics import BLEU
 
     sample_rows = np.sort(np.random.default_rng(seed).permutation(len(texts))[:sample])
-    rows = [normalise(texts[i]) for i in sample_rows]
+    rows = [bare_words(texts[i]) for i in sample_rows]
     if len(rows) < 2:
         return float("nan")
     bleu = BLEU(tokenize="none", effective_order=True)

@@ -128,13 +128,15 @@ def export_command(
 
 @app.command("import")
 def import_command(
-    path: Annotated[str, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file with labels")],
+    path: Annotated[str, typer.Argument(help="a .csv, .tsv, .jsonl, .parquet or .xlsx file with labels")],
     task: Task,
     run_id: RunId,
     folder: Folder = "",
     label_column: Annotated[str, typer.Option(help="column with the label")] = "label",
     text_column: Annotated[str, typer.Option(help="column with the text, by which rows find their record")] = "text",
-    id_column: Annotated[str, typer.Option(help="column with the record id, instead of the text")] = "",
+    id_column: Annotated[
+        str, typer.Option(help="column with ids, ours or those of the data, instead of the text")
+    ] = "",
     annotator_column: Annotated[str, typer.Option(help="column that says who labelled")] = "",
     annotator: Annotated[str, typer.Option(help="who labelled, where no column says so")] = "imported",
     rename: Annotated[list[str] | None, typer.Option(help="OLD=NEW renames a label of the file; repeat it")] = None,
@@ -154,6 +156,8 @@ def import_command(
         task_labels=store.labels,
         mapping=_renames(rename or []),
     )
+    for remark in report["remarks"]:
+        _note(remark)
     say("\n".join(exchange.describe(report)))
 
 

@@ -12,11 +12,14 @@ from typing import Any
 import pandas as pd
 
 from helpers.data import tables
+from helpers.data.classes import clean_names, merge_look_alikes
+from helpers.data.reading import listed
 from helpers.data.records import record_id
 from helpers.env import UserError
 from helpers.files import replacing, write_csv, write_jsonl
 from helpers.labels import agreement, decisions, log
 from helpers.text import clean, unguarded
+from helpers.text import name as cleaned_name
 
 FORMATS = (".csv", ".jsonl", ".parquet")
 
@@ -52,17 +55,20 @@ def export(
 def final_labels(source: Path | list[dict], records: list[dict] | None = None) -> pd.DataFrame:
     """One row a record, with the label decided on and everybody's own.
 
-    Columns: `id`, `text`, `label` (empty on a tie), `decided` (as in `decisions.decisions`), `count` (number of labels),
-    `label_<name>` for every annotator, `spans`, `notes` and `flags` (see `decisions.remarks`), and with three annotators
-    or more `dawid_skene`, the likeliest label by `decisions.dawid_skene`.
+    Columns: `id`, `own_id` where the data have ids of their own, `text`, `label` (empty on a tie), `decided` (as in
+    `decisions.decisions`), `count` (number of labels), `label_<name>` for every annotator, `spans`, `notes` and `flags`
+    (see `decisions.remarks`), and with three annotators or more `dawid_skene`, the likeliest label by
+    `decisions.dawid_skene`.
     """
     state = log.annotations(source)
     texts = {row["id"]: row["text"] for row in records or []}
+    own_ids = {row["id"]: row["own_id"] for row in records or [] if row.get("own_id")}
     people = sorted(name for name in state if name != log.ADJUDICATOR)
     rows = []
     for record, decision in decisions.decisions(state).items():
         labels = decision["labels"]
-        row = {"id": record, "text": texts.get(record, "")}
+        row = {"id": record} | ({"own_id": own_ids.get(record, "")} if own_ids else {})
+        row["text"] = texts.get(record, "")
         row |= {"label": decision["label"], "decided": decision["decided"], "count": len(labels)}
         row |= {f"label_{name}": labels.get(name) for name in people}
         rows.append(row | decisions.remarks(state, record))
@@ -88,6 +94,7 @@ def _flat(value: Any) -> Any:
 
 LEFT_OUT = {
     "empty": "without a label or an annotator",
+    "several": "more than one label in the cell",
     "unmatched": "no record of this run has that text or id",
     "not_in_task": "label not in the task",
     "duplicates": "repeats a label of the same annotator",
@@ -117,7 +124,7 @@ def import_labels(
     records : list of dicts
         The records that the labels belong to, with the ids of `task`.
     id_column : str
-        Finds a row's record; without it the text does (case and punctuation do not count).
+        Finds a row's record, by our id or by that of `id_column` in 01; without it the text does (case and blanks do not count).
     annotator_column : str
         Says who labelled a row; without it `annotator` did.
     task_labels : sequence of str
@@ -129,50 +136,85 @@ def import_labels(
     -------
     dict
         `rows`, `taken`, `known` (in the logs before) and `annotators` are numbers; the keys of `LEFT_OUT` have lists of
-        row numbers (the header is row 1); `unknown_labels` maps labels outside the task to their counts.
+        row numbers (as in `tables.read_table`); `unknown_labels` maps labels outside the task to their counts, and `remarks`
+        are sentences on what was guessed or merged.
     """
     table = tables.read_table(str(path), id_column or text_column)
+    remarks = list(table.attrs.get("remarks", []))
     if str(path).lower().endswith(".csv"):
         table = table.map(unguarded)
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
-            raise UserError(f"{path} has no column {column!r}: choose one of {', '.join(map(str, table.columns))}.")
-    if id_column:
-        ids = table[id_column].map(_stripped)
-    else:  # a text has a row for every annotator
-        texts = table[text_column].unique()
-        ids = table[text_column].map({t: record_id(task, clean(tables.cell_text(t))) for t in texts})
-    names = table[annotator_column].map(_stripped) if annotator_column else [annotator] * len(table)
-    labels = [(mapping or {}).get(value, value) for value in table[label_column].map(_stripped)]
+            raise UserError(f"{path} has no column {column!r}: choose one of {listed(table.columns)}.")
+    ids = _record_ids(table, records, task, text_column, id_column)
+    names = table[annotator_column].map(_name) if annotator_column else [annotator] * len(table)
+    cells = [_single(value) for value in table[label_column]]
+    labels, merged = _task_labels(cells, task_labels, mapping or {})
+    remarks += [f"{label_column}: {sentence}." for sentence in merged]
 
-    rows, known_ids = zip(ids, names, labels, strict=True), {row["id"] for row in records}
-    labels_by_key, left_out = _sort_rows(rows, known_ids, task_labels)
+    rows = list(zip(table.index, ids, names, labels, strict=True))
+    labels_by_key, left_out = _sort_rows(rows, {row["id"] for row in records}, task_labels)
     if len(left_out["unmatched"]) + len(left_out["empty"]) == len(table):
         raise UserError(
             f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
             "id_column, and that the file belongs to this task."
         )
     taken = _write_labels(folder, labels_by_key, Path(path).name)
+    unknown = set(left_out["not_in_task"])
     return left_out | {
         "rows": len(table),
         "taken": taken,
         "known": len(labels_by_key) - taken,
         "annotators": len({name for name, _ in labels_by_key}),
-        "unknown_labels": dict(Counter(labels[number - 2] for number in left_out["not_in_task"])),
+        "unknown_labels": dict(Counter(label for number, _, _, label in rows if number in unknown)),
+        "remarks": remarks,
     }
 
 
+def _record_ids(table: pd.DataFrame, records: list[dict], task: str, text_column: str, id_column: str) -> list[str]:
+    """The record id of every row, found by an id (ours or the data's own) or by the text."""
+    if not id_column:  # a text has a row for every annotator
+        return table[text_column].map(lambda cell: record_id(task, clean(tables.cell_text(cell)))).tolist()
+    ids = {row["own_id"]: row["id"] for row in records if row.get("own_id")}
+    ids |= {row["id"]: row["id"] for row in records}
+    return [ids.get(value, value) for value in table[id_column].map(_name)]
+
+
+def _single(value: Any) -> str | None:
+    """The text of a label's cell; None where it holds several."""
+    try:
+        return tables.cell_text(value)
+    except UserError:
+        return None
+
+
+def _task_labels(
+    cells: list[str | None], task_labels: Sequence[str], mapping: dict[str, str]
+) -> tuple[list[str | None], list[str]]:
+    """(label of every cell in the task's spelling, what was merged); a task of generation keeps the text."""
+    texts = [cell or "" for cell in cells]
+    if task_labels:
+        names, _ = clean_names(texts, [*task_labels, *mapping])
+        names = [mapping.get(name, name) for name in names]
+        labels, merged = merge_look_alikes(names, names, task_labels)
+    else:
+        labels, merged = [mapping.get(text, text) for text in map(clean, texts)], []
+    return [None if cell is None else label for cell, label in zip(cells, labels, strict=True)], merged
+
+
 def _sort_rows(
-    rows: Iterable[tuple[str, str, str]], known_ids: set[str], task_labels: Sequence[str]
+    rows: Iterable[tuple[int, str, str, str | None]], known_ids: set[str], task_labels: Sequence[str]
 ) -> tuple[dict[tuple[str, str], str], dict[str, list[int]]]:
-    """Sort rows of (record id, annotator, label) into those that count and, by reason, the others.
+    """Sort rows of (number, record id, annotator, label) into those that count and, by reason, the others.
 
     Returns (annotator, record id) → label, and reason → row numbers.
     """
     labels_by_key: dict[tuple[str, str], str] = {}
     left_out: dict[str, list[int]] = {reason: [] for reason in LEFT_OUT}
-    for number, (record, name, label) in enumerate(rows, 2):
-        if not label or not name:
+    for number, record, name, label in rows:
+        if label is None:
+            left_out["several"].append(number)
+        elif not label or not name:
             left_out["empty"].append(number)
         elif record not in known_ids:
             left_out["unmatched"].append(number)
@@ -219,5 +261,5 @@ def describe(report: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _stripped(value: Any) -> str:
-    return tables.cell_text(value).strip()
+def _name(value: Any) -> str:
+    return cleaned_name(tables.cell_text(value))

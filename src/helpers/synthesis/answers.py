@@ -19,7 +19,7 @@ import yaml
 
 from helpers.env import UserError
 from helpers.files import write_json
-from helpers.text import clean, normalise
+from helpers.text import bare_words, clean
 
 SCHEMA_LINE = "Answer with one JSON object and nothing else. It must satisfy this JSON schema:"
 MOST_SHOWN = 10_000  # characters of a rejected answer in the prompt that repairs it, which has to be paid
@@ -151,7 +151,7 @@ def language_check(language: str) -> Check:
 
 def not_copied(prompt: str, text: str) -> str:
     """A check that the prompt does not contain the text: an example, or the text to rewrite."""
-    is_copy = f" {normalise(text)} " in f" {normalise(prompt)} "
+    is_copy = f" {bare_words(text)} " in f" {bare_words(prompt)} "
     return "it repeats a part of the prompt" if is_copy else ""
 
 

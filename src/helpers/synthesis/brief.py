@@ -14,7 +14,7 @@ from helpers.data.embedded import embedded_file
 from helpers.env import UserError
 from helpers.italian import ads
 from helpers.task import Task
-from helpers.text import normalise
+from helpers.text import bare_words
 
 
 def thin_cells(records: list[dict], group: str, labels: Sequence[str], pool: Sequence[dict] = ()) -> pd.DataFrame:
@@ -65,10 +65,10 @@ def read_brief(path: str, task: Task) -> dict:
 def count_options(options: list[dict], texts: Sequence[str]) -> Counter[str]:
     """Count the texts in which each option of a column is recognised, by its `forms` or its number of `words`."""
     counts: Counter[str] = Counter()
-    value_of = {normalise(form): option["value"] for option in options for form in option.get("forms", ())}
+    value_of = {bare_words(form): option["value"] for option in options for form in option.get("forms", ())}
     longest_first = sorted(value_of, key=len, reverse=True)
     pattern = re.compile(r"\b(" + "|".join(map(re.escape, longest_first)) + r")\b")
-    for text in map(normalise, texts):
+    for text in map(bare_words, texts):
         length = len(text.split())
         counts.update(o["value"] for o in options if "words" in o and o["words"][0] <= length <= o["words"][1])
         if value_of:

@@ -20,7 +20,7 @@ from helpers.env import UserError
 from helpers.synthesis import answers
 from helpers.synthesis.annotator import name_labels
 from helpers.task import Task
-from helpers.text import clean, normalise
+from helpers.text import bare_words, clean
 
 Filter = Callable[[list[dict]], np.ndarray]  # candidates → bool (candidates,)
 Texts = Callable[[Sequence[str]], np.ndarray]  # texts → figures, one row a text
@@ -93,8 +93,8 @@ def fluent(candidates: list[dict], nll: Texts, known: list[dict], tail: float) -
 
 
 def not_exact_duplicates(candidates: list[dict], known: list[dict]) -> np.ndarray:
-    """Keep texts that are neither in `known` nor earlier among the candidates, after `text.normalise`."""
-    texts = pd.Series([normalise(r["text"]) for r in [*known, *candidates]], dtype=object)
+    """Keep texts that are neither in `known` nor earlier among the candidates, after `text.bare_words`."""
+    texts = pd.Series([bare_words(r["text"]) for r in [*known, *candidates]], dtype=object)
     return ~texts.duplicated().to_numpy()[len(known) :]
 
 

@@ -21,7 +21,7 @@ from helpers.synthesis import annotator, answers, endpoint, prompts, scorer
 from helpers.synthesis.budget import Budget
 from helpers.synthesis.prompts import CONDITIONS
 from helpers.synthesis.scorer import Scorer
-from helpers.text import clean, normalise
+from helpers.text import bare_words, clean
 
 SOURCES = ("oracle", annotator.NAME)  # annotators that are not people
 
@@ -83,7 +83,7 @@ def propose(
 
     def check_copy(question: str, text: str) -> str:
         source = source_of[question]  # a copy is right where the source keeps the attribute itself
-        is_fault = normalise(text) == normalise(source) and not score([source])[0] >= COMPLIES
+        is_fault = bare_words(text) == bare_words(source) and not score([source])[0] >= COMPLIES
         return "it repeats the text as it was" if is_fault else ""
 
     def check_compliance(question: str, text: str) -> str:

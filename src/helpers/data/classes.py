@@ -1,0 +1,143 @@
+"""The classes of a user's table: spellings merged, gaps written as text, and what looks like no class at all."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Sequence
+
+from helpers.text import name, normalise, quoted
+
+# How other programs write a missing value into a text file.
+MISSING = {"nan", "NaN", "null", "NULL", "NaT", "N/A", "#N/A", "<NA>"}
+MANY = 20  # more classes than that are hardly meant
+SHOWN = 10  # spellings or classes that a sentence lists
+
+
+def clean_names(cells: Sequence[str], keep: Collection[str] = ()) -> tuple[list[str], Counter]:
+    """(cells as cleaned names, counts of missing values written as text): '' where a value is missing.
+
+    `keep` are names that are meant although they look like a missing value.
+    """
+    missing, names = Counter(), {}
+    for cell, count in Counter(cells).items():
+        names[cell] = name(cell)
+        if names[cell] in MISSING and names[cell] not in keep:
+            missing[names[cell]] += count
+            names[cell] = ""
+    return [names[cell] for cell in cells], missing
+
+
+def missing_remark(where: str, missing: Counter) -> str:
+    """The sentence on missing values that stand as text in a column; '' where there are none."""
+    if not missing:
+        return ""
+    values = ", ".join(f"{value!r} ({_rows(count)})" for value, count in missing.most_common(SHOWN))
+    return f"{where} has {values}: read as missing."
+
+
+def merge_look_alikes(
+    cells: Sequence[str], names: Sequence[str], labels: Sequence[str] = ()
+) -> tuple[list[str], list[str]]:
+    """(class of each cell, what was merged): names that differ in case, width or `1` and `1.0` are one class.
+
+    A class is spelled as in the task's `labels`, otherwise as it stands most often. Where two of the `labels` look
+    alike, they stay two. `cells` are the cells as they stand in the file, `names` their cleaned names.
+    """
+    counts = Counter(names)
+    spellings: dict[str, list[str]] = defaultdict(list)  # the commonest first
+    for spelling in [*labels, *(value for value, _ in counts.most_common() if value)]:
+        if spelling not in spellings[key := _look(spelling)]:
+            spellings[key].append(spelling)
+    final = {"": ""}
+    for alike in spellings.values():
+        meant = [spelling for spelling in alike if spelling in labels]
+        for spelling in alike:
+            final[spelling] = spelling if spelling in meant or len(meant) > 1 else alike[0]
+    written: dict[str, Counter] = defaultdict(Counter)
+    for (cell, cleaned), count in Counter(zip(cells, names, strict=True)).items():
+        if cleaned:
+            written[final[cleaned]][cell] += count
+    remarks = []
+    for label, forms in written.items():
+        others = [(form, count) for form, count in forms.most_common() if form != label]
+        if others and (len(forms) > 1 or name(others[0][0]) != label):
+            values = ", ".join(f"{quoted(form)} ({_rows(count)})" for form, count in others[:SHOWN])
+            remarks.append(f"{values}{', …' if len(others) > SHOWN else ''}: read as {quoted(label)}")
+    return [final[value] for value in names], remarks
+
+
+def _look(label: str) -> str:
+    """What two spellings of one class have in common."""
+    look = normalise(label)
+    return re.sub(r"(?<=\d)\.0+$", "", look) if re.fullmatch(r"[+-]?\d+\.0+", look) else look
+
+
+def by_threshold(values: Sequence[str], threshold: float, positive: str, negative: str) -> list[str]:
+    """The positive class for numbers from the threshold on, the negative one below; '' where there is none.
+
+    Raises ValueError with the position of the first value that is no number.
+    """
+    labels = []
+    for position, value in enumerate(values):
+        try:
+            number = float(value.replace(",", ".")) if value else 0.0
+        except ValueError:
+            raise ValueError(position) from None
+        labels.append((positive if number >= threshold else negative) if value else "")
+    return labels
+
+
+def suspicions(records: Iterable[dict], columns: Collection[str], meant: Collection[str] = ()) -> list[str]:
+    """Sentences on classes that are hardly meant; `meant` are those that the task names, `columns` the table's."""
+    splits: dict[str, Counter] = defaultdict(Counter)
+    for record in records:
+        if record.get("label"):
+            splits[record["label"]][record["split"]] += 1
+    counts = Counter({label: sum(own.values()) for label, own in splits.items()})
+    fractions = [label for label in counts if re.fullmatch(r"[+-]?\d*[.,]\d+", label) and label not in meant]
+    if fractions:
+        return [
+            f"{len(fractions)} of the {len(counts)} classes ({_some(fractions)}) are numbers, not classes: set label_threshold."
+        ]
+    sentences = []
+    if len(counts) > MANY and not meant:
+        sentences.append(f"There are {len(counts)} classes ({_some(counts)}): is this the column with the label?")
+    else:
+        if lone := [label for label, count in counts.items() if count == 1]:
+            sentences.append(f"{_class(lone)} with one row only: a slip of the pen?")
+        far = [label for label, own in splits.items() if all(split.startswith("test") for split in own)]
+        if far := [label for label in far if label not in lone]:
+            sentences.append(f"{_class(far)} in the test rows only: nothing can be learned about it.")
+    odd = [label for label in counts if label not in meant and (label == "-1" or label in columns)]
+    if odd:
+        sentences.append(f"{_class(odd)}, which looks like a gap or a header: correct the rows if it is none.")
+    return sentences
+
+
+def class_counts(records: Iterable[dict]) -> str:
+    """One line: the classes and their rows in each split, the commonest class first; '' where there is no label."""
+    splits: dict[str, Counter] = defaultdict(Counter)
+    for record in records:
+        if record.get("label"):
+            splits[record["split"]][record["label"]] += 1
+    total = sum(splits.values(), Counter())
+    shown = [label for label, _ in total.most_common(MANY)]
+    parts = []
+    for split, counts in splits.items():
+        words = [f"{label if len(label) <= 40 else label[:39] + '…'} {counts[label]:,}" for label in shown]
+        parts.append(f"{split}: {', '.join(words)}{', …' if len(total) > len(shown) else ''}")
+    return " · ".join(parts)
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'' if count == 1 else 's'}"
+
+
+def _some(labels: Iterable[str]) -> str:
+    labels = list(labels)
+    return ", ".join(map(quoted, labels[:SHOWN])) + (", …" if len(labels) > SHOWN else "")
+
+
+def _class(labels: Sequence[str]) -> str:
+    return f"Class {quoted(labels[0])}" if len(labels) == 1 else f"Classes {_some(labels)}"

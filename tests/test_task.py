@@ -1,0 +1,33 @@
+"""What is learned: the classes, and the one that is looked for."""
+
+import pytest
+
+from helpers.env import UserError
+from helpers.task import looked_for, make_task
+
+PARAMS = {"task": "t", "labels": [], "positive_label": "", "group_columns": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "labels", "expected", "words"),
+    [
+        ({"positive_label": "a"}, "aab", "a", "positive_label says"),
+        ({"labels": ["b", "a"]}, "aab", "a", "the last of labels"),
+        ({}, "aab", "b", "the rarer of two"),
+        ({}, "abb", "a", "the rarer of two"),
+        ({}, "ab", "b", "as frequent"),
+        ({"positive_label": "c"}, "aabc", "c", "positive_label says"),
+    ],
+)
+def test_the_class_looked_for_is_named_or_the_rarer_of_two(change, labels, expected, words):
+    positive, reason = looked_for(PARAMS | change, labels)
+    assert positive == expected and words in reason
+    assert make_task(PARAMS | change, labels).positive == expected
+
+
+def test_of_more_than_two_classes_one_must_be_named():
+    with pytest.raises(
+        UserError, match=r"the data have 3 classes \('a', 'b', 'c'\).*; set positive_label to one of them"
+    ):
+        make_task(PARAMS, "aabbc")
+    assert make_task(PARAMS | {"labels": ["a", "b", "c"]}, "aab").positive == "c"
