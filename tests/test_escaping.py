@@ -46,7 +46,7 @@ UNESCAPED = r"\|\s*safe\b|autoescape\s+false"  # in a template
 # What may be the value of a widget of HTML: what these functions return, which escape their arguments.
 ESCAPING = r"(html\.\w+|ask_detector|self\.answer\.picture)\("
 SHOWN = ("report.as_html(", "plots.", "panel.desk(", "panel.adjudication_panel(", "widgets.VBox(")
-NOT_SHOWN = ("print(", "here.close(")  # a call that returns None
+NOT_SHOWN = ("print(", "here.close(", "refuse_")  # calls that return None
 
 
 def code(path: Path) -> list[ast.Module]:

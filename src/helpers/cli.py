@@ -167,8 +167,10 @@ def predict(
     answers, folder = answer_table(table, text_column, latest, explain or bool(html), file)
     whole = table.join(answers.drop(columns=[] if explain else ["words"], errors="ignore"))
     if file == "-" and not out:
-        lines = whole.to_csv(index=False)
-        sys.stdout.write(visible(lines) if sys.stdout.isatty() else lines)
+        if sys.stdout.isatty():
+            say(whole.to_csv(index=False).rstrip("\n"))
+        else:  # another program reads it
+            whole.to_csv(sys.stdout, index=False)
         return
     place = env.resolve(out) if out else folder / f"{files.file_name(Path(file).stem)}.csv"
     tables.write_table(place, whole)
