@@ -106,13 +106,17 @@ class Run:
             if isinstance(earlier.get("inputs"), dict):
                 changed = [name for name, sha in inputs.items() if earlier["inputs"].get(name) != sha]
                 reason = f"changed since: {', '.join(changed) or 'the parameters'}"
-            print(f"The rounds so far are put aside ({reason}). The selection starts anew; every label is kept.")
+            print(
+                f"The rounds so far are put aside ({reason}). The selection starts anew; labels of people and teachers stay."
+            )
         write_json(record, basis)
         try:
             return self.read_rounds()
         except UserError:
             path.replace(self.path("rounds_before.jsonl"))
-            print("rounds.jsonl is damaged and put aside. The selection starts anew; every label is kept.")
+            print(
+                "rounds.jsonl is damaged and put aside. The selection starts anew; labels of people and teachers stay."
+            )
             return []
 
     def refuse_stale(self, stage: str) -> None:
