@@ -1,6 +1,7 @@
 """The `ambo` command: what it accepts, and the one sentence with exit code 2 for what it does not."""
 
 import os
+import shutil
 import signal
 import sys
 import time
@@ -73,6 +74,15 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         ([*JOBS, "-p", "label_column", b"citt\xe0".decode("utf-8", "surrogateescape")], "is not valid UTF-8"),
         ([*JOBS, "--run-id", "x" * 300], "use at most 80 letters"),
         ([*JOBS, "--run-id", ".."], "use at most 80 letters"),
+        ([*JOBS, "-p", "seed", "9" * 5000], "seed"),
+        ([*JOBS, "-p", "learning_rate", "1" * 400], "must lie between 0 and 1"),
+        ([*JOBS, "-p", "rounds", "1:30"], "rounds='1:30' is a text, but a whole number"),
+        ([*JOBS, "-p", "language", "IT"], "language='IT' must be a code in small letters"),
+        ([*JOBS, "-p", "labels", "[&a [x, y], *a]"], "an alias, as in `*name`"),
+        (["--task", "csv", "--profile", "demo", "-p", "data_path", "x" * 300], "longer than 255 bytes"),
+        ([*JOBS, "-p", "model", "~nobody-here/base"], "names a home folder that does not exist"),
+        ([*JOBS, "--run-id", "con.x"], "use at most 80 letters"),
+        ([*JOBS, "--stages", ""], "--stages is empty"),
         ([*JOBS, "--stagse", "01"], "Option '--stagse' is unknown"),
         (["--task", "../tasks/csv", "--profile", "demo"], "use at most 80 letters"),
         ([*WRITING, "--stages", "01,03", "-p", "scorer", "magic"], "scorer='magic' is unknown"),
@@ -143,6 +153,7 @@ PARAMS = {
     "nested": b"a: " + b"[" * 50_000,
     "date": b"a: 2026-13-45\n",
     "list": b"- a\n",
+    "bomb": b"a: &a [x, x]\nb: &b [*a, *a]\nlabels: [*b, *b]\n",
 }
 
 
@@ -153,7 +164,26 @@ def test_files_of_parameters_that_cannot_be_read_are_named(tmp_path, monkeypatch
     monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
     (tmp_path / "params/tasks/odd.yaml").write_bytes(PARAMS[case])
     code, out, err = ambo(monkeypatch, capsys, "run", "--task", "odd", "--profile", "demo")
-    assert code == 2 and "odd.yaml" in err and "Traceback" not in err and err.count("\n") == 1 and not out
+    assert (
+        code == 2
+        and ("odd.yaml" in err or "Parameter kind=['a'] must be" in err)
+        and "Traceback" not in err
+        and err.count("\n") == 1
+        and not out
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [("kind: [a]\ntask: odd\n", "Parameter kind=['a'] must be"), ("seed: 1\n", "odd.yaml names no task")],
+)
+def test_a_task_without_its_name_or_with_an_odd_kind(tmp_path, monkeypatch, capsys, content, sentence):
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    (tmp_path / "params/tasks/odd.yaml").write_text(content)
+    code, out, err = ambo(monkeypatch, capsys, "run", "--task", "odd", "--profile", "demo")
+    assert code == 2 and sentence in err and err.count("\n") == 1 and not out
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "run is a file", "stage is a file"])

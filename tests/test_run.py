@@ -189,6 +189,9 @@ def test_a_stage_is_due_until_papermill_has_ended_its_notebook(project):
         assert run.stage_status(stage.folder) == "cut off"
     executed.write_text('{"metadata": {"papermill": {"end_time": "2026-11-29T10:00:00"}}}')
     assert not run.why_due(stage.folder, stage.params) and run.stage_status(stage.folder) == "success"
+    for content in ('{"metadata": null}', '{"metadata": {"papermill": null}}', '{"metadata": []}'):
+        executed.write_text(content)
+        assert run.stage_status(stage.folder) == "cut off"
 
 
 def test_a_failure_is_not_marked_in_a_stage_that_another_process_runs(project):
@@ -227,6 +230,38 @@ def test_rounds_of_other_data_are_put_aside_and_labels_stay(project, capsys):
     assert len(rounds_of(project, "b")[1]) == 1
     stage.path("rounds_from.json").write_text("[]")
     assert rounds_of(project, "b")[1] == [] and "nothing says what" in capsys.readouterr().out
+
+
+def test_damaged_rounds_are_put_aside(project, capsys):
+    for content in ('{"strategy": "bait", "ro', "[]", '{"a": 1}\n\xff'):
+        stage, _ = rounds_of(project, "a")
+        stage.path("rounds.jsonl").write_text(content, encoding="latin-1")
+        assert rounds_of(project, "a")[1] == [] and "is damaged and put aside" in capsys.readouterr().out
+        assert stage.path("rounds_before.jsonl").read_text(encoding="latin-1") == content
+
+
+def test_rounds_chosen_from_other_sets_are_refused_later(project):
+    stage, _ = rounds_of(project, "a")
+    pool = files.write_text(stage.folder.parent / "01_seed_curation/pool.jsonl", "a")
+    later = run.Run("04_bias_evaluation", {"run_id": "r"}, stage.folder.parent / "04_bias_evaluation")
+    later.refuse_stale("03")
+    files.write_text(pool, "b")
+    with pytest.raises(UserError, match=r"03_active_learning was made from another pool\.jsonl"):
+        later.refuse_stale("03")
+
+
+def test_a_guideline_makes_a_stage_due_but_no_round_void(project):
+    guide = files.write_text(project / "notes/guide.md", "first")
+    params = {"guideline": "notes/guide.md", "model": "notes", "scorer": "pairs"}
+    assert run.side_files(params | {"scorer": f"table:{guide}"}) == [project / "notes/guide.md", guide]
+    for content in ("first", "second"):
+        files.write_text(guide, content)
+        stage = run.Run("03_active_learning", params, project / "outputs/t/r/03_active_learning")
+        stage.reads(guide)
+        stage.resume_rounds()
+        if content == "first":
+            stage.add_round({"strategy": "bait", "round": 0})
+    assert len(stage.read_rounds()) == 1
 
 
 def test_two_sessions_lose_no_round(project):

@@ -113,7 +113,7 @@ def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
 def check_type(name: str, value: Any, default: Any) -> Any:
     """`value`, if it has the type of `default` (an int passes for a float); raises UserError otherwise."""
     if isinstance(default, float) and type(value) is int:
-        value = float(value) if abs(value) < 10**300 else math.copysign(math.inf, value)
+        value = float(value) if abs(value) < 10**300 else math.inf if value > 0 else -math.inf
     if type(value) is not type(default):
         hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
         expected = f"{_type_name(default)} such as {default!r} is expected{hint}"

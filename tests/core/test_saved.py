@@ -56,6 +56,9 @@ def edit_facts(folder, **changes):
         ({"task__prompt": "no place"}, "prompt must contain"),
         ({"task": None}, "task"),
         ({"temperature": 0}, "has temperature 0"),
+        ({"temperature": 1e-300}, "has temperature 1e-300"),
+        ({"task__labels": [f"c{i}" for i in range(20_000)]}, "20,000 labels are more than 10,000"),
+        ({"task__labels": [], "task__label_words": []}, "a classifier without labels"),
         ({"temperature": float("inf")}, "has temperature inf"),
         ({"temperature": "1"}, "temperature: Input should be a valid number"),
         ({"seed": None}, "seed: Input should be a valid integer"),
@@ -89,7 +92,7 @@ def test_pickled_weights_are_refused_by_name(copy):
 
 
 @pytest.mark.parametrize("name", ["adapter_model.safetensors", "head.safetensors"])
-@pytest.mark.parametrize("damage", ["cut", "empty", "header", "shape", "more", "fewer", "nan"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "header", "shape", "more", "fewer", "nan", "huge", "double"])
 def test_weights_that_do_not_fit_are_a_sentence(copy, name, damage):
     path = copy / name
     content, tensors = path.read_bytes(), load_file(path)
@@ -108,8 +111,35 @@ def test_weights_that_do_not_fit_are_a_sentence(copy, name, damage):
         save_file({k: v for k, v in tensors.items() if k != first}, path)
     elif damage == "nan":
         save_file(tensors | {first: torch.full_like(tensors[first], float("nan"))}, path)
+    elif damage == "huge":
+        save_file(tensors | {first: torch.full_like(tensors[first], 3e38)}, path)
+    elif damage == "double":
+        save_file({k: v.double() for k, v in tensors.items()}, path)
     with pytest.raises(UserError, match="train it again, or copy the folder anew"):
         QLoRA.load(copy)
+
+
+@pytest.mark.parametrize("name", ["../outside.bin", "pytorch_model.bin", "../model.safetensors", 3, None])
+def test_weights_outside_the_folder_of_a_model_are_refused(tiny_llama, tmp_path, task, name):
+    folder = shutil.copytree(tiny_llama, tmp_path / "base")
+    weights = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save(weights, tmp_path / "outside.bin")
+    index = {"metadata": {}, "weight_map": dict.fromkeys(weights, name)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(UserError, match=r"only weights in \.safetensors beside it are loaded"):
+        QLoRA(task, recipe(folder))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"hidden_size": -1}, {"pad_token_id": 10**9}, {"num_hidden_layers": "x"}, []], ids=str
+)
+def test_a_strangers_config_is_a_sentence(tiny_llama, tmp_path, task, changes):
+    folder = shutil.copytree(tiny_llama, tmp_path / "base")
+    facts = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(changes if changes == [] else facts | changes))
+    with pytest.raises(UserError, match="could not be loaded"):
+        QLoRA(task, recipe(folder))
 
 
 @pytest.mark.parametrize("model", ["./base", "../base", "/no/such/base", "here/base", "a/b/c", "C:\\models\\base"])
