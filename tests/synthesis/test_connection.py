@@ -377,6 +377,8 @@ SPELLINGS = {
     "JSON": json.dumps(KEY)[1:-1].replace("/", "\\/"),
     "escaped": json_escaped(KEY),
     "escaped twice": json_escaped(KEY).replace("\\", "\\\\"),
+    "zero width between": "\u200b".join(KEY),
+    "blanks between": " ".join(KEY),
     "HTML": "".join(f"&#{ord(c)};" for c in KEY),
     "HTML in hex": "".join(f"&#x{ord(c):X};" for c in KEY),
     "base64": in_base64(KEY),

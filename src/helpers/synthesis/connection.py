@@ -25,6 +25,8 @@ httpx = sys.modules[openai.DefaultHttpxClient.__base__.__module__.partition(".")
 MOST_BYTES = 2**21  # of a reply: 30,000 tokens take a third of it even with every character escaped
 MOST_ERROR_BYTES = 2**16  # of an error page
 MASK = "…"
+# What may stand between the characters of a secret, also as JSON escapes it.
+INVISIBLE = r"(?:[\s\u00ad\u200b-\u200f\u2060\ufeff]|\\{1,4}(?:[nrt]|u(?:00ad|200[b-f]|2060|feff))){0,2}"
 
 
 def check_address(address: str, variable: str) -> Any:
@@ -85,7 +87,7 @@ def _spellings(text: str) -> str:
         ]
         return f"(?:{'|'.join(forms)})"
 
-    return "".join(map(spell, text))
+    return INVISIBLE.join(map(spell, text))
 
 
 def _base64_forms(secret: str) -> set[str]:

@@ -235,7 +235,8 @@ class Endpoint:
 
     def _header(self, value: str) -> str:
         """A header of the server in at most 100 printable characters, without secrets."""
-        return self._mask(re.sub("[^ -~]", "", value))[:100]
+        masked = self._mask(re.sub("[^ -~]", "", value))
+        return masked.replace(connection.MASK, "")[:100]  # a header is ASCII
 
     def _complete(self, request: dict[str, Any]) -> Reply:
         """Request a chat completion; a server that does not know an option is asked again without it."""
