@@ -195,7 +195,7 @@ def write_answers(
                 "answer": answer,
                 "number": names.index(row["answer"]) + 1 if known else 0,
                 "confidence": round(100 * row["confidence"], 1) if known else 0,
-                "words": ", ".join(f"“{row['text'][start:end]}”" for start, end in places),
+                "words": ", ".join(f"“{' '.join(row['text'][start:end].split())}”" for start, end in places),
             }
         )
     values = {"title": title, "lead": lead, "rows": rows, "footer": footer}
