@@ -193,22 +193,19 @@ def answer_table(
     names = {*detector.predict([]).columns, "words"}
     if taken := sorted(names & set(map(str, table.columns))):
         raise UserError(f"{source} has a column {taken[0]!r} already: rename it, because the answers need that name.")
-    folder = run.run_folder(latest.task, latest.run) / "predictions"
+    folder, name = run.run_folder(latest.task, latest.run) / "predictions", files.file_name(Path(source).stem)
     texts = [clean(tables.cell_text(value)) for value in table[text_column]]
     basis = {"adapter": files.sha256(latest.adapter), "texts": files.digest(texts)}
     run.make_folder(folder)
     with tqdm(total=len(texts), unit="text", disable=None) as bar:
-        partial = folder / f".{files.file_name(Path(source).stem)}.part.jsonl"
-        answers = detector.predict_resumed(texts, partial, basis, bar.update)
+        answers = detector.predict_resumed(texts, folder / f".{name}.part.jsonl", basis, bar.update)
     if explain:
         spans = detector.explain(texts, list(answers["answer"]))
         answers["words"] = [
             "; ".join(text[start:end] for start, end, _ in own) for text, own in zip(texts, spans, strict=True)
         ]
         answers.attrs["spans"] = spans
-    files.write_json(
-        folder / f"{files.file_name(Path(source).stem)}.json", basis | {"source": source, "rows": len(texts)}
-    )
+    files.write_json(folder / f"{name}.json", basis | {"source": source, "rows": len(texts)})
     return answers.set_axis(table.index), folder
 
 
@@ -382,8 +379,7 @@ def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
         return
     say(f"{name}: {reason}; running …")
     if run.is_held(folder):
-        remedy = "wait for it, shut its kernel down, or choose another run_id"
-        raise UserError(f"{folder} is in use by another process: {remedy}.")
+        raise run.in_use(folder)
     os.environ.setdefault("AMBO_ROOT", str(env.root()))  # the kernel inherits it
     run.make_folder(folder)
     execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)

@@ -99,25 +99,24 @@ class Run:
         path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
         earlier = _read_facts(record)
         if path.exists() and earlier != basis:
-            path.replace(self.path("rounds_before.jsonl"))
             for name in made_with:
                 shutil.rmtree(self.path(name), ignore_errors=True)
             reason = "nothing says what they were made from"
             if isinstance(earlier.get("inputs"), dict):
                 changed = [name for name, sha in inputs.items() if earlier["inputs"].get(name) != sha]
                 reason = f"changed since: {', '.join(changed) or 'the parameters'}"
-            print(
-                f"The rounds so far are put aside ({reason}). The selection starts anew; labels of people and teachers stay."
-            )
+            self._put_rounds_aside(f"The rounds so far are put aside ({reason}).")
         write_json(record, basis)
         try:
             return self.read_rounds()
         except UserError:
-            path.replace(self.path("rounds_before.jsonl"))
-            print(
-                "rounds.jsonl is damaged and put aside. The selection starts anew; labels of people and teachers stay."
-            )
+            self._put_rounds_aside("rounds.jsonl is damaged and put aside.")
             return []
+
+    def _put_rounds_aside(self, sentence: str) -> None:
+        """Rename `rounds.jsonl`, and say why."""
+        self.path("rounds.jsonl").replace(self.path("rounds_before.jsonl"))
+        print(f"{sentence} The selection starts anew; labels of people and teachers stay.")
 
     def refuse_stale(self, stage: str) -> None:
         """Raise UserError where an earlier stage, such as `03`, chose its rounds from other files than there are now."""
@@ -267,8 +266,7 @@ def hold_folder(folder: Path, patience: float = 10.0) -> None:
     try:
         lock.acquire(timeout=patience, poll_interval=0.2)
     except Timeout:
-        remedy = "wait for it, shut its kernel down, or choose another run_id"
-        raise UserError(f"{folder} is in use by another process: {remedy}.") from None
+        raise in_use(folder) from None
     except OSError as error:
         raise _unusable(folder, error) from error
     _locks[folder] = lock
@@ -280,6 +278,12 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:  # read-only, full, a file or a dangling link where a folder should be
         raise _unusable(folder, error) from error
+
+
+def in_use(folder: Path) -> UserError:
+    """What to say of a folder that another process holds."""
+    remedy = "wait for it, shut its kernel down, or choose another run_id"
+    return UserError(f"{folder} is in use by another process: {remedy}.")
 
 
 def _unusable(folder: Path, error: OSError) -> UserError:
