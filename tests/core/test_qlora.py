@@ -3,6 +3,7 @@
 import itertools
 import json
 import shutil
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -490,6 +491,27 @@ def test_tokens_are_counted_and_a_model_is_known_by_its_files(task, tiny_llama, 
     facts = learner.embedding_facts()
     assert facts == QLoRA(task, recipe(shutil.copytree(tiny_llama, tmp_path / "moved"))).embedding_facts()
     assert facts != QLoRA(task, recipe(tiny_llama, max_length=99)).embedding_facts()
+
+
+def test_a_light_model_is_read_by_as_many_threads_as_there_are_cores_and_gives_the_same(
+    task, tiny_llama, rows, monkeypatch
+):
+    texts, results, threads = [r["text"] for r in rows] * 3, [], []
+    for cores, light in ((1, 10**7), (4, 10**7), (4, 0)):
+        monkeypatch.setattr(cpu, "CORES", cores)
+        monkeypatch.setattr(cpu, "LIGHT", light)
+        learner = QLoRA(task, recipe(tiny_llama, head_first=True, epochs=1, token_budget=64))
+        seen: list[tuple[int, int]] = []
+        note = lambda *_, seen=seen: seen.append((threading.get_ident(), torch.get_num_threads()))  # noqa: E731
+        learner.model.get_input_embeddings().register_forward_hook(note)
+        learner.fit(rows)
+        trained = {count for _, count in seen}
+        seen.clear()
+        results.append((learner.logits(texts), learner.tokens_read))
+        threads.append((trained, len({thread for thread, _ in seen}) > 1))
+    assert threads == [({1}, False), ({1}, True), ({4}, False)]
+    np.testing.assert_array_equal(results[0][0], results[1][0])
+    assert results[0][1] == results[1][1] == results[2][1]
 
 
 def test_long_odd_and_empty_texts(learner, rows):

@@ -6,6 +6,7 @@ arXiv 2305.14314).
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -20,7 +21,7 @@ from helpers.core import decoding, saved
 from helpers.core.base import attach, load_base, model_path, reset_adapters
 from helpers.core.batches import Targets, holdout, pad, padded, token_batches
 from helpers.core.calibration import HeldOutLoss, softmax
-from helpers.core.cpu import reading
+from helpers.core.cpu import over_batches, reading
 from helpers.core.encoding import Encoding
 from helpers.core.heads import Classifier, LabelWords, fit_head, head_state
 from helpers.core.label_words import prefix_cache, word_scores
@@ -57,7 +58,7 @@ class QLoRA:
         model, self.tokenizer = load_base(recipe)
         self.model = attach(model, recipe)
         self.encoding = Encoding(task, recipe, self.tokenizer)
-        self.tokens_read = 0
+        self.tokens_read, self._counting = 0, threading.Lock()
         self.model.get_input_embeddings().register_forward_hook(self._count)
         self.module: nn.Module | None = None  # the trained head over self.model
         self.held_out_rows: list[dict] = []
@@ -70,7 +71,8 @@ class QLoRA:
         return self.recipe.model == EMBEDDED
 
     def _count(self, _, inputs, output) -> None:
-        self.tokens_read += inputs[0].numel()
+        with self._counting:  # batches may be read at once
+            self.tokens_read += inputs[0].numel()
 
     # training --------------------------------------------------------------------------------------------------------
 
@@ -182,9 +184,13 @@ class QLoRA:
         do not depend, in the last digit, on what else was new with it.
         """
         self.module.eval()
+
+        def read(text: str) -> torch.Tensor:
+            return self.module.states(**padded(self.encoding.texts([text]), 0))[0].cpu()
+
+        new = list(dict.fromkeys(t for t in texts if t not in self.frozen_states))
         with reading(self.model):
-            for text in dict.fromkeys(t for t in texts if t not in self.frozen_states):
-                self.frozen_states[text] = self.module.states(**padded(self.encoding.texts([text]), 0))[0].cpu()
+            self.frozen_states |= zip(new, over_batches(self.model, read, new), strict=True)
         self.frozen_states = {text: self.frozen_states[text] for text in texts}
         return [self.frozen_states[text] for text in texts]
 
@@ -238,10 +244,15 @@ class QLoRA:
         """`function` of the inputs of every text, in length-sorted batches; float32 (texts, ...)."""
         ids = self.encoding.texts(texts)
         rows: list[np.ndarray | None] = [None] * len(ids)
+
+        def read(batch: list[int]) -> np.ndarray:
+            inputs = padded([ids[i] for i in batch], self.tokenizer.pad_token_id)
+            return function(**inputs).float().cpu().numpy()
+
+        batches = list(token_batches([len(i) for i in ids], self.recipe.token_budget))
         with reading(self.model):
-            for batch in token_batches([len(i) for i in ids], self.recipe.token_budget):
-                inputs = padded([ids[i] for i in batch], self.tokenizer.pad_token_id)
-                for i, row in zip(batch, function(**inputs).float().cpu().numpy(), strict=True):
+            for batch, values in zip(batches, over_batches(self.model, read, batches), strict=True):
+                for i, row in zip(batch, values, strict=True):
                     rows[i] = row
         return np.stack(rows)
 
