@@ -104,7 +104,7 @@ TABLES = {
 }
 FEW = "".join(f"a text of its own number {i},{'xy'[i % 2]}\n" for i in range(60))
 TABLES |= {
-    "few": (f"text,label\n{FEW}", "leave 42 texts to choose from and the seed (seed_size=100) takes them all"),
+    "few": (f"text,label\n{FEW}", "leave 42 texts to choose from and the seed (seed_size=40) takes 40 of them"),
     "two": ("text,label\na b c,x\nd e f,y\n", "leave 2 texts to choose from: give more texts"),
     "many": (f"text,label\n{FEW}once more,z\n", "set positive_label to one of them"),
 }

@@ -40,6 +40,7 @@ ALLOWED = {
         "widgets.HTML(f'<style>{sheet}</style>', layout=widgets.Layout(display='none'))"
     },
     "src/helpers/italian/ad_frames.py": {"plan.style"},
+    "src/helpers/progress.py": {"HTML(html)"},
     "notebooks/00_start_here.ipynb": {"HTML(start.pipeline_picture())"},
 }
 UNESCAPED = r"\|\s*safe\b|autoescape\s+false"  # in a template

@@ -409,3 +409,19 @@ def test_two_who_ask_at_once_do_not_take_each_other_for_the_holder(tmp_path):
 def test_a_lock_that_may_not_be_opened_counts_as_held(tmp_path):
     (tmp_path / ".lock").mkdir()  # root may open any file, but no folder as one
     assert run.is_held(tmp_path)
+
+
+def test_the_time_expected_is_that_of_the_most_similar_run_that_ended_well(project):
+    params = {"model": "m", "rounds": 2, "epochs": 3}
+    assert run.expected_seconds("03_active_learning", params) is None
+    outputs = project / "outputs" / "t"
+    for name, facts in {
+        "like": {"parameters": params, "seconds": 40.0},
+        "far": {"parameters": params | {"rounds": 9, "epochs": 1}, "seconds": 900.0},
+        "other model": {"parameters": params | {"model": "n"}, "seconds": 7.0},
+        "failed": {"parameters": params, "seconds": 1.0, "status": "failed"},
+    }.items():
+        save_manifest(outputs / name / "03_active_learning", **facts)
+    (outputs / "damaged" / "03_active_learning").mkdir(parents=True)
+    (outputs / "damaged" / "03_active_learning" / "manifest.json").write_text("[]")
+    assert run.expected_seconds("03_active_learning", params) == 40.0

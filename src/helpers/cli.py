@@ -35,6 +35,7 @@ from helpers.env import UserError
 from helpers.evaluation import runs
 from helpers.labels import cli as labels_cli
 from helpers.parameters import check_type, check_value, stage_parameters
+from helpers.progress import duration
 from helpers.task import make_task
 from helpers.text import clean, say, visible
 
@@ -127,8 +128,8 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
         check_data(params | due[run.STAGES["01"]])
     check_models(due.values())
     run.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
-    for notebook, values in per_stage.items():
-        run_stage(notebook, values, folder / notebook)
+    for number, (notebook, values) in enumerate(per_stage.items(), 1):
+        run_stage(notebook, values, folder / notebook, f"stage {number} of {len(per_stage)}")
     show_results(folder, notebooks)
 
 
@@ -371,13 +372,18 @@ def check_models(parameters: Iterable[dict[str, Any]]) -> None:
 # --- one notebook ---------------------------------------------------------------------------------
 
 
-def run_stage(name: str, params: dict[str, Any], folder: Path) -> None:
-    """Run one notebook unless its stage is unchanged; ends the command where people have to label first."""
+def run_stage(name: str, params: dict[str, Any], folder: Path, place: str) -> None:
+    """Run one notebook unless its stage is unchanged; ends the command where people have to label first.
+
+    `place` says which of the stages asked for it is.
+    """
     reason = run.why_due(folder, params)
     if not reason:
         say(f"{name}: unchanged, skipped")
         return
-    say(f"{name}: {reason}; running …")
+    seconds = run.expected_seconds(name, params)
+    expected = f", about {duration(seconds)} as in an earlier run" if seconds else ""
+    say(f"{name}: {reason}; running, {place}{expected} …")
     if run.is_held(folder):
         raise run.in_use(folder)
     os.environ.setdefault("AMBO_ROOT", str(env.root()))  # the kernel inherits it

@@ -45,6 +45,16 @@ def in_colab() -> bool:
     return "google.colab" in sys.modules
 
 
+def frontend() -> str:
+    """`notebook` where somebody runs the cells, `batch` where papermill does, `terminal` outside a kernel."""
+    ipython = sys.modules.get("IPython")
+    kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
+    if kernel is None:
+        return "terminal"
+    # JupyterLab, VS Code and Colab can ask their reader for input, papermill cannot.
+    return "notebook" if getattr(kernel, "_allow_stdin", False) else "batch"
+
+
 def secret(name: str) -> str:
     """A key or address from the environment or, on Colab, from its secrets store; empty when neither has it."""
     value = os.environ.get(name, "")

@@ -413,6 +413,19 @@ def why_due(folder: Path, params: dict[str, Any]) -> str:
     return ""
 
 
+def expected_seconds(stage: str, params: dict[str, Any]) -> float | None:
+    """How long the stage took where it ended well with parameters most like these; None where it never did."""
+    earlier = []
+    for path in (env.root() / "outputs").glob(f"*/*/{stage}/manifest.json"):
+        manifest = _read_facts(path)
+        if not _is_manifest(manifest) or manifest["status"] != "success":
+            continue
+        if manifest["parameters"].get("model") == params.get("model"):
+            alike = sum(manifest["parameters"].get(name) == value for name, value in params.items())
+            earlier.append((alike, path.stat().st_mtime, manifest["seconds"]))
+    return max(earlier)[2] if earlier else None
+
+
 def code_sha(stage: str) -> str:
     """sha256 of the notebook's code cells and of this package: its code, tables, data and weights."""
     total = hashlib.sha256()

@@ -170,12 +170,15 @@ def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
         split_by_answer(records, answer, "umano")
 
 
-def test_a_run_whose_seed_takes_every_text_is_refused():
-    with pytest.raises(UserError, match=r"leave 42 texts .* \(seed_size=100\) takes them all.*: set seed_size to 14"):
-        refuse_small_run(42, 0, 100)
+def test_a_run_whose_seed_takes_most_texts_is_refused():
+    for size, taken in ((100, 42), (40, 40)):
+        sentence = rf"leave 42 texts .* \(seed_size={size}\) takes {taken} of them.*: set seed_size to 14"
+        with pytest.raises(UserError, match=sentence):
+            refuse_small_run(42, 0, size)
     with pytest.raises(UserError, match="leave 2 texts to choose from: give more texts"):
         refuse_small_run(2, 50, 1)
-    refuse_small_run(42, 1, 100)
+    refuse_small_run(42, 0, 31)
+    refuse_small_run(42, 92, 100)
     refuse_small_run(3, 0, 2)
 
 

@@ -30,6 +30,7 @@ from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.core.training import train
 from helpers.env import UserError
 from helpers.files import digest, replacing, sha256, write_json
+from helpers.progress import Bar
 from helpers.task import Task
 
 
@@ -250,10 +251,11 @@ class QLoRA:
             return function(**inputs).float().cpu().numpy()
 
         batches = list(token_batches([len(i) for i in ids], self.recipe.token_budget))
-        with reading(self.model):
+        with reading(self.model), Bar(len(ids), "reading") as bar:
             for batch, values in zip(batches, over_batches(self.model, read, batches), strict=True):
                 for i, row in zip(batch, values, strict=True):
                     rows[i] = row
+                bar.update(len(batch))
         return np.stack(rows)
 
     def _label_word_scores(self, texts: Sequence[str], embed: bool = False) -> tuple[np.ndarray, np.ndarray]:
@@ -262,7 +264,7 @@ class QLoRA:
         ids, words, prefix = self.encoding.texts(texts), self.encoding.label_words(), self.encoding.prefix()
         scores = np.zeros((len(ids), len(words)), np.float32)
         embeddings = np.zeros((len(ids), self.model.config.hidden_size if embed else 0), np.float32)
-        with reading(self.model):
+        with reading(self.model), Bar(len(ids), "reading") as bar:
             cache = prefix_cache(self.model, prefix) if prefix else None
             for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, len(prefix)):
                 parts = [ids[i] for i in batch]
@@ -270,6 +272,7 @@ class QLoRA:
                 scores[batch] = score.cpu().numpy()
                 if embed:
                     embeddings[batch] = means.cpu().numpy()
+                bar.update(len(batch))
         return scores, embeddings
 
     def _refuse_alibi(self) -> None:

@@ -14,6 +14,7 @@ from helpers.core.batches import ByLength
 from helpers.core.cpu import folded
 from helpers.core.recipe import Recipe
 from helpers.env import UserError
+from helpers.progress import Bar
 
 
 def train(
@@ -54,13 +55,19 @@ def train(
         def _get_train_sampler(self, *_):
             return ByLength([r["length"] for r in rows], recipe.batch_size)
 
-    watch = _watch(module, recipe, held_out_loss)
+        def training_step(self, *args, **kwargs):
+            loss = super().training_step(*args, **kwargs)
+            bar.loss = loss.detach()
+            return loss
+
+    bar = Bar(0, "training", "step")
+    watch = _watch(module, recipe, held_out_loss, bar)
     module.train()
     with tempfile.TemporaryDirectory() as folder:
         arguments = _arguments(recipe, seed, folder)
         trainer = ByLengthTrainer(module, arguments, data_collator=collate, train_dataset=rows, callbacks=[watch])
         trainer.remove_callback(PrinterCallback)
-        with folded(module, keep=False):
+        with folded(module, keep=False), bar:
             trainer.train()
     module.eval()
     return watch.report()
@@ -99,8 +106,8 @@ def _arguments(recipe: Recipe, seed: int, folder: str):
     return arguments
 
 
-def _watch(module: nn.Module, recipe: Recipe, held_out_loss: Callable[[], float] | None):
-    """Trainer callback: keeps the weights of the lowest held-out loss, stops on lost gradients."""
+def _watch(module: nn.Module, recipe: Recipe, held_out_loss: Callable[[], float] | None, bar: Bar):
+    """Trainer callback: moves the bar, keeps the weights of the lowest held-out loss, stops on lost gradients."""
     from transformers import TrainerCallback
 
     class Watch(TrainerCallback):
@@ -109,8 +116,12 @@ def _watch(module: nn.Module, recipe: Recipe, held_out_loss: Callable[[], float]
             self.epochs = self.worse_epochs = self.bad_gradients = 0
 
         def on_train_begin(self, args, state, control, **_):
+            bar.total = state.max_steps
             if recipe.head_first:
                 self.compare(control)
+
+        def on_step_end(self, args, state, control, **_):
+            bar.update()
 
         def on_epoch_end(self, args, state, control, **_):
             self.epochs += 1

@@ -22,6 +22,7 @@ from helpers.core.qlora import QLoRA
 from helpers.core.recipe import Recipe
 from helpers.core.training import train
 from helpers.env import UserError
+from helpers.progress import Bar
 from helpers.task import Task
 
 Place = tuple[int, int]  # start and end of a token in its text; (0, 0) outside
@@ -250,18 +251,20 @@ class Writer:
         self.head.eval()
         texts = self.drafts(texts)
         prompts, outputs = self.encode(texts), [""] * len(texts)
-        with reading(self.model, keep=True):
+        with reading(self.model, keep=True), Bar(len(texts), "writing") as bar:
             spans = self.proposed(texts, prompts) if self.tags else [[] for _ in texts]
             lines = [
                 [self._line_start(text[a:b], tag) for a, b, tag in own] for text, own in zip(texts, spans, strict=True)
             ]
             open_rows = [i for i in range(len(texts)) if lines[i] or not self.tags]
+            bar.total = len(open_rows)
             lengths = [len(prompts[i][0]) for i in open_rows]
             for batch in token_batches(lengths, self.recipe.token_budget, self.recipe.max_new_tokens):
                 batch = [open_rows[k] for k in batch]
                 rows = self._continue([prompts[i][0] for i in batch], [lines[i] for i in batch])
                 for i, row in zip(batch, rows, strict=True):
                     outputs[i] = self.tokenizer.decode(row, skip_special_tokens=True)
+                bar.update(len(batch))
         if not self.edits:
             return [output.strip() for output in outputs]
         return [self._edited(*each) for each in zip(texts, outputs, spans, strict=True)]

@@ -228,16 +228,17 @@ def evaluation_sizes(rows: int, test: int = 0, validation: int = 0) -> dict[str,
 
 
 def refuse_small_run(candidates: int, pool_only: int, seed_size: int) -> None:
-    """Raise UserError where the seed takes every text that is left, so that nothing can be chosen later.
+    """Raise UserError where the seed takes over three quarters of the texts, so that next to nothing can be chosen later.
 
     `candidates` is the number of texts that may be in the seed, `pool_only` of those that can only be in the pool.
     """
-    takes_all = candidates <= seed_size and not pool_only
-    if takes_all or candidates < 3:  # of fewer no seed can be chosen that represents the others
+    takes_most = 4 * seed_size > 3 * (candidates + pool_only)
+    if takes_most or candidates < 3:  # of fewer no seed can be chosen that represents the others
         problem = f"The evaluation sets leave {candidates:,} texts to choose from"
         remedy = "give more texts"
         if candidates > 2:
-            problem += f" and the seed (seed_size={seed_size}) takes them all, so that no pool is left"
+            taken = min(seed_size, candidates)
+            problem += f" and the seed (seed_size={seed_size}) takes {taken:,} of them, so that hardly a pool is left"
             remedy = f"set seed_size to {candidates // 3} or less, or {remedy}"
         raise UserError(f"{problem}: {remedy}.")
 

@@ -22,6 +22,7 @@ import openai
 from helpers import env
 from helpers.env import UserError
 from helpers.files import digest
+from helpers.progress import Bar
 from helpers.synthesis import answers, connection
 from helpers.synthesis.answers import Answer, Check, Reply, add_schema, add_usage, assess, repair_prompt
 from helpers.synthesis.budget import Budget, NotAnswered
@@ -91,11 +92,12 @@ class Endpoint:
         # Replies in the store count before the first request is sent, or a full budget would let requests pass.
         results = [self._answer(prompt, draw, schema, checks, online=False) for prompt, draw in draws]
         open_draws = [i for i, answer in enumerate(results) if answer.status == "failed"]
-        with ThreadPoolExecutor(self.concurrency) as pool:
+        with ThreadPoolExecutor(self.concurrency) as pool, Bar(len(open_draws), "asking", "prompt") as bar:
             jobs = [pool.submit(self._answer, *draws[i], schema, checks) for i in open_draws]
             try:
                 for i, job in zip(open_draws, jobs, strict=True):
                     results[i] = job.result()
+                    bar.update()
             except BaseException:
                 self._end = self._end or INTERRUPTED
                 pool.shutdown(wait=True, cancel_futures=True)
