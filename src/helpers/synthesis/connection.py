@@ -55,8 +55,8 @@ def check_address(address: str, variable: str) -> Any:
 def make_mask(secrets: Iterable[str]) -> Callable[[str], str]:
     """The function that replaces secrets in a text of a server by `…`.
 
-    It finds them in upper and lower case, URL-quoted, escaped as in JSON or HTML, wholly or in
-    part, and in base64, also behind a user or a scheme. A secret below eight characters is found
+    It finds them in upper and lower case, URL-quoted, in hexadecimal, escaped as in JSON or HTML,
+    wholly or in part, and in base32 and base64, there also behind a user or a scheme. A secret below eight characters is found
     only where it stands alone, and one below four not at all: the texts of a corpus are full of its
     letters.
     """
@@ -64,6 +64,8 @@ def make_mask(secrets: Iterable[str]) -> Callable[[str], str]:
     for secret in {s for s in secrets if len(s) >= 4}:
         # Behind the base64 of a secret stands what is left of its last byte, and padding.
         encoded = [_spellings(form) + r"[\w+/-]?(?:=|%3d){0,2}" for form in _base64_forms(secret)]
+        whole = 8 * len(secret.encode()) // 5  # characters that are of the secret alone
+        encoded.append(base64.b32encode(secret.encode()).decode()[:whole] + r"\w?=*")
         forms = "|".join([_spellings(secret), *encoded])
         patterns.append(rf"(?<!\w)(?:{forms})(?!\w)" if len(secret) < 8 else forms)
     pattern = re.compile("|".join(patterns) or r"(?!)", re.IGNORECASE)
@@ -84,6 +86,7 @@ def _spellings(text: str) -> str:
             rf"&#0{{0,4}}{ord(character)};",
             rf"&#x0{{0,4}}{ord(character):x};",
             re.escape(html.escape(character)),
+            "".join(rf"(?:\\{{1,4}}x|:)?{byte:02x}" for byte in character.encode()),
         ]
         return f"(?:{'|'.join(forms)})"
 
