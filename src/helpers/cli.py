@@ -36,7 +36,7 @@ from helpers.evaluation import runs
 from helpers.labels import cli as labels_cli
 from helpers.parameters import check_type, check_value, stage_parameters
 from helpers.task import make_task
-from helpers.text import clean, say, visible
+from helpers.text import say, visible
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(labels_cli.app, name="labels")
@@ -148,81 +148,55 @@ def predict(
     explain: Annotated[bool, typer.Option("--explain", help="add the words that moved each answer")] = False,
 ) -> None:
     """Answer every text of a file with a trained detector: each row again, with answer, confidence and probabilities."""
-    for name in (out, html):
-        if name and env.resolve(name) == env.resolve(file):
+    for name in filter(None, (out, html)):
+        if env.resolve(name) == env.resolve(file):
             raise UserError(f"{name} is the file that is read: name another one to write.")
-    if out and Path(out).suffix.lower() not in tables.WRITERS:
-        raise UserError(f"--out {out} ends in {Path(out).suffix!r}: choose one of {', '.join(tables.WRITERS)}.")
-    latest = runs.latest_detector(task, run_id)
-    if latest is None:
-        what = " ".join(filter(None, [task and f"of task {task!r}", run_id and f"in run {run_id!r}"]))
-        raise UserError(
-            f"No run {what or 'here'} has finished 03_active_learning: train a detector first (`ambo demo`)."
-        )
-    if file == "-":
-        table = pd.DataFrame({text_column: sys.stdin.read().splitlines()})
-        table.index += 1
-    else:
-        table = tables.read_table(file, text_column)
-    answers, folder = answer_table(table, text_column, latest, explain or bool(html), file)
-    whole = table.join(answers.drop(columns=[] if explain else ["words"], errors="ignore"))
-    if file == "-" and not out:
-        if sys.stdout.isatty():
-            say(whole.to_csv(index=False).rstrip("\n"))
-        else:  # another program reads it
-            whole.to_csv(sys.stdout, index=False)
-        return
-    place = env.resolve(out) if out else folder / f"{files.file_name(Path(file).stem)}.csv"
-    tables.write_table(place, whole)
-    counts = ", ".join(f"{name} {count:,}" for name, count in answers["answer"].value_counts().items())
-    unanswered = int(answers["answer"].isna().sum())
-    say(f"{len(whole):,} rows → {_short(place)}: {counts}" + (f"; {unanswered:,} without a text" if unanswered else ""))
-    if html:
-        say(f"Page       {_short(write_page(env.resolve(html), whole, text_column, answers, latest))}")
-
-
-def answer_table(
-    table: pd.DataFrame, text_column: str, latest: runs.Detector, explain: bool, source: str
-) -> tuple[pd.DataFrame, Path]:
-    """The columns of answers for a table, and the folder of predictions of the run; goes on where it was cut off."""
-    from tqdm import tqdm
-
-    from helpers.core import detector as core
-
-    detector = core.load_detector(latest.adapter)
-    names = {*detector.predict([]).columns, "words"}
-    if taken := sorted(names & set(map(str, table.columns))):
-        raise UserError(f"{source} has a column {taken[0]!r} already: rename it, because the answers need that name.")
-    folder, name = run.run_folder(latest.task, latest.run) / "predictions", files.file_name(Path(source).stem)
-    texts = [clean(tables.cell_text(value)) for value in table[text_column]]
-    basis = {"adapter": files.sha256(latest.adapter), "texts": files.digest(texts)}
-    run.make_folder(folder)
-    with tqdm(total=len(texts), unit="text", disable=None) as bar:
-        answers = detector.predict_resumed(texts, folder / f".{name}.part.jsonl", basis, bar.update)
-    if explain:
-        spans = detector.explain(texts, list(answers["answer"]))
-        answers["words"] = [
-            "; ".join(text[start:end] for start, end, _ in own) for text, own in zip(texts, spans, strict=True)
-        ]
-        answers.attrs["spans"] = spans
-    files.write_json(folder / f"{name}.json", basis | {"source": source, "rows": len(texts)})
-    return answers.set_axis(table.index), folder
-
-
-def write_page(
-    place: Path, whole: pd.DataFrame, text_column: str, answers: pd.DataFrame, latest: runs.Detector
-) -> Path:
-    """The answers as one HTML page."""
+    if out:
+        tables.check_suffix(out)
+    latest = runs.require_detector(task, run_id)
+    table = lines_table(text_column) if file == "-" else tables.read_table(file, text_column)
+    texts = tables.clean_texts(table, text_column)
+    from helpers.core import detector as core  # loads torch: not before the mistakes above are found
     from helpers.evaluation import report
 
-    shown = pd.DataFrame({"text": [clean(tables.cell_text(value)) for value in whole[text_column]]}, index=whole.index)
-    shown = shown.join(answers[["answer", "confidence"]])
-    shown["answer"] = shown["answer"].astype(object).where(shown["answer"].notna(), None)
-    lead = f"{len(shown):,} texts, answered by the detector of run {latest.run}, task {latest.task}."
-    lead += " The marked words are those without which the answer would be less probable."
-    return report.write_answers(
-        place, "Answers", lead, shown, answers.attrs["spans"], "A detector errs: read before you act."
-    )
+    detector, folder = core.load_detector(latest.adapter), run.run_folder(latest.task, latest.run) / "predictions"
+    tables.refuse_columns(table, [*detector.columns, "words"], file)
+    answers = detector.predict_recorded(texts, folder, file, explain or bool(html)).set_axis(table.index)
+    spans = answers.pop("spans") if "spans" in answers else []
+    if explain:
+        answers["words"] = core.spanned_words(texts, spans)
+    whole, to_output = table.join(answers), file == "-" and not out
+    if to_output:
+        print_lines(whole)
+    else:
+        place = env.resolve(out) if out else folder / f"{files.file_name(Path(file).stem)}.csv"
+        say(f"{len(whole):,} rows → {_short(tables.write_table(place, whole))}: {answer_counts(answers['answer'])}")
+    if html:
+        who = f"the detector of run {latest.run}, task {latest.task}"
+        page = report.write_answers(env.resolve(html), texts, answers, spans, who)
+        say(f"Page       {_short(page)}", file=sys.stderr if to_output else None)
+
+
+def lines_table(text_column: str) -> pd.DataFrame:
+    """The lines of standard input as a table."""
+    table = pd.DataFrame({text_column: sys.stdin.read().splitlines()}, dtype=object)
+    table.index += 1
+    return table
+
+
+def print_lines(table: pd.DataFrame) -> None:
+    """The table on standard output: for a terminal, or as it is for another program."""
+    if sys.stdout.isatty():
+        say(table.to_csv(index=False).rstrip("\n"))
+    else:
+        table.to_csv(sys.stdout, index=False)
+
+
+def answer_counts(answers: pd.Series) -> str:
+    """How often each answer was given, and how many texts have none."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in answers.value_counts().items())
+    unanswered = int(answers.isna().sum())
+    return counts + (f"; {unanswered:,} without a text" if unanswered else "")
 
 
 # --- parameters -----------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers import env, run
+from helpers.env import UserError
 
 
 class Detector(NamedTuple):
@@ -49,3 +50,11 @@ def latest_detector(task: str = "", run_id: str = "") -> Detector | None:
             parameters = run.read_manifest(row.folder).get("parameters", {})
             return Detector(row.task, row.run, adapter, parameters.get("language", ""))
     return None
+
+
+def require_detector(task: str = "", run_id: str = "") -> Detector:
+    """As `latest_detector`; raises UserError where there is none."""
+    if detector := latest_detector(task, run_id):
+        return detector
+    what = " ".join(filter(None, [task and f"of task {task!r}", run_id and f"in run {run_id!r}"]))
+    raise UserError(f"No run {what or 'here'} has finished 03_active_learning: train a detector first (`ambo demo`).")
