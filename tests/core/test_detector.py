@@ -72,13 +72,13 @@ def test_the_words_that_moved_an_answer(task):
 
 def test_explanations_are_resumed_too(task, tmp_path, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 10)
-    texts, partial = [f"bad {i}" for i in range(20)], tmp_path / "a.part.jsonl"
+    texts, partial = [f"bad bad {i}" for i in range(20)], tmp_path / "a.part.jsonl"
     with pytest.raises(KeyboardInterrupt):
         Detector(Counting(task, fail_at=50)).predict_resumed(texts, partial, "basis", explain=True)
     learner = Counting(task)
     table = Detector(learner).predict_resumed(texts, partial, "basis", explain=True)
-    assert learner.read == 31  # ten texts, and once more with what is left of them without a word
-    assert spanned_words(texts, table.spans) == ["bad"] * 20
+    assert learner.read == 41  # ten texts, and once more with what is left of them without a word
+    assert spanned_words(texts, table.spans) == ["bad; bad"] * 20
 
 
 @pytest.fixture
