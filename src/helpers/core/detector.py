@@ -22,16 +22,25 @@ UNITS = 60  # words, or groups of words of a longer text, that an explanation le
 SHOWN, LEAST = 5, 0.02  # words of an explanation, and how much of the probability each has to move
 
 
-def load_detector(place: str | Path) -> Detector:
+def load_detector(place: str | Path, **changes: Any) -> Detector:
     """The detector in the folder of a run, of its stage 03, or of its adapter.
 
-    Raises UserError where there is none, or its files do not fit each other.
+    Parameters
+    ----------
+    place : str or Path
+    **changes
+        Fields of the recipe to replace, such as `model` where the base is in another folder.
+
+    Raises
+    ------
+    UserError
+        Where there is no detector, or its files do not fit each other.
     """
     folder = env.resolve(place)
     places = (folder, folder / "adapter", folder / "03_active_learning" / "adapter")
     for adapter in places:
         if (adapter / "learner.json").is_file():
-            return Detector(QLoRA.load(adapter), adapter)
+            return Detector(QLoRA.load(adapter, **changes), adapter)
     raise UserError(f"{folder} holds no detector: give the folder of a run that has finished 03_active_learning.")
 
 
