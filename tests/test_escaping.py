@@ -44,8 +44,8 @@ ALLOWED = {
 }
 UNESCAPED = r"\|\s*safe\b|autoescape\s+false"  # in a template
 # What may be the value of a widget of HTML: what these functions return, which escape their arguments.
-ESCAPING = r"(html\.\w+|ask_detector|self\.answer\.picture)\("
-SHOWN = ("report.as_html(", "plots.", "panel.desk(", "panel.adjudication_panel(", "widgets.VBox(")
+ESCAPING = r"(html\.\w+|answer_html|self\.answer\.picture)\("
+SHOWN = ("report.as_html(", "plots.", "panel.desk(", "panel.adjudication_panel(", "start.detector_box(")
 NOT_SHOWN = ("print(", "here.close(", "refuse_")  # calls that return None
 
 
