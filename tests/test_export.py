@@ -203,6 +203,9 @@ def test_a_folder_of_somebody_else_is_refused_and_an_edited_card_stays(home, pro
     (project / "mine/notes.txt").write_text("mine")
     code, out, err = ambo(monkeypatch, capsys, "export", "--to", "mine")
     assert code == 2 and "holds notes.txt, which is not of an export" in err and not out
+    (project / "other").mkdir()
+    (project / "other/export.json").write_text('{"a": 1}')
+    assert "holds export.json, which is not of an export" in ambo(monkeypatch, capsys, "export", "--to", "other")[2]
     assert ambo(monkeypatch, capsys, "export", "--to", "shared")[0] == 0
     card = project / "shared/model/README.md"
     card.write_text(card.read_text().replace("# license:", "license: mit #"))
@@ -236,7 +239,7 @@ def test_both_folders_are_pushed_to_private_repositories(home, project):
             folder = project / "shared" / kind
             local = {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
             assert hub.files[f"{kind}s/owner/name"] == local
-        assert len(hub.calls) < 30
+        assert len(hub.calls) < 30 and b"datasets:\n- owner/name\n" in hub.files["models/owner/name"]["README.md"]
         hub.refusing = True
         out, err = finish(project, words, 2, **environment)
         assert "The hub did not take the model owner/name" in err and "hf_secret" not in out + err

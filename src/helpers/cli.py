@@ -220,7 +220,7 @@ def export(
     if push:
         core.refuse_push(push)
     with files.replacing(place) as new:
-        write_export(new, latest, rows)
+        write_export(new, latest, rows, push)
         edited = core.keep_edited_cards(place, new)
     for kind in ("model", "dataset"):
         kept = ", the card as you edited it" if f"{kind}/{core.CARD}" in edited else ""
@@ -229,8 +229,8 @@ def export(
             say(f"{'':8} {core.push(place / kind, push, kind)}")
 
 
-def write_export(folder: Path, latest: runs.Detector, rows: list[dict]) -> None:
-    """Write adapter, labelled rows and cards of a run into a new folder."""
+def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: str = "") -> None:
+    """Write adapter, labelled rows and cards of a run into a new folder; `pushed` is their name on the hub, if any."""
     from helpers.core import export as core
     from helpers.evaluation import cards
 
@@ -242,7 +242,7 @@ def write_export(folder: Path, latest: runs.Detector, rows: list[dict]) -> None:
     logs = [home / run.STAGES["01"] / "labels", stage / "labels" / arm]
     labellers, people = decisions.labellers(map(log.annotations, logs))
     who, guide = cards.who_labelled(rows, labellers), settings.get("guideline", "")
-    data = {"path": first["parameters"]["data_path"], "language": latest.language, "run": latest.run}
+    data = {"path": first["parameters"]["data_path"], "language": latest.language, "run": latest.run, "pushed": pushed}
     data |= {"rows": len(rows), "who": who, "people": people, "guideline": cards.source_name(guide)}
     data["silver"] = settings.get("silver", 0)
     data["guideline_file"] = bool(guide and embedded.embedded_file(guide).is_file())

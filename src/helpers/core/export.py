@@ -70,7 +70,7 @@ def refuse_foreign(folder: Path) -> None:
     known = _recorded(folder)
     for path in sorted(folder.rglob("*")) if folder.exists() else ():
         name = path.relative_to(folder).as_posix()
-        if path.is_dir() or name == RECORD:
+        if path.is_dir() or (known and name == RECORD):
             continue
         changed = name in known and path.name != CARD and sha256(path) != known[name]
         if changed or name not in known:
@@ -92,7 +92,7 @@ def keep_edited_cards(folder: Path, new: Path) -> list[str]:
 def _recorded(folder: Path) -> dict[str, str]:
     """File → sha256 as the export wrote it; empty where there was none."""
     record = read_json(folder / RECORD) if (folder / RECORD).is_file() else {}
-    return record if isinstance(record, dict) else {}
+    return record if isinstance(record, dict) and f"model/{saved.FACTS}" in record else {}
 
 
 # --- the hub ---------------------------------------------------------------------------------------------------------

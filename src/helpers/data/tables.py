@@ -61,11 +61,16 @@ def check_suffix(path: str | Path) -> str:
 def write_table(path: Path, table: pd.DataFrame, raw: bool = False) -> Path:
     """Write a table as the path's suffix says, whole or not at all.
 
-    A .csv or .tsv is `spreadsheet_safe`, unless it is to be `raw`. Raises UserError on another suffix.
+    A .csv or .tsv is `spreadsheet_safe`, unless it is to be `raw`. Raises UserError on another suffix, and where the
+    format cannot hold a column.
     """
     write = WRITERS[check_suffix(path)]
     with replacing(path) as temporary:
-        write(table, temporary, raw)
+        try:
+            write(table, temporary, raw)
+        except (TypeError, ValueError) as error:  # a column of numbers and texts in .parquet
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{path} cannot hold this table ({reason}): choose .csv or .jsonl.") from error
     return path
 
 

@@ -199,7 +199,8 @@ def write_model_card(
     base : dict
         `source` (embedded, folder or hub), `model` (its name) and `revision`.
     data : dict
-        `path` (the data's parameter), `language`, `rows`, `who` (see `who_labelled`), `people`, `silver`.
+        `path` (the data's parameter), `language`, `rows`, `who` (see `who_labelled`), `people`, `silver`,
+        `pushed` (the labelled rows' own name on the hub, or '').
     scores : dict
         Of `detection_scores` or `generation_scores` with `group_scores`; or `missing`, why there are none.
     """
@@ -217,7 +218,8 @@ def write_model_card(
         comments.append(f"# base_model: the base {where}")
     facts |= {"language": [data["language"]]} if data["language"] else {}
     facts |= {"tags": ["lora", "qlora", "bias", "ambo", kind]}
-    facts |= {"datasets": ids} if (ids := hub_data(data["path"])) else {}
+    ids = hub_data(data["path"])
+    facts |= {"datasets": own} if (own := [*ids, *filter(None, [data["pushed"]])]) else {}
     name = f"{task.name}-{data['run']}"
     if metrics := scores.get("metrics"):
         facts["metrics"] = [kind for kind, _, _ in metrics]
