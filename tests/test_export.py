@@ -264,6 +264,13 @@ def test_a_front_matter_is_plain_values():
     }
 
 
+def test_of_many_small_groups_some_are_named_and_the_rest_counted(tmp_path):
+    rows = {"group": [f"g{i}" for i in range(30)], "count": [3] * 30, "accuracy": [0.5] * 30, "column": "kind"}
+    files.write_csv(tmp_path / "by_group.csv", pd.DataFrame(rows))
+    groups = cards.group_scores(tmp_path, 10)
+    assert len(groups["small"]) == 20 and groups["more_small"] == 10 and groups["small"][0] == "g0 (kind, n = 3)"
+
+
 @pytest.mark.parametrize(
     ("path", "shown"),
     [("/home/anna/secret/my.csv", "my.csv"), (r"C:\anna\my.csv", "my.csv"), ("hf:o/n", "hf:o/n"), ("a/b/", "b")],

@@ -20,7 +20,7 @@ from helpers.text import name as one_line
 from helpers.text import unguarded, visible
 
 LICENSE_LINE = "# license:   (fill in before you publish, such as apache-2.0 or cc-by-4.0, and delete the # in front)"
-WORST = 3  # groups of a column that a card names
+WORST, MOST = 3, 20  # groups of a column that a card names as the worst; names in a list
 MARKDOWN = re.compile(r"([\\`*_\[\]{}#|~$!])")  # `autoescape` takes care of < > & and quotation marks
 FIELDS = {
     "id": "hash of the task's name and the normalised text",
@@ -173,14 +173,11 @@ def group_scores(folder: Path, smallest: int) -> dict[str, Any]:
     worst = large.groupby("column", sort=False).head(WORST).sort_values("column", kind="stable")[names]
     worst = worst.rename(columns={"count": "n"} | {name: name.replace("_", " ") for name in names[3:]})
     small = groups[groups["count"] < smallest]
-    return {
-        "smallest": smallest,
-        "worst": worst,
-        "small": [
-            f"{r.group} ({r.column}, n = {r.count})"
-            for r in small[["group", "column", "count"]].itertuples(index=False, name="Row")
-        ],
-    }
+    named = [
+        f"{r.group} ({r.column}, n = {r.count})"
+        for r in small.head(MOST)[["group", "column", "count"]].itertuples(name="R")
+    ]
+    return {"smallest": smallest, "worst": worst, "small": named, "more_small": max(0, len(small) - MOST)}
 
 
 # --- the cards ---
@@ -210,12 +207,8 @@ def write_model_card(
     if base["source"] == "hub":
         facts |= {"base_model": base["model"], "base_model_relation": "adapter"}
     else:
-        where = (
-            "lies in base/, inside this package"
-            if base["source"] == "embedded"
-            else "was a folder, without an id of the hub"
-        )
-        comments.append(f"# base_model: the base {where}")
+        places = {"embedded": "lies in base/, inside this package", "folder": "was a folder, without an id of the hub"}
+        comments.append(f"# base_model: the base {places[base['source']]}")
     facts |= {"language": [data["language"]]} if data["language"] else {}
     facts |= {"tags": ["lora", "qlora", "bias", "ambo", kind]}
     ids = hub_data(data["path"])
@@ -228,22 +221,8 @@ def write_model_card(
         result = {"task": {"type": facts["pipeline_tag"]}, "dataset": source, "metrics": results}
         facts["model-index"] = [{"name": name, "results": [result]}]
     alone, why_not = _loaded_alone(task, recipe)
-    values = {"title": name, "task": task.name, "labels": task.labels, "positive": task.positive, "draft": task.draft}
-    values |= {
-        "rank": recipe.lora_r,
-        "nf4": recipe.quantization == "nf4",
-        "pooling": recipe.pooling,
-        "bidirectional": recipe.bidirectional,
-    }
-    values |= {
-        "source": base["source"],
-        "base": base["model"],
-        "revision": base["revision"],
-        "data_source": source_name(data["path"]),
-    }
-    values |= {"rows": data["rows"], "labelled_by": _counted(data["who"]), "people": data["people"]}
-    values |= {"silver": data["silver"]}
-    values |= {"alone": alone, "why_not_alone": why_not, "evaluated": "missing" not in scores} | scores
+    values = data | scores | {"title": name, "task": task, "recipe": recipe, "base": base, "alone": alone}
+    values |= {"why_not_alone": why_not, "data_source": source_name(data["path"]), "labelled_by": _counted(data["who"])}
     page = TEMPLATES.get_template("model_card.md").render(values)
     return write_text(path, front_matter(facts, comments) + page.rstrip() + "\n")
 
@@ -253,10 +232,8 @@ def _loaded_alone(task: Task, recipe: Any) -> tuple[str, str]:
     if task.labels and recipe.head == "classifier":
         return "classifier", ""
     if recipe.bidirectional:
-        return (
-            "",
-            "the base reads the prompt in both directions and writes in one, which transformers alone does not do",
-        )
+        reason = "the base reads the prompt in both directions and writes in one, which transformers alone does not do"
+        return "", reason
     if task.labels:
         return "label words", ""
     if task.output == "edits" or task.draft:
@@ -284,11 +261,10 @@ def write_data_card(path: Path, task: Task, rows: pd.DataFrame, data: dict[str, 
     fields = [(name, FIELDS.get(name, "a group, or another column of the source")) for name in rows.columns]
     counts = pd.DataFrame()
     if "label" in rows:
-        counts = rows["label"].value_counts().rename_axis("class").reset_index(name="rows")
-    values = {"title": f"Labelled rows of {task.name}-{data['run']}", "task": task.name, "rows": f"{len(rows):,}"}
+        counts = rows["label"].value_counts().head(MOST).rename_axis("class").reset_index(name="rows")
+    values = data | {"title": f"Labelled rows of {task.name}-{data['run']}", "task": task, "count": f"{len(rows):,}"}
     values |= {"data_source": source_name(data["path"]), "hub": bool(ids), "embedded": data["path"].startswith(PREFIX)}
     values |= {"fields": pd.DataFrame(fields, columns=["column", "what it is"]), "counts": counts}
-    values |= {"labelled_by": _counted(rows["labelled_by"]), "people": data["people"], "own_ids": "own_id" in rows}
-    values |= {"guideline": data["guideline"], "guideline_file": data["guideline_file"]}
+    values |= {"labelled_by": _counted(rows["labelled_by"]), "own_ids": "own_id" in rows}
     page = TEMPLATES.get_template("data_card.md").render(values)
     return write_text(path, front_matter(facts, [LICENSE_LINE]) + page.rstrip() + "\n")
