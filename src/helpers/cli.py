@@ -23,7 +23,7 @@ import typer
 import yaml
 
 from helpers import env, files, run
-from helpers.data import tables
+from helpers.data import embedded, tables
 from helpers.data.records import (
     drop_exact_duplicates,
     evaluation_sizes,
@@ -34,10 +34,11 @@ from helpers.data.records import (
 from helpers.env import UserError
 from helpers.evaluation import runs
 from helpers.labels import cli as labels_cli
+from helpers.labels import decisions, log
 from helpers.parameters import check_type, check_value, stage_parameters
 from helpers.progress import duration
 from helpers.task import make_task
-from helpers.text import clean, say, visible
+from helpers.text import say, visible
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
 app.add_typer(labels_cli.app, name="labels")
@@ -149,81 +150,133 @@ def predict(
     explain: Annotated[bool, typer.Option("--explain", help="add the words that moved each answer")] = False,
 ) -> None:
     """Answer every text of a file with a trained detector: each row again, with answer, confidence and probabilities."""
-    for name in (out, html):
-        if name and env.resolve(name) == env.resolve(file):
+    for name in filter(None, (out, html)):
+        if env.resolve(name) == env.resolve(file):
             raise UserError(f"{name} is the file that is read: name another one to write.")
-    if out and Path(out).suffix.lower() not in tables.WRITERS:
-        raise UserError(f"--out {out} ends in {Path(out).suffix!r}: choose one of {', '.join(tables.WRITERS)}.")
-    latest = runs.latest_detector(task, run_id)
-    if latest is None:
-        what = " ".join(filter(None, [task and f"of task {task!r}", run_id and f"in run {run_id!r}"]))
-        raise UserError(
-            f"No run {what or 'here'} has finished 03_active_learning: train a detector first (`ambo demo`)."
-        )
-    if file == "-":
-        table = pd.DataFrame({text_column: sys.stdin.read().splitlines()})
-        table.index += 1
-    else:
-        table = tables.read_table(file, text_column)
-    answers, folder = answer_table(table, text_column, latest, explain or bool(html), file)
-    whole = table.join(answers.drop(columns=[] if explain else ["words"], errors="ignore"))
-    if file == "-" and not out:
-        if sys.stdout.isatty():
-            say(whole.to_csv(index=False).rstrip("\n"))
-        else:  # another program reads it
-            whole.to_csv(sys.stdout, index=False)
-        return
-    place = env.resolve(out) if out else folder / f"{files.file_name(Path(file).stem)}.csv"
-    tables.write_table(place, whole)
-    counts = ", ".join(f"{name} {count:,}" for name, count in answers["answer"].value_counts().items())
-    unanswered = int(answers["answer"].isna().sum())
-    say(f"{len(whole):,} rows → {_short(place)}: {counts}" + (f"; {unanswered:,} without a text" if unanswered else ""))
-    if html:
-        say(f"Page       {_short(write_page(env.resolve(html), whole, text_column, answers, latest))}")
-
-
-def answer_table(
-    table: pd.DataFrame, text_column: str, latest: runs.Detector, explain: bool, source: str
-) -> tuple[pd.DataFrame, Path]:
-    """The columns of answers for a table, and the folder of predictions of the run; goes on where it was cut off."""
-    from tqdm import tqdm
-
-    from helpers.core import detector as core
-
-    detector = core.load_detector(latest.adapter)
-    names = {*detector.predict([]).columns, "words"}
-    if taken := sorted(names & set(map(str, table.columns))):
-        raise UserError(f"{source} has a column {taken[0]!r} already: rename it, because the answers need that name.")
-    folder, name = run.run_folder(latest.task, latest.run) / "predictions", files.file_name(Path(source).stem)
-    texts = [clean(tables.cell_text(value)) for value in table[text_column]]
-    basis = {"adapter": files.sha256(latest.adapter), "texts": files.digest(texts)}
-    run.make_folder(folder)
-    with tqdm(total=len(texts), unit="text", disable=None) as bar:
-        answers = detector.predict_resumed(texts, folder / f".{name}.part.jsonl", basis, bar.update)
-    if explain:
-        spans = detector.explain(texts, list(answers["answer"]))
-        answers["words"] = [
-            "; ".join(text[start:end] for start, end, _ in own) for text, own in zip(texts, spans, strict=True)
-        ]
-        answers.attrs["spans"] = spans
-    files.write_json(folder / f"{name}.json", basis | {"source": source, "rows": len(texts)})
-    return answers.set_axis(table.index), folder
-
-
-def write_page(
-    place: Path, whole: pd.DataFrame, text_column: str, answers: pd.DataFrame, latest: runs.Detector
-) -> Path:
-    """The answers as one HTML page."""
+    if out:
+        tables.check_suffix(out)
+    latest = runs.require_detector(task, run_id)
+    table = lines_table(text_column) if file == "-" else tables.read_table(file, text_column)
+    texts = tables.clean_texts(table, text_column)
+    from helpers.core import detector as core  # loads torch: not before the mistakes above are found
     from helpers.evaluation import report
 
-    shown = pd.DataFrame({"text": [clean(tables.cell_text(value)) for value in whole[text_column]]}, index=whole.index)
-    shown = shown.join(answers[["answer", "confidence"]])
-    shown["answer"] = shown["answer"].astype(object).where(shown["answer"].notna(), None)
-    lead = f"{len(shown):,} texts, answered by the detector of run {latest.run}, task {latest.task}."
-    lead += " The marked words are those without which the answer would be less probable."
-    return report.write_answers(
-        place, "Answers", lead, shown, answers.attrs["spans"], "A detector errs: read before you act."
-    )
+    detector, folder = core.load_detector(latest.adapter), run.run_folder(latest.task, latest.run) / "predictions"
+    tables.refuse_columns(table, [*detector.columns, "words"], file)
+    answers = detector.predict_recorded(texts, folder, file, explain or bool(html)).set_axis(table.index)
+    spans = answers.pop("spans") if "spans" in answers else []
+    if explain:
+        answers["words"] = core.spanned_words(texts, spans)
+    whole, to_output = table.join(answers), file == "-" and not out
+    if to_output:
+        print_lines(whole)
+    else:
+        place = env.resolve(out) if out else folder / f"{files.file_name(Path(file).stem)}.csv"
+        say(f"{len(whole):,} rows → {_short(tables.write_table(place, whole))}: {answer_counts(answers['answer'])}")
+    if html:
+        who = f"the detector of run {latest.run}, task {latest.task}"
+        page = report.write_answers(env.resolve(html), texts, answers, spans, who)
+        say(f"Page       {_short(page)}", file=sys.stderr if to_output else None)
+
+
+def lines_table(text_column: str) -> pd.DataFrame:
+    """The lines of standard input as a table."""
+    table = pd.DataFrame({text_column: sys.stdin.read().splitlines()}, dtype=object)
+    table.index += 1
+    return table
+
+
+def print_lines(table: pd.DataFrame) -> None:
+    """The table on standard output: for a terminal, or as it is for another program."""
+    if sys.stdout.isatty():
+        say(table.to_csv(index=False).rstrip("\n"))
+    else:
+        table.to_csv(sys.stdout, index=False)
+
+
+def answer_counts(answers: pd.Series) -> str:
+    """How often each answer was given, and how many texts have none."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in answers.value_counts().items())
+    unanswered = int(answers.isna().sum())
+    return counts + (f"; {unanswered:,} without a text" if unanswered else "")
+
+
+# --- ambo export ----------------------------------------------------------------------------------
+
+
+@app.command()
+def export(
+    to: Annotated[str, typer.Option(help="folder to write: new, empty, or that of an earlier export")],
+    task: Annotated[str, typer.Option(help="task of the run; without it that of the latest model")] = "",
+    run_id: Annotated[str, typer.Option(help="name of the run; without it the latest that finished 03")] = "",
+    push: Annotated[str, typer.Option(help="owner/name of repositories on the hub, private when they are new")] = "",
+) -> None:
+    """Write a run's adapter and its labelled rows as two folders, each with its card, in the format of the Hugging Face Hub."""
+    latest = runs.require_detector(task, run_id, [notebooks["03"] for notebooks in run.KINDS.values()])
+    rows = files.read_jsonl(latest.adapter.with_name("training.jsonl"))
+    from helpers.core import export as core  # loads torch: not before the mistakes above are found
+
+    place = env.resolve(to)
+    core.refuse_foreign(place)
+    if push:
+        core.refuse_push(push)
+    with files.replacing(place) as new:
+        write_export(new, latest, rows, push)
+        edited = core.keep_edited_cards(place, new)
+    for kind in ("model", "dataset"):
+        kept = ", the card as you edited it" if f"{kind}/{core.CARD}" in edited else ""
+        say(f"{kind.capitalize():8} {_short(place / kind)}{kept}")
+        if push:
+            say(f"{'':8} {core.push(place / kind, push, kind)}")
+
+
+def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: str = "") -> None:
+    """Write adapter, labelled rows and cards of a run into a new folder; `pushed` is their name on the hub, if any."""
+    from helpers.core import export as core
+    from helpers.evaluation import cards
+
+    stage, home = latest.adapter.parent, run.run_folder(latest.task, latest.run)
+    manifest, first = (run.read_manifest(place) or {} for place in (stage, home / run.STAGES["01"]))
+    settings, revision = manifest["parameters"], manifest.get("revision", "")
+    facts = core.export_adapter(latest.adapter, folder / "model", revision)
+    arm = settings["strategy"] if settings["labeller"] == "oracle" else settings["labeller"]
+    logs = [home / run.STAGES["01"] / "labels", stage / "labels" / arm]
+    labellers, people = decisions.labellers(map(log.annotations, logs))
+    who, guide = cards.who_labelled(rows, labellers), settings.get("guideline", "")
+    data = {"path": first["parameters"]["data_path"], "language": latest.language, "run": latest.run, "pushed": pushed}
+    data |= {"rows": len(rows), "who": who, "people": people, "guideline": cards.source_name(guide)}
+    data["silver"] = settings.get("silver", 0)
+    data["guideline_file"] = bool(guide and embedded.embedded_file(guide).is_file())
+    if data["guideline_file"]:
+        files.write_text(folder / "dataset" / "GUIDELINE.md", embedded.read_guideline(guide))
+    if licence := embedded.licence(data["path"]):
+        files.write_text(folder / "dataset" / "LICENSE", licence.read_text(encoding="utf-8"))
+    table = pd.DataFrame(rows).assign(labelled_by=who)
+    tables.write_table(folder / "dataset" / "data" / "train.parquet", table)
+    cards.write_data_card(folder / "dataset" / core.CARD, facts.task, table, data)
+    source = core.base_source(facts, revision)
+    base = {
+        "source": source,
+        "model": cards.source_name(facts.recipe.model) if source == "folder" else facts.recipe.model,
+    }
+    base["revision"] = facts.recipe.revision or revision
+    scores = evaluation_of(latest, "classification" if facts.task.labels else "generation")
+    cards.write_model_card(folder / "model" / core.CARD, facts.task, facts.recipe, base, data, scores)
+
+
+def evaluation_of(latest: runs.Detector, kind: str) -> dict[str, Any]:
+    """What the card says of the tables of 04, or why there is nothing to say."""
+    from helpers.evaluation import cards
+
+    folder = run.run_folder(latest.task, latest.run) / run.KINDS[kind]["04"]
+    if not (folder / "manifest.json").exists() or run.stage_status(folder) != "success":
+        return {"missing": f"{folder.name} has not finished for this run"}
+    manifest = run.read_manifest(folder)
+    measured = [sha for name, sha in manifest["inputs"].items() if Path(name).name == "adapter"]
+    if files.sha256(latest.adapter) not in measured:
+        return {"missing": f"{folder.name} has measured another adapter than this one"}
+    scores = cards.detection_scores(folder) if kind == "classification" else cards.generation_scores(folder)
+    return scores | cards.group_scores(folder, manifest["parameters"]["smallest_group"])
 
 
 # --- parameters -----------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from helpers import cli
 from helpers.core import detector as module
-from helpers.core.detector import Detector, load_detector
+from helpers.core.detector import Detector, load_detector, spanned_words
 from helpers.core.qlora import QLoRA
 from helpers.env import UserError
 from tests.core.recipes import recipe
@@ -70,6 +70,17 @@ def test_the_words_that_moved_an_answer(task):
     assert all(end - start > 10 for start, end, _ in long)
 
 
+def test_explanations_are_resumed_too(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 10)
+    texts, partial = [f"bad bad {i}" for i in range(20)], tmp_path / "a.part.jsonl"
+    with pytest.raises(KeyboardInterrupt):
+        Detector(Counting(task, fail_at=50)).predict_resumed(texts, partial, "basis", explain=True)
+    learner = Counting(task)
+    table = Detector(learner).predict_resumed(texts, partial, "basis", explain=True)
+    assert learner.read == 41  # ten texts, and once more with what is left of them without a word
+    assert spanned_words(texts, table.spans) == ["bad; bad"] * 20
+
+
 @pytest.fixture
 def project(task, tiny_llama, rows, tmp_path, monkeypatch):
     """A project with a run that has finished 03."""
@@ -123,8 +134,9 @@ def test_every_row_in_is_a_row_out(project, rows, monkeypatch, capsys, suffix):
 def test_lines_from_standard_input_and_the_runs_folder(project, rows, monkeypatch, capsys):
     lines = [r["text"] for r in rows[:3]]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
-    code, out, _ = ambo(monkeypatch, capsys, "-")
+    code, out, err = ambo(monkeypatch, capsys, "-", "--html", project / "page.html")
     table = pd.read_csv(io.StringIO(out))
+    assert (project / "page.html").exists() and "page.html" in err  # what reads the table is not told
     assert code == 0 and table.text.tolist() == lines and table.answer.notna().all()
     (project / "mine.csv").write_text("text\n" + "\n".join(lines) + "\n")
     code, out, _ = ambo(monkeypatch, capsys, project / "mine.csv", "--task", "t", "--run-id", "r")

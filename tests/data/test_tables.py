@@ -194,3 +194,10 @@ def test_embedded_sets_are_read_by_name():
     assert len(tables.read_table(embedded.COUNTER_NARRATIVES, "HATE_SPEECH")) == 104
     with pytest.raises(UserError, match="not embedded: choose one of embedded:italian_jobs, embedded:rewrites"):
         tables.read_table("embedded:rewritings", "text")
+
+
+def test_a_table_that_a_format_cannot_hold_is_one_sentence_and_leaves_nothing(tmp_path):
+    table = pd.DataFrame({"a": [1, "x", [2]]})
+    with pytest.raises(UserError, match=r"out\.parquet cannot hold this table .*choose \.csv or \.jsonl"):
+        tables.write_table(tmp_path / "out.parquet", table)
+    assert not list(tmp_path.iterdir())

@@ -280,3 +280,12 @@ def test_real_annotators_of_sbic(tmp_path):
     queue = decisions.disagreements(annotations, records)
     assert {row["id"] for row in queue} == set(differ[differ > 1].index) and len(queue) > 1000
     assert all(len(set(row["labels"].values())) > 1 and row["text"] == texts[row["id"]] for row in queue)
+
+
+def test_who_labelled_names_nobody_and_a_person_counts_before_a_machine():
+    def state(*ids):
+        return {i: {"label": "a"} for i in ids}
+
+    first = {"anna": state("1", "2") | {"9": {"label": None}}, "oracle": state("2", "3")}
+    who, people = decisions.labellers([first, {"teacher": state("4"), "bruno": {"5": {"label": None}}}])
+    assert who == {"1": "person", "2": "person", "3": "oracle", "4": "teacher"} and people == 1

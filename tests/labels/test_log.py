@@ -19,6 +19,7 @@ from filelock import FileLock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers.data import tables
 from helpers.env import UserError
 from helpers.labels import exchange, log, seats
 from helpers.labels.exchange import settled_labels
@@ -456,11 +457,12 @@ def store(tmp_path):
     return folder
 
 
-@pytest.mark.parametrize("suffix", exchange.FORMATS)
+@pytest.mark.parametrize("suffix", tables.WRITERS)
 def test_export_of_final_labels(store, tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
     exchange.export(store, path, RECORDS)
     readers = {".csv": pd.read_csv, ".jsonl": lambda p: pd.read_json(p, lines=True), ".parquet": pd.read_parquet}
+    readers[".tsv"] = lambda p: pd.read_csv(p, sep="\t")
     rows = readers[suffix](path).set_index("id")
     assert rows["decided"].to_dict() == {"r0": "majority", "r1": "tie", "r2": "adjudicator", "r3": "only one"}
     assert rows["label"].fillna("").to_dict() == {"r0": "a", "r1": "", "r2": "b", "r3": "c"}
@@ -484,10 +486,11 @@ def test_an_exported_csv_holds_no_formula_unless_it_is_raw_and_an_import_reads_i
         assert "'=1+1" in flat and "''-x" in flat and "-1" in flat
     exchange.export(tmp_path / "logs", tmp_path / "raw.csv", records, raw=True)
     assert pd.read_csv(tmp_path / "raw.csv").text.tolist() == texts
-    exchange.export(tmp_path / "logs", tmp_path / "out.csv", records)
-    report = exchange.import_labels(tmp_path / "out.csv", tmp_path / "again", records, "t", id_column="id")
-    assert report["taken"] == 5
-    assert [settled_labels(tmp_path / "again")[f"r{i}"] for i in range(5)] == labels
+    for name in ("out.csv", "out.tsv"):
+        exchange.export(tmp_path / "logs", tmp_path / name, records)
+        report = exchange.import_labels(tmp_path / name, tmp_path / f"again {name}", records, "t", id_column="id")
+        assert report["taken"] == 5
+        assert [settled_labels(tmp_path / f"again {name}")[f"r{i}"] for i in range(5)] == labels
 
 
 @pytest.mark.parametrize("name", ["adjudicator", "Adjudicator", " ADJUDICATOR ", "ａdjudicator", "oracle", "Teacher"])
@@ -515,7 +518,7 @@ def test_export_weighs_three_annotators_by_how_reliable_they_are(tmp_path):
     assert all(table.loc[f"r{i}", "dawid_skene"] == "ab"[i % 2] for i in range(40))
 
 
-@pytest.mark.parametrize("suffix", exchange.FORMATS)
+@pytest.mark.parametrize("suffix", tables.WRITERS)
 def test_export_of_the_history(store, tmp_path, suffix):
     table = exchange.export(store, tmp_path / f"out{suffix}", final=False)
     assert len(table) == len(events(store)) and (tmp_path / f"out{suffix}").stat().st_size > 500

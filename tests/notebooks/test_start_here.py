@@ -8,9 +8,9 @@ import pytest
 
 from helpers import files
 from helpers.evaluation import runs, start
-from tests.project import ROOT, new_project, save_manifest
+from tests.project import ROOT, code_cells, new_project, save_manifest
 
-PRESS = "ask_button.click()\nprint(answer_box.value)"
+PRESS = "box.children[1].click()\nprint(box.children[2].value)"
 NO_TORCH = "print('torch loaded:', 'torch' in sys.modules)"
 
 
@@ -89,8 +89,8 @@ def test_a_trained_detector_answers_with_cues_marked_and_text_escaped(project, t
     learner.fit(rows[:24])
     folder = save_stage(project, "mine", "03_active_learning", "success", language="it")
     learner.save(folder / "adapter")
-    ask = "sentence_box.value = 'Cercasi <b>magazziniere</b> esperto e un operaio.'\n" + PRESS
-    text = page(project, ask, "sentence_box.value = ' '\n" + PRESS)
+    ask = "box.children[0].value = 'Cercasi <b>magazziniere</b> esperto e un operaio.'\n" + PRESS
+    text = page(project, ask, "box.children[0].value = ' '\n" + PRESS)
     assert "<b>good</b>, confidence" in text or "<b>bad</b>, confidence" in text
     assert "&lt;b&gt;" in text and "<b>magazziniere" not in text
     assert "<mark>" in text and "Cues that the lexicon finds" in text
@@ -102,3 +102,21 @@ def test_a_damaged_detector_is_one_sentence(project):
     (folder / "adapter").mkdir()
     (folder / "adapter" / "learner.json").write_text("{")
     assert "needs its weights in adapter_model.safetensors" in page(project, PRESS)
+
+
+def test_04_has_the_same_box_for_the_detector_that_it_has_measured(task, tiny_llama):
+    from helpers.core import QLoRA
+    from tests.core.recipes import recipe
+
+    own = {
+        "start": start,
+        "learner": QLoRA(task, recipe(tiny_llama)),
+        "language": "it",
+        "run_id": "<b>mine",
+        "task": "t",
+    }
+    exec(code_cells("04_bias_evaluation")[-1], own)
+    sentence, button, answer = own["box"].children
+    sentence.value = "Cercasi un cuoco"
+    button.click()
+    assert "Detector of run &lt;b&gt;mine, task t." in answer.value and "<mark>" in answer.value

@@ -14,23 +14,33 @@ import pandas as pd
 from helpers import env
 from helpers.core.qlora import QLoRA
 from helpers.env import UserError
-from helpers.files import digest
+from helpers.files import digest, file_name, sha256, write_json
+from helpers.run import make_folder
 
 CHUNK = 1024  # texts between two writings of a long prediction
 UNITS = 60  # words, or groups of words of a longer text, that an explanation leaves out one by one
 SHOWN, LEAST = 5, 0.02  # words of an explanation, and how much of the probability each has to move
 
 
-def load_detector(place: str | Path) -> Detector:
+def load_detector(place: str | Path, **changes: Any) -> Detector:
     """The detector in the folder of a run, of its stage 03, or of its adapter.
 
-    Raises UserError where there is none, or its files do not fit each other.
+    Parameters
+    ----------
+    place : str or Path
+    **changes
+        Fields of the recipe to replace, such as `model` where the base is in another folder.
+
+    Raises
+    ------
+    UserError
+        Where there is no detector, or its files do not fit each other.
     """
     folder = env.resolve(place)
     places = (folder, folder / "adapter", folder / "03_active_learning" / "adapter")
     for adapter in places:
         if (adapter / "learner.json").is_file():
-            return Detector(QLoRA.load(adapter))
+            return Detector(QLoRA.load(adapter, **changes), adapter)
     raise UserError(f"{folder} holds no detector: give the folder of a run that has finished 03_active_learning.")
 
 
@@ -41,12 +51,16 @@ class Detector:
     ----------
     learner : QLoRA
         Or any learner with `task` and `predict_proba`.
+    adapter : Path, optional
+        Where it was loaded from.
     """
 
-    def __init__(self, learner: Any):
+    def __init__(self, learner: Any, adapter: Path | None = None):
         if not learner.task.labels:
             raise UserError("This adapter writes texts and has no classes: load it with Writer.load.")
-        self.learner, self.labels, self.positive = learner, learner.task.labels, learner.task.positive
+        self.learner, self.adapter = learner, adapter
+        self.labels, self.positive = learner.task.labels, learner.task.positive
+        self.columns = ["answer", "confidence", *(f"p_{label}" for label in self.labels)]
 
     def predict(self, texts: Sequence[str]) -> pd.DataFrame:
         """One row a text: `answer`, its probability as `confidence`, and `p_<class>` of every class.
@@ -62,12 +76,37 @@ class Detector:
         answers = [self.labels[i] if known else None for i, known in zip(best, answered, strict=True)]
         table = pd.DataFrame({"answer": pd.Series(answers, dtype=object)})
         table["confidence"] = np.where(answered, probabilities.max(1, initial=0), np.nan)
-        for i, label in enumerate(self.labels):
-            table[f"p_{label}"] = probabilities[:, i]
+        for name, column in zip(self.columns[2:], probabilities.T, strict=True):
+            table[name] = column
         return table
 
+    def predict_recorded(self, texts: Sequence[str], folder: Path, source: str, explain: bool = False) -> pd.DataFrame:
+        """As `predict_resumed`, with a progress bar; `folder` keeps what is done, and a record of the adapter.
+
+        Parameters
+        ----------
+        texts : strings
+        folder : Path
+        source : str
+            The file that the texts come from, after which the record is named.
+        explain : bool
+        """
+        from tqdm import tqdm
+
+        name, facts = file_name(Path(source).stem), {"adapter": sha256(self.adapter), "texts": digest(list(texts))}
+        make_folder(folder)
+        with tqdm(total=len(texts), unit="text", disable=None) as bar:
+            answers = self.predict_resumed(texts, folder / f".{name}.part.jsonl", facts, bar.update, explain)
+        write_json(folder / f"{name}.json", facts | {"source": source, "rows": len(texts)})
+        return answers
+
     def predict_resumed(
-        self, texts: Sequence[str], partial: Path, basis: Any, report: Callable[[int], None] = lambda count: None
+        self,
+        texts: Sequence[str],
+        partial: Path,
+        basis: Any,
+        report: Callable[[int], None] = lambda count: None,
+        explain: bool = False,
     ) -> pd.DataFrame:
         """As `predict`, keeping what is done in a file, from which a call that was cut off goes on.
 
@@ -80,8 +119,10 @@ class Detector:
             What determines the answers; the file of another basis is not used.
         report : function, optional
             Called with the number of texts after every part.
+        explain : bool
+            Adds a column `spans` of what `explain` finds.
         """
-        key = digest([basis, self.labels, len(texts)])
+        key = digest([basis, self.labels, len(texts), explain])
         done = _read_parts(partial, key)
         if not done:
             partial.parent.mkdir(parents=True, exist_ok=True)
@@ -89,13 +130,19 @@ class Detector:
         report(len(done))
         with partial.open("a", encoding="utf-8") as stream:
             for start in range(len(done), len(texts), CHUNK):
-                part = self._probabilities(texts[start : start + CHUNK]).tolist()
+                rows = texts[start : start + CHUNK]
+                probabilities = self._probabilities(rows)
+                spans = self.explain(rows, list(self.table(probabilities)["answer"])) if explain else [[]] * len(rows)
+                part = list(zip(probabilities.tolist(), spans, strict=True))
                 stream.write(json.dumps(part) + "\n")
                 stream.flush()
                 done += part
                 report(len(part))
+        table = self.table(np.array([row for row, _ in done], dtype=float).reshape(-1, len(self.labels)))
+        if explain:
+            table["spans"] = [spans for _, spans in done]
         partial.unlink()
-        return self.table(np.array(done, dtype=float).reshape(-1, len(self.labels)))
+        return table
 
     def explain(self, texts: Sequence[str], answers: Sequence[str | None]) -> list[list[tuple[int, int, float]]]:
         """The words without which a text's answer would be less probable, those that move it most first.
@@ -142,7 +189,12 @@ def _units(text: str) -> list[tuple[int, int]]:
     return [(group[0][0], group[-1][1]) for group in groups]
 
 
-def _read_parts(partial: Path, key: str) -> list[list[float]]:
+def spanned_words(texts: Sequence[str], spans: Sequence[Sequence[Sequence[float]]]) -> list[str]:
+    """The words of every text at its spans, as a cell of a table."""
+    return ["; ".join(text[s[0] : s[1]] for s in own) for text, own in zip(texts, spans, strict=True)]
+
+
+def _read_parts(partial: Path, key: str) -> list[list]:
     """The whole parts that a call with the same key has left; a torn last line is cut off the file."""
     if not partial.exists():
         return []

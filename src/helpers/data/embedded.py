@@ -85,3 +85,9 @@ def read_guideline(path: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         message = f"Parameter guideline={path!r} is not a text file that can be read: correct the path."
         raise UserError(message) from error
+
+
+def licence(path: str) -> Path | None:
+    """The licence of the embedded set that `data_path` names; None for the user's data."""
+    folder = DATA / ("counter_narratives" if path == COUNTER_NARRATIVES else "italian_jobs")
+    return folder / "LICENSE" if path.startswith(PREFIX) else None

@@ -6,7 +6,8 @@ A mistake in the table is one UserError that names the file, the row and the rem
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from helpers.files import replacing
 from helpers.task import threshold_classes
 from helpers.text import clean, guarded, quoted
 
-__all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_records"]
+__all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_records", "write_table"]
 
 # Fields of a record, which no group column may be called.
 RESERVED = (
@@ -36,22 +37,40 @@ def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(guarded).rename(columns=guarded)
 
 
-def _write_delimited(separator: str) -> Callable[[pd.DataFrame, Path], None]:
-    return lambda table, path: spreadsheet_safe(table).to_csv(path, index=False, sep=separator, lineterminator="\n")
+def _write_delimited(table: pd.DataFrame, path: Path, raw: bool, separator: str = ",") -> None:
+    whole = table if raw else spreadsheet_safe(table)
+    whole.to_csv(path, index=False, sep=separator, lineterminator="\n")
 
 
-WRITERS: dict[str, Callable[[pd.DataFrame, Path], None]] = {
-    ".csv": _write_delimited(","),
-    ".tsv": _write_delimited("\t"),
-    ".jsonl": lambda table, path: table.to_json(path, orient="records", lines=True, force_ascii=False),
-    ".parquet": lambda table, path: table.to_parquet(path, index=False),
+WRITERS: dict[str, Callable[[pd.DataFrame, Path, bool], None]] = {
+    ".csv": _write_delimited,
+    ".tsv": partial(_write_delimited, separator="\t"),
+    ".jsonl": lambda table, path, _: table.to_json(path, orient="records", lines=True, force_ascii=False),
+    ".parquet": lambda table, path, _: table.to_parquet(path, index=False),
 }
 
 
-def write_table(path: Path, table: pd.DataFrame) -> Path:
-    """Write a table as the path's suffix says, one of WRITERS, whole or not at all."""
+def check_suffix(path: str | Path) -> str:
+    """The suffix of a table to write, in small letters; raises UserError unless it is one of WRITERS."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in WRITERS:
+        raise UserError(f"{path} ends in {Path(path).suffix!r}: choose one of {', '.join(WRITERS)}.")
+    return suffix
+
+
+def write_table(path: Path, table: pd.DataFrame, raw: bool = False) -> Path:
+    """Write a table as the path's suffix says, whole or not at all.
+
+    A .csv or .tsv is `spreadsheet_safe`, unless it is to be `raw`. Raises UserError on another suffix, and where the
+    format cannot hold a column.
+    """
+    write = WRITERS[check_suffix(path)]
     with replacing(path) as temporary:
-        WRITERS[path.suffix.lower()](table, temporary)
+        try:
+            write(table, temporary, raw)
+        except (TypeError, ValueError) as error:  # a column of numbers and texts in .parquet
+            reason = " ".join(str(error).split())[:160]
+            raise UserError(f"{path} cannot hold this table ({reason}): choose .csv or .jsonl.") from error
     return path
 
 
@@ -107,6 +126,17 @@ def _cells(rows: pd.DataFrame, column: str, path: str, what: str) -> list[str]:
     """The texts of a column's cells; `what` they are stands in an error."""
     numbered = zip(rows.index, rows[column].tolist(), strict=True)
     return [cell_text(value, f"{path}, row {number}: {what}") for number, value in numbered]
+
+
+def clean_texts(table: pd.DataFrame, column: str) -> list[str]:
+    """The texts of a column as records have them; raises UserError on a cell of several values."""
+    return [clean(cell_text(value, f"Row {number}: the text")) for number, value in table[column].items()]
+
+
+def refuse_columns(table: pd.DataFrame, names: Iterable[str], where: str) -> None:
+    """Raise UserError where a table has one of the columns that are to be added to it."""
+    if taken := sorted(set(names) & set(map(str, table.columns))):
+        raise UserError(f"{where} has a column {taken[0]!r} already: rename it, because the answers need that name.")
 
 
 def _names(table: pd.DataFrame, rows: pd.DataFrame, column: str, path: str, what: str) -> list[str]:

@@ -172,32 +172,37 @@ def write_report(path: Path, title: str, lead: str, sections: list[dict], footer
 
 
 def write_answers(
-    path: Path, title: str, lead: str, table: pd.DataFrame, spans: Sequence[Sequence[Sequence[float]]], footer: str
+    path: Path, texts: Sequence[str], answers: pd.DataFrame, spans: Sequence[Sequence[Sequence[float]]], detector: str
 ) -> Path:
     """Write a page of answered texts, with filters by answer, words and confidence.
 
     Parameters
     ----------
-    table : DataFrame
-        Its index has the row numbers; columns `text`, `answer` (None without one) and `confidence`.
-    spans : for each row the (start, end, …) that moved its answer, the strongest first
+    path : Path
+    texts : strings
+    answers : DataFrame
+        Its index has the row numbers; columns `answer` (missing without one) and `confidence`.
+    spans : for each text the (start, end, …) that moved its answer, the strongest first
+    detector : str
+        What the page says has answered.
     """
-    names = list(dict.fromkeys(answer for answer in table["answer"] if answer is not None))
+    names = list(answers["answer"].dropna().unique())
     rows = []
-    for (number, row), own in zip(table.iterrows(), spans, strict=True):
+    for text, number, answer, confidence, own in zip(
+        texts, answers.index, answers["answer"], answers["confidence"], spans, strict=True
+    ):
         places = [(int(span[0]), int(span[1])) for span in own]
-        known = row["answer"] is not None
-        answer = f"{plain_name(row['answer'])}, {row['confidence']:.0%}" if known else "no text to answer"
+        known = answer in names
         rows.append(
             {
                 "row": number,
-                "text": highlight(row["text"], places),
-                "answer": answer,
-                "number": names.index(row["answer"]) + 1 if known else 0,
-                "confidence": round(100 * row["confidence"], 1) if known else 0,
-                "words": ", ".join(f"“{' '.join(row['text'][start:end].split())}”" for start, end in places),
+                "text": highlight(text, places),
+                "answer": f"{plain_name(answer)}, {confidence:.0%}" if known else "no text to answer",
+                "number": names.index(answer) + 1 if known else 0,
+                "confidence": round(100 * confidence, 1) if known else 0,
+                "words": ", ".join(f"“{' '.join(text[start:end].split())}”" for start, end in places),
             }
         )
-    values = {"title": title, "lead": lead, "rows": rows, "footer": footer}
-    page = TEMPLATES.get_template("answers.html").render(values, answers=[plain_name(name) for name in names])
+    lead = f"{len(rows):,} texts, answered by {detector}."
+    page = TEMPLATES.get_template("answers.html").render(lead=lead, rows=rows, answers=list(map(plain_name, names)))
     return write_text(path, page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers import env, run
+from helpers.env import UserError
 
 
 class Detector(NamedTuple):
@@ -37,15 +39,26 @@ def list_stages(task: str = "") -> pd.DataFrame:
     return table.iloc[age.argsort(kind="stable")].reset_index(drop=True)
 
 
-def latest_detector(task: str = "", run_id: str = "") -> Detector | None:
-    """The detector that a finished 03 trained last, of one task and run or of all, or None."""
-    stages = list_stages(task)
-    stages = stages[(stages.stage == run.STAGES["03"]) & (stages.status == "success")]
+def latest_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (run.STAGES["03"],)) -> Detector | None:
+    """The detector that a finished 03 trained last, of one task and run or of all, or None.
+
+    With both notebooks 03 in `stages` it may be a model that writes.
+    """
+    table = list_stages(task)
+    table = table[table.stage.isin(stages) & (table.status == "success")]
     if run_id:
-        stages = stages[stages.run == run_id]
-    for row in stages.sort_values("updated", ascending=False).itertuples():
+        table = table[table.run == run_id]
+    for row in table.sort_values("updated", ascending=False).itertuples():
         adapter = row.folder / "adapter"
         if (adapter / "learner.json").exists():
             parameters = run.read_manifest(row.folder).get("parameters", {})
             return Detector(row.task, row.run, adapter, parameters.get("language", ""))
     return None
+
+
+def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (run.STAGES["03"],)) -> Detector:
+    """As `latest_detector`; raises UserError where there is none."""
+    if detector := latest_detector(task, run_id, stages):
+        return detector
+    what = " ".join(filter(None, [task and f"of task {task!r}", run_id and f"in run {run_id!r}"]))
+    raise UserError(f"No run {what or 'here'} has finished {' or '.join(stages)}: train a model first (`ambo demo`).")

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -12,8 +13,9 @@ import pandas as pd
 from markupsafe import Markup
 
 from helpers import env
-from helpers.evaluation.report import highlight
-from helpers.italian.cues import Cue
+from helpers.env import UserError
+from helpers.evaluation.report import TINY, highlight
+from helpers.italian.cues import find_cues
 
 
 def pipeline_picture() -> Markup:
@@ -48,24 +50,59 @@ def _link(path: Path, text: str) -> Markup:
     return Markup('<a href="{}">{}</a>').format(quote(address), text)
 
 
-def answer_html(
-    sentence: str, labels: Sequence[str], probabilities: np.ndarray, cues: Sequence[Cue] | None, note: str
-) -> Markup:
-    """Write what a detector says of a sentence, with the cues marked and a note in small print.
+def detector_box(sentence: str, load: Callable[[], tuple[Any, str, str]]):
+    """A box to type a sentence in, and a button that asks a detector about it.
 
-    `labels` has the classes in the order of `probabilities` (classes,); `cues` is None for a language
-    without a lexicon.
+    Parameters
+    ----------
+    sentence : str
+        What stands in the box at first.
+    load : function
+        Returns (learner, language of its texts, note in small print); it is called at every press, and
+        a UserError that it raises is shown.
     """
+    import ipywidgets as widgets
+
+    box = widgets.Text(value=sentence, placeholder="Type a sentence", layout={"width": "auto"})
+    button = widgets.Button(description="Ask the detector", button_style="primary")
+    answer = widgets.HTML()
+
+    def show_answer(_) -> None:
+        answer.value = "<p>Reading …</p>"
+        answer.value = answer_html(box.value, load)
+
+    button.on_click(show_answer)
+    return widgets.VBox([box, button, answer], layout={"max_width": "800px"})
+
+
+def answer_html(text: str, load: Callable[[], tuple[Any, str, str]]) -> Markup:
+    """What a detector says of a text, with the lexicon's cues marked, or a sentence that says what is missing.
+
+    `load` is that of `detector_box`.
+    """
+    text = text.strip()
+    if not text:
+        return Markup("<p>Type a sentence first.</p>")
+    try:
+        learner, language, note = load()
+    except UserError as error:
+        return Markup("<p>{}</p>").format(error)
+    except Exception as error:  # a button shows no traceback, so every failure becomes a sentence
+        failure = "The detector could not be loaded ({}). Train it again under a new run_id."
+        return Markup("<p>{}</p>").format(failure.format(error))
+    probabilities = learner.predict_proba([text])[0]
     best = int(np.argmax(probabilities))
     share = probabilities[best]
     confidence = "above 99%" if share > 0.99 else f"{share:.0%}"  # no detector is certain
+    cues = find_cues(text) if language == "it" else None
     spans = [(cue.start, cue.end) for cue in cues or []]
     answer = Markup("<p><b>{}</b>, confidence {}</p><p>{}</p>").format(
-        labels[best].replace("_", " "), confidence, highlight(sentence, spans)
+        learner.task.labels[best].replace("_", " "), confidence, highlight(text, spans)
     )
     if cues:
         reasons = "; ".join(f"“{cue.text}” ({cue.category.replace('_', ' ')})" for cue in cues)
         answer += Markup("<p>Cues that the lexicon finds by rule: {}.</p>").format(reasons)
     elif cues is not None:
         answer += Markup("<p>The lexicon finds no cue.</p>")
+    note += f" {TINY}" if learner.is_embedded else ""
     return answer + Markup("<p><small>{}</small></p>").format(note)

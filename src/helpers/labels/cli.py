@@ -111,7 +111,7 @@ def _plain(table: pd.DataFrame) -> str:
 def export_command(
     task: Task,
     run_id: RunId,
-    to: Annotated[str, typer.Option(help="a .csv, .jsonl or .parquet file to write")],
+    to: Annotated[str, typer.Option(help="a .csv, .tsv, .jsonl or .parquet file to write")],
     folder: Folder = "",
     history: Annotated[bool, typer.Option("--history", help="one row an event instead of one a record")] = False,
     raw: Annotated[

@@ -8,14 +8,14 @@ from __future__ import annotations
 import contextlib
 import io
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from helpers.labels.agreement import table
-from helpers.labels.log import ADJUDICATOR
+from helpers.labels.log import ADJUDICATOR, MACHINES
 
 
 def decisions(annotations: dict[str, dict[str, dict]]) -> dict[str, dict]:
@@ -123,3 +123,19 @@ def worth_labelling(
     more = more[answers.isna().any(axis=1).to_numpy()]  # somebody has not labelled it yet
     others = pd.DataFrame({"label": "new", "score": new, "so_far": "", "text": open_texts})
     return pd.concat([more, others]).sort_values("score", kind="stable", ignore_index=True)
+
+
+def labellers(states: Iterable[dict[str, dict[str, dict]]]) -> tuple[dict[str, str], int]:
+    """(record id → who labelled it, `oracle`, `teacher` or `person`; number of people), from the states of several folders.
+
+    Nobody's name is in it. Where a person and a machine both labelled a record, it counts as the person's.
+    """
+    who: dict[str, str] = {}
+    people: set[str] = set()
+    for state in states:
+        for name, answers in sorted(state.items(), key=lambda item: item[0] not in MACHINES):
+            labelled = [record_id for record_id, answer in answers.items() if answer["label"] is not None]
+            who |= dict.fromkeys(labelled, name if name in MACHINES else "person")
+            if labelled and name not in MACHINES:
+                people.add(name)
+    return who, len(people)

@@ -16,39 +16,27 @@ from helpers.data.classes import clean_names, merge_look_alikes
 from helpers.data.reading import listed
 from helpers.data.records import record_id
 from helpers.env import UserError
-from helpers.files import replacing, write_csv, write_jsonl
 from helpers.labels import agreement, decisions, log
 from helpers.text import clean, unguarded
 from helpers.text import name as cleaned_name
-
-FORMATS = (".csv", ".jsonl", ".parquet")
 
 
 def export(
     folder: Path, path: Path, records: list[dict] | None = None, final: bool = True, raw: bool = False
 ) -> pd.DataFrame:
-    """Write the labels to a .csv, .jsonl or .parquet file, whole or not at all, and return them.
+    """Write the labels to a table (see `tables.write_table`), and return them.
 
     The table has one row a record (see `final_labels`), or without `final` one row an event, with everything in the logs.
-    What annotators said about themselves is never in it. In a .csv, a text that a spreadsheet would run as a formula has
+    What annotators said about themselves is never in it. In a .csv or .tsv, a text that a spreadsheet would run as a formula has
     an apostrophe in front, unless it is to be `raw`; `import_labels` takes the apostrophe off again.
     """
-    path = Path(path)
-    if path.suffix.lower() not in FORMATS:
-        raise UserError(f"{path} ends in {path.suffix!r}: export to one of {', '.join(FORMATS)}.")
+    suffix = tables.check_suffix(path)
     rows = log.events(folder)
     if not rows:
         raise UserError(f"{folder} holds no labels: label first, or name the folder with the .jsonl logs.")
     table = final_labels(rows, records) if final else pd.DataFrame(rows)
-    if path.suffix.lower() == ".jsonl":  # a row without its None and NaN
-        rows = table.to_dict("records")
-        write_jsonl(path, [{k: v for k, v in row.items() if v is not None and v == v} for row in rows])
-    elif path.suffix.lower() == ".csv":
-        cells = table.map(_flat)
-        write_csv(path, cells if raw else tables.spreadsheet_safe(cells))
-    else:
-        with replacing(path) as temporary:
-            table.map(_flat).to_parquet(temporary, index=False)
+    # JSON alone has lists.
+    tables.write_table(path, table if suffix == ".jsonl" else table.map(_flat), raw)
     return table
 
 
@@ -141,7 +129,7 @@ def import_labels(
     """
     table = tables.read_table(str(path), id_column or text_column)
     remarks = list(table.attrs.get("remarks", []))
-    if str(path).lower().endswith(".csv"):
+    if str(path).lower().endswith((".csv", ".tsv")):
         table = table.map(unguarded)
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
