@@ -15,6 +15,7 @@ from helpers import env
 from helpers.core.qlora import QLoRA
 from helpers.env import UserError
 from helpers.files import digest, file_name, sha256, write_json
+from helpers.progress import Bar
 from helpers.run import make_folder
 
 CHUNK = 1024  # texts between two writings of a long prediction
@@ -91,11 +92,9 @@ class Detector:
             The file that the texts come from, after which the record is named.
         explain : bool
         """
-        from tqdm import tqdm
-
         name, facts = file_name(Path(source).stem), {"adapter": sha256(self.adapter), "texts": digest(list(texts))}
         make_folder(folder)
-        with tqdm(total=len(texts), unit="text", disable=None) as bar:
+        with Bar(len(texts), "answering") as bar:
             answers = self.predict_resumed(texts, folder / f".{name}.part.jsonl", facts, bar.update, explain)
         write_json(folder / f"{name}.json", facts | {"source": source, "rows": len(texts)})
         return answers
