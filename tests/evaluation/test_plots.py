@@ -130,6 +130,16 @@ def test_a_legend_covers_no_data(name):
     plt.close(figure)
 
 
+def test_a_band_of_seeds_lies_behind_the_curve():
+    rounds = pd.DataFrame({"strategy": "bait", "labels": [50, 100], "macro_f1": 0.8, "low": 0.7, "high": 0.9})
+    band = pd.DataFrame({"labels": [50, 100], "low": 0.6, "high": 0.85, "seeds": 5, "strategy": "bait"})
+    mean = rounds.rename(columns={"macro_f1": "score"}).assign(set="s")
+    for figure in (plots.learning_curve(rounds, 0.9, band), plots.curves_by_set(mean, {"s": 0.9}, {"s": band})):
+        assert "range of 5 seeds, bait" in [t.get_text() for t in figure.legends[0].get_texts()]
+        assert figure.axes[0].collections[0].get_paths()[0].get_extents().y0 == pytest.approx(0.6)
+        plt.close(figure)
+
+
 def test_numbers_of_rows_are_whole():
     rounds = pd.DataFrame(
         {"strategy": "bait", "labels": [20, 21]} | {name: [0.5, 0.6] for name in ("macro_f1", "low", "high")}

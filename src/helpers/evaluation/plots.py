@@ -318,9 +318,9 @@ def _count_in_whole_numbers(*axes: Axis) -> None:
 
 
 def _band(axis: Axes, band: pd.DataFrame | None) -> None:
-    """The lowest to the highest score of several seeds, behind a single run's curve: columns labels, low, high, seeds."""
+    """The lowest to the highest score of several seeds, behind a single run's curve: columns labels, low, high, seeds, strategy."""
     if band is not None and len(band):
-        label = f"range of {band.seeds.max()} seeds"
+        label = f"range of {band.seeds.max()} seeds, {_name(band.strategy.iloc[0])}"
         axis.fill_between(band.labels, band.low, band.high, color="0.5", alpha=0.22, linewidth=0, label=label)
 
 

@@ -106,11 +106,13 @@ def with_intervals(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
 
 
 def interval(value: float, low: float, high: float, digits: int = 3) -> str | None:
-    """A value with its bounds, as in 0.81 (0.74–0.87); None without a value."""
+    """A value with its bounds, as in 0.81 (0.74–0.87), or alone where there are none; None without a value."""
     if np.isnan(value):
         return None
     # Minus signs, because a hyphen beside a dash cannot be read; and no zero that is negative.
     texts = [f"{round(v, digits) + 0.0:.{digits}f}".replace("-", "−") for v in (value, low, high)]
+    if np.isnan(low):
+        return texts[0]
     return f"{texts[0]} ({texts[1]}{' to ' if '−' in ''.join(texts) else '–'}{texts[2]})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -9,6 +10,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from helpers import env, run
+from helpers.env import UserError
 
 
 class Detector(NamedTuple):
@@ -35,6 +37,29 @@ def list_stages(task: str = "") -> pd.DataFrame:
     table = pd.DataFrame(rows, columns=columns).sort_values(["task", "run", "stage"])
     age = -table.groupby(["task", "run"])["updated"].transform("max").astype("int64")
     return table.iloc[age.argsort(kind="stable")].reset_index(drop=True)
+
+
+def finished_runs(task: str, stage: str, names: Sequence[str] = ()) -> tuple[list[Path], dict[str, str]]:
+    """Folders of the runs whose `stage`, such as `03`, has ended well, the latest first, and name → status of the rest.
+
+    `names` are the runs asked for; by default every run of the task that has begun. Raises UserError
+    where one of them does not exist.
+    """
+    table = list_stages(task)
+    table = table[table.stage.str.match(r"0[1-4]_")]  # a comparison is no run
+    for name in names:
+        if name not in set(table.run):
+            raise UserError(f"There is no run {name!r} of {task}: `ambo status` lists the runs.")
+    folders, unfinished = [], {}
+    for name, part in table.groupby("run", sort=False):
+        if names and name not in names:
+            continue
+        status = dict(zip(part.stage.str[:2], part.status, strict=True)).get(stage, f"{stage} has not been run")
+        if status == "success":
+            folders.append(part.folder.iloc[0].parent)
+        else:
+            unfinished[name] = status.replace("_", " ")
+    return folders, unfinished
 
 
 def latest_detector(task: str = "", run_id: str = "") -> Detector | None:
