@@ -35,7 +35,7 @@ def two(tmp_path):
 
 def test_changed_answers_are_counted_and_tested(two):
     assert changes.why_not_comparable(*two) == ""
-    first, second = map(changes.read_answers, two)
+    first, second = changes.read_pair(*two)
     facts = changes.compare_answers(first, second, 50)
     assert [facts[name] for name in ("rows", "changed_answers", "right_in_first_only", "right_in_second_only")] == [
         40,
@@ -71,7 +71,11 @@ def test_other_test_rows_are_not_compared(two, tmp_path):
     moved = evaluated(tmp_path / "moved", ["=good"] * 40)
     path = moved / "01_seed_curation" / "test.jsonl"
     files.write_jsonl(path, files.read_jsonl(path)[::-1])  # the order depends on the seed
+    predictions = moved / "04_bias_evaluation" / "predictions.csv"
+    files.write_csv(predictions, pd.read_csv(predictions)[::-1])
     assert changes.why_not_comparable(two[0], moved) == ""
+    first, second = changes.read_pair(two[0], moved)
+    assert first["id"].tolist() == second["id"].tolist() and second["id"][0] == "r0"
     files.write_jsonl(
         other / "01_seed_curation" / "test.jsonl", [{"id": "new", "text": "t", "label": "=good", "who": "a"}]
     )
@@ -87,7 +91,7 @@ def test_written_texts_are_compared_by_whether_they_are_strict(two):
             {"id": r["id"], "output": f"{strict}", "checks": {"strict": strict, "compliance": True}} for r in test
         ]
         files.write_jsonl(stage / "outputs.jsonl", outputs)
-    first, second = map(changes.read_answers, two)
+    first, second = changes.read_pair(*two)
     facts = changes.compare_answers(first, second)
     assert facts["right_in_first_only"] == 40 and "macro_f1_difference" not in facts
     assert changes.changed_rows(first, second).columns.tolist() == [

@@ -52,11 +52,17 @@ def read_answers(folder: Path) -> pd.DataFrame:
         )
     if list(answered["id"]) != list(table["id"]):
         raise UserError(f"{stage} was made from another test.jsonl than that of its 01: run 04 of {folder.name} again.")
-    return table.merge(answered, on="id").sort_values("id", ignore_index=True)
+    return table.merge(answered, on="id")
+
+
+def read_pair(first: Path, second: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """`read_answers` of two runs, their rows in the order of the first."""
+    one, other = map(read_answers, (first, second))
+    return one, other.set_index("id").loc[one["id"]].reset_index()
 
 
 def compare_answers(first: pd.DataFrame, second: pd.DataFrame, draws: int = 1000) -> dict[str, float]:
-    """How the second run's answers differ from the first's, from `read_answers` on the same rows.
+    """How the second run's answers differ from the first's, from `read_pair`.
 
     `p` is that of McNemar's exact test on the rows that one run alone has right. Detectors also get the
     difference in macro-F1, second minus first, with its 95 % paired bootstrap interval.
