@@ -261,8 +261,8 @@ def describe_band(band: pd.DataFrame) -> str:
     last = band.iloc[-1]
     return (
         f"Grey: from the lowest to the highest of {last.seeds} seeds of {last.strategy} (committed benchmark, test rows, "
-        f"batches of 50). At {last.labels} labels they span {last.low:.3f}–{last.high:.3f}: one run is one draw, and two "
-        f"runs that differ by less than {last.high - last.low:.3f} tell nothing apart."
+        f"batches of 50). At {last.labels} labels they span {last.low:.3f}–{last.high:.3f}: one run is one draw, and a "
+        "smaller difference between two runs says nothing."
     )
 
 
