@@ -43,24 +43,18 @@ def plain_name(name: object) -> str:
     return re.sub(r"^f1\b", "F1", words)
 
 
-def as_html(
-    table: pd.DataFrame,
-    empty: str = "None.",
-    digits: int | dict[str, Format] | None = None,
-    title: str = "",
-    muted: Sequence[bool] | None = None,
-):
+def as_html(table: pd.DataFrame, empty: str = "None.", digits: int | dict[str, Format] | None = None, title: str = ""):
     """Show a table in a notebook cell: plain headings, numbers to the right, texts escaped and wrapped.
 
     The index is shown where it has a name. Strings that are `Markup`, as from `highlight_rows`, keep
     their markup. A table without rows is the sentence `empty`. `digits` are the decimals of all floats;
     or, by column, decimals, a format such as `"{:.0%}"`, or a function of the value. By default a float
-    has three decimals up to 1, two below 10, one above. Rows that `muted` marks are pale.
+    has three decimals up to 1, two below 10, one above.
     """
     from IPython.display import HTML
 
     style = f"<style>td.text {{ white-space: pre-wrap; max-width: 40rem }} {CHANGED}</style>"
-    return HTML(f"{'' if table.empty else style}{_tabulate(table, empty, digits, title, muted)}")
+    return HTML(f"{'' if table.empty else style}{_tabulate(table, empty, digits, title)}")
 
 
 def _tabulate(
@@ -70,7 +64,7 @@ def _tabulate(
     title: str = "",
     muted: Sequence[bool] | None = None,
 ) -> Markup:
-    """The table as HTML."""
+    """The table as HTML; rows that `muted` marks are pale."""
     if table.empty:
         return Markup("<p>{}</p>").format(empty)
     if any(name is not None for name in table.index.names):
