@@ -81,6 +81,7 @@ def test_other_test_rows_are_not_compared(two, tmp_path):
     )
     with pytest.raises(UserError, match="run 04 of other again"):
         changes.read_answers(other)
+    assert "run 04 of other again" in changes.why_not_comparable(other, other)
 
 
 def test_written_texts_are_compared_by_whether_they_are_strict(two):

@@ -15,6 +15,8 @@ from helpers.evaluation.groups import large_groups
 from helpers.evaluation.intervals import bootstrap_interval
 from helpers.text import unguarded
 
+KNOWN = ("id", "text", "label", "answer", "right", "source")  # the columns of answers that are no groups
+
 
 def why_not_comparable(first: Path, second: Path) -> str:
     """Why the answers of two run folders cannot be compared row by row; empty if they can.
@@ -24,6 +26,10 @@ def why_not_comparable(first: Path, second: Path) -> str:
     rows = ({r["id"]: r for r in files.read_jsonl(_test_file(folder))} for folder in (first, second))
     one, other = map(files.digest, rows)
     if one == other:
+        try:
+            read_pair(first, second)
+        except UserError as error:  # 01 has changed since 04
+            return str(error)
         return ""
     hashes = f"sha256 {one[:8]}… and {other[:8]}…"
     return f"{first.name} and {second.name} have other test rows ({hashes}): their answers are not compared row by row."
@@ -97,9 +103,6 @@ def compare_by_group(first: pd.DataFrame, second: pd.DataFrame, smallest: int = 
             rows.append([column, name, int(of.sum()), *shares, change[of].mean(), low, high])
     names = ["group_column", "group", "count", "right_in_first", "right_in_second", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=names).sort_values("difference", kind="stable", ignore_index=True)
-
-
-KNOWN = ("id", "text", "label", "answer", "right", "source")
 
 
 def changed_rows(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
