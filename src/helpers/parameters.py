@@ -82,6 +82,7 @@ BOUNDS = {
     "clusters": (0, 1000),
     "upto": COUNT,
     "shown": (0, 100),
+    "changes_shown": (0, 1000),
 }
 NAMES = ("labels", "group_columns", "annotators", "target_columns")  # lists of names: none empty, none twice
 

@@ -2,7 +2,8 @@
 
 Files in `italian_jobs/`: `pool.jsonl` (without labels), `pool_labels.jsonl` (for the simulated annotator only),
 `gold.jsonl` (validation and test; some occupations occur in the test rows only), `whole_ads.jsonl` (a second test
-set, by another author), `rewrites.jsonl` (sentences with their inclusive wording). In `counter_narratives/`:
+set, by another author), `rewrites.jsonl` (sentences with their inclusive wording), `learning_curves.csv` (macro-F1 of
+the embedded base by number of labels, five seeds, of the benchmark `active_learning_qlora`). In `counter_narratives/`:
 `pairs.csv`.
 """
 
@@ -21,6 +22,7 @@ from helpers.italian import ads
 PREFIX = "embedded:"
 DATA = Path(__file__).parent
 FOLDER = DATA / "italian_jobs"
+CURVES = FOLDER / "learning_curves.csv"
 JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
 COLUMNS = [
     "text", "label", "category", "gender_form", "occupation", "sector", "occupation_seen", "spans", "source", "split",
