@@ -67,7 +67,7 @@ def read_embedded(path: str, generated: int = 0, seed: int = 0) -> pd.DataFrame:
         return job_ads_table(generated, seed)
     readers = {REWRITES: rewrites, COUNTER_NARRATIVES: counter_narratives}
     if path not in readers:
-        raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join([JOB_ADS, *readers])}.")
+        raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join(sorted([JOB_ADS, *readers]))}.")
     return pd.DataFrame(readers[path]())
 
 

@@ -38,7 +38,7 @@ def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[li
     so none is separated. Raises UserError when no record has an answer and nobody is there to give one.
     """
     if labeller not in LABELLERS:
-        raise UserError(f"Parameter labeller={labeller!r} must be one of {', '.join(LABELLERS)}.")
+        raise UserError(f"Parameter labeller={labeller!r} must be one of {', '.join(sorted(LABELLERS))}.")
     if labeller == "human":
         return records, []
     answered = [r for r in records if r.get(answer)]

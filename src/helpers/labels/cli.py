@@ -16,7 +16,7 @@ from helpers.env import UserError
 from helpers.labels import agreement, decisions, exchange, log
 from helpers.text import say
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
 Task = Annotated[str, typer.Option(help="a file name in params/tasks")]
 RunId = Annotated[str, typer.Option(help="name of the run")]

@@ -33,7 +33,7 @@ def check_parameters(params: dict[str, Any]) -> None:
     scorer.check_scorer(params["scorer"], language)
     endpoint.check_teacher(teacher)
     if labeller not in ("oracle", "teacher", "human"):
-        raise UserError(f"Parameter labeller={labeller!r} must be oracle, teacher or human.")
+        raise UserError(f"Parameter labeller={labeller!r} must be one of human, oracle, teacher.")
     if labeller == "teacher" and not teacher:
         raise UserError("Parameter labeller: teacher needs a teacher: set it to endpoint, local or embedded.")
     if teacher == "embedded" and language != "it":
