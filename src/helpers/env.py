@@ -45,6 +45,14 @@ def in_colab() -> bool:
     return "google.colab" in sys.modules
 
 
+def is_interactive() -> bool:
+    """Whether a person runs this cell: Jupyter, VS Code and Colab can be asked for input, papermill and nbconvert not."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    kernel = getattr(shell, "kernel", None)
+    request = kernel.get_parent() if kernel else {}
+    return bool(request.get("content", {}).get("allow_stdin"))
+
+
 def secret(name: str) -> str:
     """A key or address from the environment or, on Colab, from its secrets store; empty when neither has it."""
     value = os.environ.get(name, "")
