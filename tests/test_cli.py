@@ -426,7 +426,7 @@ def test_labels_adjudicate_lists_what_is_open(labelled, monkeypatch, capsys):
 
 def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
     code, out, _ = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "final.csv")
-    assert code == 0 and "final.csv: 3 records written" in out and "Annuncio 2" in (project / "final.csv").read_text()
+    assert code == 0 and "final.csv: 3 rows written" in out and "Annuncio 2" in (project / "final.csv").read_text()
     out = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "all.jsonl", "--history")[1]
     assert "7 events" in out
     (project / "old.csv").write_text("testo,voto\nAnnuncio 3,1\nAnnuncio 0,2\nAltro,1\n")

@@ -27,7 +27,7 @@ __all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_rec
 
 # Fields of a record, which no group column may be called.
 RESERVED = (
-    "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id",
+    "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id", "own_ids",
 )  # fmt: skip
 
 

@@ -122,7 +122,7 @@ def export_command(
     store = open_store(task, run_id, folder)
     store.read()
     table = exchange.export(store.folder, env.resolve(to), store.records, final=not history, raw=raw)
-    noun = ("event" if history else "record") + ("" if len(table) == 1 else "s")
+    noun = ("event" if history else "row") + ("" if len(table) == 1 else "s")
     say(f"{to}: {len(table):,} {noun} written")
 
 
