@@ -24,7 +24,8 @@ import typer.core
 import yaml
 
 from helpers import env, files, run
-from helpers.data import tables
+from helpers.data import embedded, tables
+from helpers.data.language import language_remark
 from helpers.data.records import (
     drop_exact_duplicates,
     evaluation_sizes,
@@ -146,9 +147,11 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     folder = run.run_folder(params["task"], params["run_id"])
     check_combinations(per_stage)
     due = {name: values for name, values in per_stage.items() if run.why_due(folder / name, values)}
-    if run.STAGES["01"] in due:
-        check_data(params | due[run.STAGES["01"]])
+    records = check_data(params | due[run.STAGES["01"]]) if run.STAGES["01"] in due else []
     check_models(due.values())
+    for model in sorted({values["model"] for values in due.values() if "model" in values} - {embedded.BASE}):
+        if remark := language_remark([r["text"] for r in records], model):  # of the embedded base 01 says it
+            say(remark)
     run.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for notebook, values in per_stage.items():
         run_stage(notebook, values, folder / notebook)
@@ -372,10 +375,10 @@ def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
     return [notebooks[number] for number in numbers if number in notebooks]
 
 
-def check_data(params: dict[str, Any]) -> None:
-    """Read a user's file as 01 will, to report a mistake in it before a kernel starts; raises UserError."""
+def check_data(params: dict[str, Any]) -> list[dict]:
+    """The records of a user's file, read as 01 will, to report a mistake in it before a kernel starts; raises UserError."""
     if params["data_path"].startswith(("embedded:", "hf:")):
-        return
+        return []
     records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
     make_task(params, [r["label"] for r in records if "label" in r])
     answer = "target" if params["kind"] == "generation" else "label"
@@ -387,6 +390,7 @@ def check_data(params: dict[str, Any]) -> None:
     candidates = sum(not is_evaluation(split) for split in splits) - to_draw
     if candidates > 0:  # otherwise 01 says that the evaluation sets take every text
         refuse_small_run(candidates, len(pool_only), params["seed_size"])
+    return records
 
 
 def check_combinations(per_stage: dict[str, dict[str, Any]]) -> None:

@@ -83,3 +83,10 @@ def test_predictions_carry_the_ids_of_the_data():
     joined = with_every_own_id(table, rows)
     assert joined.own_id.tolist() == ["k1", "k7", ""] and joined.answer.tolist() == ["no", "no", "yes"]
     assert joined.columns.tolist() == table.columns.tolist()
+
+
+def test_labels_without_a_training_row_are_named():
+    task = Task("t", ("a", "b", "c"), "c", ("a", "b", "c"), "{text}")
+    rows = [{"label": "a"}, {"label": "b"}]
+    assert detection.untrained(rows, task).startswith("No training row has the label 'c': ")
+    assert detection.untrained([*rows, {"label": "c"}], task) == ""

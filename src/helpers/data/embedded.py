@@ -21,6 +21,7 @@ from helpers.italian import ads
 PREFIX = "embedded:"
 DATA = Path(__file__).parent
 FOLDER = DATA / "italian_jobs"
+BASE = "embedded:italian_jobs/base_model"
 JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
 COLUMNS = [
     "text", "label", "category", "gender_form", "occupation", "sector", "occupation_seen", "spans", "source", "split",

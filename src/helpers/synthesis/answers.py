@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import yaml
 
+from helpers.data.language import language_identifier
 from helpers.env import UserError
 from helpers.files import write_json
 from helpers.text import bare_words, clean, normalise
@@ -190,13 +191,6 @@ def add_usage(answer: Answer, earlier: Answer) -> Answer:
     return replace(answer, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
 
 
-@cache
-def _language_identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
-
-
 def language_check(language: str) -> Check:
     """A check that a text is in `language` (ISO 639-1; '' for any), by py3langid (naive Bayes over byte n-grams).
 
@@ -207,7 +201,7 @@ def language_check(language: str) -> Check:
     def check(prompt: str, text: str) -> str:
         if not language:
             return ""
-        ranking = _language_identifier().rank(text)
+        ranking = language_identifier().rank(text)
         is_likely = dict(ranking).get(language, 0.0) >= 0.01
         return "" if is_likely else f"it is in the language {ranking[0][0]!r}, not {language!r}"
 
