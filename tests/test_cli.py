@@ -160,6 +160,20 @@ def test_mistakes_in_the_data_are_reported_before_any_kernel_starts(project, mon
     assert not (project / "outputs").exists()
 
 
+def test_a_table_without_labels_says_how_and_one_command_leads_to_the_panel(project, monkeypatch, capsys):
+    (project / "a.csv").write_text("text\n" + "".join(f"a text of its own number {i}\n" for i in range(60)))
+    code, out, err = ambo(monkeypatch, capsys, *SOUND)
+    assert code == 2 and not out and err.count("\n") == 1
+    assert 'For texts without labels add -p labels "[fine, biased]", with your own, and -p labeller human.' in err
+    labels = ["-p", "labels", "[fine, biased]"]
+    code, out, err = ambo(monkeypatch, capsys, *SOUND, *labels)
+    assert code == 2 and "None of the 60 texts has a label" in err and "set labeller to human" in err
+    code, out, err = ambo(monkeypatch, capsys, *SOUND, *labels, "-p", "labeller", "human")
+    assert code == 3 and "01_seed_curation: waits for labels; open" in out and "Classes in" not in out and not err
+    remark = "The table has no column 'label' (parameter label_column), so every text counts as unlabelled; people give"
+    assert f"  {remark} one of fine, biased.\n" in out
+
+
 def test_a_mistake_that_a_notebook_finds_is_one_sentence_too(project, monkeypatch, capsys):
     (project / "a.csv").write_text("text,label\na b c,x\nd e f,y\n")
     code, out, err = ambo(monkeypatch, capsys, *A_CSV, "-p", "test_size", "9", "-p", "validation_size", "9")
