@@ -57,7 +57,7 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
     rows = [{"event_id": os.urandom(8).hex()} | defaults | row for row in rows]
     for row in rows:
         if row["event"] not in EVENTS:
-            raise UserError(f"Event {row['event']!r} is unknown: use one of {', '.join(EVENTS)}.")
+            raise UserError(f"Event {row['event']!r} is unknown: use one of {', '.join(sorted(EVENTS))}.")
         if not isinstance(row["id"], str) or (row["event"] == "label" and row.get("label") is None):
             raise UserError(
                 f"A {row['event']} event on record {row['id']!r} needs a record id that is text and a label."
