@@ -19,9 +19,9 @@ from helpers.italian.cues import find_cues
 from helpers.labels import seats
 from helpers.labels.exchange import settled_labels
 from helpers.labels.log import annotations, events, guideline_version
+from helpers.labels.panel import Panel, adjudication_panel, desk
 from helpers.labels.panel.html import differences, markdown, marked, progress, segments
 from helpers.labels.panel.kinds import KINDS
-from helpers.labels.panel.panel import Panel, adjudication_panel, desk
 from helpers.labels.session import Session, find, merge, trim
 from tests.project import ROOT
 
@@ -116,6 +116,12 @@ def test_a_page_of_ten(make, tmp_path):
     panel.controls.undo.click()  # back to the page before
     assert panel.now.place == 9 and [row.place for row in panel.rows[:3]] == [9, 10, 11]
     assert short(tmp_path)[0] == ("label", "r4", "no") and short(tmp_path)[-1][0] == "undo"
+
+
+def test_a_page_without_a_kernel_names_the_panel_and_not_its_parts(make, tmp_path):
+    rows = {r["id"]: r for r in texts(2)}
+    for shown in (make(texts(1)), desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path)):
+        assert repr(shown) == "(the labelling panel)"
 
 
 # --- undo, resume, repeats -------------------------------------------------------------------------------------------
@@ -604,7 +610,7 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     rows = {r["id"]: r for r in texts(2)}
     alone = desk({"anna": list(rows)}, rows, YES_NO, folder=tmp_path)
     assert isinstance(alone, Panel)  # nobody to compare with: nothing is asked
-    name, place = desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path).children
+    name, place, _ = desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path).children
     assert not place.children
     name.value = "bea"
     panel, about = place.children

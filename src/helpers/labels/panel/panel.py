@@ -22,7 +22,7 @@ from helpers.labels.log import ADJUDICATOR, check_person
 from helpers.labels.panel import kinds
 from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import KINDS, flow
-from helpers.labels.panel.parts import HERE, About, Controls, Evidence, Keys, Row, Search, event_text, label_text
+from helpers.labels.panel.parts import Controls, Evidence, Keys, Row, Search, event_text, sheet
 from helpers.labels.session import Feeder, Session
 
 
@@ -95,8 +95,7 @@ class Panel(widgets.VBox):
 
     def _layout(self) -> list[widgets.Widget]:
         controls, evidence = self.controls, self.evidence
-        sheet = (HERE / "panel.css").read_text(encoding="utf-8")  # not the layer's: it may be missing
-        parts = [widgets.HTML(f"<style>{sheet}</style>", layout=widgets.Layout(display="none")), controls.progress]
+        parts = [sheet(), controls.progress]
         parts.append(widgets.VBox([row.box for row in self.rows]))
         if self.require_reason:
             parts.append(flow(controls.reason))
@@ -120,6 +119,9 @@ class Panel(widgets.VBox):
             sentences.append(f"In the log of {name} but not in this list: {plural(n, 'text')} ({why}).")
         if sentences:
             self.controls.say(" ".join(sentences))
+
+    def __repr__(self) -> str:
+        return "(the labelling panel)"  # what a page without the kernel shows of a widget
 
     @property
     def buttons(self) -> dict:
@@ -340,49 +342,3 @@ class Panel(widgets.VBox):
             if isinstance(row, int) and 0 <= row < len(self.rows) and self.rows[row] is not self.now:
                 self._select(self.rows[row])
             self.command(actions[do])
-
-
-def adjudication_panel(disagreements: list[dict], labels: Sequence[str], **options: Any) -> Panel:
-    """A panel over the rows of `decisions.disagreements`, in which a decision needs a reason.
-
-    Under a text stand every annotator's label, evidence and note. `options` are keyword arguments
-    of `Panel`, of which `folder` is required.
-    """
-    context = {}
-    for row in disagreements:
-        lines = context[row["id"]] = []
-        for annotator, label in row["labels"].items():
-            parts = [label_text(label)]
-            if spans := row["spans"].get(annotator):
-                parts.append("evidence " + ", ".join(f"“{row['text'][start:end]}”" for start, end in spans))
-            if note := row["notes"].get(annotator):
-                parts.append(f"note: {note}")
-            lines.append(f"{annotator}: " + " · ".join(parts))
-    options |= {"annotator": ADJUDICATOR, "context": context, "require_reason": True}
-    return Panel(disagreements, labels, **options)
-
-
-def desk(
-    seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Sequence[str] = (), **options: Any
-) -> widgets.Widget:
-    """The panel of the one annotator, or of several: then a person first chooses her name.
-
-    `seats` maps annotators to record ids, as `seats.assign` gives them; `rows` maps record ids to records; `options` are
-    keyword arguments of `Panel`, of which `folder` is required.
-    """
-
-    def open_panel(annotator: str) -> Panel:
-        return Panel([rows[i] for i in seats[annotator]], labels, annotator=annotator, **options)
-
-    if len(seats) == 1:  # with nobody to compare her with, the person is not asked about herself
-        return open_panel(*seats)
-    names = [("choose your name", None), *((name, name) for name in seats)]
-    chooser = widgets.Dropdown(description="Annotator", options=names, value=None)
-    place = widgets.VBox()
-
-    def choose(change: dict) -> None:
-        name = change["new"]
-        place.children = [open_panel(name), About(options["folder"], name)] if name else []
-
-    chooser.observe(choose, "value")
-    return widgets.VBox([chooser, place])

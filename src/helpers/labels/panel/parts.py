@@ -16,9 +16,8 @@ import traitlets
 
 from helpers import env
 from helpers.env import UserError
-from helpers.labels import seats
 from helpers.labels.panel import html
-from helpers.labels.panel.kinds import button, flow
+from helpers.labels.panel.kinds import flow
 from helpers.labels.session import Session, find, merge, trim
 
 HERE = Path(__file__).parent
@@ -29,6 +28,12 @@ HELP = (
     "panel goes on where you stopped.\n\nKeys: 1–9 and 0 choose · Enter next (saves what is chosen) · Backspace undo · "
     "s skip · f flag · ? help · Tab to the buttons · Esc leaves a field · Ctrl+Enter in a rewrite saves it."
 )
+
+
+def sheet() -> widgets.HTML:
+    """The panel's style sheet; not the key layer's, whose module a front end can lack."""
+    rules = (HERE / "panel.css").read_text(encoding="utf-8")
+    return widgets.HTML(f"<style>{rules}</style>", layout=widgets.Layout(display="none"))
 
 
 class Row:
@@ -234,47 +239,6 @@ class Search:
         self.results.layout.display = None if options else "none"
         if not options:
             raise UserError(f"No text contains “{query}”." if query else "Nothing is done yet.")
-
-
-class About(widgets.VBox):
-    """A closed box for what a person chooses to say about herself, one `name: value` a line; an empty one is forgotten."""
-
-    def __init__(self, folder: Path | str, annotator: str):
-        self.folder, self.annotator = Path(folder), annotator
-        facts = seats.attributes(self.folder).get(annotator, {})
-        self.message = widgets.HTML()
-        self.lines = widgets.Textarea(
-            "\n".join(f"{name}: {value}" for name, value in facts.items()),
-            placeholder="mother tongue: Italian\nworks in: recruiting",
-            tooltip="About me: name: value on every line",
-            layout=widgets.Layout(width="100%"),
-        )
-        self._say("Only what you want to say. It stays in this folder and is never exported.")
-        content = [self.message, self.lines, flow(button("Save about me", self._save))]
-        self.content = widgets.VBox(content, layout=widgets.Layout(display="none"))
-        super().__init__([flow(button("About me (optional)", self._toggle)), self.content])
-        self.add_class("ambo-about")
-
-    def _say(self, text: str, error: bool = False) -> None:
-        self.message.value = html.message(text, error)
-
-    def _toggle(self) -> None:
-        self.content.layout.display = None if self.content.layout.display else "none"
-
-    def _save(self) -> None:
-        try:
-            facts = dict(map(_fact, filter(str.strip, self.lines.value.splitlines())))
-            seats.set_attributes(self.folder, self.annotator, facts)
-            self._say("Saved." if facts else "Nothing is stored about you.")
-        except UserError as error:
-            self._say(str(error), error=True)
-
-
-def _fact(line: str) -> tuple[str, str]:
-    name, _, value = (part.strip() for part in line.partition(":"))
-    if not (name and value):
-        raise UserError(f"“{name}” has no value: write name: value on every line.")
-    return name, value
 
 
 class Keys(anywidget.AnyWidget):
