@@ -34,7 +34,7 @@ ALLOWED = {
     "src/helpers/evaluation/start.py": {"Markup(Path(__file__).with_name('pipeline.svg').read_text(encoding='utf-8'))"},
     "src/helpers/labels/panel/parts.py": {
         "widgets.HTML(f'<style>{rules}</style>', layout=widgets.Layout(display='none'))",
-        "widgets.HTML(html.fold('Guideline', html.markdown(guideline)))",
+        "widgets.HTML(html.fold('Guideline', html.classes(classes) + html.markdown(guideline)))",
         "widgets.HTML(html.fold('Help', f'<div class=\"ambo-plain\">{HELP}</div>'))",
     },
     "src/helpers/italian/ad_frames.py": {"plan.style"},

@@ -15,7 +15,7 @@ from helpers.labels.log import ADJUDICATOR
 from helpers.labels.panel import html
 from helpers.labels.panel.kinds import button, flow
 from helpers.labels.panel.panel import Panel
-from helpers.labels.panel.parts import label_text, sheet
+from helpers.labels.panel.parts import sheet, shortened
 
 
 def show(panel: widgets.Widget) -> None:
@@ -79,7 +79,7 @@ def adjudication_panel(disagreements: list[dict], labels: Sequence[str], **optio
     for row in disagreements:
         lines = context[row["id"]] = []
         for annotator, label in row["labels"].items():
-            parts = [label_text(label)]
+            parts = [shortened(label)]
             if spans := row["spans"].get(annotator):
                 parts.append("evidence " + ", ".join(f"“{row['text'][start:end]}”" for start, end in spans))
             if note := row["notes"].get(annotator):
