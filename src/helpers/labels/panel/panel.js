@@ -166,7 +166,7 @@ export default {
       const all = runAll();
       if (all && button.closest(".ambo-again")) {
         event.stopPropagation();
-        all.click();
+        all.dispatchEvent(new MouseEvent("mousedown", { bubbles: true })); // what JupyterLab's buttons act on
         return;
       }
       if (event.detail && button.closest(".ambo-moves") && tooSoon()) {
