@@ -83,7 +83,13 @@ BOUNDS = {
     "upto": COUNT,
     "shown": (0, 100),
 }
-NAMES = ("labels", "group_columns", "annotators", "target_columns")  # lists of names: none empty, none twice
+NAMES = (
+    "labels",
+    "label_names",
+    "group_columns",
+    "annotators",
+    "target_columns",
+)  # lists of names: none empty, none twice
 
 
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
@@ -107,6 +113,10 @@ def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
     if balanced and balanced not in params["group_columns"]:
         columns = ", ".join(params["group_columns"]) or "none"
         raise UserError(f"Parameter balance_group={balanced!r} is not among the group_columns ({columns}).")
+    for name in ("label_names", "label_help"):
+        if params.get(name) and params.get("labels") and len(params[name]) != len(params["labels"]):
+            classes = ", ".join(params["labels"])
+            raise UserError(f"Parameter {name}={_shown(params[name])} needs one for each of the labels ({classes}).")
     return params
 
 

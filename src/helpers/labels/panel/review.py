@@ -73,7 +73,9 @@ class Review:
     def _doubtful(self) -> list[int]:
         """Places of the texts that the model is least sure of, the first showing of each."""
         place = self.panel.session.place
-        sure = {place[i, False]: s.get("confidence") for i, s in self.panel.suggestions.items() if (i, False) in place}
+        sure = {
+            place[i, False]: s.get("confidence") for i, s in list(self.panel.suggestions.items()) if (i, False) in place
+        }
         return sorted((p for p, share in sure.items() if share is not None), key=sure.__getitem__)
 
     def _list(self, places: list[int]) -> None:
