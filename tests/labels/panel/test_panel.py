@@ -309,7 +309,7 @@ def test_columns_are_shown_on_request_and_recorded(make, tmp_path):
 def test_classes_are_named_as_people_read_them(make, tmp_path):
     panel = make(texts(3), label_names=["Open to all", "Shuts out"], label_help=["No one is left out.", "Somebody is."])
     assert [b.description for b in panel.buttons.values()] == ["1  Open to all", "2  Shuts out"]
-    assert "<dt>Shuts out</dt><dd>Somebody is.</dd>" in panel.controls.folds[0].value
+    assert "<strong>Shuts out</strong><br>Somebody is." in panel.controls.folds[0].value
     panel.buttons["no"].click()
     assert log(tmp_path)[0]["label"] == "no" and "1 Shuts out" in panel.controls.progress.value
     panel.controls.undo.click()

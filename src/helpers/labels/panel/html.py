@@ -169,8 +169,8 @@ def sparkline(values: Sequence[float], width: int = 120, height: int = 24) -> st
 
 def classes(explained: Mapping[str, str]) -> str:
     """The classes as people read them, each with what it means."""
-    rows = "".join(f"<dt>{escape(name)}</dt><dd>{escape(words)}</dd>" for name, words in explained.items())
-    return f'<dl class="ambo-classes">{rows}</dl>' if rows else ""
+    rows = "".join(f"<p><strong>{escape(name)}</strong><br>{escape(words)}</p>" for name, words in explained.items())
+    return f"<div>{rows}</div>" if rows else ""
 
 
 def message(text: str, error: bool) -> str:
