@@ -546,6 +546,8 @@ def test_adjudication_needs_a_reason(tmp_path):
         }
         for i in range(2)
     ]
+    named = adjudication_panel(rows, YES_NO, folder=tmp_path, label_names=["Open", "Shut"])
+    assert "anna: Open · evidence" in page_text(named)
     panel = adjudication_panel(rows, YES_NO, folder=tmp_path)
     assert "anna: yes · evidence “segretaria” · note: the <b>noun</b>" in page_text(panel)
     assert "bruno: no" in page_text(panel)

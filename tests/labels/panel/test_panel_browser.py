@@ -399,7 +399,7 @@ def test_hostile_texts_are_shown_and_never_run(lab, page):
         )
         page.wait_for_timeout(200)
     box.locator("button:has-text('Search')").click()
-    box.locator("select option").nth(4).wait_for()
+    box.locator(".widget-select option").nth(4).wait_for()
     page.wait_for_timeout(300)
     assert page.evaluate("() => window.ran") is None and page.dialogs == []
     injected = page.locator(".jp-OutputArea .ambo-panel").locator("script, img, iframe, svg, b, a[href^=javascript]")

@@ -75,11 +75,12 @@ def adjudication_panel(disagreements: list[dict], labels: Sequence[str], **optio
     Under a text stand every annotator's label, evidence and note. `options` are keyword arguments
     of `Panel`, of which `folder` is required.
     """
+    names = dict(zip(labels, options.get("label_names") or (), strict=False))
     context = {}
     for row in disagreements:
         lines = context[row["id"]] = []
         for annotator, label in row["labels"].items():
-            parts = [shortened(label)]
+            parts = [shortened(names.get(label, label))]
             if spans := row["spans"].get(annotator):
                 parts.append("evidence " + ", ".join(f"“{row['text'][start:end]}”" for start, end in spans))
             if note := row["notes"].get(annotator):
