@@ -55,7 +55,7 @@ BOUNDS = {
     "overlap_k": (1, 1000),
     "overlap_share": SHARE,
     "repeat_share": (0, 0.5),
-    "page": (1, 100),
+    "page": (1, 50),
     "prompt_price": (0, 1_000_000),
     "completion_price": (0, 1_000_000),
     "silver": COUNT,

@@ -348,12 +348,18 @@ def test_one_key_labels_the_page(lab, page):
     box.locator(".ambo-text").first.click()
     page.wait_for_timeout(400)
     page.keyboard.press("Shift+Digit2")
+    page.keyboard.press("Shift+Digit2")  # before the next page could be seen
     box.locator(".ambo-info:has-text('4 texts labelled no')").wait_for()
     rows = log.events(lab.folder / "together")
     assert [row["id"] for row in rows] == ["r0", "r3", "r6", "r9"] and {row["label"] for row in rows} == {"no"}
     page.keyboard.press("Backspace")
     box.locator(".ambo-info:has-text('of 4 texts')").wait_for()
     assert settled_labels(lab.folder / "together") == {}
+    page.wait_for_timeout(400)
+    box.locator("button:has-text('All: yes')").dblclick()
+    box.locator(".ambo-info:has-text('4 texts labelled yes')").wait_for()
+    page.wait_for_timeout(400)
+    assert len(settled_labels(lab.folder / "together")) == 4
 
 
 def hostile_cell(folder: str) -> str:

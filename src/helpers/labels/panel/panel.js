@@ -79,7 +79,7 @@ export default {
       model.send({ serial, ...message });
     };
     // The end of a double click, and a key pressed before its text could be seen, must not label the next text.
-    const tooSoon = () => model.get("single") && (waiting !== null || performance.now() - shownAt < PAUSE);
+    const tooSoon = (page = false) => (page || model.get("single")) && (waiting !== null || performance.now() - shownAt < PAUSE);
 
     const answered = () => {
       clearTimeout(waiting);
@@ -130,7 +130,7 @@ export default {
       } else if (target !== root && ["Enter", " ", "ArrowDown", "ArrowUp"].includes(event.key)) {
         return; // a button or a fold does its own work
       } else if (!/^[0-9]$/.test(event.key) && event.shiftKey && /^Digit[0-9]$/.test(event.code) && !model.get("single")) {
-        if (!event.repeat) send({ do: "all", start: (Number(event.code.slice(5)) + 9) % 10 });
+        if (!event.repeat && !tooSoon(true)) send({ do: "all", start: (Number(event.code.slice(5)) + 9) % 10 });
       } else if (/^[0-9]$/.test(event.key)) {
         if (!event.repeat && !tooSoon()) send({ do: "digit", start: (Number(event.key) + 9) % 10 });
       } else {
@@ -169,7 +169,8 @@ export default {
         all.dispatchEvent(new MouseEvent("mousedown", { bubbles: true })); // what JupyterLab's buttons act on
         return;
       }
-      if (event.detail && button.closest(".ambo-moves") && tooSoon()) {
+      const page = button.closest(".ambo-together") !== null; // a second click would label a page that nobody has seen
+      if (event.detail && (page || button.closest(".ambo-moves")) && tooSoon(page)) {
         event.preventDefault();
         event.stopPropagation();
         return;
