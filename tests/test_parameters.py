@@ -185,6 +185,14 @@ def test_choices_are_those_of_the_rooms():
     assert set(parameters.CHOICES["stop"]) == set(rounds.RULES)
 
 
+@pytest.mark.parametrize("name", ["label_names", "label_help"])
+def test_there_is_a_name_and_a_sentence_for_each_class(name):
+    values = {"labels": ["a", "b"], "positive_label": "b", name: ["one"]}
+    with pytest.raises(UserError, match=rf"Parameter {name}=\['one'\] needs one for each of the labels \(a, b\)"):
+        parameters.stage_parameters("03_active_learning", values)
+    assert parameters.stage_parameters("03_active_learning", values | {name: ["one", "two"]})[name] == ["one", "two"]
+
+
 @pytest.mark.parametrize("value", [[""], [" "], ["a", "a"]])
 def test_lists_of_names_have_no_empty_and_no_double_one(value):
     for name in parameters.NAMES:

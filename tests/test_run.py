@@ -315,6 +315,7 @@ def test_rounds_of_other_data_are_put_aside_and_labels_stay(project, capsys):
     files.write_text(stage.path("labels/human/anna.jsonl"), "labels")
     assert len(rounds_of(project, "a")[1]) == 1 and not capsys.readouterr().out
     assert len(rounds_of(project, "a", teacher_tokens=5)[1]) == 1  # a limit
+    assert len(rounds_of(project, "a", page=10, label_names=["x", "y"])[1]) == 1  # how the panel looks
     stage, rounds = rounds_of(project, "b")
     assert rounds == [] and "changed since: pool.jsonl). The selection starts anew" in capsys.readouterr().out
     assert not stage.path("interim").exists() and stage.path("labels/human/anna.jsonl").read_text() == "labels"

@@ -512,6 +512,7 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         options = {"progress_bar": sys.stderr.isatty(), "stdout_file": IndentedOutput(), "cwd": str(env.root())}
         options["extra_arguments"] = ["--log-level=50"]  # the kernel's own log does not concern the user
         options["kernel_manager_class"] = own_kernel()
+        options["store_widget_state"] = False  # a saved panel would look open, though its kernel has ended
         papermill.execute_notebook(str(source), str(target), params, kernel_name="python3", **options)
     except papermill.PapermillExecutionError as error:
         run.mark_failed(target.parent, f"{error.ename}: {error.evalue}")

@@ -57,7 +57,7 @@ BOUNDS = {
     "overlap_k": (1, 1000),
     "overlap_share": SHARE,
     "repeat_share": (0, 0.5),
-    "page": (1, 100),
+    "page": (1, 50),
     "prompt_price": (0, 1_000_000),
     "completion_price": (0, 1_000_000),
     "silver": COUNT,
@@ -86,7 +86,13 @@ BOUNDS = {
     "shown": (0, 100),
     "changes_shown": (0, 1000),
 }
-NAMES = ("labels", "group_columns", "annotators", "target_columns")  # lists of names: none empty, none twice
+NAMES = (
+    "labels",
+    "label_names",
+    "group_columns",
+    "annotators",
+    "target_columns",
+)  # lists of names: none empty, none twice
 
 
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
@@ -130,6 +136,10 @@ def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
     if balanced and balanced not in params["group_columns"]:
         columns = ", ".join(params["group_columns"]) or "none"
         raise UserError(f"Parameter balance_group={balanced!r} is not among the group_columns ({columns}).")
+    for name in ("label_names", "label_help"):
+        if params.get(name) and params.get("labels") and len(params[name]) != len(params["labels"]):
+            classes = ", ".join(params["labels"])
+            raise UserError(f"Parameter {name}={_shown(params[name])} needs one for each of the labels ({classes}).")
     return params
 
 

@@ -35,6 +35,7 @@ STAGES = {
 GENERATION = {"01": "01_seed_curation", "03": "03_active_generation", "04": "04_generation_evaluation"}
 KINDS = {"classification": STAGES, "generation": GENERATION}  # kind of task → its notebooks by stage number
 LIMITS = ("teacher_tokens",)  # parameters that may change when a run is resumed
+LOOKS = ("page", "show_suggestions", "label_names", "label_help")  # of the panel: they make no round void
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
 PACKAGE = Path(__file__).parent
 IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that change no result
@@ -91,7 +92,7 @@ class Run:
         Rounds of other data are put aside as `rounds_before.jsonl`, and a sentence says so. The folders `made_with`
         them are deleted; labels stay where they are.
         """
-        params = {name: value for name, value in self.params.items() if name not in LIMITS}
+        params = {name: value for name, value in self.params.items() if name not in (*LIMITS, *LOOKS)}
         # The guideline and the brief grow while people label: they make the stage due, not the rounds void.
         words = {env.resolve(self.params[name]) for name in ("guideline", "brief") if self.params.get(name)}
         inputs = {Path(name).name: sha for name, sha in self.inputs.items() if env.resolve(name) not in words}

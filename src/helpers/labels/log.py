@@ -3,7 +3,8 @@
 Replaying the logs gives the state; nothing else is stored. Logs merge by copying files into one folder: every event has
 an `event_id` and counts once. A `label` event carries `label` and, where they apply, `spans` (list of [start, end] in
 characters), `guideline` (version), `shown` (suggestions that were visible, [] when none was), `seconds`, `repeat` (shown
-a second time) and `reason` (of an adjudicator).
+a second time), `reason` (of an adjudicator) and `together` (a token that labels given by one key share). A `skip` keeps
+the `spans` that were marked.
 """
 
 from __future__ import annotations
