@@ -299,12 +299,15 @@ def test_a_failure_is_not_marked_in_a_stage_that_another_process_runs(project):
 # --- rounds ---------------------------------------------------------------------------------------
 
 
+EDITED = "another pick"
+
+
 def rounds_of(project, content, **params):
     """A stage that has read a file of this content, and the rounds that it goes on from."""
     files.write_text(project / "pool.jsonl", content)
     stage = run.Run("03_active_learning", {"seed": 1, **params}, project / "outputs/t/r/03_active_learning")
     stage.reads("pool.jsonl")
-    return stage, stage.resume_rounds(made_with=["interim"])
+    return stage, stage.resume_rounds()
 
 
 def test_rounds_of_other_data_are_put_aside_and_labels_stay(project, capsys):
@@ -312,36 +315,89 @@ def test_rounds_of_other_data_are_put_aside_and_labels_stay(project, capsys):
     assert rounds == []
     stage.add_round({"strategy": "bait", "round": 0})
     files.write_text(stage.path("interim/x.jsonl"), "")
+    files.write_text(stage.path("adapter/learner.json"), "{}")
     files.write_text(stage.path("labels/human/anna.jsonl"), "labels")
     assert len(rounds_of(project, "a")[1]) == 1 and not capsys.readouterr().out
     assert len(rounds_of(project, "a", teacher_tokens=5)[1]) == 1  # a limit
     assert len(rounds_of(project, "a", page=10, label_names=["x", "y"])[1]) == 1  # how the panel looks
     stage, rounds = rounds_of(project, "b")
-    assert rounds == [] and "changed since: pool.jsonl). The selection starts anew" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert rounds == [] and "changed since: pool.jsonl" in said and "The selection starts anew" in said
     assert not stage.path("interim").exists() and stage.path("labels/human/anna.jsonl").read_text() == "labels"
-    assert len(files.read_jsonl(stage.path("rounds_before.jsonl"))) == 1
+    assert not stage.path("adapter").exists()  # a kill before the next one is trained leaves none that could pass
+    assert len(files.read_jsonl(stage.path("earlier/1/rounds.jsonl"))) == 1
+    assert stage.path("earlier/1/adapter/learner.json").exists()
     stage.add_round({"strategy": "bait", "round": 0})
     assert len(rounds_of(project, "b")[1]) == 1
     stage.path("rounds_from.json").write_text("[]")
     assert rounds_of(project, "b")[1] == [] and "nothing says what" in capsys.readouterr().out
 
 
-def test_damaged_rounds_are_put_aside(project, capsys):
-    for content in ('{"strategy": "bait", "ro', "[]", '{"a": 1}\n\xff'):
+def test_damaged_or_edited_rounds_are_put_aside(project, capsys):
+    for number, content in enumerate(('{"strategy": "bait", "ro', "[]", '{"a": 1}\n\xff', "{}", EDITED), 1):
         stage, _ = rounds_of(project, "a")
+        stage.add_round({"strategy": "bait", "round": 0, "picks": ["a"]})
+        if content == EDITED:
+            content = stage.path("rounds.jsonl").read_text().replace('["a"]', '["b"]')
         stage.path("rounds.jsonl").write_text(content, encoding="latin-1")
-        assert rounds_of(project, "a")[1] == [] and "is damaged and put aside" in capsys.readouterr().out
-        assert stage.path("rounds_before.jsonl").read_text(encoding="latin-1") == content
+        assert rounds_of(project, "a")[1] == [] and "(rounds.jsonl is damaged)" in capsys.readouterr().out
+        assert stage.path(f"earlier/{number}/rounds.jsonl").read_text(encoding="latin-1") == content
 
 
-def test_rounds_chosen_from_other_sets_are_refused_later(project):
+def test_a_cell_of_rounds_that_is_run_again_keeps_them_and_holds_the_folder(project, capsys):
     stage, _ = rounds_of(project, "a")
-    pool = files.write_text(stage.folder.parent / "01_seed_curation/pool.jsonl", "a")
+    stage.add_round({"strategy": "bait", "round": 0, "picks": ["a"]})
+    files.write_text(stage.path("labels/human/anna.jsonl"), "a label")
+    stage.reads(stage.path("labels/human"))  # as the loop does
+    stage.close("awaiting_labels")
+    assert len(stage.resume_rounds()) == 1 and not capsys.readouterr().out
+    assert run.is_held(stage.folder)
+
+
+@pytest.fixture
+def finished_loop(project):
+    """A stage 03 that has trained an adapter, and the stage that reads it."""
+    stage, _ = rounds_of(project, "a")
+    files.write_text(stage.path("adapter/learner.json"), "{}")
+    stage.add_round({"strategy": "bait", "round": 0, "picks": [], "adapter": files.sha256(stage.path("adapter"))})
     later = run.Run("04_bias_evaluation", {"run_id": "r"}, stage.folder.parent / "04_bias_evaluation")
+    later.refuse_stale("03")
+    return stage, later
+
+
+def test_rounds_chosen_from_other_sets_are_refused_later(finished_loop):
+    stage, later = finished_loop
+    pool = files.write_text(stage.folder.parent / "01_seed_curation/pool.jsonl", "a")
     later.refuse_stale("03")
     files.write_text(pool, "b")
     with pytest.raises(UserError, match=r"03_active_learning was made from another pool\.jsonl"):
         later.refuse_stale("03")
+
+
+def test_an_adapter_that_was_changed_or_that_no_round_trained_is_refused(finished_loop):
+    stage, later = finished_loop
+    files.write_text(stage.path("adapter/learner.json"), '{"labels": "reversed"}')
+    with pytest.raises(UserError, match="is not the one that was trained last: run 03_active_learning again"):
+        later.refuse_stale("03")
+    stage.path("rounds.jsonl").unlink()
+    with pytest.raises(UserError, match="has no round that trained it"):
+        later.refuse_stale("03")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"inputs": ["a"]}', '{"inputs": {}}', "nonsense"])
+def test_what_rounds_were_made_from_is_not_believed_when_damaged(finished_loop, content):
+    stage, later = finished_loop
+    stage.path("rounds_from.json").write_text(content)
+    with pytest.raises(UserError, match=r"rounds_from\.json is damaged: run 03_active_learning again"):
+        later.refuse_stale("03")
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"test": 3}', '{"test": "."}', '{"test": "a\\u0000"}'])
+def test_a_damaged_list_of_sets_is_one_sentence(finished_loop, content):
+    later = finished_loop[1]
+    files.write_text(later.folder.parent / "01_seed_curation/sets.json", content)
+    with pytest.raises(UserError, match=r"sets\.json is damaged: run 01_seed_curation again"):
+        run.evaluation_sets(later)
 
 
 def test_a_guideline_makes_a_stage_due_but_no_round_void(project):
@@ -356,6 +412,13 @@ def test_a_guideline_makes_a_stage_due_but_no_round_void(project):
         if content == "first":
             stage.add_round({"strategy": "bait", "round": 0})
     assert len(stage.read_rounds()) == 1
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0*.ipynb")), ids=lambda path: path.stem)
+def test_the_last_cell_notes_no_input(path):
+    """There it would note what came in while the notebook ran, such as a corrected label, and call it read."""
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    assert not [c for c in cells if "checks" in c["metadata"].get("tags", []) and ".reads(" in "".join(c["source"])]
 
 
 def test_two_sessions_lose_no_round(project):

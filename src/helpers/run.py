@@ -9,12 +9,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import importlib.metadata
+import json
 import math
 import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -82,60 +82,66 @@ class Run:
         return path
 
     def read_rounds(self) -> list[dict]:
-        """Rounds of active learning that this stage has finished so far."""
-        path = self.path("rounds.jsonl")
-        return read_jsonl(path) if path.exists() else []
+        """Rounds of active learning that this stage has finished; raises UserError where one is not as it was recorded."""
+        return _read_rounds(self.path("rounds.jsonl"))
 
-    def resume_rounds(self, made_with: Iterable[str] = ()) -> list[dict]:
+    def resume_rounds(self) -> list[dict]:
         """The finished rounds, if they were made from the inputs recorded so far and from these parameters.
 
-        Rounds of other data are put aside as `rounds_before.jsonl`, and a sentence says so. The folders `made_with`
-        them are deleted; labels stay where they are.
+        Where they were not, or are damaged, all that the stage has written goes to `earlier/1`, `earlier/2` … and a
+        sentence says so; labels stay where they are. The stage is held from here on.
         """
+        hold_folder(self.folder)
         params = {name: value for name, value in self.params.items() if name not in (*LIMITS, *LOOKS)}
-        # The guideline and the brief grow while people label: they make the stage due, not the rounds void.
+        # The guideline and the brief grow while people label, as do the logs: they make the stage due, not the rounds void.
         words = {env.resolve(self.params[name]) for name in ("guideline", "brief") if self.params.get(name)}
-        inputs = {Path(name).name: sha for name, sha in self.inputs.items() if env.resolve(name) not in words}
-        basis = {"inputs": inputs, "parameters": params}
+        read = {name: sha for name, sha in self.inputs.items() if "labels" not in Path(name).parts}
+        basis = {"inputs": {Path(n).name: sha for n, sha in read.items() if env.resolve(n) not in words}}
+        basis["parameters"] = params
         path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
-        earlier = _read_facts(record)
+        earlier, reason = _read_facts(record), ""
         if path.exists() and earlier != basis:
-            for name in made_with:
-                shutil.rmtree(self.path(name), ignore_errors=True)
+            before = earlier.get("inputs")
             reason = "nothing says what they were made from"
-            if isinstance(earlier.get("inputs"), dict):
-                changed = [name for name, sha in inputs.items() if earlier["inputs"].get(name) != sha]
+            if isinstance(before, dict):
+                changed = [name for name, sha in basis["inputs"].items() if before.get(name) != sha]
                 reason = f"changed since: {', '.join(changed) or 'the parameters'}"
-            self._put_rounds_aside(f"The rounds so far are put aside ({reason}).")
+        elif path.exists():
+            try:
+                _read_rounds(path)
+            except UserError:
+                reason = "rounds.jsonl is damaged"
+        if reason:
+            place = put_results_aside(self.folder)
+            self.save_manifest("running")
+            print(f"The rounds so far are put aside in {place} ({reason}).")
+            print("The selection starts anew; labels of people and teachers stay.")
         write_json(record, basis)
-        try:
-            return self.read_rounds()
-        except UserError:
-            self._put_rounds_aside("rounds.jsonl is damaged and put aside.")
-            return []
-
-    def _put_rounds_aside(self, sentence: str) -> None:
-        """Rename `rounds.jsonl`, and say why."""
-        self.path("rounds.jsonl").replace(self.path("rounds_before.jsonl"))
-        print(f"{sentence} The selection starts anew; labels of people and teachers stay.")
+        return self.read_rounds()
 
     def refuse_stale(self, stage: str) -> None:
-        """Raise UserError where an earlier stage, such as `03`, chose its rounds from other files than there are now."""
-        recorded = read_json(self.earlier(stage, "rounds_from.json")).get("inputs", {})
-        notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
+        """Raise UserError where an earlier stage, such as `03`, chose from other files than there are now, or its
+        adapter is not the one that it trained last.
+        """
+        record = self.earlier(stage, "rounds_from.json")
+        recorded, notebook = _read_facts(record).get("inputs"), record.parent.name
+        if not isinstance(recorded, dict) or not recorded:
+            raise UserError(f"{record} is damaged: run {notebook} again.")
         for name, sha in recorded.items():
             for earlier in self.folder.parent.glob("0[12]_*/*"):
                 if earlier.name == name and sha256(earlier) != sha:
                     raise UserError(f"{notebook} was made from another {name} than {earlier}: run {notebook} again.")
+        refuse_changed_adapter(record.parent)
 
     def add_round(self, row: dict) -> None:
         """Append a round to `rounds.jsonl` as it is on the disk now; raises UserError if another session was first."""
+        hold_folder(self.folder)
         rows = self.read_rounds()
         key = row["strategy"], row["round"]
         if key in {(r["strategy"], r["round"]) for r in rows}:
             remedy = "run this notebook again, and it goes on from that round"
             raise UserError(f"Round {key[1]} of {key[0]} has been recorded by another session meanwhile: {remedy}.")
-        write_jsonl(self.path("rounds.jsonl"), [*rows, row])
+        write_jsonl(self.path("rounds.jsonl"), [r | {"check": _check(r)} for r in [*rows, row]])
 
     def note(self, **facts: Any) -> None:
         """Add facts, such as the model's revision, to the manifest."""
@@ -154,6 +160,28 @@ class Run:
         self.save_manifest(status)
         if lock := _locks.pop(self.folder, None):
             lock.release()
+
+
+def _read_rounds(path: Path) -> list[dict]:
+    rows = read_jsonl(path) if path.exists() else []
+    for number, row in enumerate(rows, 1):
+        if row.pop("check", "") != _check(row):
+            remedy = "run the notebook that writes it again"
+            raise UserError(f"{path} is damaged: line {number} is not as it was recorded; {remedy}.")
+    return rows
+
+
+def _check(row: dict) -> str:
+    """Digest of a round, by which one that was damaged or edited is known."""
+    return hashlib.sha256(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def refuse_changed_adapter(stage: Path) -> None:
+    """Raise UserError where the adapter in the folder of a stage 03 is not the one that its rounds recorded last."""
+    trained = [row["adapter"] for row in _read_rounds(stage / "rounds.jsonl") if row.get("adapter")]
+    if not trained or sha256(stage / "adapter") != trained[-1]:
+        what = "is not the one that was trained last" if trained else "has no round that trained it"
+        raise UserError(f"{stage / 'adapter'} {what}: run {stage.name} again.")
 
 
 def open_run(stage: str, values: dict[str, Any]) -> Run:
@@ -211,9 +239,19 @@ def some_rows(path: Path) -> list[dict]:
     raise UserError(f"{path} has no row: nothing can be measured on it. Label some in 01, or set its size above 0.")
 
 
+def rows_if_whole(path: Path) -> list[dict]:
+    """The rows of a file that the stage itself writes; none where it is missing or damaged, because it is made again."""
+    with contextlib.suppress(UserError):
+        return read_jsonl(path)
+    return []
+
+
 def evaluation_sets(here: Run) -> dict[str, list[dict]]:
     """Name → rows of the sets that 01 set aside: validation, test, and further test sets; recorded as inputs."""
-    file_of = read_json(here.earlier("01", "sets.json"))
+    record = here.earlier("01", "sets.json")
+    file_of = _read_facts(record)
+    if not file_of or not all(file == f"{file_name(name)}.jsonl" for name, file in file_of.items()):
+        raise UserError(f"{record} is damaged: run {record.parent.name} again.")
     return {
         name: read_jsonl(here.earlier("01", file))
         for name, file in file_of.items()

@@ -129,7 +129,7 @@ def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_ll
     assert done < 6
     history, again = (read_jsonl(f / "rounds.jsonl") for f in (undisturbed[0] / run.STAGES["03"], folder))
     # A new process reads the labelled texts anew, and peft lists the layers of an adapter in an order of its own.
-    costs = ("seconds", "tokens", "adapter")
+    costs = ("seconds", "tokens", "adapter", "check")
     strip = lambda rows: [{k: v for k, v in r.items() if k not in costs} for r in rows]  # noqa: E731
     assert strip(again) == strip(history) and len(again) == 6
     more = [b["tokens"] - a["tokens"] for a, b in zip(history, again, strict=True)]

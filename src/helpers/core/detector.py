@@ -16,7 +16,7 @@ from helpers.core.qlora import QLoRA
 from helpers.env import UserError
 from helpers.files import digest, file_name, sha256, write_json
 from helpers.progress import Bar
-from helpers.run import make_folder
+from helpers.run import make_folder, refuse_changed_adapter
 
 CHUNK = 1024  # texts between two writings of a long prediction
 UNITS = 60  # words, or groups of words of a longer text, that an explanation leaves out one by one
@@ -41,6 +41,8 @@ def load_detector(place: str | Path, **changes: Any) -> Detector:
     places = (folder, folder / "adapter", folder / "03_active_learning" / "adapter")
     for adapter in places:
         if (adapter / "learner.json").is_file():
+            if (adapter.parent / "rounds.jsonl").exists():  # in the folder of a run
+                refuse_changed_adapter(adapter.parent)
             return Detector(QLoRA.load(adapter, **changes), adapter)
     raise UserError(f"{folder} holds no detector: give the folder of a run that has finished 03_active_learning.")
 

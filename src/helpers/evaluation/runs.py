@@ -74,6 +74,7 @@ def latest_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (r
     for row in table.sort_values("updated", ascending=False).itertuples():
         adapter = row.folder / "adapter"
         if (adapter / "learner.json").exists():
+            run.refuse_changed_adapter(row.folder)
             parameters = run.read_manifest(row.folder).get("parameters", {})
             return Detector(row.task, row.run, adapter, parameters.get("language", ""))
     return None
