@@ -25,7 +25,7 @@ from helpers.labels import log
 from helpers.task import Task
 from tests.core.recipes import recipe
 from tests.hub import standing_in
-from tests.project import finish, new_project, save_manifest
+from tests.project import finish, new_project, record_adapter, save_manifest
 
 HOSTILE = "<script>alert(1)</script> | `x` [a](javascript:b) *c* \u202e\n---\nlicense: mit\n---"
 TEXTS = ["The kind answer number 1 was sent by mail.", "The cruel and mean answer.", "cold", "It was sent " * 40]
@@ -194,6 +194,7 @@ def test_a_model_that_was_not_measured_says_so(home, project, monkeypatch, capsy
     assert "model-index" not in card and "0." not in card.partition("## Scores")[2].partition("## Limits")[0]
     evaluated(home, headline={"model": ["QLoRA detector"]})
     (home / "03_active_learning/adapter/head.safetensors").write_bytes(b"another")
+    record_adapter(home / "03_active_learning")
     latest = cli.runs.require_detector("t", "r")
     assert "another adapter" in cli.evaluation_of(latest, "classification")["missing"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from helpers import files
 from helpers.evaluation import runs, start
-from tests.project import ROOT, code_cells, new_project, save_manifest
+from tests.project import ROOT, code_cells, new_project, record_adapter, save_manifest
 
 PRESS = "box.children[1].click()\nprint(box.children[2].value)"
 NO_TORCH = "print('torch loaded:', 'torch' in sys.modules)"
@@ -71,6 +71,7 @@ def test_the_latest_run_comes_first(project):
         folder = save_stage(project, name, "03_active_learning", "success", language="it")
         (folder / "adapter").mkdir()
         (folder / "adapter" / "learner.json").write_text("{}")
+        record_adapter(folder)
         os.utime(folder / "manifest.json", (1e9 - age, 1e9 - age))
     save_stage(project, "newest", "03_active_learning", "running")
     assert list(runs.list_stages().run) == ["newest", "new", "middle", "old"]
@@ -89,6 +90,7 @@ def test_a_trained_detector_answers_with_cues_marked_and_text_escaped(project, t
     learner.fit(rows[:24])
     folder = save_stage(project, "mine", "03_active_learning", "success", language="it")
     learner.save(folder / "adapter")
+    record_adapter(folder)
     ask = "box.children[0].value = 'Cercasi <b>magazziniere</b> esperto e un operaio.'\n" + PRESS
     text = page(project, ask, "box.children[0].value = ' '\n" + PRESS)
     assert "<b>good</b>, confidence" in text or "<b>bad</b>, confidence" in text
@@ -101,6 +103,7 @@ def test_a_damaged_detector_is_one_sentence(project):
     folder = save_stage(project, "mine", "03_active_learning", "success")
     (folder / "adapter").mkdir()
     (folder / "adapter" / "learner.json").write_text("{")
+    record_adapter(folder)
     assert "needs its weights in adapter_model.safetensors" in page(project, PRESS)
 
 
