@@ -181,7 +181,7 @@ def test_a_killed_prediction_lets_go_of_its_file(tmp_path, monkeypatch):
     monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
     process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True)
     assert process.stdout.readline() == "s\n"
-    with pytest.raises(UserError, match="Another prediction of s.csv is running"):
+    with pytest.raises(UserError, match=r"Another prediction of s\.csv is running"):
         parts.hold_place(tmp_path, "s.csv", "").__enter__()
     process.kill()
     process.communicate()
