@@ -5,9 +5,11 @@ import pandas as pd
 import pytest
 
 from helpers import files
+from helpers.data import embedded
 from helpers.env import UserError
 from helpers.evaluation import curves
-from tests.project import save_manifest
+from helpers.text import clean
+from tests.project import ROOT, save_manifest
 
 LABELS = [50, 100, 150, 200]
 
@@ -99,6 +101,54 @@ def test_a_sentence_says_whether_it_is_luck():
     assert curves.describe_gain(
         curves.compare(table(lift=0.0), "s", 0.68).query("strategy == 'clever'").iloc[0]
     ).endswith("it may be chance.")
+
+
+def test_what_has_no_baseline_is_named_and_the_rest_compared():
+    human = table(1).query("strategy == 'clever'").assign(set="human")
+    apart = table(2).query("strategy == 'clever'").assign(strategy="late", seed=lambda t: t.seed + 50)
+    both = pd.concat([table(2), apart, human])
+    found, reasons = curves.compare_sets(both, {"s": 0.7, "human": 0.7})
+    assert set(found.strategy) == {"clever", "random"} and set(found["set"]) == {"s"}
+    assert "late shares no seed with random" in reasons["s"] and "no curve of random" in reasons["human"]
+    none, reasons = curves.compare_sets(human, {"human": 0.7})
+    assert none.empty and list(none.columns) == curves.COMPARED and len(reasons) == 1
+    assert curves.compare_sets(table(2), {"s": 0.7})[1] == {}
+
+
+def test_curves_are_drawn_with_and_without_a_comparison():
+    more = [{"set": "s", "strategy": "random", "seed": s, "labels": 400, "score": 0.9} for s in range(2)]
+    mean = curves.mean_curve(pd.concat([table(2), pd.DataFrame(more)]))
+    comparison, _ = curves.compare_sets(table(2), {"s": 0.7})
+    rows = curves.drawn_curves(mean, comparison, "random", 4)
+    assert rows.strategy.unique().tolist() == ["random", "clever"] and rows.labels.max() == 200
+    human = curves.mean_curve(table(1).query("strategy == 'clever'"))
+    rows = curves.drawn_curves(human, comparison[:0], "random", 4)
+    assert rows.strategy.unique().tolist() == ["clever"] and len(rows) == 4
+
+
+def test_the_band_behind_a_run_of_the_demo_is_that_of_the_benchmark():
+    committed = ROOT / "tests/benchmarks/results/active_learning_qlora_jobs_curves.csv"
+    assert embedded.CURVES.read_bytes() == committed.read_bytes()
+    band = curves.seed_band("bait", 300)
+    scores = curves.from_csv(committed).query("strategy == 'bait' and labels == 300").score
+    assert band.labels.tolist() == [50, 100, 150, 200, 250, 300] and band.seeds.eq(5).all()
+    assert band.iloc[-1][["low", "high"]].tolist() == [scores.min(), scores.max()]
+    assert curves.seed_band("badge", 100).strategy.tolist() == ["random"] * 2  # which has no curve of its own
+    sentence = curves.describe_band(band)
+    assert f"{scores.min():.3f}–{scores.max():.3f}" in sentence and "one run is one draw" in sentence
+    assert "begin at 50" in curves.describe_band(curves.seed_band("bait", 40))
+
+
+def test_a_run_of_the_demo_is_known_by_its_rows(tmp_path):
+    demo = {"learner": "qlora", "model": "embedded:italian_jobs/base_model"}
+    path = tmp_path / "01_seed_curation" / "validation.jsonl"
+    assert not curves.is_demo(demo, tmp_path)
+    files.write_jsonl(path, [{"text": clean(r["text"])} for r in embedded.gold()[:9]])
+    assert curves.is_demo(demo, tmp_path)
+    for change in ({"learner": "probe"}, {"model": "own/model"}):
+        assert not curves.is_demo(demo | change, tmp_path)
+    files.write_jsonl(path, [{"text": "un testo"}])
+    assert not curves.is_demo(demo, tmp_path)
 
 
 def stage(folder, seed, scores, strategy="margin", learner="probe"):

@@ -1,9 +1,12 @@
 """Scores, groups, calibration: against values worked out by hand, and against scikit-learn."""
 
+import time
+
 import numpy as np
 import pytest
-from sklearn.metrics import f1_score
+from sklearn.metrics import confusion_matrix, f1_score
 
+from helpers.data.records import with_every_own_id
 from helpers.evaluation import detection
 from helpers.task import Task
 
@@ -42,14 +45,65 @@ def test_by_group_counts_rates_and_worst_first(task):
     assert table.loc["a", "false_positive_rate"] == pytest.approx(1 / 3)
     assert table.loc["b", "false_negative_rate"] == pytest.approx(1 / 3)
     assert np.isnan(table.loc["b", "false_positive_rate"])  # no negative row: no rate
-    gaps = detection.group_gaps(table.reset_index(), smallest=3)
-    assert gaps["worst_group"] == "b" and gaps["accuracy_difference"] == pytest.approx(0.75 - 2 / 3)
+    assert table.loc["a", "accuracy_low"] < 0.75 < table.loc["a", "accuracy_high"]
+    assert np.isnan(table.loc[["b", "(none)"], ["macro_f1", "macro_f1_low"]].to_numpy()).all()  # of one class
+    assert table.too_few.all() and list(table.reset_index().columns) == detection.GROUP_COLUMNS
+
+
+def test_small_groups_stand_last_and_are_marked(task):
+    table = detection.group_table(TRUTH, ANSWER, ["a"] * 4 + ["b"] * 3 + ["c"], task, smallest=4, draws=20)
+    assert table.group.tolist() == ["a", "b", "c"] and table.too_few.tolist() == [False, True, True]
+
+
+def test_equalized_odds_need_rows_of_either_kind(task):
+    rng = np.random.default_rng(0)
+    truth = np.array([0] * 40 + [1] * 40 + [1] * 40 + [0] * 6 + [0] * 40 + [1] * 40)
+    groups = np.array(["even"] * 80 + ["few negatives"] * 46 + ["failed"] * 80)
+    answer = truth.copy()
+    answer[120:126] = 1  # all six negatives are wrong
+    answer[126:166] = rng.random(40) < 0.6
+    row = detection.equalized_odds(truth, answer, {"who": groups, "all": ["x"] * len(truth)}, task).iloc[0]
+    assert row.group_column == "who" and row.groups_compared == 2 and row.rate == "false_positive_rate"
+    assert (row.highest, row.lowest) == ("failed", "even") and row.difference == pytest.approx(answer[126:166].mean())
+    assert 0 < row.low < row.difference < row.high
+    assert detection.equalized_odds(truth, answer, {"who": groups}, task, smallest=41).empty
+
+
+def test_rows_of_one_text_widen_the_interval(task):
+    rng = np.random.default_rng(0)
+    truth = np.repeat(rng.integers(0, 2, 60), 5)
+    answer = np.where(np.repeat(rng.random(60) < 0.8, 5), truth, 1 - truth)
+    rows = [{"id": str(i), "parent_id": f"p{i // 5}"} for i in range(300)]
+    clusters = detection.sources(rows)
+    apart, together = (detection.score_with_interval(truth, answer, 300, c) for c in (None, clusters))
+    assert together["high"] - together["low"] > 1.6 * (apart["high"] - apart["low"])
+    tables = [detection.group_table(truth, answer, ["g"] * 300, task, clusters=c).iloc[0] for c in (None, clusters)]
+    assert tables[1].accuracy_low < tables[0].accuracy_low and tables[1].macro_f1_low < tables[0].macro_f1_low
+    assert detection.sources([{"id": "a"}, {"id": "b", "parent_id": "a"}]) == ["a", "a"]
+
+
+def test_leads_over_every_other_model(task):
+    table = detection.leads({"ours": TRUTH, "same": TRUTH, "other": ANSWER}, TRUTH, 50).set_index("against")
+    assert table.loc["same"].tolist() == [0, 0, 0] and table.loc["other", "difference"] == pytest.approx(0.25)
 
 
 def test_calibration_error_of_known_confidence():
     probabilities = np.tile([0.2, 0.8], (10, 1))
     table, error = detection.calibration(np.array([1] * 6 + [0] * 4), probabilities)
     assert len(table) == 1 and table["count"].sum() == 10 and error == pytest.approx(0.2)
+
+
+def test_calibration_is_set_against_chance():
+    rng = np.random.default_rng(0)
+    confidence = rng.uniform(0.5, 1, 2000)
+    probabilities = np.column_stack([1 - confidence, confidence])
+    honest = detection.calibration_summary((rng.random(2000) < confidence).astype(int), probabilities)
+    boastful = detection.calibration_summary((rng.random(2000) < 0.7 * confidence).astype(int), probabilities)
+    assert honest["calibration_error"] < honest["by_chance"] < 0.06 < boastful["calibration_error"]
+    assert boastful["accuracy"] < boastful["mean_confidence"] == pytest.approx(0.75, abs=0.01)
+    truth = (rng.random(2000) < confidence).astype(int)
+    error = detection.calibration(truth, probabilities)[1]
+    assert detection.calibration_summary(truth, probabilities)["calibration_error"] == pytest.approx(error)
 
 
 def test_models_are_compared_on_the_same_rows(task):
@@ -73,8 +127,31 @@ def test_the_worst_pairs_are_the_commonest_wrong_answers():
     assert detection.worst_pairs(np.diag([3, 4]), ["a", "b"]).empty
 
 
+def test_many_classes_take_no_time():
+    rng = np.random.default_rng(0)
+    truth, answers = rng.integers(0, 200, (2, 5000))
+    start = time.perf_counter()
+    counts = confusion_matrix(truth, answers, labels=range(200))
+    assert len(detection.worst_pairs(counts, [str(i) for i in range(200)])) == 30
+    assert time.perf_counter() - start < 0.5
+    start = time.perf_counter()
+    detection.score_with_interval(truth, answers, 300)
+    assert time.perf_counter() - start < 2  # class by class it took 200 passes over every draw
+
+
 def test_predictions_carry_the_ids_of_the_data():
     rows = [{"id": "1", "own_id": "k1", "text": "a", "label": "no"}, {"id": "2", "text": "b", "label": "yes"}]
     task = Task("t", ("no", "yes"), "yes", ("n", "y"), "{text}")
     table = detection.prediction_table(rows, np.array([[0.9, 0.1], [0.4, 0.6]]), task)
     assert table.columns.tolist()[:3] == ["id", "own_id", "text"] and table.own_id[0] == "k1"
+    rows[0]["own_ids"] = ["k1", "k7"]
+    joined = with_every_own_id(table, rows)
+    assert joined.own_id.tolist() == ["k1", "k7", ""] and joined.answer.tolist() == ["no", "no", "yes"]
+    assert joined.columns.tolist() == table.columns.tolist()
+
+
+def test_labels_without_a_training_row_are_named():
+    task = Task("t", ("a", "b", "c"), "c", ("a", "b", "c"), "{text}")
+    rows = [{"label": "a"}, {"label": "b"}]
+    assert detection.untrained(rows, task).startswith("No training row has the label 'c': ")
+    assert detection.untrained([*rows, {"label": "c"}], task) == ""

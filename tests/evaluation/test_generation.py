@@ -77,8 +77,9 @@ def test_comparing_systems_with_intervals():
 def test_groups_with_spread_and_worst():
     table = metrics.judge_outputs(ROWS, OUTPUTS, inclusive, nll=lambda texts: np.log([2.0, 2.0, 8.0]))
     groups = metrics.group_table(table, [r["g"] for r in ROWS], smallest=2)
-    assert groups.group.tolist() == ["b", "a"] and groups["count"].tolist() == [1, 2]
-    assert groups["distinct-2"].isna().tolist() == [True, False]
+    assert groups.group.tolist() == ["a", "b"] and groups["count"].tolist() == [2, 1]
+    assert groups["distinct-2"].isna().tolist() == groups.too_few.tolist() == [False, True]
+    assert (groups.compliance_low <= groups.compliance).all() and (groups.chrF <= groups.chrF_high).all()
     spread = metrics.group_spread(groups, 1).set_index("figure")
     assert spread.loc["compliance", ["spread", "its value"]].tolist() == [1, 0]
     assert spread.loc["compliance", "worst group"] == "b" == spread.loc["perplexity", "worst group"]

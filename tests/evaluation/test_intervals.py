@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.evaluation.intervals import bootstrap_draws, bootstrap_interval
+from helpers.evaluation.intervals import bootstrap_draws, bootstrap_interval, rate_difference, wilson_interval
 
 
 def test_the_interval_of_a_mean_is_that_of_theory():
@@ -31,3 +31,29 @@ def test_small_samples():
 def test_infinite_draws_are_kept():
     draws = bootstrap_draws(np.max, np.array([0.0, 1.0, np.inf]), draws=500)
     assert set(draws) == {0, 1, np.inf} and np.isinf(draws).mean() == pytest.approx(1 - (2 / 3) ** 3, abs=0.06)
+
+
+def test_wilsons_interval_is_as_published():
+    assert wilson_interval(np.array([True] * 8 + [False] * 2)) == pytest.approx((0.49016, 0.94332), abs=1e-5)
+    assert wilson_interval(np.ones(10, bool))[1] == pytest.approx(1) and wilson_interval(np.zeros(10, bool))[0] == 0
+    assert np.isnan(wilson_interval(np.array([], bool))).all()
+    hits = np.array([True, True, False, False])
+    assert wilson_interval(hits, ["a", "a", "b", "b"]) == wilson_interval(hits[::2])  # two texts, not four
+
+
+def test_a_difference_of_rates_is_newcombes():
+    """The example of his paper (1998, table II, method 10): 56 of 70 against 48 of 80."""
+    first, second = np.arange(70) < 56, np.arange(80) < 48
+    assert rate_difference(first, second) == pytest.approx((0.2, 0.0524, 0.3339), abs=1e-4)
+    _, low, high = rate_difference(first, second, tests=20)
+    assert low < 0.0524 and high > 0.3339
+
+
+def test_rows_of_a_cluster_are_drawn_together():
+    values, names = np.repeat([0.0, 1.0, 5.0], 4), np.repeat(["a", "b", "c"], 4)
+    draws = bootstrap_draws(np.mean, values, draws=400, clusters=names)
+    assert {round(v, 6) for v in draws} <= {
+        round((a + b + c) / 3, 6) for a in (0, 1, 5) for b in (0, 1, 5) for c in (0, 1, 5)
+    }
+    alone = bootstrap_draws(np.mean, values, draws=50, clusters=range(12))
+    assert (alone == bootstrap_draws(np.mean, values, draws=50)).all()

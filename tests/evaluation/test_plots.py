@@ -118,14 +118,65 @@ def test_names_that_read_alike_keep_their_rows(tmp_path):
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["a b", "a b"]
 
 
-def test_a_legend_covers_no_data(tmp_path):
-    rounds = pd.DataFrame({"strategy": NAMES, "labels": 10} | interval_columns("macro_f1", "low", "high"))
-    figure = plots.learning_curve(rounds, 0.9)
+@pytest.mark.parametrize("name", FIGURES)
+def test_a_legend_covers_no_data(name):
+    figure = FIGURES[name]()
     figure.canvas.draw()
-    legend, axis = figure.legends[0].get_window_extent(), figure.axes[0].get_window_extent()
-    assert legend.x0 >= axis.x1
-    assert [t.get_text() for t in figure.legends[0].get_texts()].count("not inclusive") == 1
+    for legend in figure.legends:
+        assert all(legend.get_window_extent().x0 >= axis.get_window_extent().x1 for axis in figure.axes)
+        labels = [text.get_text() for text in legend.get_texts()]
+        assert len(labels) == len(set(labels))
+    assert not any(axis.get_legend() for axis in figure.axes)
     plt.close(figure)
+
+
+def test_a_band_of_seeds_lies_behind_the_curve():
+    rounds = pd.DataFrame({"strategy": "bait", "labels": [50, 100], "macro_f1": 0.8, "low": 0.7, "high": 0.9})
+    band = pd.DataFrame({"labels": [50, 100], "low": 0.6, "high": 0.85, "seeds": 5, "strategy": "bait"})
+    mean = rounds.rename(columns={"macro_f1": "score"}).assign(set="s")
+    for figure in (plots.learning_curve(rounds, 0.9, band), plots.curves_by_set(mean, {"s": 0.9}, {"s": band})):
+        assert "range of 5 seeds, bait" in [t.get_text() for t in figure.legends[0].get_texts()]
+        assert figure.axes[0].collections[0].get_paths()[0].get_extents().y0 == pytest.approx(0.6)
+        plt.close(figure)
+
+
+def test_numbers_of_rows_are_whole():
+    rounds = pd.DataFrame(
+        {"strategy": "bait", "labels": [20, 21]} | {name: [0.5, 0.6] for name in ("macro_f1", "low", "high")}
+    )
+    words = pd.DataFrame({"set": "s", "words": [1, 2, 3], "vocabulary": [1, 2, 2]})
+    for figure, axes in ((plots.learning_curve(rounds), ["xaxis"]), (plots.vocabulary(words), ["xaxis", "yaxis"])):
+        figure.canvas.draw()
+        for axis in axes:
+            ticks = [t.get_text() for t in getattr(figure.axes[0], axis).get_ticklabels()]
+            assert ticks and all(float(t.replace("−", "-")) % 1 == 0 for t in ticks), ticks
+        plt.close(figure)
+
+
+def test_groups_have_intervals_and_small_ones_are_grey():
+    table = pd.DataFrame({"group": ["a", "b"], "count": [40, 3], "accuracy": [0.8, 0.5], "too_few": [False, True]})
+    figure = plots.group_bars(table.assign(accuracy_low=[0.7, 0.1], accuracy_high=[0.9, 0.9]), "who")
+    one, other = (bar.get_facecolor() for bar in figure.axes[0].patches)
+    assert one != other and [list(line.get_xdata()) for line in figure.axes[0].lines[::2]] == [[0.7, 0.9], [0.1, 0.9]]
+    assert [t.get_text() for t in figure.axes[0].texts] == ["n = 40", "n = 3, too few"]
+    plt.close(figure)
+
+
+def test_a_title_says_where_not_all_groups_are_shown():
+    def title(draw, count):
+        table = pd.DataFrame(
+            {"group": range(count), "value": range(count), "count": 9}
+            | dict.fromkeys(("accuracy", "pool", "seed"), 0.5)
+        )
+        figure = draw(table, "sector")
+        plt.close(figure)
+        assert len(figure.axes[0].get_yticklabels()) == min(count, 30)
+        return figure.axes[0].get_title()
+
+    assert title(plots.group_bars, 45).endswith(": 30 of 45 groups") and title(plots.balance, 45).endswith(
+        ": 30 of 45 values"
+    )
+    assert ":" not in title(plots.group_bars, 20) + title(plots.balance, 20)
 
 
 def test_nothing_to_compare_draws_an_empty_figure(tmp_path):

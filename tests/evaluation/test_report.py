@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from markupsafe import Markup
 
+from helpers.env import UserError
 from helpers.evaluation import report
 from helpers.evaluation.report import as_html, highlight, highlight_rows, section, write_report
 
@@ -24,6 +25,16 @@ from helpers.evaluation.report import as_html, highlight, highlight_rows, sectio
 )
 def test_machine_names_are_shown_in_plain_words(name, plain):
     assert report.plain_name(name) == plain
+
+
+def test_classes_have_the_names_that_the_task_gives_them():
+    report.name_classes(["no", "not_inclusive"], ["open to all", "<shuts out>"])
+    page = as_html(pd.DataFrame({"label": ["not_inclusive", "no", "none"]})).data
+    assert "&lt;shuts out&gt;" in page and "open to all" in page and ">none<" in page
+    with pytest.raises(UserError, match="needs one for each"):
+        report.name_classes(["a", "b"], ["one"])
+    report.name_classes(["no"], [])
+    assert report.plain_name("not_inclusive") == "not inclusive"
 
 
 def test_a_table_reads_like_a_page():
@@ -57,7 +68,7 @@ def test_an_index_is_shown_where_it_has_a_name():
 def test_every_text_is_escaped():
     nasty = "<script>alert(1)</script>"
     page = as_html(pd.DataFrame({nasty: [nasty], "n": [1]}).rename_axis(nasty), title=nasty).data
-    assert "<script" not in page and page.count("&lt;script&gt;") == 4
+    assert "<script" not in page and page.count("&lt;script&gt;") == 6
     assert (
         '<div style="overflow-x: auto"><table class="mathjax_ignore tex2jax_ignore">' in page
     )  # "$x$" stays "$x$" in a notebook
@@ -80,12 +91,40 @@ def test_the_report_escapes_texts_once_and_leaves_empty_sections_out(tmp_path):
     assert "<mark>ain&#39;t</mark>" in as_html(table).data
 
 
-def test_empty_tables_are_said_to_be_and_small_groups_are_counted():
+def test_empty_tables_are_said_to_be_and_small_groups_are_grey(tmp_path):
     table = pd.DataFrame({"group": ["a", "b"], "count": [12, 3], "macro_f1": [0.5, 1.0]})
     assert as_html(table[:0], "No <group>.").data == "<p>No &lt;group&gt;.</p>" and "macro-F1" in as_html(table).data
+    table = table.assign(share=[0.25, 1.0], share_low=[0.1, 0.4], share_high=[0.5, 1.0], never=float("nan"))
     part = report.group_section("who_wrote", table, 10)
-    assert part["heading"] == "Scores by who wrote" and part["table"].group.tolist() == ["a"]
-    assert part["note"] == "Worst first. Smaller groups, under 10 rows, are in by_group.csv: 1."
+    assert part["heading"] == "Scores by who wrote" and part["muted"] == [False, True]
+    assert part["table"].to_dict("list") == {
+        "group": ["a", "b (too few rows)"], "count": [12, 3], "macro_f1": [0.5, 1.0],
+        "share": ["0.25 (0.10–0.50)", "1.00 (0.40–1.00)"],
+    }  # fmt: skip
+    assert "Groups under 10 rows, in grey" in part["note"]
+    page = write_report(tmp_path / "r.html", "t", "", [part], "").read_text()
+    assert page.count('<tr style="opacity') == 1 and '<td class="figure"' in page
+    many = pd.DataFrame({"group": range(50), "count": 20, "accuracy": 0.5})
+    assert "10 more groups" in report.group_section("g", many, 10)["note"]
+
+
+def test_values_and_their_bounds_share_a_cell():
+    table = pd.DataFrame({"macro_f1": [0.5], "low": [0.4], "high": [0.6], "x": [-0.1], "x low": [-0.2], "x high": [0]})
+    shown = report.with_intervals(table, 2)
+    assert shown.to_dict("list") == {"macro_f1": ["0.50 (0.40–0.60)"], "x": ["−0.10 (−0.20 to 0.00)"]}
+    assert report.with_intervals(table.astype(float) * float("nan")).isna().all().all()
+    assert list(report.with_intervals(table[:0]).columns) == ["macro_f1", "x"]
+
+
+def test_sentences_and_headings_of_what_is_there(tmp_path):
+    sections = [
+        section("In short", points=["a <b>"]),
+        section("Nothing", "note"),
+        section("Rows", table=pd.DataFrame()),
+    ]
+    assert [part["heading"] for part in report.filled(sections)] == ["In short"]
+    page = write_report(tmp_path / "r.html", "t", "", sections, "").read_text()
+    assert page.count("<h2>") == 1 and "<li>a &lt;b&gt;</li>" in page
 
 
 def test_changes_are_coloured_and_escaped():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.fairness.counterfactuals import flip_rates, variants
+from helpers.fairness.counterfactuals import answer_pairs, changed_pairs, flip_rates, variants
 
 
 class Gendered:
@@ -13,16 +13,31 @@ class Gendered:
         return np.array([[0.0, 1.0] if "she" in t else [1.0, 0.0] for t in texts])
 
 
+def rates(texts, versions):
+    return flip_rates(answer_pairs(Gendered(), texts, versions))
+
+
 def test_flip_rate_counts_changed_answers():
-    rates = flip_rates(Gendered(), ["he is", "it is"], [["she is"], ["it was"]])
-    assert rates["pairs"] == 2 and rates["flip_rate"] == 0.5 and rates["low"] == 0 and rates["high"] == 1
-    assert flip_rates(Gendered(), ["he is"], [["she is"]]) == {"pairs": 1, "flip_rate": 1, "low": 1, "high": 1}
-    assert np.isnan(flip_rates(Gendered(), ["it is"], [[]])["flip_rate"])
+    found = rates(["he is", "it is"], [["she is"], ["it was"]])
+    assert found["pairs"] == 2 and found["flip_rate"] == 0.5 and 0 < found["low"] < 0.5 < found["high"] < 1
+    assert rates(["he is"], [["she is"]])["flip_rate"] == 1
+    assert np.isnan(rates(["it is"], [[]])["flip_rate"])
 
 
 def test_every_version_is_compared_with_its_own_text():
-    rates = flip_rates(Gendered(), ["he", "she", "she and he"], [["she", "it"], [], ["he"]])
-    assert rates["pairs"] == 3 and rates["flip_rate"] == pytest.approx(2 / 3)
+    found = rates(["he", "she", "she and he"], [["she", "it"], [], ["he"]])
+    assert found["pairs"] == 3 and found["flip_rate"] == pytest.approx(2 / 3)
+
+
+def test_changed_pairs_are_shown_in_the_names_of_the_classes():
+    pairs = answer_pairs(Gendered(), ["he is there", "it", "he is"], [["she is there"], ["its"], ["she is"]])
+    changed = changed_pairs(pairs, ["fine", "bad"])
+    assert changed.to_dict("list") == {
+        "text": ["he is", "he is there"], "swapped": ["she is", "she is there"],
+        "answer": ["fine", "fine"], "swapped_answer": ["bad", "bad"],
+    }  # fmt: skip
+    none = changed_pairs(answer_pairs(Gendered(), ["it"], [[]]), ["fine", "bad"])
+    assert none.empty and list(none.columns) == list(changed.columns)
 
 
 @pytest.mark.parametrize(

@@ -109,6 +109,67 @@ def test_the_curves_of_the_generation_benchmark_can_be_compared():
     assert {"random", "hassan", "top_n"} <= {*comparison.strategy} and comparison.seeds.max() == 5
 
 
+def answered(folder, wrong, texts=40):
+    """Test rows of 01 and answers of 04 for a run: the first `wrong` rows are answered wrongly."""
+    rows = [{"id": f"t{i}", "text": f"<i>text {i}", "label": "yes", "who": "ab"[i % 2]} for i in range(texts)]
+    files.write_jsonl(folder / "01_seed_curation" / "test.jsonl", rows)
+    save_manifest(folder / "01_seed_curation")
+    answers = ["no"] * wrong + ["yes"] * (texts - wrong)
+    table = pd.DataFrame({"id": [r["id"] for r in rows], "answer": answers})
+    files.write_csv(folder / "04_bias_evaluation" / "predictions.csv", table)
+    save_manifest(folder / "04_bias_evaluation", parameters={"group_columns": ["who"]})
+
+
+@pytest.fixture(scope="module")
+def human(project):
+    """Three runs that people labelled, without a random arm, and one that waits for labels."""
+    root = project / "outputs" / "people"
+    for name, seed, status in (
+        ("a", 1, "success"),
+        ("b", 2, "success"),
+        ("c", 3, "success"),
+        ("d", 4, "awaiting_labels"),
+    ):
+        rounds = [{"strategy": "bait", "round": i, "labels": 20 + i, "macro_f1": 0.5, "picks": []} for i in range(2)]
+        files.write_jsonl(root / name / "03_active_learning" / "rounds.jsonl", rounds)
+        parameters = {"task": "people", "learner": "qlora", "model": "m", "seed": seed}
+        save_manifest(root / name / "03_active_learning", parameters=parameters, status=status)
+    answered(root / "a", 2)
+    answered(root / "b", 16)
+    answered(root / "c", 2, texts=30)
+    save_manifest(root / "e" / "01_seed_curation")
+    return root
+
+
+def test_human_runs_are_drawn_and_compared_row_by_row(project, human):
+    process, text = execute(project, task="people", run_id="pairs", pair="[a, b]")
+    assert process.returncode == 0, process.stderr
+    assert "3 runs of people" in text and "left out: d (awaiting labels)" in text
+    assert "left out: e (03 has not been run)" in text
+    assert "no curve of random: run it with the same seeds" in text
+    assert "14 of 40 answers differ; 0 rows are right in b alone, 14 in a alone" in text
+    assert "a is better by more than chance" in text
+    folder = human / "pairs/05_compare_runs"
+    assert pd.read_csv(folder / "comparison.csv").columns.tolist() == curves.COMPARED
+    assert pd.read_csv(folder / "changed_rows.csv").text.iloc[0] == "<i>text 2"
+    groups = pd.read_csv(folder / "changes_by_group.csv").set_index("group")
+    assert groups["count"].to_dict() == {"a": 20, "b": 20} and (groups.high < 0).all()
+    page = (project / "out.ipynb").read_text()
+    assert "&lt;i&gt;text 2" in page and (folder / "curves.png").exists() and not (folder / "gains.png").exists()
+
+
+def test_runs_with_other_test_rows_are_not_compared_row_by_row(project, human):
+    process, text = execute(project, task="people", run_id="apart", pair="[a, c]")
+    assert process.returncode == 0, process.stderr
+    assert "a and c have other test rows (sha256 " in text and "not compared row by row." in text
+    assert not (human / "apart/05_compare_runs/changed_rows.csv").exists()
+
+
+def test_an_unknown_run_is_one_sentence(project, human):
+    process, _ = execute(project, task="people", run_id="typo", runs="[a, nobody]")
+    assert process.returncode != 0 and "There is no run 'nobody' of people" in process.stderr
+
+
 def test_nothing_to_compare_is_one_sentence(project):
     process, _ = execute(project, task="nobody", run_id="none")
     assert process.returncode != 0 and "run 03 first, or give curves_csv" in process.stderr

@@ -1,6 +1,7 @@
 """04 of a generation task through the real runner: what is written can be traced from the report to the rows, and carries over."""
 
 import html
+import re
 
 import pandas as pd
 import pytest
@@ -109,6 +110,21 @@ def test_the_page_stands_by_itself(folder):
     )
     assert html.escape(worst["references"][0], quote=False) in page.replace("&#39;", "'")
     assert "http" not in page.replace("http-equiv", "")
+
+
+def test_the_page_opens_with_a_verdict_and_ends_with_limits(folder):
+    here = folder / "04_generation_evaluation"
+    page = (here / "report.html").read_text()
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert headings[0] == "In short" and headings[-1] == "Limits"
+    ours = pd.read_csv(here / "systems.csv").iloc[0]
+    assert (
+        f"{100 * ours.strict:.0f} % ({100 * ours['strict low']:.0f}–{100 * ours['strict high']:.0f} %) of 60 test"
+        in page
+    )
+    assert "(too few rows)" in page and pd.read_csv(here / "gaps.csv")["count"].min() >= 10
+    assert f"{len(headings)} sections: In short; " in (here / "04_generation_evaluation.ipynb").read_text()
+    assert f"sha256 of the test rows {files.sha256(folder / '01_seed_curation/test.jsonl')[:16]}" in page
 
 
 def test_half_of_a_base_has_every_other_layer(tiny_llama, tmp_path):

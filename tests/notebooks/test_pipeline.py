@@ -1,7 +1,9 @@
 """The four notebooks through the real runner on a small table: a run, a second run, and a run killed half-way."""
 
+import datetime
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -57,6 +59,26 @@ def test_a_run_leaves_manifests_that_chain_and_a_report(undisturbed):
     assert "QLoRA detector" in out and "report.html" in out and "Warning" not in err
     page = (folder / "04_bias_evaluation/report.html").read_text()
     assert "data:image/png;base64," in page and "http" not in page.replace("http-equiv", "")
+
+
+def test_the_report_opens_with_a_verdict_and_ends_with_limits(undisturbed):
+    folder = undisturbed[0] / "04_bias_evaluation"
+    page = (folder / "report.html").read_text()
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert headings[0] == "In short" and headings[-1] == "Limits"
+    headline = pd.read_csv(folder / "headline.csv").iloc[0]
+    assert f"a macro-F1 of {headline.macro_f1:.3f} (95 % interval {headline.low:.3f}–{headline.high:.3f})" in page
+    rows = sha256(undisturbed[0] / "01_seed_curation/test.jsonl")[:16]
+    assert f"sha256 of the test rows {rows}" in page and f"{datetime.date.today():%B %Y}" in page
+    executed = (folder / "04_bias_evaluation.ipynb").read_text()
+    assert f"{len(headings)} sections: In short; " in executed
+
+
+def test_a_table_without_rows_has_a_header(undisturbed):
+    for path in undisturbed[0].rglob("*.csv"):
+        assert "," in path.read_text().splitlines()[0], path
+    folder = undisturbed[0] / "04_bias_evaluation"
+    assert pd.read_csv(folder / "carried_over.csv").empty and pd.read_csv(folder / "flip_pairs.csv").empty
 
 
 def test_executed_notebooks_show_no_warning_and_no_error(undisturbed):

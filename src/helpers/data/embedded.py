@@ -2,7 +2,8 @@
 
 Files in `italian_jobs/`: `pool.jsonl` (without labels), `pool_labels.jsonl` (for the simulated annotator only),
 `gold.jsonl` (validation and test; some occupations occur in the test rows only), `whole_ads.jsonl` (a second test
-set, by another author), `rewrites.jsonl` (sentences with their inclusive wording). In `counter_narratives/`:
+set, by another author), `rewrites.jsonl` (sentences with their inclusive wording), `learning_curves.csv` (macro-F1 of
+the embedded base by number of labels, five seeds, of the benchmark `active_learning_qlora`). In `counter_narratives/`:
 `pairs.csv`.
 """
 
@@ -21,6 +22,8 @@ from helpers.italian import ads
 PREFIX = "embedded:"
 DATA = Path(__file__).parent
 FOLDER = DATA / "italian_jobs"
+CURVES = FOLDER / "learning_curves.csv"
+BASE = "embedded:italian_jobs/base_model"
 JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
 COLUMNS = [
     "text", "label", "category", "gender_form", "occupation", "sector", "occupation_seen", "spans", "source", "split",
@@ -67,7 +70,7 @@ def read_embedded(path: str, generated: int = 0, seed: int = 0) -> pd.DataFrame:
         return job_ads_table(generated, seed)
     readers = {REWRITES: rewrites, COUNTER_NARRATIVES: counter_narratives}
     if path not in readers:
-        raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join([JOB_ADS, *readers])}.")
+        raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join(sorted([JOB_ADS, *readers]))}.")
     return pd.DataFrame(readers[path]())
 
 

@@ -16,14 +16,17 @@ from scipy.integrate import trapezoid
 from scipy.stats import permutation_test
 
 from helpers import files, run
+from helpers.data import embedded
 from helpers.env import UserError
 from helpers.evaluation.intervals import bootstrap_draws, bootstrap_interval
+from helpers.text import clean
 
 COLUMNS = ("set", "strategy", "seed", "labels", "score")
 GENERATION = ("compliance", "chrF")  # the scores of a generation task
 COSTS = {"seconds": "{:,.1f}", "tokens": "{:,.0f}", "money": "{:,.4f}"}  # of a round, with their formats on a page
 LEVELS = (0.90, 0.95, 0.98)  # shares of the full-data score
 DRAWS = 2000  # bootstrap draws over seeds
+COMPARED = ["set", "strategy", "seeds", "area", "area_low", "area_high", "gain", "gain_low", "gain_high", "p"]
 
 
 def area(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
@@ -85,6 +88,47 @@ def compare(
         row = {"set": of, "strategy": name, "seeds": len(seeds)}
         rows.append(row | _gain(curve, rival, upto, seed) | _labels_needed(curve, rival, full, seed))
     return pd.DataFrame(rows).sort_values("area", ascending=False, kind="stable", ignore_index=True)
+
+
+def compare_sets(
+    table: pd.DataFrame, full: dict[str, float], baseline: str = "random", upto: int | None = None, seed: int = 0
+) -> tuple[pd.DataFrame, dict[str, str]]:
+    """`compare` on every set that has the baseline, and set → why there is no comparison.
+
+    Human runs have no random arm, and a strategy may share no seed with the baseline: what cannot be
+    compared is left out and named. `full` has the score with every label by set.
+    """
+    parts, reasons = [pd.DataFrame(columns=COMPARED)], {}
+    for of, score in full.items():
+        own = table[table["set"] == of]
+        shares_seed = own.groupby("strategy").seed.agg(set).map({*own[own.strategy == baseline].seed}.intersection)
+        apart = [name for name, seeds in shares_seed.items() if not seeds]
+        if apart and baseline not in apart:
+            reasons[of] = f"{', '.join(apart)} shares no seed with {baseline}, and is left out of the comparison."
+            own = own[~own.strategy.isin(apart)]
+        try:
+            parts.append(compare(own, of, score, baseline, upto, seed))
+        except UserError as error:
+            reasons[of] = str(error)
+    return pd.concat(parts[1:] or parts, ignore_index=True), reasons
+
+
+def drawn_curves(mean: pd.DataFrame, comparison: pd.DataFrame, baseline: str, shown: int) -> pd.DataFrame:
+    """Of `mean_curve`, per set the baseline's curve and those of the `shown` best strategies.
+
+    The best are those with the largest area, or without a comparison with the highest last score. The
+    baseline may have more labels than the rest: curves end where the rest ends.
+    """
+    parts = []
+    for of, part in mean.groupby("set", sort=False):
+        ranked = list(comparison[comparison["set"] == of].strategy)
+        last = part.groupby("strategy", sort=False).score.last().sort_values(ascending=False, kind="stable")
+        best = [name for name in [*ranked, *last.index] if name != baseline]
+        best = list(dict.fromkeys(best))[:shown]
+        rows = pd.concat([part[part.strategy == name] for name in [baseline, *best]])
+        end = part[part.strategy.isin(best)].labels.max() if best else part.labels.max()
+        parts.append(rows[rows.labels <= end])
+    return pd.concat(parts, ignore_index=True)
 
 
 def _gain(curve: pd.DataFrame, rival: pd.DataFrame, upto: int, seed: int) -> dict[str, float]:
@@ -154,8 +198,10 @@ def from_runs(folders: list[Path]) -> pd.DataFrame:
         manifest = run.read_manifest(stage)
         if manifest is None:
             raise UserError(f"{folder} has no finished rounds: run 03 with run_id={folder.name!r} first.")
-        rows += _round_rows(folder.name, manifest["parameters"], files.read_jsonl(stage / "rounds.jsonl"))
-    table = pd.DataFrame(rows, columns=["set", "run", "seed", "strategy", "labels", "score", "low", "high", *COSTS])
+        rows += _round_rows(folder, manifest["parameters"], files.read_jsonl(stage / "rounds.jsonl"))
+    table = pd.DataFrame(
+        rows, columns=["set", "run", "demo", "seed", "strategy", "labels", "score", "low", "high", *COSTS]
+    )
     table = table.drop_duplicates([*COLUMNS])  # every strategy's run may bring the same random curve
     if (repeated := table.duplicated(["set", "strategy", "seed", "labels"])).any():
         first = table[repeated].iloc[0]
@@ -164,14 +210,16 @@ def from_runs(folders: list[Path]) -> pd.DataFrame:
     return table.sort_values("set", kind="stable", ignore_index=True)
 
 
-def _round_rows(name: str, parameters: dict, rounds: list[dict]) -> list[dict]:
+def _round_rows(folder: Path, parameters: dict, rounds: list[dict]) -> list[dict]:
     """The rows of one run: each round once per score."""
     task, model = parameters["task"], Path(parameters["model"]).name
     if parameters["model"].startswith("embedded:"):
         model = "embedded base"
-    rows = []
+    rows, demo = [], is_demo(parameters, folder)
     for r in rounds:
-        common = {"run": name, "seed": parameters["seed"], "strategy": r["strategy"]} | {c: r.get(c) for c in COSTS}
+        common = {"run": folder.name, "seed": parameters["seed"], "demo": demo, "strategy": r["strategy"]} | {
+            c: r.get(c) for c in COSTS
+        }
         if "macro_f1" in r:
             score = {"labels": r["labels"], "score": r["macro_f1"], "low": r.get("low"), "high": r.get("high")}
             rows.append(common | score | {"set": f"{task}, {parameters['learner']}, {model}"})
@@ -181,6 +229,41 @@ def _round_rows(name: str, parameters: dict, rounds: list[dict]) -> list[dict]:
             score = {"labels": r["targets"], "score": r[measure]} | bounds
             rows.append(common | score | {"set": f"{task}, {model}: {measure}"})
     return rows
+
+
+def is_demo(parameters: dict, folder: Path) -> bool:
+    """Whether a run of 03 learns the embedded job ads with the embedded base: what the committed curves show.
+
+    `folder` is that of the run; its validation rows say which data they are.
+    """
+    validation = folder / run.STAGES["01"] / "validation.jsonl"
+    if parameters.get("learner") != "qlora" or not parameters["model"].startswith(embedded.PREFIX):
+        return False
+    texts = {r["text"] for r in files.read_jsonl(validation)} if validation.exists() else set()
+    return bool(texts) and texts <= {clean(r["text"]) for r in embedded.gold()}
+
+
+def seed_band(strategy: str, upto: int) -> pd.DataFrame:
+    """The committed curves of the embedded job ads: labels, low, high and seeds, to `upto` labels.
+
+    From the lowest to the highest macro-F1 on the test rows. A strategy that has none gets that of random.
+    """
+    table = from_csv(embedded.CURVES)
+    table = table[table.strategy == (strategy if strategy in set(table.strategy) else "random")]
+    band = table.groupby("labels").score.agg(low="min", high="max", seeds="size").reset_index()
+    return band[band.labels <= upto].assign(strategy=table.strategy.iloc[0])
+
+
+def describe_band(band: pd.DataFrame) -> str:
+    """What one draw is worth, from `seed_band`."""
+    if band.empty:
+        return "The committed curves begin at 50 labels: this run has fewer."
+    last = band.iloc[-1]
+    return (
+        f"Grey: from the lowest to the highest of {last.seeds} seeds of {last.strategy} (committed benchmark, test rows, "
+        f"batches of 50). At {last.labels} labels they span {last.low:.3f}–{last.high:.3f}: one run is one draw, and a "
+        "smaller difference between two runs says nothing."
+    )
 
 
 def from_csv(path: Path) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from sklearn.preprocessing import normalize
 
 from helpers.env import UserError
 from helpers.evaluation import textstats
-from helpers.evaluation.intervals import bootstrap_interval
+from helpers.evaluation.intervals import bootstrap_interval, wilson_interval
 from helpers.italian import check
 from helpers.text import bare_words
 
@@ -175,8 +175,9 @@ def group_table(table: pd.DataFrame, groups: Sequence[str], smallest: int = 10) 
 
     Diversity depends on the number of texts, so every group is measured at the size of the smallest
     one that has at least `smallest` rows: distinct-2 and MTLD over as many words, self-BLEU over as
-    many texts (mean of five draws). Groups below `smallest` have NaN there. `groups` has a name per
-    row; an empty one reads "(none)".
+    many texts (mean of five draws). Groups below `smallest` have NaN there, and `too_few`. The shares
+    have Wilson's 95 % interval, chrF a bootstrapped one, as in `chrF_low`. `groups` has a name per row;
+    an empty one reads "(none)".
     """
     names = pd.Series([g or "(none)" for g in groups], index=table.index)
     parts = dict(tuple(table.groupby(names, sort=False)))
@@ -187,13 +188,18 @@ def group_table(table: pd.DataFrame, groups: Sequence[str], smallest: int = 10) 
     for name, part in parts.items():
         outputs = list(part.output) if name in large else []
         row = {"group": name} | figures(part, diversity=False)
+        for column in (c for c in ("compliance", "strict") if c in part):
+            row[f"{column}_low"], row[f"{column}_high"] = wilson_interval(part[column].to_numpy())
+        row["chrF_low"], row["chrF_high"] = bootstrap_interval(np.mean, part.chrF.to_numpy(), draws=300)
+        row["too_few"] = len(part) < smallest
         row["distinct-2"] = textstats.distinct_n(outputs, 2, words)
         row["self-BLEU"] = float(np.mean([textstats.self_bleu(outputs, texts, seed) for seed in range(5)]))
         row["MTLD"] = textstats.mtld(outputs, words)
         rows.append(row)
     table = pd.DataFrame(rows)
     columns = [c for c in (*FIGURES, *PARTS) if c in table and c != "copied"]  # a copy may be right
-    return table[["group", "count", *columns]].sort_values("compliance", kind="stable", ignore_index=True)
+    columns = ["group", "count", *columns, *(c for c in table if c.endswith(("_low", "_high"))), "too_few"]
+    return table[columns].sort_values(["too_few", "compliance"], kind="stable", ignore_index=True)
 
 
 def group_spread(table: pd.DataFrame, smallest: int = 10) -> pd.DataFrame:

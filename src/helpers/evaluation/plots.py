@@ -13,9 +13,10 @@ import pandas as pd
 import seaborn as sns
 from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties, findfont, get_font
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 from helpers.evaluation.report import plain_name
 from helpers.files import replacing
@@ -28,6 +29,7 @@ sns.set_theme(style="whitegrid", palette="colorblind", font="DejaVu Sans", rc=ST
 BLUE, ORANGE = sns.color_palette()[:2]
 GREY = "0.7"
 MOST_CLASSES = 30  # that a confusion picture shows: 200 of them would take 28,000 pixels
+MOST_GROUPS = 30  # that a figure shows of a column
 LONGEST = 40  # characters of a name in a figure; of a longer one the middle is cut
 SHORT = 14  # characters of a name that stands straight under a column of a heatmap
 LARGEST = 40  # inches on either side of a figure
@@ -56,12 +58,14 @@ def coverage(points: pd.DataFrame) -> Figure:
 
 
 def balance(table: pd.DataFrame, name: str) -> Figure:
-    """Share of the rows by the values of the group column `name`: columns value, pool, seed."""
+    """Share of the rows by the values of the group column `name`, at most MOST_GROUPS: columns value, pool, seed."""
+    of_all = _of_all(len(table), "values")
+    table = table[:MOST_GROUPS]
     figure, axis = plt.subplots(figsize=_size(7, 0.8 + 0.36 * len(table)))
     for shift, part, colour in ((-0.2, "pool", GREY), (0.2, "seed", ORANGE)):
         axis.barh(np.arange(len(table)) + shift, table[part], height=0.4, color=colour, label=part)
     _name_rows(axis, table["value"])
-    axis.set(xlabel="share of the rows", title=f"Rows of pool and seed by {_name(name)}")
+    axis.set(xlabel="share of the rows", title=f"Rows of pool and seed by {_name(name)}{of_all}")
     axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return _with_legend(figure)
 
@@ -86,15 +90,17 @@ def vocabulary(table: pd.DataFrame) -> Figure:
     for name, part in table.groupby("set", sort=False):
         axis.plot(part.words, part.vocabulary, label=_name(name))
     axis.set(xlabel="words read", ylabel="different words", title="Vocabulary growth by words read")
+    _count_in_whole_numbers(axis.xaxis, axis.yaxis)
     return _with_legend(figure)
 
 
-def learning_curve(rounds: pd.DataFrame, full: float | None = None) -> Figure:
+def learning_curve(rounds: pd.DataFrame, full: float | None = None, band: pd.DataFrame | None = None) -> Figure:
     """Macro-F1 on the validation rows against labels: columns strategy, labels, macro_f1, low, high.
 
-    `full` is the macro-F1 of TF-IDF with every label.
+    `full` is the macro-F1 of TF-IDF with every label; `band` from `curves.seed_band` lies behind the run.
     """
     figure, axis = plt.subplots(figsize=(7, 4.2))
+    _band(axis, band)
     _curves(axis, rounds, "labels", ["macro_f1", "low", "high"], ["o-"])
     if full is not None:
         axis.axhline(full, label="TF-IDF + LR, every label", **DASHED)
@@ -119,15 +125,17 @@ def generation_curve(rounds: pd.DataFrame, copying: dict[str, float]) -> Figure:
     return _with_legend(figure)
 
 
-def curves_by_set(mean: pd.DataFrame, full: dict[str, float]) -> Figure:
+def curves_by_set(mean: pd.DataFrame, full: dict[str, float], bands: dict[str, pd.DataFrame] | None = None) -> Figure:
     """Mean learning curves with intervals, one panel per set, the first strategy in grey.
 
-    `mean` is from `curves.mean_curve`; `full` has the score with every label by set.
+    `mean` is from `curves.mean_curve`; `full` has the score with every label by set, `bands` what
+    `curves.seed_band` gives for a set.
     """
     sets, names = list(mean["set"].unique()), list(mean.strategy.unique())
     colours = dict(zip(names, ["0.35", *sns.color_palette("colorblind", len(names))], strict=False))
     figure, axes = _panels(len(sets), 6, 4.4)
     for axis, of in zip(axes, sets, strict=True):
+        _band(axis, (bands or {}).get(of))
         _curves(axis, mean[mean["set"] == of], "labels", ["score", "low", "high"], ["-"], colours)
         axis.axhline(0.95 * full[of], label="95 % of the full score", **DASHED)
         axis.set(xlabel="labels", ylabel=_measure(of))
@@ -185,14 +193,27 @@ def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
 
 
 def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figure:
-    """A share of rows by group of the column `name`: columns group, count, and `column`."""
+    """A share of rows by group of the column `name`, at most MOST_GROUPS: columns group, count, and `column`.
+
+    Its interval is drawn where the table has `{column}_low` and `{column}_high`; groups that a column
+    `too_few` marks are grey.
+    """
+    of_all = _of_all(len(table), "groups")
+    table = table[:MOST_GROUPS]
+    few = table["too_few"] if "too_few" in table else [False] * len(table)
     figure, axis = plt.subplots(figsize=_size(7, 0.8 + 0.32 * len(table)))
-    axis.barh(range(len(table)), table[column], color=BLUE)
-    _note_rows(axis, table[column], table["count"].map("n = {}".format))
+    axis.barh(range(len(table)), table[column], color=[GREY if pale else BLUE for pale in few])
+    ends = table[column]
+    if f"{column}_low" in table:
+        _intervals(axis, table[[column, f"{column}_low", f"{column}_high"]], ["0.2"] * len(table), marker="")
+        ends = table[f"{column}_high"]
+    notes = [f"n = {n}, too few" if pale else f"n = {n}" for n, pale in zip(table["count"], few, strict=True)]
+    _note_rows(axis, ends, notes)
     _name_rows(axis, table.group)
     measure = _name(column)
-    title = f"{measure.capitalize()} by {_name(name)}, test rows"
-    axis.set(xlim=(0, 1.12), xlabel=f"{measure}, share of rows", title=title)
+    title = f"{measure.capitalize()} by {_name(name)}, test rows{of_all}"
+    interval = ", 95 % interval" if f"{column}_low" in table else ""
+    axis.set(xlim=(0, 1.2), xlabel=f"{measure}, share of rows{interval}", title=title, xticks=np.arange(0, 1.1, 0.2))
     return figure
 
 
@@ -285,6 +306,24 @@ def _with_legend(figure: Figure) -> Figure:
     return figure
 
 
+def _of_all(count: int, things: str) -> str:
+    """What a title says where a figure shows the first MOST_GROUPS of more rows."""
+    return f": {MOST_GROUPS} of {count:,} {things}" if count > MOST_GROUPS else ""
+
+
+def _count_in_whole_numbers(*axes: Axis) -> None:
+    """Ticks at whole numbers alone: there is no half a row."""
+    for axis in axes:
+        axis.set_major_locator(MaxNLocator("auto", integer=True, min_n_ticks=1))
+
+
+def _band(axis: Axes, band: pd.DataFrame | None) -> None:
+    """The lowest to the highest score of several seeds, behind a single run's curve: columns labels, low, high, seeds, strategy."""
+    if band is not None and len(band):
+        label = f"range of {band.seeds.max()} seeds, {_name(band.strategy.iloc[0])}"
+        axis.fill_between(band.labels, band.low, band.high, color="0.5", alpha=0.22, linewidth=0, label=label)
+
+
 def _curves(
     axis: Axes, table: pd.DataFrame, x: str, columns: list[str], styles: Sequence[str], colours: dict | None = None
 ) -> None:
@@ -293,6 +332,7 @@ def _curves(
         value, low, high = part[columns].to_numpy(float).T
         (line,) = axis.plot(part[x], value, style, color=colours and colours[name], label=_name(name))
         axis.fill_between(part[x], low, high, color=line.get_color(), alpha=0.12, linewidth=0)
+    _count_in_whole_numbers(axis.xaxis)
 
 
 def _intervals(axis: Axes, values: pd.DataFrame, colours: Sequence, marker: str = "o") -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from helpers import edits
+from helpers.env import UserError
 from helpers.files import write_text
 
 TINY = (
@@ -22,8 +23,12 @@ TINY = (
 )
 CHANGED = """del { background: #f8c9c4; color: #5c120b } ins { background: #bfe6c8; color: #0d3b1a; text-decoration: none }
 del, ins { border-radius: .2em; padding: 0 .1em }"""
+MOST_GROUPS = 40  # that the page lists of a column
 TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True)
 IDENTIFIER = re.compile(r"[a-z]+(_[a-z]+)+")  # a cell that is a machine name, not text of the data
+FIGURE = re.compile(r"[−\d][−\d.,–() to%]*")  # a number, or one with its interval
+LONG_TEXT = 60  # characters from which on a cell wraps anywhere
+CLASS_NAMES: dict[str, str] = {}  # label → what people read, where a task says so
 Format = int | str | Callable[[object], str]  # decimals of floats, a format string, or a function
 
 
@@ -34,8 +39,21 @@ def tiny(language: str) -> str:
     return TINY + " It has read Italian only: what it writes in another language are no sentences, whatever the scores."
 
 
+def name_classes(labels: Sequence[str], names: Sequence[str]) -> None:
+    """Show the classes under these names, in the same order, from here on in this kernel; no names: as they are.
+
+    Raises UserError where there is not one name for each class.
+    """
+    if names and len(names) != len(labels):
+        raise UserError(f"Parameter label_names={list(names)!r} needs one for each of {list(labels)!r}.")
+    CLASS_NAMES.clear()
+    CLASS_NAMES.update(zip(labels, names, strict=False))
+
+
 def plain_name(name: object) -> str:
     """A machine name in plain words: `not_inclusive` is *not inclusive*, `macro_f1` is *macro-F1*."""
+    if str(name) in CLASS_NAMES:
+        return CLASS_NAMES[str(name)]
     words = str(name).replace("macro_f1", "macro-F1").replace("_", " ")
     return re.sub(r"^f1\b", "F1", words)
 
@@ -55,9 +73,13 @@ def as_html(table: pd.DataFrame, empty: str = "None.", digits: int | dict[str, F
 
 
 def _tabulate(
-    table: pd.DataFrame, empty: str = "None.", digits: int | dict[str, Format] | None = None, title: str = ""
+    table: pd.DataFrame,
+    empty: str = "None.",
+    digits: int | dict[str, Format] | None = None,
+    title: str = "",
+    muted: Sequence[bool] | None = None,
 ) -> Markup:
-    """The table as HTML."""
+    """The table as HTML; rows that `muted` marks are pale."""
     if table.empty:
         return Markup("<p>{}</p>").format(empty)
     if any(name is not None for name in table.index.names):
@@ -71,8 +93,43 @@ def _tabulate(
         columns.append({"heading": heading, "side": "right" if numeric else "left"})
         form = digits.get(name) if isinstance(digits, dict) else digits
         cells.append([_formatted(value, form) for value in values])
-    rows = [list(zip(columns, row, strict=True)) for row in zip(*cells, strict=True)]
+    rows = [list(zip(columns, row, map(_kind, row), strict=True)) for row in zip(*cells, strict=True)]
+    rows = list(zip([False] * len(rows) if muted is None else muted, rows, strict=True))
     return Markup(TEMPLATES.get_template("table.html").render(columns=columns, rows=rows, title=title))
+
+
+def with_intervals(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """The table with each value and its bounds in one cell, as in 0.81 (0.74–0.87).
+
+    The bounds of a column `x` are `x_low` and `x_high`, or `x low` and `x high`; those named `low` and
+    `high` belong to the column before them.
+    """
+    names, shown = list(table.columns), table.copy()
+    for name in [n for n in names if re.search(r"(^|[_ ])low$", n)]:
+        base = re.sub(r"[_ ]?low$", "", name) or names[names.index(name) - 1]
+        bounds = name, re.sub("low$", "high", name)
+        values = table[[base, *bounds]].to_numpy(float)
+        shown[base] = pd.Series([interval(*row, digits) for row in values], index=table.index, dtype=object)
+        shown = shown.drop(columns=[*bounds])
+    return shown
+
+
+def interval(value: float, low: float, high: float, digits: int = 3) -> str | None:
+    """A value with its bounds, as in 0.81 (0.74–0.87), or alone where there are none; None without a value."""
+    if np.isnan(value):
+        return None
+    # Minus signs, because a hyphen beside a dash cannot be read; and no zero that is negative.
+    texts = [f"{round(v, digits) + 0.0:.{digits}f}".replace("-", "−") for v in (value, low, high)]
+    if np.isnan(low):
+        return texts[0]
+    return f"{texts[0]} ({texts[1]}{' to ' if '−' in ''.join(texts) else '–'}{texts[2]})"
+
+
+def _kind(cell: str) -> str:
+    """The class of a cell: `text`, which wraps, `figure`, which does not, or none."""
+    if isinstance(cell, Markup) or len(cell) > LONG_TEXT:
+        return "text"
+    return "figure" if FIGURE.fullmatch(cell) else ""
 
 
 def _is_missing(value: object) -> bool:
@@ -98,7 +155,8 @@ def _formatted(value: object, form: Format | None) -> str:
         return f"{value:,.{form}f}"
     if isinstance(value, Real):
         return f"{value:,}"
-    return plain_name(value) if IDENTIFIER.fullmatch(str(value)) else str(value)
+    is_name = str(value) in CLASS_NAMES or IDENTIFIER.fullmatch(str(value))
+    return plain_name(value) if is_name else str(value)
 
 
 def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:
@@ -142,31 +200,57 @@ def changes(source: str, output: str) -> Markup:
     return Markup("").join(pieces)
 
 
-def mark_changes(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows with `output` shown as changes to `text`, for `as_html` and `write_report`."""
-    marked = [changes(text, output) for text, output in zip(rows["text"], rows["output"], strict=True)]
-    return rows.assign(output=pd.Series(marked, index=rows.index, dtype=object))
+def mark_changes(rows: pd.DataFrame, column: str = "output") -> pd.DataFrame:
+    """The rows with `column` shown as changes to `text`, for `as_html` and `write_report`."""
+    marked = [changes(text, output) for text, output in zip(rows["text"], rows[column], strict=True)]
+    return rows.assign(**{column: pd.Series(marked, index=rows.index, dtype=object)})
 
 
-def section(heading: str, note: str = "", table: pd.DataFrame | None = None, pictures: Sequence[Path] = ()) -> dict:
-    """A part of the page; one with neither a table nor pictures (PNG files) is left out."""
-    return {"heading": heading, "note": note, "table": table, "pictures": pictures}
+def section(
+    heading: str,
+    note: str = "",
+    table: pd.DataFrame | None = None,
+    pictures: Sequence[Path] = (),
+    points: Sequence[str] = (),
+    muted: Sequence[bool] | None = None,
+) -> dict:
+    """A part of the page: a note, sentences as points, a table with the rows `muted` in grey, pictures (PNG files)."""
+    table = None if table is not None and table.empty else table
+    return {
+        "heading": heading,
+        "note": note,
+        "table": table,
+        "pictures": [path for path in pictures if path.exists()],
+        "points": points,
+        "muted": muted,
+    }
 
 
-def group_section(name: str, table: pd.DataFrame, smallest: int) -> dict:
-    """The section on a group column: its groups of at least `smallest` rows; others are counted."""
-    large = table[table["count"] >= smallest]
-    note = "Worst first."
-    if len(large) < len(table):
-        note += f" Smaller groups, under {smallest} rows, are in by_group.csv: {len(table) - len(large)}."
-    return section(f"Scores by {plain_name(name)}", note, large)
+def filled(sections: list[dict]) -> list[dict]:
+    """The sections that have something to show: sentences, a table or a picture."""
+    return [part for part in sections if part["table"] is not None or part["pictures"] or part["points"]]
+
+
+def group_section(name: str, table: pd.DataFrame, smallest: int, pictures: Sequence[Path] = ()) -> dict:
+    """The section on a group column: its groups, those under `smallest` rows last and grey, at most MOST_GROUPS."""
+    few = table["count"] < smallest
+    table = table.assign(group=[f"{g} (too few rows)" if f else g for g, f in zip(table.group, few, strict=True)])
+    table = table.iloc[few.argsort(kind="stable")]
+    note = "Worst first, with 95 % intervals."
+    if few.any():
+        note += f" Groups under {smallest} rows, in grey, are too small to be compared."
+    if len(table) > MOST_GROUPS:
+        note += f" {len(table) - MOST_GROUPS} more groups are in by_group.csv."
+    shown = with_intervals(table.dropna(axis=1, how="all"), 2)[:MOST_GROUPS]
+    muted = [*few.sort_values(kind="stable")[:MOST_GROUPS]]
+    return section(f"Scores by {plain_name(name)}", note, shown, pictures, muted=muted)
 
 
 def write_report(path: Path, title: str, lead: str, sections: list[dict], footer: str) -> Path:
     """Write the report as one HTML file, pictures inside, from parts that `section` makes."""
     words = {"title": title, "lead": lead, "footer": footer, "changed": Markup(CHANGED)}
     page = TEMPLATES.get_template("report.html").render(
-        words, sections=sections, tabulate=_tabulate, encode=base64.b64encode
+        words, sections=filled(sections), tabulate=_tabulate, encode=base64.b64encode
     )
     return write_text(path, page)
 

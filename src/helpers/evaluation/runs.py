@@ -39,6 +39,29 @@ def list_stages(task: str = "") -> pd.DataFrame:
     return table.iloc[age.argsort(kind="stable")].reset_index(drop=True)
 
 
+def finished_runs(task: str, stage: str, names: Sequence[str] = ()) -> tuple[list[Path], dict[str, str]]:
+    """Folders of the runs whose `stage`, such as `03`, has ended well, the latest first, and name → status of the rest.
+
+    `names` are the runs asked for; by default every run of the task that has begun. Raises UserError
+    where one of them does not exist.
+    """
+    table = list_stages(task)
+    table = table[table.stage.str.match(r"0[1-4]_")]  # a comparison is no run
+    for name in names:
+        if name not in set(table.run):
+            raise UserError(f"There is no run {name!r} of {task}: `ambo status` lists the runs.")
+    folders, unfinished = [], {}
+    for name, part in table.groupby("run", sort=False):
+        if names and name not in names:
+            continue
+        status = dict(zip(part.stage.str[:2], part.status, strict=True)).get(stage, f"{stage} has not been run")
+        if status == "success":
+            folders.append(part.folder.iloc[0].parent)
+        else:
+            unfinished[name] = status.replace("_", " ")
+    return folders, unfinished
+
+
 def latest_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (run.STAGES["03"],)) -> Detector | None:
     """The detector that a finished 03 trained last, of one task and run or of all, or None.
 
