@@ -48,6 +48,7 @@ app = typer.Typer(
 app.add_typer(labels_cli.app, name="labels")
 ALL_STAGES = ",".join(run.STAGES)
 AWAITING = 3  # exit code: the run waits for labels
+LONGEST = 10 * 365 * 86_400  # seconds that a stage can have taken
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 Overrides = Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter; repeat it for more")]
 
@@ -494,7 +495,7 @@ def run_stage(name: str, params: dict[str, Any], folder: Path, place: str) -> No
         say(f"{name}: unchanged, skipped")
         return
     seconds = run.expected_seconds(name, params)
-    expected = f", about {duration(seconds)} as in an earlier run" if seconds else ""
+    expected = f", about {duration(seconds)} as in an earlier run" if seconds and seconds <= LONGEST else ""
     say(f"{name}: {reason}; running, {place}{expected} …")
     if run.is_held(folder):
         raise run.in_use(folder)
@@ -617,9 +618,10 @@ def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "
 def stage_line(path: Path) -> str:
     """Name, status, duration and end of the stage whose manifest is at `path`, and its error if it has one."""
     state = run.stage_status(path.parent)
-    if state == "damaged":
+    manifest = None if state == "damaged" else run.read_manifest(path.parent)
+    if manifest is None or not 0 <= manifest["seconds"] <= LONGEST:
         return f"{path.parent.name:24} damaged: delete {_short(path)}, and the stage is done again; labels stay"
-    manifest, ended = run.read_manifest(path.parent), time.localtime(path.stat().st_mtime)
+    ended = time.localtime(path.stat().st_mtime)
     minutes, seconds = divmod(round(manifest["seconds"]), 60)
     duration = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"
     line = f"{manifest['stage']:24} {state.replace('_', ' '):16} {duration:14} {time.strftime('%Y-%m-%d %H:%M', ended)}"

@@ -234,6 +234,7 @@ USELESS = [
     {"repeat": "no"},
     {"reason": ["x"]},
     {"guideline": 7},
+    {"together": ["x"]},
     {"text": {"x": ["\x1b]0;p\x07"]}},
 ]
 

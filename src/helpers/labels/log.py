@@ -242,6 +242,7 @@ USABLE: dict[str, Callable[[Any], bool]] = {
     "reason": _is_text,
     "text": _is_text,
     "guideline": _is_text,
+    "together": _is_text,
 }
 
 
