@@ -49,11 +49,12 @@ def hold_place(folder: Path, source: str, texts: str) -> Iterator[Path]:
         Where a prediction of this source is running.
     """
     make_folder(folder)
-    stem, own = file_name(Path(source).stem), _identity(source)
-    second = folder / f"{stem}_{digest(texts if source == PIPED else own)[:8]}"
-    for place in (folder / stem, second):
+    name, own = file_name(Path(source).stem), _identity(source)
+    key = digest(texts if source == PIPED else own)[:8]
+    second = folder / f"{name}_{key}"
+    for place in (folder / name, second):
         # Killed processes lose the lock at once; filelock's fallback for drives without locks would keep it for good.
-        lock = FileLock(_hidden(place, ".lock"), timeout=0, fallback_to_soft=False)
+        lock = FileLock(_lock_file(place), timeout=0, fallback_to_soft=False)
         is_free, owner = _acquire(lock), _owner(place)  # the owner is read under the lock
         if is_free and (place == second or owner in (None, own)):
             try:
@@ -70,13 +71,13 @@ def hold_place(folder: Path, source: str, texts: str) -> Iterator[Path]:
     raise UserError(f"Another prediction of {what} is running: wait until it has ended, or stop it.")
 
 
-def parts_file(place: Path) -> Path:
-    """The file with what is done of the answers at `place`."""
-    return _hidden(place, ".part.jsonl")
+def parts_file(path: Path) -> Path:
+    """The file with what is done of the answers whose place `hold_place` yielded."""
+    return path.with_name(f".{path.name}.part.jsonl")
 
 
-def _hidden(place: Path, suffix: str) -> Path:
-    return place.with_name(f".{place.name}{suffix}")
+def _lock_file(path: Path) -> Path:
+    return path.with_name(f".{path.name}.lock")
 
 
 def _identity(source: str) -> str:
