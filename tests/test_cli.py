@@ -194,9 +194,12 @@ def test_a_stage_whose_process_is_gone_was_cut_off(project):
 def test_a_damaged_manifest_hides_no_other_run(project, monkeypatch, capsys):
     for name, text in (("01_seed_curation", "{"), ("02_synthetic_expansion", "[]")):
         files.write_text(project / "outputs/t/r" / name / "manifest.json", text)
+    for number, seconds in enumerate((1e300, -5, 4e8)):  # no stage takes ten years, or less than no time
+        save_manifest(project / f"outputs/t/r{number}/01_seed_curation", seconds=seconds)
     save_manifest(project / "outputs/t/s/01_seed_curation", seconds=61)
     code, out, _ = ambo(monkeypatch, capsys, "status")
-    assert code == 0 and out.count("damaged: delete") == 2 and "success             1 min 01 s" in out
+    assert len(max(out.splitlines(), key=len)) < 250
+    assert code == 0 and out.count("damaged: delete") == 5 and "success             1 min 01 s" in out
 
 
 PARAMS = {
@@ -474,6 +477,11 @@ def test_labels_that_do_not_fit_are_noted(labelled, monkeypatch, capsys):
     assert code == 0 and "alpha" in out
     assert "ann.jsonl, line 4: not a readable event" in err
     assert "not among the run's: 1 (first: gone)" in err and "does not have: 'z' 1×" in err
+    assert "03 would stop" not in err  # it does not ask what the text is
+    log.append(labelled, "cy", "label", "r3", label="z")
+    err = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)[2]
+    assert "cy.jsonl, line 1: cy labels record r3 'z', which is not one of x, y; correct that line" in err
+    assert err.count("not a readable event") == 1
 
 
 @pytest.mark.parametrize(

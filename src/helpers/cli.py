@@ -48,6 +48,7 @@ app = typer.Typer(
 app.add_typer(labels_cli.app, name="labels")
 ALL_STAGES = ",".join(run.STAGES)
 AWAITING = 3  # exit code: the run waits for labels
+LONGEST = 10 * 365 * 86_400  # seconds that a stage can have taken
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 Overrides = Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter; repeat it for more")]
 
@@ -176,9 +177,10 @@ def predict(
     explain: Annotated[bool, typer.Option("--explain", help="add the words that moved each answer")] = False,
 ) -> None:
     """Answer every text of a file with a trained detector: each row again, with answer, confidence and probabilities."""
-    for name in filter(None, (out, html)):
-        if env.resolve(name) == env.resolve(file):
-            raise UserError(f"{name} is the file that is read: name another one to write.")
+    is_read, is_table = "the file that is read", "the table of --out"
+    for written, other, what in ((out, file, is_read), (html, file, is_read), (html, out, is_table)):
+        if written and other and env.resolve(written).resolve() == env.resolve(other).resolve():
+            raise UserError(f"{written} is {what}: name another one to write.")
     if out:
         tables.check_suffix(out)
     latest = runs.require_detector(task, run_id)
@@ -189,25 +191,33 @@ def predict(
 
     detector, folder = core.load_detector(latest.adapter), run.run_folder(latest.task, latest.run) / "predictions"
     tables.refuse_columns(table, [*detector.columns, "words"], file)
-    answers = detector.predict_recorded(texts, folder, file, explain or bool(html)).set_axis(table.index)
-    spans = answers.pop("spans") if "spans" in answers else []
-    if explain:
-        answers["words"] = core.spanned_words(texts, spans)
-    whole, to_output = table.join(answers), file == "-" and not out
-    if to_output:
-        print_lines(whole)
-    else:
-        place = env.resolve(out) if out else folder / f"{files.file_name(Path(file).stem)}.csv"
-        say(f"{len(whole):,} rows → {_short(tables.write_table(place, whole))}: {answer_counts(answers['answer'])}")
-    if html:
-        who = f"the detector of run {latest.run}, task {latest.task}"
-        page = report.write_answers(env.resolve(html), texts, answers, spans, who)
-        say(f"Page       {_short(page)}", file=sys.stderr if to_output else None)
+    to_output = file == "-" and not out
+    with detector.predict_recorded(texts, folder, file, explain or bool(html)) as (answers, place):
+        answers = answers.set_axis(table.index)
+        spans = answers.pop("spans") if "spans" in answers else []
+        if explain:
+            answers["words"] = core.spanned_words(texts, spans)
+        whole = table.join(answers)
+        if to_output:
+            print_lines(whole)
+        else:
+            written = tables.write_table(env.resolve(out) if out else place.with_suffix(".csv"), whole)
+            say(f"{len(whole):,} rows → {_short(written)}: {answer_counts(answers['answer'])}")
+        if html:
+            who = f"the detector of run {latest.run}, task {latest.task}"
+            page = report.write_answers(env.resolve(html), texts, answers, spans, who)
+            say(f"Page       {_short(page)}", file=sys.stderr if to_output else None)
 
 
 def lines_table(text_column: str) -> pd.DataFrame:
-    """The lines of standard input as a table."""
-    table = pd.DataFrame({text_column: sys.stdin.read().splitlines()}, dtype=object)
+    """The lines of standard input as a table; raises UserError where they are not text."""
+    try:
+        lines = sys.stdin.read().splitlines()
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        remedy = "convert it, for example with `iconv -f WINDOWS-1252 -t UTF-8`, or give the file itself"
+        raise UserError(f"Standard input, line {line}: not {error.encoding.upper()}; {remedy}.") from error
+    table = pd.DataFrame({text_column: lines}, dtype=object)
     table.index += 1
     return table
 
@@ -485,7 +495,7 @@ def run_stage(name: str, params: dict[str, Any], folder: Path, place: str) -> No
         say(f"{name}: unchanged, skipped")
         return
     seconds = run.expected_seconds(name, params)
-    expected = f", about {duration(seconds)} as in an earlier run" if seconds else ""
+    expected = f", about {duration(seconds)} as in an earlier run" if seconds and seconds <= LONGEST else ""
     say(f"{name}: {reason}; running, {place}{expected} …")
     if run.is_held(folder):
         raise run.in_use(folder)
@@ -608,9 +618,10 @@ def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "
 def stage_line(path: Path) -> str:
     """Name, status, duration and end of the stage whose manifest is at `path`, and its error if it has one."""
     state = run.stage_status(path.parent)
-    if state == "damaged":
+    manifest = None if state == "damaged" else run.read_manifest(path.parent)
+    if manifest is None or not 0 <= manifest["seconds"] <= LONGEST:
         return f"{path.parent.name:24} damaged: delete {_short(path)}, and the stage is done again; labels stay"
-    manifest, ended = run.read_manifest(path.parent), time.localtime(path.stat().st_mtime)
+    ended = time.localtime(path.stat().st_mtime)
     minutes, seconds = divmod(round(manifest["seconds"]), 60)
     duration = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"
     line = f"{manifest['stage']:24} {state.replace('_', ' '):16} {duration:14} {time.strftime('%Y-%m-%d %H:%M', ended)}"

@@ -2,6 +2,9 @@
 
 import io
 import json
+import os
+import re
+import subprocess
 import sys
 
 import numpy as np
@@ -10,6 +13,7 @@ import pytest
 
 from helpers import cli
 from helpers.core import detector as module
+from helpers.core import parts
 from helpers.core.detector import Detector, load_detector, spanned_words
 from helpers.core.qlora import QLoRA
 from helpers.env import UserError
@@ -49,7 +53,7 @@ def test_a_prediction_that_was_cut_off_goes_on(task, tmp_path, monkeypatch):
         stream.write("[[0.5, 0.")  # a part that was being written
     learner, counts = Counting(task), []
     table = Detector(learner).predict_resumed(texts, partial, "basis", counts.append)
-    assert learner.read == 25 and counts == [20, 10, 10, 5] and not partial.exists()
+    assert learner.read == 25 and counts == [20, 10, 10, 5]
     pd.testing.assert_frame_equal(table, Detector(Counting(task)).predict(texts))
 
 
@@ -61,6 +65,153 @@ def test_parts_of_other_texts_or_of_another_adapter_are_not_used(task, tmp_path,
     learner = Counting(task)
     Detector(learner).predict_resumed([f"bad {i}" for i in range(20)], partial, "other")
     assert learner.read == 20
+
+
+ANSWERS = [[[0.5, 0.5], []]] * 10
+
+
+def forged(key: str) -> dict[str, bytes]:
+    """Files with the right key and something else than the first ten answers of twenty after it."""
+    part = parts._part(key, 0, ANSWERS)
+    other_rows = {
+        "of one number": [[[0.5], []]] * 10,
+        "out of range": [[[5.0, -4.0], []]] * 10,
+        "not a number": [[[float("nan"), float("nan")], []]] * 10,
+        "of text": [[["0.5", "0.5"], []]] * 10,
+        "a span outside": [[[0.5, 0.5], [[0, 99, 0.5]]]] * 10,
+        "a span backwards": [[[0.5, 0.5], [[3, 1, 0.5]]]] * 10,
+        "spans of text": [[[0.5, 0.5], "ab"]] * 10,
+        "as objects": [{"a": 1, "b": 2}] * 10,
+        "as a text": "ab",
+        "none": [],
+        "too many": ANSWERS * 3,
+    }
+    lines = {f"rows {what}": json.dumps(parts._part(key, 0, rows)) for what, rows in other_rows.items()}
+    lines |= {
+        "garbage": "xx",
+        "an object": '{"a":1}',
+        "rows alone": json.dumps(ANSWERS),
+        "one number": "[[1]]",
+        "deep": "[" * 100_000,
+        "deep and closed": '{"rows": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        "another start": json.dumps(part | {"start": 10}),
+        "one row less": json.dumps(part | {"rows": ANSWERS[:9]}),
+        "two writers": json.dumps(part) + "\n" + json.dumps(part),
+        "a part missing": json.dumps(parts._part(key, 10, ANSWERS)),
+        "another key": json.dumps(parts._part("other", 0, ANSWERS)),
+        "zeros": "\0" * 500,
+    }
+    files = {what: f"{json.dumps(key)}\n{line}\n".encode() for what, line in lines.items()}
+    return files | {"no UTF-8": json.dumps(key).encode() + b"\n\xff\xfe\n", "empty": b"", "a line end": b"\n"}
+
+
+def test_a_file_that_does_not_fit_exactly_is_begun_anew(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 10)
+    texts, partial = [f"bad {i}" for i in range(20)], tmp_path / "a.part.jsonl"
+    key, expected = module.digest(["basis", ("good", "bad"), 20, False]), Detector(Counting(task)).predict(texts)
+    partial.write_text(json.dumps(key) + "\n" + json.dumps(parts._part(key, 0, ANSWERS)) + "\n")
+    learner = Counting(task)
+    assert Detector(learner).predict_resumed(texts, partial, "basis").p_bad[9] == 0.5  # what fits is taken
+    assert learner.read == 10
+    for what, content in forged(key).items():
+        partial.write_bytes(content)
+        learner = Counting(task)
+        table = Detector(learner).predict_resumed(texts, partial, "basis")
+        assert learner.read == 20 and table.equals(expected), what
+
+
+def test_a_text_without_an_answer_fits_its_row_alone(task, tmp_path):
+    texts, partial = ["…", "bad"], tmp_path / "a.part.jsonl"
+    Detector(Counting(task)).predict_resumed(texts, partial, "basis")
+    learner = Counting(task)
+    assert Detector(learner).predict_resumed(texts, partial, "basis").answer.tolist() == [None, "bad"]
+    assert learner.read == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no links and pipes as Unix has")
+def test_what_stands_in_the_place_of_the_parts_is_neither_followed_nor_waited_for(task, tmp_path):
+    partial, victim = tmp_path / "a.part.jsonl", tmp_path / "victim"
+    victim.write_text("mine")
+    for put in (lambda: partial.symlink_to(victim), lambda: partial.symlink_to("nowhere"), lambda: os.mkfifo(partial)):
+        put()
+        Detector(Counting(task)).predict_resumed(["bad"], partial, "basis")
+        assert partial.is_file() and not partial.is_symlink() and victim.read_text() == "mine"
+        partial.unlink()
+    partial.symlink_to(victim)
+    with pytest.raises(UserError, match="could not be written"):
+        parts.append(partial, "key", 0, ANSWERS)
+    partial.unlink()
+    partial.mkdir()
+    with pytest.raises(UserError, match="is a folder, where the answers so far are to be kept: remove it"):
+        Detector(Counting(task)).predict_resumed(["bad"], partial, "basis")
+
+
+@pytest.fixture
+def recorded(task, tmp_path, monkeypatch):
+    """Starts the prediction of texts of a source, as a context; the adapter is an empty folder."""
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    detector = Detector(Counting(task), tmp_path)
+    return lambda source, texts=("bad",): detector.predict_recorded(texts, tmp_path / "predictions", source)
+
+
+def test_two_predictions_of_one_file_do_not_run_at_once(recorded, tmp_path):
+    with recorded("a/s.csv") as (_, place):
+        parts_of_it = parts.parts_file(place).read_bytes()
+        with pytest.raises(
+            UserError, match=r"^Another prediction of a/../a/s\.csv is running: wait until it has ended"
+        ):
+            recorded("a/../a/s.csv").__enter__()
+        assert parts.parts_file(place).read_bytes() == parts_of_it
+    assert [p.name for p in (tmp_path / "predictions").iterdir() if p.suffix == ".jsonl"] == []
+    with recorded("a/s.csv"):
+        pass
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from helpers.core import parts
+with parts.hold_place(Path(sys.argv[1]), "s.csv", "") as place:
+    print(place.name, flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_killed_prediction_lets_go_of_its_file(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, tmp_path], stdout=subprocess.PIPE, text=True)
+    assert process.stdout.readline() == "s\n"
+    with pytest.raises(UserError, match=r"Another prediction of s\.csv is running"):
+        parts.hold_place(tmp_path, "s.csv", "").__enter__()
+    process.kill()
+    process.communicate()
+    with parts.hold_place(tmp_path, "s.csv", "") as place:
+        assert place.name == "s"
+
+
+def test_two_files_of_one_name_have_two_places(recorded, tmp_path):
+    with recorded("a/s.csv") as (_, first), recorded("b/s.csv") as (_, second):  # at once, too
+        assert first.name == "s" and re.fullmatch("s_[0-9a-f]{8}", second.name)
+    for source, place in (("b/s.csv", second), ("a/s.csv", first), (str(tmp_path / "b/s.csv"), second)):
+        with recorded(source) as (_, again):
+            assert again == place
+    assert json.loads(first.with_suffix(".json").read_text())["source"] == "a/s.csv"
+    first.with_suffix(".json").write_text("[]")  # nothing says any more whose answers these are
+    with recorded("a/s.csv") as (_, third):
+        assert third not in (first, second)
+
+
+def test_standard_input_is_read_in_many_pipes_at_once(recorded):
+    with recorded("-", ["bad"]) as (_, first), recorded("-", ["good"]) as (_, second):
+        assert first.name == "-" and second != first
+    with recorded("-", ["good"]) as (_, place):
+        assert place == first
+
+
+def test_answers_that_cannot_be_written_are_kept(recorded):
+    with pytest.raises(UserError), recorded("a/s.csv") as (_, place):
+        raise UserError("the disk is full")
+    assert parts.parts_file(place).exists()
 
 
 def test_the_words_that_moved_an_answer(task):
@@ -166,6 +317,8 @@ def test_the_page_escapes_what_it_shows(project, rows, monkeypatch, capsys):
         (["in.csv", "--run-id", "x"], "No run in run 'x' has finished 03_active_learning"),
         (["in.csv", "--out", "a.xlsx"], "choose one of .csv, .tsv, .jsonl, .parquet"),
         (["in.csv", "--out", "in.csv"], "is the file that is read"),
+        (["in.csv", "--html", "x/../in.csv"], "is the file that is read"),
+        (["in.csv", "--out", "x.csv", "--html", "x.csv"], "x.csv is the table of --out: name another one to write"),
         (["taken.csv"], "has a column 'answer' already"),
     ],
 )
@@ -176,3 +329,30 @@ def test_mistakes_are_a_sentence_and_write_nothing(project, monkeypatch, capsys,
     code, out, err = ambo(monkeypatch, capsys, *words)
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out
     assert {p: p.read_bytes() for p in project.glob("*.csv")} == before
+
+
+def test_standard_input_that_is_no_utf8_is_a_sentence(project, monkeypatch, capsys):
+    content = io.BytesIO("uno\ncaffè\n".encode("cp1252"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(content, encoding="utf-8"))
+    code, out, err = ambo(monkeypatch, capsys, "-")
+    assert code == 2 and not out and "Standard input, line 2: not UTF-8; convert it" in err
+
+
+def test_a_table_that_parquet_cannot_hold_is_a_sentence_and_costs_no_answer(project, monkeypatch, capsys):
+    (project / "in.jsonl").write_text('{"text": "short text", "n": 1}\n{"text": "other text", "n": "b"}\n')
+    code, out, err = ambo(monkeypatch, capsys, "in.jsonl", "--out", "x.parquet")
+    assert code == 2 and not out and "column n" in err and "choose .csv or .jsonl" in err and err.count("\n") == 1
+    with monkeypatch.context() as patch:
+        patch.setattr(QLoRA, "predict_proba", None)  # it would fail if a text were read again
+        code, out, err = ambo(patch, capsys, "in.jsonl", "--out", "x.csv")
+    assert code == 0 and "2 rows → " in out, err
+
+
+def test_the_table_of_another_file_of_that_name_stays(project, rows, monkeypatch, capsys):
+    for folder, text in (("a", rows[0]["text"]), ("b", rows[1]["text"])):
+        (project / folder).mkdir()
+        (project / folder / "s.csv").write_text(f"text\n{text}\n")
+        assert ambo(monkeypatch, capsys, f"{folder}/s.csv")[0] == 0
+    tables = sorted((project / "outputs/t/r/predictions").glob("*.csv"))
+    assert [pd.read_csv(path).text[0] for path in tables] == [rows[0]["text"], rows[1]["text"]]
+    assert tables[0].name == "s.csv"

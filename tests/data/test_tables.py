@@ -203,3 +203,24 @@ def test_a_table_that_a_format_cannot_hold_is_one_sentence_and_leaves_nothing(tm
     with pytest.raises(UserError, match=r"out\.parquet cannot hold this table .*choose \.csv or \.jsonl"):
         tables.write_table(tmp_path / "out.parquet", table)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("cell", [2**70, {}, [["x"], [1]], [["\ud800"]]])
+def test_no_cell_of_any_kind_is_more_than_a_sentence(tmp_path, cell):
+    table = pd.DataFrame({"a": ["x", cell]}, dtype=object).drop(0)
+    with pytest.raises(UserError, match=r"cannot hold this table \(.+\): choose \.csv or \.jsonl"):
+        tables.write_table(tmp_path / "out.parquet", table)
+    assert not list(tmp_path.iterdir())
+    tables.write_table(tmp_path / "out.csv", table)
+
+
+@pytest.mark.parametrize("suffix", tables.WRITERS)
+def test_half_a_character_is_written_as_a_question_mark(tmp_path, suffix):
+    path = tables.write_table(tmp_path / f"out{suffix}", pd.DataFrame({"a": ["\ud83d!"]}, dtype=object))
+    assert b"?!" in path.read_bytes()
+
+
+def test_a_column_that_even_json_cannot_hold_is_a_sentence(tmp_path):
+    table = pd.DataFrame({"a": ["x", ["\ud800"]]}, dtype=object)
+    with pytest.raises(UserError, match=r"out\.jsonl cannot hold this table .*: mend or leave out that column"):
+        tables.write_table(tmp_path / "out.jsonl", table)

@@ -216,6 +216,102 @@ def test_every_reader_accepts_and_leaves_out_the_same_odd_lines(tmp_path):
     assert [row["id"] for row in rows] == list(readable_lines) and {row["annotator"] for row in rows} == {"ann"}
 
 
+USELESS = [
+    {"seconds": "abc"},
+    {"seconds": -1},
+    {"seconds": 1e300},
+    {"seconds": True},
+    {"seconds": float("nan")},
+    {"spans": "<img src=x>"},
+    {"spans": {"a": 1}},
+    {"spans": [[0, "z"], 5]},
+    {"spans": [[-5, 10**9]]},
+    {"spans": [[3, 1]]},
+    {"spans": [[0, 1, 2]]},
+    {"spans": [[True, 2]]},
+    {"shown": "model"},
+    {"shown": [{"a": 1}]},
+    {"repeat": "no"},
+    {"reason": ["x"]},
+    {"guideline": 7},
+    {"together": ["x"]},
+    {"text": {"x": ["\x1b]0;p\x07"]}},
+]
+
+
+def raw_event(record, **facts):
+    return json.dumps({"event": "label", "id": record, "label": "a", "time": 1, "annotator": "eve"} | facts) + "\n"
+
+
+@pytest.mark.parametrize("facts", USELESS)
+def test_an_event_with_a_useless_field_keeps_its_label_and_its_file_stays(tmp_path, facts):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    path = folder / "eve.jsonl"
+    path.write_text(raw_event("r0", **facts))
+    before = path.read_bytes()
+    (row,) = readable(folder)
+    assert row["label"] == "a" and not facts.keys() & row.keys()
+    assert settled_labels(folder) == {"r0": "a"} and annotations(folder)["eve"]["r0"]["spans"] == []
+    for suffix in tables.WRITERS:
+        for final in (True, False):
+            exchange.export(folder, tmp_path / f"out{suffix}", RECORDS, final)
+    assert path.read_bytes() == before
+
+
+def test_a_note_of_no_use_leaves_the_one_before(tmp_path):
+    write(tmp_path, ("eve", "note", "r0", {"text": "mine"}))
+    with (tmp_path / "eve.jsonl").open("a") as stream:
+        stream.write(raw_event("r0", event="note", text=[1], time=9e9))
+    assert annotations(tmp_path)["eve"]["r0"]["note"] == "mine"
+
+
+def test_a_time_that_is_no_number_takes_that_of_the_line_before(tmp_path):
+    lines = [raw_event("r0", time=5), raw_event("r0", time=float("nan"), label="b"), raw_event("r0", time=9, label="c")]
+    (tmp_path / "eve.jsonl").write_text("".join(lines))
+    (tmp_path / "bob.jsonl").write_text(raw_event("r1", time=7, annotator="bob"))
+    assert [(row["time"], row["label"]) for row in readable(tmp_path)] == [(5, "a"), (5, "b"), (7, "a"), (9, "c")]
+
+
+@pytest.mark.parametrize("suffix", tables.WRITERS)
+@pytest.mark.parametrize("final", [True, False])
+def test_labels_of_every_type_are_exported_to_every_format(tmp_path, suffix, final):
+    labels = ["a", True, 3, 1.5, {"a": 1}, ["x"], "half \ud83d", float("inf")]
+    lines = [
+        raw_event("r0", label=label, annotator=f"p{i}", event_id=[i, f"e{i}"][i % 2]) for i, label in enumerate(labels)
+    ]
+    (tmp_path / "eve.jsonl").write_text("".join(lines))
+    table = exchange.export(tmp_path, tmp_path / f"out{suffix}", RECORDS, final)
+    assert len(table) == (1 if final else len(labels)) and (tmp_path / f"out{suffix}").exists()
+
+
+def test_a_label_outside_the_task_names_line_person_record_and_remedy(tmp_path):
+    write(
+        tmp_path,
+        ("ann", "label", "r0", {"label": "gone"}),
+        ("ann", "undo", "r0"),
+        ("ann", "label", "r0", {"label": "a"}),
+    )
+    exchange.refuse_outside(tmp_path, ["a", "b"], ["r0"])
+    write(tmp_path, ("bob", "label", "r1", {"label": "a"}), ("bob", "label", "r1", {"label": "gone"}))
+    exchange.refuse_outside(tmp_path, ["a", "b"], ["r0"])  # another record is nobody's concern
+    exchange.refuse_outside(tmp_path, [], ["r1"])  # a task of generation
+    exchange.refuse_outside(tmp_path / "none", ["a", "b"], ["r1"])
+    sentence = (
+        r"bob\.jsonl, line 2: bob labels record r1 'gone', which is not one of a, b; correct that line, or .*import`"
+    )
+    with pytest.raises(UserError, match=sentence):
+        exchange.refuse_outside(tmp_path, ["a", "b"], ["r1"])
+    write(tmp_path, (ADJUDICATOR, "label", "r1", {"label": "b"}))
+    exchange.refuse_outside(tmp_path, ["a", "b"], ["r1"])
+    (tmp_path / "eve.jsonl").write_text(raw_event("r2", label={"a": 1}) + raw_event("r3", label=float("nan")))
+    with pytest.raises(UserError, match=r"eve\.jsonl, line 1: eve labels record r2 \"\{'a': 1\}\""):
+        exchange.refuse_outside(tmp_path, ["a", "b"], ["r2"])
+    with pytest.raises(UserError, match=r"eve\.jsonl, line 2: eve labels record r3 'nan'"):
+        exchange.refuse_outside(tmp_path, ["a", "b"], ["r3"])
+    assert outside(annotations(tmp_path), ["a", "b"]) == {"gone": 1, "{'a': 1}": 1, "nan": 1}
+
+
 def test_what_cannot_be_an_event_is_refused(tmp_path):
     with pytest.raises(UserError, match="Event 'erase' is unknown"):
         append(tmp_path, "ann", "erase", "1")
@@ -552,6 +648,7 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
     assert report == {
         "rows": 7,
         "taken": 2,
+        "corrected": 0,
         "empty": [6],
         "several": [],
         "unmatched": [8],
@@ -570,6 +667,34 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
     assert (tmp_path / "logs/ann.jsonl").stat().st_size == size
     assert again["taken"] == 0 and again["known"] == 2 and len(events(tmp_path / "logs")) == 2
     assert "left out, label not in the task ('7' 1×): 1 (row 7)" in exchange.describe(report)
+
+
+def test_an_import_is_compared_with_what_the_log_says_now(tmp_path):
+    def load(label):
+        (tmp_path / "in.csv").write_text(f"id,label\nr0,{label}\n")
+        report = exchange.import_labels(tmp_path / "in.csv", tmp_path / "logs", RECORDS, "t", id_column="id")
+        return report["taken"], report["corrected"], report["known"]
+
+    assert load("a") == (1, 0, 0) and load("a") == (0, 0, 1)
+    for label in "babaab":
+        before = settled_labels(tmp_path / "logs")["r0"]
+        assert load(label) == ((0, 0, 1) if label == before else (1, 1, 0))
+        assert settled_labels(tmp_path / "logs") == {"r0": label} and load(label) == (0, 0, 1)
+    write(tmp_path / "logs", ("imported", "undo", "r0"), ("imported", "skip", "r0"))
+    assert load("b") == (1, 1, 0) and settled_labels(tmp_path / "logs") == {"r0": "b"} and load("b") == (0, 0, 1)
+    report = exchange.import_labels(tmp_path / "in.csv", tmp_path / "logs", RECORDS, "t", id_column="id", annotator="x")
+    assert "of these" not in "".join(exchange.describe(report))
+    (tmp_path / "in.csv").write_text("id,label\nr0,c\n")
+    report = exchange.import_labels(tmp_path / "in.csv", tmp_path / "logs", RECORDS, "t", id_column="id")
+    assert "of these, instead of another answer in the logs: 1" in exchange.describe(report)
+
+
+def test_what_is_imported_into_two_copies_counts_once_in_both(tmp_path):
+    (tmp_path / "in.csv").write_text("id,label\nr0,a\n")
+    for copy in ("one", "two"):
+        exchange.import_labels(tmp_path / "in.csv", tmp_path / copy, RECORDS, "t", id_column="id")
+    shutil.copy(tmp_path / "two/imported.jsonl", tmp_path / "one/copy.jsonl")
+    assert len(readable(tmp_path / "one")) == 1
 
 
 def test_an_import_by_id_reads_numbers_and_truth_values_as_01_does(tmp_path):

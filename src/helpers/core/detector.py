@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from helpers import env
+from helpers.core import parts
 from helpers.core.qlora import QLoRA
 from helpers.env import UserError
-from helpers.files import digest, file_name, sha256, write_json
+from helpers.files import digest, sha256, write_json
 from helpers.progress import Bar
-from helpers.run import make_folder, refuse_changed_adapter
+from helpers.run import refuse_changed_adapter
 
 CHUNK = 1024  # texts between two writings of a long prediction
 UNITS = 60  # words, or groups of words of a longer text, that an explanation leaves out one by one
@@ -83,23 +84,36 @@ class Detector:
             table[name] = column
         return table
 
-    def predict_recorded(self, texts: Sequence[str], folder: Path, source: str, explain: bool = False) -> pd.DataFrame:
-        """As `predict_resumed`, with a progress bar; `folder` keeps what is done, and a record of the adapter.
+    @contextlib.contextmanager
+    def predict_recorded(
+        self, texts: Sequence[str], folder: Path, source: str, explain: bool = False
+    ) -> Iterator[tuple[pd.DataFrame, Path]]:
+        """Yield the answers of `predict_resumed`, made under a progress bar, and the place in `folder` that is theirs.
+
+        What is done is kept until the block has ended well: where it cannot write the answers, they are there the next
+        time. Then `<place>.json` says what they were made from.
 
         Parameters
         ----------
         texts : strings
         folder : Path
         source : str
-            The file that the texts come from, after which the record is named.
+            Where the texts come from; see `parts.hold_place`.
         explain : bool
+
+        Raises
+        ------
+        UserError
+            Where a prediction of this source is running.
         """
-        name, facts = file_name(Path(source).stem), {"adapter": sha256(self.adapter), "texts": digest(list(texts))}
-        make_folder(folder)
-        with Bar(len(texts), "answering") as bar:
-            answers = self.predict_resumed(texts, folder / f".{name}.part.jsonl", facts, bar.update, explain)
-        write_json(folder / f"{name}.json", facts | {"source": source, "rows": len(texts)})
-        return answers
+        facts = {"adapter": sha256(self.adapter), "texts": digest(list(texts))}
+        with parts.hold_place(folder, source, facts["texts"]) as place:
+            partial = parts.parts_file(place)
+            with Bar(len(texts), "answering") as bar:
+                answers = self.predict_resumed(texts, partial, facts, bar.update, explain)
+            yield answers, place
+            write_json(place.with_suffix(".json"), facts | {"source": source, "rows": len(texts)})
+            partial.unlink(missing_ok=True)
 
     def predict_resumed(
         self,
@@ -115,7 +129,7 @@ class Detector:
         ----------
         texts : strings
         partial : Path
-            Deleted at the end.
+            The caller deletes it.
         basis : JSON value
             What determines the answers; the file of another basis is not used.
         report : function, optional
@@ -124,25 +138,19 @@ class Detector:
             Adds a column `spans` of what `explain` finds.
         """
         key = digest([basis, self.labels, len(texts), explain])
-        done = _read_parts(partial, key)
-        if not done:
-            partial.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_text(json.dumps(key) + "\n", encoding="utf-8")
+        done = parts.resume(partial, key, texts, len(self.labels))
         report(len(done))
-        with partial.open("a", encoding="utf-8") as stream:
-            for start in range(len(done), len(texts), CHUNK):
-                rows = texts[start : start + CHUNK]
-                probabilities = self._probabilities(rows)
-                spans = self.explain(rows, list(self.table(probabilities)["answer"])) if explain else [[]] * len(rows)
-                part = list(zip(probabilities.tolist(), spans, strict=True))
-                stream.write(json.dumps(part) + "\n")
-                stream.flush()
-                done += part
-                report(len(part))
+        for start in range(len(done), len(texts), CHUNK):
+            rows = texts[start : start + CHUNK]
+            probabilities = self._probabilities(rows)
+            spans = self.explain(rows, list(self.table(probabilities)["answer"])) if explain else [[]] * len(rows)
+            part = [list(row) for row in zip(probabilities.tolist(), spans, strict=True)]
+            parts.append(partial, key, start, part)
+            done += part
+            report(len(part))
         table = self.table(np.array([row for row, _ in done], dtype=float).reshape(-1, len(self.labels)))
         if explain:
             table["spans"] = [spans for _, spans in done]
-        partial.unlink()
         return table
 
     def explain(self, texts: Sequence[str], answers: Sequence[str | None]) -> list[list[tuple[int, int, float]]]:
@@ -193,17 +201,3 @@ def _units(text: str) -> list[tuple[int, int]]:
 def spanned_words(texts: Sequence[str], spans: Sequence[Sequence[Sequence[float]]]) -> list[str]:
     """The words of every text at its spans, as a cell of a table."""
     return ["; ".join(text[s[0] : s[1]] for s in own) for text, own in zip(texts, spans, strict=True)]
-
-
-def _read_parts(partial: Path, key: str) -> list[list]:
-    """The whole parts that a call with the same key has left; a torn last line is cut off the file."""
-    if not partial.exists():
-        return []
-    lines, rows = partial.read_text(encoding="utf-8").split("\n"), []
-    if lines[0] != json.dumps(key):
-        return []
-    whole = lines[:-1]  # what stands behind the last line end is torn
-    for line in whole[1:]:
-        rows += json.loads(line)
-    partial.write_text("".join(line + "\n" for line in whole), encoding="utf-8")
-    return rows

@@ -64,14 +64,25 @@ def write_table(path: Path, table: pd.DataFrame, raw: bool = False) -> Path:
     A .csv or .tsv is `spreadsheet_safe`, unless it is to be `raw`. Raises UserError on another suffix, and where the
     format cannot hold a column.
     """
-    write = WRITERS[check_suffix(path)]
+    suffix = check_suffix(path)
     with replacing(path) as temporary:
         try:
-            write(table, temporary, raw)
-        except (TypeError, ValueError) as error:  # a column of numbers and texts in .parquet
-            reason = " ".join(str(error).split())[:160]
-            raise UserError(f"{path} cannot hold this table ({reason}): choose .csv or .jsonl.") from error
+            try:
+                WRITERS[suffix](table, temporary, raw)
+            except UnicodeEncodeError:  # half a character, as JSON can hold it
+                WRITERS[suffix](table.map(_savable), temporary, raw)
+        # A column of numbers and texts, a number of 64 bits or more, an empty object, lists a thousand deep.
+        except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
+            is_pair = all(isinstance(part, str) for part in error.args)  # what went wrong, and in which column
+            reason = " ".join(("; ".join(error.args) if is_pair else str(error)).split())[:200]
+            remedy = "choose .csv or .jsonl" if suffix == ".parquet" else "mend or leave out that column"
+            raise UserError(f"{path} cannot hold this table ({reason}): {remedy}.") from error
     return path
+
+
+def _savable(cell: Any) -> Any:
+    """The cell with a question mark for every half of a character."""
+    return cell.encode("utf-8", "replace").decode("utf-8") if isinstance(cell, str) else cell
 
 
 # --- records ---

@@ -47,6 +47,11 @@ class Store:
         if self.labels and (unknown := log.outside(state, self.labels)):  # a generation task has no labels
             counts = ", ".join(f"{label!r} {count}×" for label, count in list(unknown.items())[:5])
             _note(f"the logs have labels that the task does not have: {counts}.")
+            try:
+                with warnings.catch_warnings(action="ignore"):  # they are noted above
+                    exchange.refuse_outside(self.folder, self.labels, {row["id"] for row in self.records})
+            except UserError as error:
+                _note(f"03 would stop at {error}")
         return state
 
 

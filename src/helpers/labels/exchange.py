@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from helpers.data.reading import listed
 from helpers.data.records import own_ids, record_id, with_every_own_id
 from helpers.env import UserError
 from helpers.labels import agreement, decisions, log
-from helpers.text import clean, unguarded
+from helpers.text import clean, quoted, unguarded
 from helpers.text import name as cleaned_name
 
 
@@ -35,8 +35,8 @@ def export(
     if not rows:
         raise UserError(f"{folder} holds no labels: label first, or name the folder with the .jsonl logs.")
     table = final_labels(rows, records) if final else pd.DataFrame(rows)
-    # JSON alone has lists.
-    tables.write_table(path, table if suffix == ".jsonl" else table.map(_flat), raw)
+    # JSON alone has lists, and columns of texts and numbers.
+    tables.write_table(path, table if suffix == ".jsonl" else table.map(_flat).apply(_of_one_type), raw)
     return table
 
 
@@ -80,6 +80,31 @@ def _flat(value: Any) -> Any:
     return json.dumps(value, ensure_ascii=False) if value else ""
 
 
+def _of_one_type(column: pd.Series) -> pd.Series:
+    """The column, as text where its cells are of several types, such as labels that several programs have written."""
+    types = {float if type(cell) is int else type(cell) for cell in column.dropna()}
+    if len(types) < 2:
+        return column
+    return column.map(lambda cell: cell if isinstance(cell, str) else json.dumps(cell), na_action="ignore")
+
+
+def refuse_outside(folder: Path, task_labels: Sequence[str], ids: Collection[str]) -> None:
+    """Raise UserError where the logs give one of the records `ids` a label that the task does not have.
+
+    It names file, line, annotator and record. A task of generation has no labels, and any is one of it.
+    """
+    state = log.annotations(folder) if task_labels else {}
+    for record, decision in decisions.decisions(state).items():
+        label = decision["label"]
+        if record not in ids or label is None or label in task_labels:
+            continue
+        names = [log.ADJUDICATOR, *state]
+        by = next(name for name in names if state.get(name, {}).get(record, log.NO_ANSWER)["label"] is label)
+        problem = f"{by} labels record {record} {quoted(str(label))}, which is not one of {', '.join(task_labels)}"
+        remedy = "correct that line, or give the right label with `ambo labels import`"
+        raise UserError(f"{log.place_of(folder, by, record, label)}: {problem}; {remedy}.")
+
+
 LEFT_OUT = {
     "empty": "without a label or an annotator",
     "several": "more than one label in the cell",
@@ -105,7 +130,8 @@ def import_labels(
 ) -> dict[str, Any]:
     """Write the labels of a table into the logs, one log per annotator; importing a file again adds nothing.
 
-    Of two equal rows one counts; of two labels of one annotator for one record, the first.
+    A label replaces what the annotator said of the record before. Of two equal rows one counts; of two labels of one
+    annotator for one record, the first.
 
     Parameters
     ----------
@@ -123,9 +149,10 @@ def import_labels(
     Returns
     -------
     dict
-        `rows`, `taken`, `known` (in the logs before) and `annotators` are numbers; the keys of `LEFT_OUT` have lists of
-        row numbers (as in `tables.read_table`); `unknown_labels` maps labels outside the task to their counts, and `remarks`
-        are sentences on what was guessed or merged.
+        `rows`, `taken`, `corrected` (those of them where the logs said otherwise), `known` (in the logs before) and
+        `annotators` are numbers; the keys of `LEFT_OUT` have lists of row numbers (as in `tables.read_table`);
+        `unknown_labels` maps labels outside the task to their counts, and `remarks` are sentences on what was guessed or
+        merged.
     """
     table = tables.read_table(str(path), id_column or text_column)
     remarks = list(table.attrs.get("remarks", []))
@@ -147,11 +174,12 @@ def import_labels(
             f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
             "id_column, and that the file belongs to this task."
         )
-    taken = _write_labels(folder, labels_by_key, Path(path).name)
+    taken, corrected = _write_labels(folder, labels_by_key, Path(path).name)
     unknown = set(left_out["not_in_task"])
     return left_out | {
         "rows": len(table),
         "taken": taken,
+        "corrected": corrected,
         "known": len(labels_by_key) - taken,
         "annotators": len({name for name, _ in labels_by_key}),
         "unknown_labels": dict(Counter(label for number, _, _, label in rows if number in unknown)),
@@ -217,26 +245,36 @@ def _sort_rows(
     return labels_by_key, left_out
 
 
-def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], source: str) -> int:
-    """Write the labels that are not in the logs yet, one annotator after another; returns their number."""
-    stored = {row.get("event_id") for row in log.events(folder)}
+def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], source: str) -> tuple[int, int]:
+    """Write the labels that differ from what the logs say now, one annotator after another.
+
+    Returns (their number, how many of them replace another answer).
+    """
+    rows = log.events(folder)
+    stored, state = {row.get("event_id") for row in rows}, log.annotations(rows)
     new_events: dict[str, list[dict]] = {}
+    corrected = 0
     for (name, record), label in labels_by_key.items():
-        key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]  # at every import the same
-        if key not in stored:
-            row = {"event_id": key, "event": "label", "id": record}
-            row |= {"label": label, "source": source}
-            new_events.setdefault(name, []).append(row)
+        answer = state.get(name, {}).get(record, log.NO_ANSWER)
+        if answer["label"] == label:
+            continue
+        corrected += answer["label"] is not None or answer["skipped"]
+        row = {"event": "label", "id": record, "label": label, "source": source}
+        # At every first import the same: what was imported into two copies of the logs counts once in both together.
+        key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]
+        new_events.setdefault(name, []).append(row if key in stored else row | {"event_id": key})
     for name in new_events:  # all of them before the first log is written
         log.check_person(name)
-    for name, rows in new_events.items():
-        log.append_all(folder, name, rows)
-    return sum(map(len, new_events.values()))
+    for name, own in new_events.items():
+        log.append_all(folder, name, own)
+    return sum(map(len, new_events.values())), corrected
 
 
 def describe(report: dict[str, Any]) -> list[str]:
     """The report of an import in lines, with the first five row numbers of what was left out."""
     lines = [f"taken: {report['taken']} of {report['rows']} rows; annotators: {report['annotators']}"]
+    if report["corrected"]:
+        lines.append(f"of these, instead of another answer in the logs: {report['corrected']}")
     if report["known"]:
         lines.append(f"in the logs already: {report['known']}")
     for reason, words in LEFT_OUT.items():

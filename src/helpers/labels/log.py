@@ -20,7 +20,7 @@ import time
 import unicodedata
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Any
@@ -32,6 +32,7 @@ from helpers.env import UserError
 EVENTS = ("label", "undo", "skip", "flag", "note")
 ADJUDICATOR = "adjudicator"  # this annotator's labels overrule everybody's
 MACHINES = ("oracle", "teacher")  # who label in batch, in logs of their own
+LONGEST = 10 * 365 * 86_400  # seconds that one label can have taken
 LOCK_SECONDS = 10  # how long a write waits for another process; a write takes milliseconds
 
 
@@ -171,24 +172,42 @@ def events(folder: Path) -> list[dict]:
 def _read_log(path: Path) -> list[dict]:
     """The events of one log, in the order of its lines."""
     rows, unreadable = [], []
-    try:
-        with path.open("rb") as log:
-            for number, line in enumerate(log, 1):
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    row = None
-                if _is_event(row):
-                    row["annotator"] = row.get("annotator") or path.stem
-                    rows.append(row)
-                elif line.strip():
-                    unreadable.append(number)
-    except OSError as error:
-        raise UserError(f"{path} could not be read ({error.strerror}): permission is missing, or the drive.") from error
+    for number, row in _lines(path):
+        if row is None:
+            unreadable.append(number)
+            continue
+        if row["time"] != row["time"]:  # NaN has no place in the order of time, its line has one
+            row["time"] = rows[-1]["time"] if rows else 0
+        rows.append(row)
     if unreadable:
         more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
         warnings.warn(f"{path}, line {unreadable[0]}{more}: not a readable event, left out.", stacklevel=3)
     return rows
+
+
+def _lines(path: Path) -> Iterator[tuple[int, dict | None]]:
+    """(number, event) of every line that is not empty; None for one that is no event."""
+    try:
+        with path.open("rb") as log:
+            for number, line in enumerate(log, 1):
+                if line.strip():
+                    yield number, _event(line, path.stem)
+    except OSError as error:
+        raise UserError(f"{path} could not be read ({error.strerror}): permission is missing, or the drive.") from error
+
+
+def _event(line: bytes, annotator: str) -> dict | None:
+    """The event of a line, without the fields that are of no use; None where it is no event."""
+    try:
+        row = json.loads(line)
+        if b"\\ud" in line or b"\\uD" in line:  # half a character, which neither a table nor a page can hold
+            row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
+    except (ValueError, RecursionError):
+        return None
+    if not _is_event(row):
+        return None
+    row["annotator"] = row.get("annotator") or annotator
+    return {name: value for name, value in row.items() if name not in USABLE or USABLE[name](value)}
 
 
 def _is_event(row: Any) -> bool:
@@ -202,6 +221,39 @@ def _is_event(row: Any) -> bool:
         and type(row.get("annotator")) in (str, NoneType)
         and (row["event"] != "label" or row.get("label") is not None)
     )
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _are_spans(value: Any) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(span, list) and [type(n) for n in span] == [int, int] and 0 <= span[0] < span[1] for span in value
+    )
+
+
+# What an optional field has to be; an event keeps its label when another program, or a damaged disk, left something else.
+USABLE: dict[str, Callable[[Any], bool]] = {
+    "spans": _are_spans,
+    "shown": lambda value: isinstance(value, list) and all(map(_is_text, value)),
+    "seconds": lambda value: type(value) in (int, float) and 0 <= value <= LONGEST,
+    "repeat": lambda value: isinstance(value, bool),
+    "reason": _is_text,
+    "text": _is_text,
+    "guideline": _is_text,
+    "together": _is_text,
+}
+
+
+def place_of(folder: Path, annotator: str, record_id: str, label: Any) -> str:
+    """File and line of the last event with which an annotator gave a record this label, for a sentence."""
+    place = str(folder)
+    for path in sorted(Path(folder).glob("*.jsonl")):
+        for number, row in _lines(path):
+            if row and (row["annotator"], row["id"], str(row.get("label"))) == (annotator, record_id, str(label)):
+                place = f"{path}, line {number}"
+    return place
 
 
 # --- state -----------------------------------------------------------------------------------------------------------
@@ -248,7 +300,7 @@ def _apply(row: dict, state: dict) -> None:
     elif row["event"] == "flag":
         state["flagged"] = not state["flagged"]
     elif row["event"] == "note":
-        state["note"] = row.get("text") or ""
+        state["note"] = row.get("text", state["note"])
 
 
 def unmatched(state: dict[str, dict[str, dict]], ids: Iterable[str]) -> list[str]:
@@ -267,7 +319,7 @@ def unmatched(state: dict[str, dict[str, dict]], ids: Iterable[str]) -> list[str
 def outside(state: dict[str, dict[str, dict]], task_labels: Sequence[str]) -> dict[str, int]:
     """Labels in the logs that the task does not have (a class was removed or renamed), with their counts."""
     labels = [answer["label"] for answers in state.values() for answer in answers.values()]
-    return Counter(label for label in labels if isinstance(label, str) and label not in task_labels)
+    return Counter(str(label) for label in labels if label is not None and label not in task_labels)
 
 
 def guideline_version(text: str) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from helpers.env import UserError
 from helpers.labels import log
 
+SHORTEST = 0.01  # seconds: nobody labels in less
 Key = tuple[str, bool]  # record id, and whether this is its second showing
 
 
@@ -92,7 +93,8 @@ class Session:
         return sum(row["event"] == "flag" for row in self._own(self.keys[place])) % 2 == 1
 
     def note(self, place: int) -> str:
-        return next((r.get("text") or "" for r in reversed(self._own(self.keys[place])) if r["event"] == "note"), "")
+        own = reversed(self._own(self.keys[place]))
+        return next((row["text"] for row in own if row["event"] == "note" and "text" in row), "")
 
     @property
     def open(self) -> int:
@@ -187,7 +189,7 @@ class Session:
         if row["event"] != "undo":
             stack.append(row)
             self.history.append(row["id"])
-            if row["event"] == "label" and row.get("seconds"):
+            if row["event"] == "label" and row.get("seconds", 0) >= SHORTEST:
                 self.paces.append(row["seconds"])
         elif stack:
             stack.pop()

@@ -1,6 +1,7 @@
 """The labelling panel driven without a browser: what is clicked is what the log says."""
 
 import html
+import json
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 from helpers.env import UserError
 from helpers.italian.cues import find_cues
 from helpers.labels import seats
+from helpers.labels.decisions import disagreements
 from helpers.labels.exchange import settled_labels
 from helpers.labels.log import annotations, events, guideline_version
 from helpers.labels.panel import Panel, adjudication_panel, desk
@@ -533,6 +535,34 @@ def test_wrong_parameters_say_what_to_do(make):
 
 
 # --- adjudication ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fields_of_no_use_in_a_log_stop_no_panel(tmp_path, kind):
+    odd = [{"seconds": "abc"}, {"seconds": 1e-300}, {"spans": "<img src=x>"}, {"spans": [[0, "z"], 5]}]
+    odd += [{"spans": [[0, 10**30]]}, {"shown": 3}, {"reason": {"x": 1}}, {"label": {"a": 1}}, {"label": ["x"]}]
+    odd += [{"label": 1e400}, {"label": "half \ud83d"}, {"event": "note", "text": {"x": 1}}, {"repeat": "yes"}]
+    rows = [row | {"proposal": ""} for row in texts(len(odd))]
+    for name in ("eve", "bob"):
+        events = [
+            {"event": "label", "id": row["id"], "label": name, "time": 1, "annotator": name} | facts
+            for row, facts in zip(rows, odd, strict=True)
+        ]
+        (tmp_path / f"{name}.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
+    panel = desk(
+        {"eve": [row["id"] for row in rows]}, {row["id"]: row for row in rows}, ["eve"], folder=tmp_path, kind=kind
+    )
+    for place in range(len(rows)):
+        panel.go_to(place)
+    assert len(panel.controls.progress.value) < 1000
+    differing = disagreements(annotations(tmp_path), rows)
+    assert len(differing) > 5
+    panel = adjudication_panel(differing, ["eve", "bob"], folder=tmp_path)
+    for place in range(len(differing)):
+        panel.go_to(place)
+    panel.controls.reason.value = "rule 1"
+    panel.buttons["bob"].click()
+    assert [row["label"] for row in log(tmp_path, "adjudicator")] == ["bob"]
 
 
 def test_adjudication_needs_a_reason(tmp_path):
