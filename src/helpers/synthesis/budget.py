@@ -51,7 +51,8 @@ class Budget:
         `spent` are (prompt, completion) tokens that are known from elsewhere: of both counts, the higher ones hold.
         """
         place = stage.relative_to(env.root()) if stage.is_relative_to(env.root()) else stage
-        return cls(tokens, *spent, ledger=store / "spent" / f"{file_name(f'{name} {place.as_posix()}')}.jsonl")
+        name = f"{name} {place.as_posix()}"
+        return cls(tokens, *spent, ledger=store / "spent" / f"{file_name(name)}.jsonl")
 
     def reserve(self, bound: tuple[int, int]) -> None:
         """Reserve (prompt, completion) tokens, waiting for running requests; raises NotAnswered when they do not fit.
