@@ -4,12 +4,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: demo test test-gpu lab bench bench-al bench-qlora bench-gen bench-sft lint gallery base-model clean
+.PHONY: install demo test test-gpu lab bench bench-al bench-qlora bench-gen bench-sft lint gallery base-model clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
 	touch $@
+
+install: $(STAMP)  ## sets up .venv alone
 
 demo: $(STAMP)  ## the whole pipeline on the embedded Italian job ads
 	$(BIN)/ambo demo

@@ -15,7 +15,7 @@ from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
 from helpers.labels import log
-from tests.project import ROOT, finish, new_project, save_manifest, start
+from tests.project import ROOT, finish, new_project, notebook, save_manifest, start
 
 
 @pytest.fixture
@@ -58,11 +58,20 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         (["--task", "csv", "--profile", "demo", "--stages", "07"], "--stages '07' is unknown"),
         (["--task", "csv", "--profile", "demo", "--run-id", "a/b"], "names a folder"),
         (["--task", "csv", "--profile", "demo", "-p", "kind", "poetry"], "kind='poetry' is unknown: choose one of"),
-        ([*JOBS, "-p", "learner", "QLoRA"], "learner='QLoRA' must be one of qlora, probe"),
-        ([*JOBS, "-p", "judge", "me"], "judge='me' must be one of endpoint, ''"),
+        ([*JOBS, "-p", "learner", "QLoRA"], "learner='QLoRA' must be one of probe, qlora"),
+        ([*JOBS, "-p", "judge", "me"], "judge='me' must be one of '', endpoint"),
         ([*JOBS, "-p", "balance_group", "region"], "balance_group='region' is not among the group_columns (sector,"),
-        ([*JOBS, "-p", "strategy", "magic"], "strategy"),
-        ([*JOBS, "-p", "methods", "[swap, magic]"], "methods: 'magic' is none of"),
+        ([*JOBS, "-p", "strategy", "magic"], "strategy='magic' is unknown: choose one of badge, bait, cluster_equal,"),
+        ([*JOBS, "-p", "stop", "never"], "stop='never' must be one of budget, change, kappa, plateau, uncertainty"),
+        ([*JOBS, "-p", "labeller", "me"], "labeller='me' must be one of human, oracle, teacher"),
+        ([*JOBS, "-p", "head", "arm"], "head='arm' must be one of classifier, lm"),
+        ([*JOBS, "-p", "pooling", "max"], "pooling='max' must be one of evidence, mean"),
+        ([*JOBS, "-p", "quantization", "int8"], "quantization='int8' must be one of nf4, none"),
+        (
+            [*WRITING, "--stages", "01,03", "-p", "strategy", "bait"],
+            "is not for tasks of kind generation: choose one of cluster_random, core_set,",
+        ),
+        ([*JOBS, "-p", "methods", "[swap, magic]"], "methods: 'magic' is none of back_translation, double_form,"),
         ([*JOBS, "-p", "group_columns", "['']"], "has an empty name"),
         ([*JOBS, "-p", "annotators", "[anna, anna]"], "names one twice"),
         ([*JOBS, "-p", "learning_rate", ".inf"], "learning_rate=inf must lie between 0 and 1"),
@@ -96,6 +105,35 @@ def test_mistakes_before_any_kernel_starts(project, monkeypatch, capsys, words, 
     assert not (project / "outputs").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["run", "--task", "csv"], "ambo: Missing option '--profile': see `ambo run --help`."),
+        (["status", "--\x1b[31mred"], "ambo: No such option: --\\x1b[31mred: see `ambo status --help`."),
+        (["st\x1b]0;x\x07"], "ambo: No such command 'st\\x1b]0;x\\x07': see `ambo --help`."),
+        (["labels", "export", "--task", "t", "\x1b[2J"], "ambo: "),
+        (["predict"], "ambo: Missing argument"),
+        (["status", "--task"], "ambo: Option '--task' requires an argument"),
+    ],
+)
+def test_words_that_are_no_command_are_one_sentence_that_nothing_obeys(project, monkeypatch, capsys, words, sentence):
+    code, out, err = ambo(monkeypatch, capsys, *words)
+    assert code == 2 and err.startswith(sentence) and err.count("\n") == 1 and "\x1b" not in err and not out
+
+
+def test_the_help_of_run_lists_every_parameter(project, monkeypatch, capsys):
+    code, out, _ = ambo(monkeypatch, capsys, "run", "--help")
+    assert code == 0 and "--profile" in out and "\x1b" not in out
+    lines = out.splitlines()
+    names = {name for notebooks in run.KINDS.values() for name in cli.known_parameters(notebooks)}
+    assert names <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
+    place = lines.index("  labeller")
+    assert lines[place + 1] == "      oracle or teacher: labels come with the data; human: people label below"
+    assert lines[place + 2] == "      a text; default 'oracle'; one of human, oracle, teacher"
+    assert lines[lines.index("  epochs") + 2] == "      a whole number; default 2 or 8; between 0 and 1,000"
+    assert "one of badge, bait" in lines[lines.index("  strategy") + 2] and "  copies (generation only)" in lines
+
+
 TABLES = {
     "column": ("body,label\na b c,x\nd e f,y\n", "no column 'text'"),
     "classes": ("text,label\na b c,x\nd e f,x\n", "holds only the class 'x'"),
@@ -120,6 +158,20 @@ def test_mistakes_in_the_data_are_reported_before_any_kernel_starts(project, mon
     code, out, err = ambo(monkeypatch, capsys, *A_CSV, *more)
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out
     assert not (project / "outputs").exists()
+
+
+def test_a_table_without_labels_says_how_and_one_command_leads_to_the_panel(project, monkeypatch, capsys):
+    (project / "a.csv").write_text("text\n" + "".join(f"a text of its own number {i}\n" for i in range(60)))
+    code, out, err = ambo(monkeypatch, capsys, *SOUND)
+    assert code == 2 and not out and err.count("\n") == 1
+    assert 'For texts without labels add -p labels "[fine, biased]", with your own, and -p labeller human.' in err
+    labels = ["-p", "labels", "[fine, biased]"]
+    code, out, err = ambo(monkeypatch, capsys, *SOUND, *labels)
+    assert code == 2 and "None of the 60 texts has a label" in err and "set labeller to human" in err
+    code, out, err = ambo(monkeypatch, capsys, *SOUND, *labels, "-p", "labeller", "human")
+    assert code == 3 and "01_seed_curation: waits for labels; open" in out and "Classes in" not in out and not err
+    remark = "The table has no column 'label' (parameter label_column), so every text counts as unlabelled; people give"
+    assert f"  {remark} one of fine, biased.\n" in out
 
 
 def test_a_mistake_that_a_notebook_finds_is_one_sentence_too(project, monkeypatch, capsys):
@@ -211,6 +263,17 @@ def test_a_kernel_that_does_not_start_is_a_sentence(project):
     words = [sys.executable, "-m", "helpers.cli", *SOUND, "--stages", "01"]
     err = finish(project, words, 2, PYTHONPATH=path)[1]
     assert "01_seed_curation.ipynb: its kernel did not start (Kernel died" in err.splitlines()[-1]
+    assert err.startswith("No space left on device\nambo: ") and err.count("\n") == 2  # its own words, and ours
+
+
+def test_the_kernel_is_this_interpreter_whatever_kernelspecs_the_user_has(project, monkeypatch, capsys):
+    spec = {"argv": ["/nowhere/python", "-f", "{connection_file}"], "display_name": "mine", "language": "python"}
+    files.write_json(project / "jupyter/kernels/python3/kernel.json", spec)
+    monkeypatch.setenv("JUPYTER_DATA_DIR", str(project / "jupyter"))
+    page = notebook(project / "page.ipynb", ("x = 1", ["parameters"]), ("import sys; print(sys.executable)", []))
+    cli.execute_notebook(page, project / "out.ipynb", {"x": 2})
+    cells = files.read_json(project / "out.ipynb")["cells"]
+    assert cells[-1]["outputs"][0]["text"] == [f"{sys.executable}\n"]
 
 
 @pytest.mark.parametrize("task", ["/tmp/x", "../x", "a/b", "**"])
@@ -377,7 +440,7 @@ def test_labels_adjudicate_lists_what_is_open(labelled, monkeypatch, capsys):
 
 def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
     code, out, _ = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "final.csv")
-    assert code == 0 and "final.csv: 3 records written" in out and "Annuncio 2" in (project / "final.csv").read_text()
+    assert code == 0 and "final.csv: 3 rows written" in out and "Annuncio 2" in (project / "final.csv").read_text()
     out = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "all.jsonl", "--history")[1]
     assert "7 events" in out
     (project / "old.csv").write_text("testo,voto\nAnnuncio 3,1\nAnnuncio 0,2\nAltro,1\n")
@@ -463,7 +526,7 @@ def test_what_a_notebook_prints_is_shown_by_a_terminal_and_not_obeyed(capsys):
 
 
 def test_a_failure_of_our_own_quotes_no_escapes_either(monkeypatch, capsys):
-    def fail():
+    def fail(**options):
         raise RuntimeError("\x1b[31m")
 
     monkeypatch.setattr(cli, "app", fail)

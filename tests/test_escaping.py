@@ -33,11 +33,9 @@ ALLOWED = {
     },
     "src/helpers/evaluation/start.py": {"Markup(Path(__file__).with_name('pipeline.svg').read_text(encoding='utf-8'))"},
     "src/helpers/labels/panel/parts.py": {
-        "widgets.HTML(html.fold('Guideline', html.markdown(guideline)))",
+        "widgets.HTML(f'<style>{rules}</style>', layout=widgets.Layout(display='none'))",
+        "widgets.HTML(html.fold('Guideline', html.classes(classes) + html.markdown(guideline)))",
         "widgets.HTML(html.fold('Help', f'<div class=\"ambo-plain\">{HELP}</div>'))",
-    },
-    "src/helpers/labels/panel/panel.py": {
-        "widgets.HTML(f'<style>{sheet}</style>', layout=widgets.Layout(display='none'))"
     },
     "src/helpers/italian/ad_frames.py": {"plan.style"},
     "src/helpers/progress.py": {"HTML(html)"},
@@ -46,7 +44,7 @@ ALLOWED = {
 UNESCAPED = r"\|\s*safe\b|autoescape\s+false"  # in a template
 # What may be the value of a widget of HTML: what these functions return, which escape their arguments.
 ESCAPING = r"(html\.\w+|answer_html|self\.answer\.picture)\("
-SHOWN = ("report.as_html(", "plots.", "panel.desk(", "panel.adjudication_panel(", "start.detector_box(")
+SHOWN = ("report.as_html(", "plots.", "panel.show(", "start.detector_box(")
 NOT_SHOWN = ("print(", "here.close(", "refuse_")  # calls that return None
 
 

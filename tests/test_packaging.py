@@ -83,7 +83,7 @@ from helpers.core import QLoRA, Recipe
 from helpers.data import embedded, tables
 from helpers.italian import gender
 from helpers.italian.cues import find_cues
-from helpers.labels.panel import panel
+from helpers.labels import panel
 from helpers.task import Task
 
 assert len(tables.read_table(embedded.JOB_ADS, "text")) > 3000

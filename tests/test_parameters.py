@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from helpers import parameters
+from helpers import cli, parameters
 from helpers.env import UserError
 from helpers.query import rounds
 from tests.project import ROOT, notebook
@@ -76,8 +76,121 @@ def test_closed_lists_are_closed(name):
             parameters.check_value(name, value)
 
 
+# What no parameter expects: each is taken or refused in a sentence, and nothing else happens.
+ODD = [
+    math.nan,
+    math.inf,
+    -math.inf,
+    0,
+    -1,
+    10**400,
+    -(10**5000),
+    1e308,
+    5e-324,
+    True,
+    False,
+    None,
+    "",
+    " ",
+    "x" * 10**5,
+]
+ODD += [
+    "nan",
+    "\x1b[31m",
+    "\0",
+    "../..",
+    "\ud800",
+    [],
+    [[]],
+    ["a", "a"],
+    [1],
+    ["\ud800"],
+    [None],
+    {},
+    {"a": 1},
+    b"a",
+    1j,
+    object,
+]
+TYPED = [
+    ".nan",
+    "-.inf",
+    "1e999",
+    "9" * 5000,
+    "1_0",
+    "0x10",
+    "1:30",
+    "~",
+    "null",
+    "yes",
+    "[",
+    "[[a]]",
+    "{a: 1}",
+    "&a [*a]",
+]
+TYPED += [
+    "2026-01-01",
+    "2026-13-45",
+    "!!python/object:os.system x",
+    "'",
+    '"',
+    "a: b: c",
+    "%",
+    "@",
+    "\x00",
+    "\t",
+    "- a",
+    "|",
+    "\ud800",
+]
+
+
+@pytest.mark.parametrize("name", sorted({name for _, name, _ in DEFAULTS}))
+def test_every_value_is_taken_or_refused_in_a_sentence(name):
+    defaults = [default for _, other, default in DEFAULTS if other == name]
+    for default in defaults[:1]:
+        for value in [*ODD, *TYPED]:
+            try:
+                if isinstance(value, str):
+                    value = cli.parse_value(name, value, default)
+                accepted = parameters.check_type(name, value, default)
+                parameters.check_value(name, accepted)
+            except UserError as error:
+                assert name in str(error) and len(str(error)) < 1000
+            else:
+                assert type(accepted) is type(default)
+
+
+def test_closed_lists_are_sorted_where_they_are_shown():
+    assert parameters.allowed_values("labeller") == "one of human, oracle, teacher"
+    assert parameters.allowed_values("judge") == "one of '', endpoint"
+    assert parameters.allowed_values("epochs") == "between 0 and 1,000"
+
+
+def test_the_help_of_a_parameter_is_the_comment_on_its_line(tmp_path):
+    path = notebook(
+        tmp_path / "01_seed_curation.ipynb", (PARAMETERS + "names = [\n    'a',\n]  # two # of\n", ["parameters"])
+    )
+    assert parameters.parameter_help(path) == {
+        "task": "name",
+        "run_id": "run",
+        "seed": "seed",
+        "rate": "a rate = a share",
+        "use": "yes",
+        "names": "two # of",
+    }
+
+
 def test_choices_are_those_of_the_rooms():
     assert set(parameters.CHOICES["stop"]) == set(rounds.RULES)
+
+
+@pytest.mark.parametrize("name", ["label_names", "label_help"])
+def test_there_is_a_name_and_a_sentence_for_each_class(name):
+    values = {"labels": ["a", "b"], "positive_label": "b", name: ["one"]}
+    with pytest.raises(UserError, match=rf"Parameter {name}=\['one'\] needs one for each of the labels \(a, b\)"):
+        parameters.stage_parameters("03_active_learning", values)
+    assert parameters.stage_parameters("03_active_learning", values | {name: ["one", "two"]})[name] == ["one", "two"]
 
 
 @pytest.mark.parametrize("value", [[""], [" "], ["a", "a"]])

@@ -2,10 +2,13 @@
 
 import ast
 import json
+import os
 import shutil
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from jupyter_client.manager import start_new_kernel
 from safetensors import SafetensorError
 
 from helpers import files, run
@@ -36,6 +39,96 @@ def write_notebook(project, code="1 + 1"):
 
 def open_stage(project, **changes):
     return run.open_run("01", {**notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("/proc/self/mem", "is no file of this stage"),
+        ("../elsewhere.txt", "is no file of this stage"),
+        ("outputs/demo/r/01_seed_curation/pipe", "is no regular file"),
+        ("outputs/demo/r/01_seed_curation/" + "x" * 300, "cannot be read"),
+        ("x/" * 3000, "is no file of this stage"),
+        ("\0", "cannot be read"),
+    ],
+)
+def test_outputs_that_are_no_files_are_damage_and_are_not_opened(project, name, words):
+    stage = open_stage(project)
+    stage.close()
+    os.mkfifo(stage.path("pipe"))  # to open it would wait for ever
+    facts = run.read_manifest(stage.folder)
+    files.write_json(stage.path("manifest.json"), facts | {"outputs": {name: "0" * 64}})
+    reason = run.why_due(stage.folder, stage.params)
+    assert reason.startswith("its manifest is damaged: ") and reason.endswith(words) and len(reason) < 300
+
+
+@pytest.mark.parametrize("name", ["/proc/kmsg", "/dev/zero", "/proc/self/mem"])
+def test_inputs_of_the_system_are_not_waited_for(project, name):
+    stage = open_stage(project)
+    stage.close()
+    facts = run.read_manifest(stage.folder)
+    files.write_json(stage.path("manifest.json"), facts | {"inputs": {name: "0" * 64}})
+    assert run.why_due(stage.folder, stage.params)
+
+
+def test_a_pipe_in_place_of_a_manifest_is_damage(project):
+    folder = project / "outputs/demo/r/01_seed_curation"
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "manifest.json")
+    assert run.stage_status(folder) == "damaged"
+    assert run.why_due(folder, {}) == "its manifest is damaged"
+
+
+# --- a parameter that changes ---------------------------------------------------------------------
+
+
+def cell_output(client, code, **options) -> str:
+    """What a cell prints in a real kernel, error included."""
+    lines = []
+
+    def keep(message):
+        content = message["content"]
+        lines.append(content.get("text", "") + content.get("evalue", ""))
+
+    client.execute_interactive(code, timeout=60, output_hook=keep, **options)
+    return "".join(lines)
+
+
+def test_a_parameter_changed_by_a_person_makes_a_new_version_and_by_a_batch_run_a_refusal(project):
+    stage = open_stage(project)
+    stage.wrote(files.write_text(stage.path("out.txt"), "seed 1"))
+    files.write_text(stage.path("labels/anna.jsonl"), "her labels")
+    shutil.copy(project / "notebooks/01_seed_curation.ipynb", stage.folder)
+    stage.close()
+    cells = ["import os, sys", f"os.environ['AMBO_ROOT'] = {str(project)!r}", f"sys.path[:0] = {sys.path!r}"]
+    code = "\n".join(
+        [*cells, PARAMETERS, "from helpers import run", "seed = {}", "run.open_run('01', globals()).close()"]
+    )
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        refused = cell_output(client, code.format(2), allow_stdin=False)  # as papermill and nbconvert ask
+        assert "belongs to a run with seed=1, not 2: choose another run_id" in refused
+        assert not stage.path("earlier").exists()
+        again = cell_output(client, code.format(2), allow_stdin=True)  # as JupyterLab, VS Code and Colab ask
+        assert again == f"seed was 1 and is 2: the stage is done anew, labels stay; before: {stage.path('earlier/1')}\n"
+        assert cell_output(client, code.format(2), allow_stdin=True) == ""
+        assert "seed was 2 and is 3" in cell_output(client, code.format(3), allow_stdin=True)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert stage.path("labels/anna.jsonl").read_text() == "her labels"
+    assert stage.path("earlier/1/out.txt").read_text() == "seed 1" and not stage.path("out.txt").exists()
+    assert [run.read_manifest(stage.path(f"earlier/{k}"))["parameters"]["seed"] for k in (1, 2)] == [1, 2]
+    assert run.read_manifest(stage.folder)["parameters"]["seed"] == 3
+    assert stage.path("01_seed_curation.ipynb").exists() and stage.path("earlier/1/01_seed_curation.ipynb").exists()
+
+
+def test_each_version_of_a_stage_has_a_number_of_its_own(project):
+    stage = open_stage(project)
+    stage.wrote(files.write_text(stage.path("out.txt"), "seed 1"))
+    stage.close()
+    run.put_results_aside(stage.folder)
+    assert run.read_manifest(stage.folder) is None and run.put_results_aside(stage.folder).name == "2"
 
 
 # --- when a stage is due again --------------------------------------------------------------------
@@ -222,6 +315,7 @@ def test_rounds_of_other_data_are_put_aside_and_labels_stay(project, capsys):
     files.write_text(stage.path("labels/human/anna.jsonl"), "labels")
     assert len(rounds_of(project, "a")[1]) == 1 and not capsys.readouterr().out
     assert len(rounds_of(project, "a", teacher_tokens=5)[1]) == 1  # a limit
+    assert len(rounds_of(project, "a", page=10, label_names=["x", "y"])[1]) == 1  # how the panel looks
     stage, rounds = rounds_of(project, "b")
     assert rounds == [] and "changed since: pool.jsonl). The selection starts anew" in capsys.readouterr().out
     assert not stage.path("interim").exists() and stage.path("labels/human/anna.jsonl").read_text() == "labels"

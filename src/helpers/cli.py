@@ -20,10 +20,12 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
+import typer.core
 import yaml
 
 from helpers import env, files, run
 from helpers.data import embedded, tables
+from helpers.data.language import language_remark
 from helpers.data.records import (
     drop_exact_duplicates,
     evaluation_sizes,
@@ -35,12 +37,14 @@ from helpers.env import UserError
 from helpers.evaluation import runs
 from helpers.labels import cli as labels_cli
 from helpers.labels import decisions, log
-from helpers.parameters import check_type, check_value, stage_parameters
+from helpers.parameters import allowed_values, check_type, check_value, parameter_help, stage_parameters, type_name
 from helpers.progress import duration
 from helpers.task import make_task
 from helpers.text import say, visible
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
+app = typer.Typer(
+    add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False, rich_markup_mode=None
+)
 app.add_typer(labels_cli.app, name="labels")
 ALL_STAGES = ",".join(run.STAGES)
 AWAITING = 3  # exit code: the run waits for labels
@@ -54,20 +58,40 @@ def main() -> None:
         stream.reconfigure(errors="replace")  # a Windows console may lack a character
     warnings.showwarning = lambda message, *_: say(f"note: {message}", file=sys.stderr)
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except UserError as error:
         say(f"ambo: {error}", file=sys.stderr)
         sys.exit(2)
-    except Exception:  # our own mistake; the message may quote the data
-        say(traceback.format_exc(), file=sys.stderr)
+    except Exception as error:
+        if hasattr(
+            error, "format_message"
+        ):  # of Typer, about the words of the command, which it would quote as they are
+            say(usage_sentence(error), file=sys.stderr)
+            sys.exit(error.exit_code)
+        say(traceback.format_exc(), file=sys.stderr)  # our own mistake; the message may quote the data
         sys.exit(1)
+
+
+def usage_sentence(error: Any) -> str:
+    """What Typer says of words that are no command; its help where there are none."""
+    if type(error).__name__ == "NoArgsIsHelpError":
+        return error.format_message()
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "ambo"
+    return f"ambo: {error.format_message().rstrip('.?')}: see `{command} --help`."
 
 
 # --- ambo run, demo, test -------------------------------------------------------------------------
 
 
+class RunCommand(typer.core.TyperCommand):
+    """`ambo run`, whose help lists the parameters too."""
+
+    def get_help(self, ctx: typer.Context) -> str:
+        return f"{super().get_help(ctx)}\n\n{visible(parameter_list())}"
+
+
 # A negative value, as in `-p holdout -1`, reads as an unknown option: it is taken as it is.
-@app.command("run", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
+@app.command("run", cls=RunCommand, context_settings={"allow_extra_args": True, "ignore_unknown_options": True})
 def run_command(
     context: typer.Context,
     task: Annotated[str, typer.Option(help="a file name in params/tasks")],
@@ -125,9 +149,11 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     folder = run.run_folder(params["task"], params["run_id"])
     check_combinations(per_stage)
     due = {name: values for name, values in per_stage.items() if run.why_due(folder / name, values)}
-    if run.STAGES["01"] in due:
-        check_data(params | due[run.STAGES["01"]])
+    records = check_data(params | due[run.STAGES["01"]]) if run.STAGES["01"] in due else []
     check_models(due.values())
+    for model in sorted({values["model"] for values in due.values() if "model" in values} - {embedded.BASE}):
+        if remark := language_remark([r["text"] for r in records], model):  # of the embedded base 01 says it
+            say(remark)
     run.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for number, (notebook, values) in enumerate(per_stage.items(), 1):
         run_stage(notebook, values, folder / notebook, f"stage {number} of {len(per_stage)}")
@@ -368,6 +394,29 @@ def known_parameters(notebooks: dict[str, str]) -> dict[str, Any]:
     return {name: value for notebook in notebooks.values() for name, value in stage_parameters(notebook, {}).items()}
 
 
+def parameter_list() -> str:
+    """The parameters of `ambo run` with type, default, what they may be, and the comment of the notebook's cell."""
+    from helpers.query import strategies
+    from helpers.synthesis import methods, scorer
+
+    open_lists = {"strategy": strategies.STRATEGIES, "methods": methods.METHODS, "scorer": scorer.KINDS}
+    defaults: dict[str, dict[str, Any]] = {}  # name → kind of task → default
+    comments: dict[str, str] = {}
+    for kind, notebooks in run.KINDS.items():
+        for name, value in known_parameters(notebooks).items():
+            defaults.setdefault(name, {})[kind] = value
+        for notebook in notebooks.values():
+            comments = parameter_help(env.root() / "notebooks" / f"{notebook}.ipynb") | comments
+    lines = ["Parameters, as in `-p rounds 4` (a task or profile may set another default):", ""]
+    for name, by_kind in sorted(defaults.items()):
+        default = " or ".join(dict.fromkeys(map(repr, by_kind.values())))
+        only = "" if len(by_kind) == len(run.KINDS) else f" ({min(by_kind)} only)"
+        allowed = f"one of {', '.join(sorted(open_lists[name]))}" if name in open_lists else allowed_values(name)
+        facts = [type_name(next(iter(by_kind.values()))), f"default {default}", *filter(None, [allowed])]
+        lines += [f"  {name}{only}", f"      {comments[name]}", f"      {'; '.join(facts)}"]
+    return "\n".join(lines)
+
+
 def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
     """The notebooks of the stages asked for; says which of them this kind of task does not have."""
     numbers = [number.strip() for number in stages.split(",") if number.strip()]
@@ -381,10 +430,10 @@ def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
     return [notebooks[number] for number in numbers if number in notebooks]
 
 
-def check_data(params: dict[str, Any]) -> None:
-    """Read a user's file as 01 will, to report a mistake in it before a kernel starts; raises UserError."""
+def check_data(params: dict[str, Any]) -> list[dict]:
+    """The records of a user's file, read as 01 will, to report a mistake in it before a kernel starts; raises UserError."""
     if params["data_path"].startswith(("embedded:", "hf:")):
-        return
+        return []
     records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
     make_task(params, [r["label"] for r in records if "label" in r])
     answer = "target" if params["kind"] == "generation" else "label"
@@ -396,6 +445,7 @@ def check_data(params: dict[str, Any]) -> None:
     candidates = sum(not is_evaluation(split) for split in splits) - to_draw
     if candidates > 0:  # otherwise 01 says that the evaluation sets take every text
         refuse_small_run(candidates, len(pool_only), params["seed_size"])
+    return records
 
 
 def check_combinations(per_stage: dict[str, dict[str, Any]]) -> None:
@@ -458,10 +508,12 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
     import papermill
     from nbclient.exceptions import DeadKernelError
 
-    logging.getLogger("papermill").setLevel(logging.ERROR)
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # errors are said below, in one sentence
     try:
         options = {"progress_bar": sys.stderr.isatty(), "stdout_file": IndentedOutput(), "cwd": str(env.root())}
         options["extra_arguments"] = ["--log-level=50"]  # the kernel's own log does not concern the user
+        options["kernel_manager_class"] = own_kernel()
+        options["store_widget_state"] = False  # a saved panel would look open, though its kernel has ended
         papermill.execute_notebook(str(source), str(target), params, kernel_name="python3", **options)
     except papermill.PapermillExecutionError as error:
         run.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
@@ -482,6 +534,19 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
     except OSError as error:
         reason = f"{error.filename or target} could not be written ({error.strerror})"
         raise UserError(f"{reason}: free space or permission is missing there.") from None
+
+
+def own_kernel() -> type:
+    """A manager whose kernel is this interpreter, whichever one a kernelspec `python3` of the user names."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    words = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+    class OwnKernel(AsyncKernelManager):
+        kernel_spec = KernelSpec(argv=words, display_name="Python 3", language="python")
+
+    return OwnKernel
 
 
 class IndentedOutput:

@@ -46,13 +46,14 @@ def in_colab() -> bool:
 
 
 def frontend() -> str:
-    """`notebook` where somebody runs the cells, `batch` where papermill does, `terminal` outside a kernel."""
-    ipython = sys.modules.get("IPython")
-    kernel = getattr(ipython.get_ipython(), "kernel", None) if ipython else None
+    """`notebook` where a person runs this cell, `batch` where papermill or nbconvert does, `terminal` outside a kernel."""
+    shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+    kernel = getattr(shell, "kernel", None)
     if kernel is None:
         return "terminal"
-    # JupyterLab, VS Code and Colab can ask their reader for input, papermill cannot.
-    return "notebook" if getattr(kernel, "_allow_stdin", False) else "batch"
+    # Jupyter, VS Code and Colab can be asked for input, papermill and nbconvert cannot.
+    request = kernel.get_parent() or {}
+    return "notebook" if request.get("content", {}).get("allow_stdin") else "batch"
 
 
 def secret(name: str) -> str:

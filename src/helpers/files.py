@@ -90,7 +90,9 @@ def write_csv(path: Path, table: pd.DataFrame) -> Path:
 
 
 def read_json(path: Path) -> Any:
-    """The JSON value in a file; raises UserError where there is none."""
+    """The JSON value in a file; raises UserError where there is none, or a pipe or device stands in its place."""
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path} is no regular file: remove it, and run what writes it again.")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -101,6 +103,8 @@ def read_json(path: Path) -> Any:
 def sha256(path: Path) -> str:
     """sha256 of a file; of a folder, over the relative names and digests of its files, hidden ones left out."""
     if path.is_file():
+        if not path.stat().st_size:  # the system's own files have none either, and to read one may wait for ever
+            return hashlib.sha256().hexdigest()
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))

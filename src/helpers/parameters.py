@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import io
 import math
 import re
+import tokenize
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +57,7 @@ BOUNDS = {
     "overlap_k": (1, 1000),
     "overlap_share": SHARE,
     "repeat_share": (0, 0.5),
-    "page": (1, 100),
+    "page": (1, 50),
     "prompt_price": (0, 1_000_000),
     "completion_price": (0, 1_000_000),
     "silver": COUNT,
@@ -84,7 +86,13 @@ BOUNDS = {
     "shown": (0, 100),
     "changes_shown": (0, 1000),
 }
-NAMES = ("labels", "group_columns", "annotators", "target_columns")  # lists of names: none empty, none twice
+NAMES = (
+    "labels",
+    "label_names",
+    "group_columns",
+    "annotators",
+    "target_columns",
+)  # lists of names: none empty, none twice
 
 
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
@@ -98,6 +106,26 @@ def notebook_parameters(notebook: Path) -> dict[str, Any]:
     return {s.targets[0].id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign)}
 
 
+def parameter_help(notebook: Path) -> dict[str, str]:
+    """What the comment on the line of each parameter says."""
+    cells = read_json(notebook)["cells"]
+    source = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
+    assignments = [s for s in ast.parse(source).body if isinstance(s, ast.Assign)]
+    return {s.targets[0].id: comments.get(s.end_lineno, "") for s in assignments}
+
+
+def allowed_values(name: str) -> str:
+    """The values that a parameter may have, in words; '' where any of its type will do."""
+    if name in CHOICES:
+        return f"one of {', '.join(sorted(choice or repr('') for choice in CHOICES[name]))}"
+    if name in BOUNDS:
+        low, high = BOUNDS[name]
+        return f"between {low:,} and {high:,}"
+    return ""
+
+
 def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
     """The parameters that one notebook takes, with its defaults for those that `values` leaves out, checked."""
     defaults = notebook_parameters(env.root() / "notebooks" / f"{notebook}.ipynb")
@@ -108,6 +136,10 @@ def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
     if balanced and balanced not in params["group_columns"]:
         columns = ", ".join(params["group_columns"]) or "none"
         raise UserError(f"Parameter balance_group={balanced!r} is not among the group_columns ({columns}).")
+    for name in ("label_names", "label_help"):
+        if params.get(name) and params.get("labels") and len(params[name]) != len(params["labels"]):
+            classes = ", ".join(params["labels"])
+            raise UserError(f"Parameter {name}={_shown(params[name])} needs one for each of the labels ({classes}).")
     return params
 
 
@@ -117,11 +149,11 @@ def check_type(name: str, value: Any, default: Any) -> Any:
         value = float(value) if abs(value) < 10**300 else math.inf if value > 0 else -math.inf
     if type(value) is not type(default):
         hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
-        expected = f"{_type_name(default)} such as {default!r} is expected{hint}"
-        raise UserError(f"Parameter {name}={_shown(value)} is {_type_name(value)}, but {expected}.")
+        expected = f"{type_name(default)} such as {default!r} is expected{hint}"
+        raise UserError(f"Parameter {name}={_shown(value)} is {type_name(value)}, but {expected}.")
     for entry in value if isinstance(value, list) else ():
         if not isinstance(entry, str):
-            words = f"{_shown(entry)} is {_type_name(entry)}; put it in quotes"
+            words = f"{_shown(entry)} is {type_name(entry)}; put it in quotes"
             raise UserError(f"Parameter {name}={_shown(value)}: {words}.")
     return value
 
@@ -129,12 +161,11 @@ def check_type(name: str, value: Any, default: Any) -> Any:
 def check_value(name: str, value: Any) -> None:
     """Raise UserError where a value is none of its choices, out of its bounds, or not text that can be saved."""
     if name in CHOICES and value not in CHOICES[name]:
-        choices = ", ".join(choice or "''" for choice in CHOICES[name])
-        raise UserError(f"Parameter {name}={_shown(value)} must be one of {choices}.")
+        raise UserError(f"Parameter {name}={_shown(value)} must be {allowed_values(name)}.")
     if name in BOUNDS:
         low, high = BOUNDS[name]
         if not low <= value <= high:  # NaN lies nowhere
-            raise UserError(f"Parameter {name}={_shown(value)} must lie between {low:,} and {high:,}.")
+            raise UserError(f"Parameter {name}={_shown(value)} must lie {allowed_values(name)}.")
     if name == "language" and not re.fullmatch("([a-z]{2,3})?", value):
         raise UserError(f"Parameter language={_shown(value)} must be a code in small letters, such as it or en, or ''.")
     for entry in value if isinstance(value, list) else [value]:
@@ -162,6 +193,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _type_name(value: Any) -> str:
+def type_name(value: Any) -> str:
+    """The type of a value as a sentence names it."""
     names = {bool: "a truth value", float: "a number", int: "a whole number", list: "a list", str: "a text"}
     return "empty" if value is None else names.get(type(value), f"a {type(value).__name__}")

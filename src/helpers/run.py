@@ -35,6 +35,7 @@ STAGES = {
 GENERATION = {"01": "01_seed_curation", "03": "03_active_generation", "04": "04_generation_evaluation"}
 KINDS = {"classification": STAGES, "generation": GENERATION}  # kind of task → its notebooks by stage number
 LIMITS = ("teacher_tokens",)  # parameters that may change when a run is resumed
+LOOKS = ("page", "show_suggestions", "label_names", "label_help")  # of the panel: they make no round void
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
 PACKAGE = Path(__file__).parent
 IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that change no result
@@ -91,7 +92,7 @@ class Run:
         Rounds of other data are put aside as `rounds_before.jsonl`, and a sentence says so. The folders `made_with`
         them are deleted; labels stay where they are.
         """
-        params = {name: value for name, value in self.params.items() if name not in LIMITS}
+        params = {name: value for name, value in self.params.items() if name not in (*LIMITS, *LOOKS)}
         # The guideline and the brief grow while people label: they make the stage due, not the rounds void.
         words = {env.resolve(self.params[name]) for name in ("guideline", "brief") if self.params.get(name)}
         inputs = {Path(name).name: sha for name, sha in self.inputs.items() if env.resolve(name) not in words}
@@ -159,13 +160,19 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     """Check a notebook's parameters, seed the random generators, and open the stage's folder.
 
     `stage` is the notebook's name, or the number of a classification stage; `values` are its globals. Raises UserError
-    when a parameter has the wrong type, or the folder belongs to a run with other parameters or is in use.
+    when a parameter has the wrong type, or the folder is in use. Where it belongs to a run with other parameters, a
+    person at the notebook gets a new version of the stage (see `put_results_aside`), and a batch run a UserError.
     """
     stage = STAGES.get(stage, stage)
     params = stage_parameters(stage, values)
     folder = run_folder(params["task"], params["run_id"]) / stage
-    refuse_other_parameters(folder, params)
+    if env.frontend() != "notebook":
+        refuse_other_parameters(folder, params)
     hold_folder(folder)
+    if name := changed_parameter(folder, params):
+        place = put_results_aside(folder)
+        was = read_manifest(place)["parameters"].get(name)
+        print(f"{name} was {was!r} and is {params.get(name)!r}: the stage is done anew, labels stay; before: {place}")
     env.seed_everything(params["seed"])
     run = Run(stage, params, folder)
     for path in side_files(params):
@@ -374,17 +381,41 @@ def mark_failed(folder: Path, error: str) -> None:
             write_json(folder / "manifest.json", manifest | {"status": "failed", "error": error})
 
 
-def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
-    """Raise UserError naming the first parameter that differs from those `folder` was run with."""
+def changed_parameter(folder: Path, params: dict[str, Any]) -> str:
+    """The first parameter that differs from those `folder` was run with; '' without one."""
     try:
         manifest = read_manifest(folder)
     except UserError:  # the stage is done again, and nothing says with which parameters it was done before
         manifest = None
     earlier = manifest["parameters"] if manifest else params
-    for name in {**earlier, **params}:
-        if earlier.get(name) != params.get(name) and name not in LIMITS:
-            problem = f"belongs to a run with {name}={earlier.get(name)!r}, not {params.get(name)!r}"
-            raise UserError(f"{folder} {problem}: choose another run_id, or delete that folder.")
+    return next((k for k in {**earlier, **params} if earlier.get(k) != params.get(k) and k not in LIMITS), "")
+
+
+def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
+    """Raise UserError naming the first parameter that differs from those `folder` was run with."""
+    if name := changed_parameter(folder, params):
+        earlier = read_manifest(folder)["parameters"].get(name)
+        problem = f"belongs to a run with {name}={earlier!r}, not {params.get(name)!r}"
+        raise UserError(f"{folder} {problem}: choose another run_id, or delete that folder.")
+
+
+def put_results_aside(folder: Path) -> Path:
+    """Move what a stage wrote to `earlier/1`, `earlier/2` … in its folder, and return that place; labels stay.
+
+    The executed notebook is copied, because it may be the page that is open.
+    """
+    numbers = [int(path.name) for path in folder.glob("earlier/*") if path.name.isdecimal()]
+    place = folder / "earlier" / str(max(numbers, default=0) + 1)
+    make_folder(place)
+    try:
+        for path in sorted(folder.iterdir(), key=lambda path: path.name == "manifest.json"):  # last: then all is moved
+            if path.name == f"{folder.name}.ipynb":
+                shutil.copy2(path, place)
+            elif path.name not in ("labels", "earlier", ".lock"):
+                path.rename(place / path.name)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    return place
 
 
 def why_due(folder: Path, params: dict[str, Any]) -> str:
@@ -405,11 +436,18 @@ def why_due(folder: Path, params: dict[str, Any]) -> str:
         return "the code, or a table of the package, changed"
     for kind in ("inputs", "outputs"):
         for name, sha in manifest[kind].items():
-            path = env.resolve(name)
-            if not path.exists():
-                return f"{name} is missing"
-            if sha256(path) != sha:
-                return f"{name} changed"
+            try:
+                path = env.resolve(name)
+                if kind == "outputs" and not path.resolve().is_relative_to(folder.resolve()):
+                    return f"its manifest is damaged: {_short_name(name)} is no file of this stage"
+                if not path.exists():
+                    return f"{_short_name(name)} is missing"
+                if not (path.is_file() or path.is_dir()):  # a pipe or a device would be waited for
+                    return f"its manifest is damaged: {_short_name(name)} is no regular file"
+                if sha256(path) != sha:
+                    return f"{_short_name(name)} changed"
+            except (UserError, OSError):  # a name that is too long, a file that cannot be read
+                return f"its manifest is damaged: {_short_name(name)} cannot be read"
     return ""
 
 
@@ -424,6 +462,10 @@ def expected_seconds(stage: str, params: dict[str, Any]) -> float | None:
             alike = sum(manifest["parameters"].get(name) == value for name, value in params.items())
             earlier.append((alike, path.stat().st_mtime, manifest["seconds"]))
     return max(earlier)[2] if earlier else None
+
+
+def _short_name(name: str) -> str:
+    return name if len(name) <= 200 else f"{name[:200]}…"
 
 
 def code_sha(stage: str) -> str:

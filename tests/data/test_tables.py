@@ -192,7 +192,9 @@ def test_references_come_from_columns_and_from_rows_of_the_same_text():
 def test_embedded_sets_are_read_by_name():
     assert {"text", "target", "split"} <= set(tables.read_table(embedded.REWRITES, "text").columns)
     assert len(tables.read_table(embedded.COUNTER_NARRATIVES, "HATE_SPEECH")) == 104
-    with pytest.raises(UserError, match="not embedded: choose one of embedded:italian_jobs, embedded:rewrites"):
+    with pytest.raises(
+        UserError, match="not embedded: choose one of embedded:counter_narratives, embedded:italian_jobs"
+    ):
         tables.read_table("embedded:rewritings", "text")
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
+from helpers.data.records import with_every_own_id
 from helpers.evaluation import detection
 from helpers.task import Task
 
@@ -143,3 +144,14 @@ def test_predictions_carry_the_ids_of_the_data():
     task = Task("t", ("no", "yes"), "yes", ("n", "y"), "{text}")
     table = detection.prediction_table(rows, np.array([[0.9, 0.1], [0.4, 0.6]]), task)
     assert table.columns.tolist()[:3] == ["id", "own_id", "text"] and table.own_id[0] == "k1"
+    rows[0]["own_ids"] = ["k1", "k7"]
+    joined = with_every_own_id(table, rows)
+    assert joined.own_id.tolist() == ["k1", "k7", ""] and joined.answer.tolist() == ["no", "no", "yes"]
+    assert joined.columns.tolist() == table.columns.tolist()
+
+
+def test_labels_without_a_training_row_are_named():
+    task = Task("t", ("a", "b", "c"), "c", ("a", "b", "c"), "{text}")
+    rows = [{"label": "a"}, {"label": "b"}]
+    assert detection.untrained(rows, task).startswith("No training row has the label 'c': ")
+    assert detection.untrained([*rows, {"label": "c"}], task) == ""

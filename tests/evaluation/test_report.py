@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from markupsafe import Markup
 
+from helpers.env import UserError
 from helpers.evaluation import report
 from helpers.evaluation.report import as_html, highlight, highlight_rows, section, write_report
 
@@ -24,6 +25,16 @@ from helpers.evaluation.report import as_html, highlight, highlight_rows, sectio
 )
 def test_machine_names_are_shown_in_plain_words(name, plain):
     assert report.plain_name(name) == plain
+
+
+def test_classes_have_the_names_that_the_task_gives_them():
+    report.name_classes(["no", "not_inclusive"], ["open to all", "<shuts out>"])
+    page = as_html(pd.DataFrame({"label": ["not_inclusive", "no", "none"]})).data
+    assert "&lt;shuts out&gt;" in page and "open to all" in page and ">none<" in page
+    with pytest.raises(UserError, match="needs one for each"):
+        report.name_classes(["a", "b"], ["one"])
+    report.name_classes(["no"], [])
+    assert report.plain_name("not_inclusive") == "not inclusive"
 
 
 def test_a_table_reads_like_a_page():

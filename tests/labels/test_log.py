@@ -20,6 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.data import tables
+from helpers.data.records import drop_exact_duplicates, own_ids
 from helpers.env import UserError
 from helpers.labels import exchange, log, seats
 from helpers.labels.exchange import settled_labels
@@ -621,6 +622,26 @@ def test_an_import_takes_the_ids_of_the_data_and_an_export_has_them(tmp_path):
     assert table.own_id.tolist() == ["tweet 0", "tweet 1"] and table.id.tolist() == ["r0", "r1"]
     again = exchange.import_labels(tmp_path / "out.csv", tmp_path / "again", records, "t", id_column="own_id")
     assert again["taken"] == 2 and settled_labels(tmp_path / "again") == {"r0": "a", "r1": "b"}
+
+
+def test_every_own_id_of_a_text_that_stands_twice_is_taken_and_given_back(tmp_path):
+    table = pd.DataFrame({"key": ["k1", "k2", "k3"], "text": ["Una persona.", "una  persona.", "Un autista."]})
+    table.to_csv(tmp_path / "a.csv", index=False)
+    params = {"task": "t", "data_path": str(tmp_path / "a.csv"), "text_column": "text", "label_column": ""}
+    params |= {"labels": ["a", "b"], "group_columns": [], "id_column": "key", "split_column": ""}
+    records = drop_exact_duplicates(tables.to_records(tables.read_table(params["data_path"], "text"), params))
+    assert [own_ids(r) for r in records] == [["k1", "k2"], ["k3"]]
+    for key, label in (("k1", "a"), ("k2", "b")):  # each of them finds the record
+        (tmp_path / f"{key}.csv").write_text(f"key,label\n{key},{label}\n")
+        logs = tmp_path / key
+        assert exchange.import_labels(tmp_path / f"{key}.csv", logs, records, "t", id_column="key")["taken"] == 1
+        assert settled_labels(logs) == {records[0]["id"]: label}
+    exported = exchange.export(logs, tmp_path / "out.csv", records)
+    assert exported[["own_id", "label"]].values.tolist() == [["k1", "b"], ["k2", "b"]]
+    joined = table.merge(pd.read_csv(tmp_path / "out.csv"), left_on="key", right_on="own_id", how="left")
+    assert joined["label"].fillna("").tolist() == ["b", "b", ""]
+    again = exchange.import_labels(tmp_path / "out.csv", tmp_path / "again", records, "t", id_column="own_id")
+    assert (again["taken"], again["duplicates"]) == (1, [3])
 
 
 def test_imports_that_cannot_be_meant(tmp_path):

@@ -148,20 +148,34 @@ def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tin
 def test_the_panel_of_a_second_tab_goes_on_from_the_round_that_the_first_has_chosen(tmp_path):
     """`next_batch` of notebook 03 reads the rounds on the disk before it thinks of a new one."""
     source = next(cell for cell in code_cells("03_active_learning") if "def next_batch(" in cell)
-    names = {"run": run, "seats": seats}
+    names, suggestions = {"run": run, "seats": seats}, {}
     exec(source, names)
     params = {"strategy": "bait", "rounds": 2}
     here = run.Run("03_active_learning", params, tmp_path / "outputs/t/r/03_active_learning")
     first = {"strategy": "bait", "round": 0, "picks": ["a", "b"]}
-    second = {"strategy": "bait", "round": 1, "picks": ["c", "d"]}
+    second = {"strategy": "bait", "round": 1, "picks": ["c", "d"], "suggested": {"c": "good"}, "confidence": {"c": 0.6}}
     for row in (first, second):  # the other tab has recorded both
         here.add_round(row)
     history = [first]
     data = SimpleNamespace(texts={i: {"id": i, "text": i} for i in "abcd"}, batches=2)
     people = {"annotators": ["anna"], "overlap_k": 1, "overlap_share": 0.0, "repeat_share": 0.0, "seed": 1}
-    rows = names["next_batch"]({}, history, None, None, data, here.folder, here, people)
+    rows = names["next_batch"]({}, history, None, None, data, here.folder, here, people, suggestions)
+    assert suggestions == {"c": {"label": "good", "confidence": 0.6}}  # the panel that is open has them too
     assert sorted(r["id"] for r in rows) == ["c", "d"] and history == [first, second] == here.read_rounds()
-    assert names["next_batch"]({}, history, None, None, data, here.folder, here, people) == []
+    assert names["next_batch"]({}, history, None, None, data, here.folder, here, people, suggestions) == []
+
+
+def test_a_rule_that_stops_early_asks_for_no_more_labels(tmp_path):
+    names = {"seats": seats}
+    exec(next(cell for cell in code_cells("03_active_learning") if "def request_labels(" in cell), names)
+    people = {"annotators": ["anna"], "overlap_k": 1, "overlap_share": 0.0, "repeat_share": 0.0, "seed": 1}
+    rounds = [{"round": 0, "picks": ["a"], "stop": ""}, {"round": 1, "picks": [], "stop": "Nothing was gained."}]
+    data = SimpleNamespace(batches=3)
+    asked = names["request_labels"](rounds[:1], tmp_path, data, "human", None, people)
+    assert asked == {"anna": ["a"]}
+    assert names["request_labels"](rounds, tmp_path, data, "human", None, people) == {}
+    data.batches = 1  # the budget: a label taken back is asked for again
+    assert names["request_labels"](rounds, tmp_path, data, "human", None, people) == asked
 
 
 def test_people_are_not_asked_again_when_the_data_change(project, tiny_llama, rows):

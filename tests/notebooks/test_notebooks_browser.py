@@ -29,6 +29,21 @@ def project(tmp_path_factory, rows, tiny_llama):
     return folder
 
 
+@pytest.fixture(scope="module")
+def lab(project):
+    with browser.jupyter_lab(project) as started:
+        yield started
+
+
+@pytest.fixture
+def page():
+    with browser.chromium() as chromium:
+        page = chromium.new_page(viewport={"width": 1400, "height": 900})
+        page.on("dialog", lambda shown: shown.accept())
+        page.set_default_timeout(60_000)
+        yield page
+
+
 def text_shown(page) -> str:
     return page.locator(".jp-OutputArea .ambo-row .ambo-text").first.inner_text().strip()
 
@@ -73,50 +88,79 @@ class Person:
         self.marked = undone[3]  # undone, but what was marked is kept
 
 
-def test_forty_texts_in_the_real_notebook(project, rows):
-    with browser.jupyter_lab(project) as lab, browser.chromium() as chromium:
-        page = chromium.new_page(viewport={"width": 1400, "height": 900})
-        page.on("dialog", lambda shown: shown.accept())
-        page.set_default_timeout(60_000)
-        anna = Person(page, rows)
-        anna.box = open_panel(lab, page)
-        anna.box.locator(".ambo-text").first.click()
-        for i in range(20):
-            browser.shows(page, i + 1)
-            if i == 4:
-                anna.mark("answer")
-                anna.label("key")
-                browser.shows(page, 6)
-                anna.undo("key", 5)  # what was marked stays, and is saved with the next label
-            anna.label("key")
-        browser.shows(page, 21)
-        anna.label("mouse")
-        browser.shows(page, 22)
+def reopen(lab, page):
+    """Load the waiting run's notebook without running it, and scroll to the end of it."""
+    lab.open(page, f"{HERE}/03_active_learning.ipynb", run=False)
+    page.locator(".ambo-closed").wait_for(state="attached")
+    page.wait_for_timeout(2_000)  # widgets come back after the page
+    page.evaluate(
+        "() => { const n = window.jupyterapp.shell.currentWidget.content; n.scrollToItem(n.widgets.length - 1); }"
+    )
+    page.wait_for_timeout(500)
+    return page.locator(".jp-OutputArea .ambo-closed")
 
-        anna.box = open_panel(lab, page)  # reloaded, run again: goes on in the second batch
-        for i in range(21, 30):
-            browser.shows(page, i + 1)
-            if i == 23:
-                anna.mark("mail")
-            anna.label("mouse")
-        browser.shows(page, 31)
-        anna.undo("mouse", 30)
+
+def test_a_waiting_notebook_says_how_to_open_its_panel(project, lab, page):
+    executed = (project / HERE / "03_active_learning.ipynb").read_text()
+    assert "widget-state" not in executed and "(children=" not in executed
+    line = reopen(lab, page)
+    assert line.inner_text() == "Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): the panel opens here."
+    open_panel(lab, page)
+    line.wait_for(state="hidden")
+    last = page.locator(".jp-OutputArea-output").last
+    assert last.locator(".ambo-answer").count() or "ambo-panel" in last.get_attribute("class")
+    page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
+    line = reopen(lab, page)  # the kernel lives: the panel comes back
+    page.locator(".jp-OutputArea .ambo-panel").wait_for()
+    assert not line.is_visible()
+    page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()")
+    assert reopen(lab, page).is_visible()
+
+
+def test_forty_texts_in_the_real_notebook(project, lab, page, rows):
+    anna = Person(page, rows)
+    anna.box = open_panel(lab, page)
+    anna.box.locator(".ambo-text").first.click()
+    for i in range(20):
+        browser.shows(page, i + 1)
+        if i == 4:
+            anna.mark("answer")
+            anna.label("key")
+            browser.shows(page, 6)
+            anna.undo("key", 5)  # what was marked stays, and is saved with the next label
+        anna.label("key")
+    browser.shows(page, 21)
+    anna.label("mouse")
+    browser.shows(page, 22)
+    assert "Batch 2 of 2" in anna.box.inner_text() and anna.box.locator("svg.ambo-curve").count() == 1
+    anna.box.locator("button:has-text('Show the model')").click()  # chosen by the panel itself: it has an answer too
+    anna.box.locator(".ambo-context:has-text('Suggestion of the model')").wait_for()
+
+    anna.box = open_panel(lab, page)  # reloaded, run again: goes on in the second batch
+    for i in range(21, 30):
+        browser.shows(page, i + 1)
+        if i == 23:
+            anna.mark("mail")
         anna.label("mouse")
-        browser.shows(page, 31)
-        for kernel in lab.kernels():
-            os.kill(kernel, signal.SIGKILL)
-        page.wait_for_timeout(2_000)
-        anna.box = open_panel(lab, page)
-        for i in range(30, 40):
-            browser.shows(page, i + 1)
-            anna.label("mouse")
-        page.wait_for_selector(".jp-OutputArea .ambo-panel :text('All texts are done')")
-        trained = files.read_jsonl(project / HERE / "rounds.jsonl")
-        assert (project / HERE / "adapter").exists() and "qlora" not in trained[0] and trained[1]["qlora"]
-        lab.run_all(page)
-        until = time.time() + 240
-        while run.read_manifest(project / HERE)["status"] != "success" and time.time() < until:
-            page.wait_for_timeout(200)
+    browser.shows(page, 31)
+    anna.undo("mouse", 30)
+    anna.label("mouse")
+    browser.shows(page, 31)
+    for kernel in lab.kernels():
+        os.kill(kernel, signal.SIGKILL)
+    page.wait_for_timeout(2_000)
+    anna.box = open_panel(lab, page)
+    for i in range(30, 40):
+        browser.shows(page, i + 1)
+        anna.label("mouse")
+    page.wait_for_selector(".jp-OutputArea .ambo-panel :text('All texts are done')")
+    trained = files.read_jsonl(project / HERE / "rounds.jsonl")
+    assert (project / HERE / "adapter").exists() and "qlora" not in trained[0] and trained[1]["qlora"]
+    anna.box.locator("button:has-text('Run all cells again')").click()
+    page.locator(".jp-Dialog button:has-text('Restart')").click()
+    until = time.time() + 240
+    while run.read_manifest(project / HERE)["status"] != "success" and time.time() < until:
+        page.wait_for_timeout(200)
 
     texts = {r["id"]: r["text"] for r in files.read_jsonl(project / "outputs/csv/hers/01_seed_curation/pool.jsonl")}
     logged = [

@@ -197,7 +197,7 @@ def test_a_plateau_is_no_gain_inside_the_interval():
 
 
 def test_an_unknown_rule_or_a_negative_budget_is_one_sentence():
-    with pytest.raises(UserError, match="stop='never' is unknown: choose one of budget, kappa"):
+    with pytest.raises(UserError, match="stop='never' is unknown: choose one of budget, change"):
         rounds.verdict("never", finished([0.7]), 99)
     with pytest.raises(UserError, match="limit=-150 is not a budget"):
         rounds.verdict("budget", finished([0.7]), -150)

@@ -382,6 +382,17 @@ SPELLINGS = {
     "HTML": "".join(f"&#{ord(c)};" for c in KEY),
     "HTML in hex": "".join(f"&#x{ord(c):X};" for c in KEY),
     "base64": in_base64(KEY),
+    "three invisible between": "\u200b\u2061\ufe0f".join(KEY),
+    "full width": "".join(chr(ord(c) + 0xFEE0) for c in KEY),
+    "octal": "".join(f"\\{ord(c):03o}" for c in KEY),
+    "braces": "".join(f"\\u{{{ord(c):x}}}" for c in KEY),
+    "quoted-printable": "".join(f"={ord(c):02X}" for c in KEY),
+    "HTML without its end": "".join(f"&#{ord(c)}" for c in KEY),
+    "HTML by name": KEY.replace("_", "&lowbar;").replace("/", "&sol;"),
+    "HTML of HTML": "".join(f"&amp;#{ord(c)};" for c in KEY),
+    "base64 of UTF-16": base64.b64encode(KEY.encode("utf-16")).decode(),
+    "all but its end": KEY[:-3],
+    "its first half": KEY[: len(KEY) // 2 + 1],
     "base32": base64.b32encode(KEY.encode()).decode(),
     "hexadecimal": KEY.encode().hex(),
     "bytes with colons": KEY.encode().hex(":"),
@@ -464,7 +475,8 @@ def test_masking_a_long_text_takes_time_in_proportion():
     mask, seconds = connection.make_mask([KEY]), []
     for n in (10_000, 80_000):
         start = time.process_time()
-        for text in ("\\" * 3 * n, "%25" * n, KEY[:9] * (n // 3), "A" * 3 * n, "&#0" * n):
+        texts = ["\\" * 3 * n, "%25" * n, KEY[:9] * (n // 3), "A" * 3 * n, "&#0" * n, "=3" * n, "\\u" * n]
+        for text in [*texts, (KEY[: len(KEY) // 2 - 1] + "…") * (n // 6)]:
             assert mask(text) == text
         seconds.append(time.process_time() - start)
     assert seconds[1] < 30 * seconds[0]  # eight times the text; in quadratic time 64 times as long

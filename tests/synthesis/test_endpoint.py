@@ -335,7 +335,7 @@ def test_wording_that_only_sounds_like_a_refusal(text):
     [
         (Reply(""), "empty"),
         (Reply("  \n "), "empty"),
-        (Reply("<think>Che annuncio scrivo?"), "empty"),
+        (Reply("<think>Che annuncio scrivo?"), "reasoning without an answer"),
         (Reply(AD[:40], cut=True), "cut off"),
         (Reply("We are looking for a person who takes care of the till, in shifts."), "language 'en', not 'it'"),
         (Reply("Un annuncio: " + PROMPTS[0]), ""),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import warnings
 from dataclasses import replace
 from functools import partial
@@ -16,9 +15,9 @@ from torch import nn
 
 from helpers import env
 from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, unpacked
+from helpers.core.folder import refuse_foreign_files
 from helpers.core.recipe import EMBEDDED, Recipe, refuse_missing_folder
 from helpers.env import UserError
-from helpers.files import read_json
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft uses the old name
@@ -69,7 +68,8 @@ def load_base(recipe: Recipe, head: str | None = None):
     path = model_path(recipe.model)
     if recipe.model != EMBEDDED:
         refuse_missing_folder(recipe.model)
-        _refuse_foreign_weights(Path(path))
+        if Path(path).is_dir():
+            refuse_foreign_files(Path(path))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **source)
         model = model_class.from_pretrained(path, **source, **options)
@@ -78,21 +78,25 @@ def load_base(recipe: Recipe, head: str | None = None):
             f"model {recipe.model!r} could not be loaded: it is neither a folder with config.json, tokenizer and "
             f"safetensors, nor a hub id that can be reached ({(str(error).splitlines() or [type(error).__name__])[0][:160]})."
         ) from error
-    if tokenizer.pad_token_id is None:
-        tokenizer.pad_token = tokenizer.eos_token
+    _complete_special_tokens(tokenizer, model.config.eos_token_id)
     _correct_on_cpu(model)
     model.requires_grad_(False)
     return model, tokenizer
 
 
-def _refuse_foreign_weights(folder: Path) -> None:
-    """Raise UserError where the index of a model's weights leads to a pickle or out of the folder."""
-    for index in folder.glob("*.index.json"):
-        facts = read_json(index)
-        names = facts.get("weight_map") if isinstance(facts, dict) else None
-        for name in set(names.values()) if isinstance(names, dict) else [None]:
-            if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name):
-                raise UserError(f"{index} names {name!r}: only weights in .safetensors beside it are loaded.")
+def _complete_special_tokens(tokenizer, eos: object) -> None:
+    """Give a tokenizer what it lacks: an end, by the id in the model's configuration, and something to pad with.
+
+    Padding is masked, so any token will do; one that is special, or else the rarest, is lost from no output.
+    """
+    for name in ("bos_token", "eos_token", "pad_token"):
+        if getattr(tokenizer, name) == "":
+            setattr(tokenizer, name, None)
+    if tokenizer.eos_token_id is None and type(eos) is int and 0 <= eos < len(tokenizer):
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(eos)
+    if tokenizer.pad_token_id is None:
+        special = (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token)
+        tokenizer.pad_token = next(filter(None, special), tokenizer.convert_ids_to_tokens(len(tokenizer) - 1))
 
 
 def _nf4():

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from helpers import env
+from helpers.core.folder import refuse_foreign_files
 from helpers.env import UserError
 from helpers.parameters import check_value
 
@@ -122,6 +123,7 @@ def check_model(model: str, revision: str = "") -> None:
         return
     folder = env.resolve(model)
     if (folder / "config.json").is_file():
+        refuse_foreign_files(folder)
         return
     if folder.is_dir():
         raise UserError(f"model {model!r} is a folder without config.json: give that of a saved model.")

@@ -76,6 +76,11 @@ class Writer:
         self.core = core or QLoRA(task, replace(recipe, head="lm", head_first=False), seed)
         self.task, self.recipe, self.seed = task, self.core.recipe, seed
         self.model, self.tokenizer, self.encoding = self.core.model, self.core.tokenizer, self.core.encoding
+        if self.tokenizer.eos_token_id is None:
+            raise UserError(
+                f"The tokenizer of {self.recipe.model!r} has no eos_token, so a writer could not learn where to end: "
+                "name one in its tokenizer_config.json, or choose another model."
+            )
         self.embed, self.embed_base = self.core.embed, self.core.embed_base
         self.facts, self.embedding_facts = self.core.facts, self.core.embedding_facts
         self.edits = task.output == "edits"

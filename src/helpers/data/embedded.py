@@ -23,6 +23,7 @@ PREFIX = "embedded:"
 DATA = Path(__file__).parent
 FOLDER = DATA / "italian_jobs"
 CURVES = FOLDER / "learning_curves.csv"
+BASE = "embedded:italian_jobs/base_model"
 JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
 COLUMNS = [
     "text", "label", "category", "gender_form", "occupation", "sector", "occupation_seen", "spans", "source", "split",
@@ -69,7 +70,7 @@ def read_embedded(path: str, generated: int = 0, seed: int = 0) -> pd.DataFrame:
         return job_ads_table(generated, seed)
     readers = {REWRITES: rewrites, COUNTER_NARRATIVES: counter_narratives}
     if path not in readers:
-        raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join([JOB_ADS, *readers])}.")
+        raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join(sorted([JOB_ADS, *readers]))}.")
     return pd.DataFrame(readers[path]())
 
 

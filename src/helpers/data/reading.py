@@ -306,7 +306,10 @@ def _workbook_text(cell: object) -> object:
 
 def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
     """One row for every .txt file in the folder or below it, but those that a system hides there."""
-    paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and path.is_file())
+    try:
+        paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and path.is_file())
+    except OSError as error:  # a folder in it that goes away meanwhile
+        raise UserError(f"{folder} cannot be read ({error}): give a folder of .txt files alone.") from error
     files = [path for path in paths if not _is_hidden(path.relative_to(folder))]
     if not files:
         raise UserError(f"{folder} has no .txt files: put one text in each, or give a table.")

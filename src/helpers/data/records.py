@@ -2,8 +2,8 @@
 
 A record is a dict with `id`, `text`, `label` (for generation `references`, and the first of them as `target`),
 the group columns, `source`, `split`, and where they apply `parent_id`, `own_id` (what the user's table calls the
-row) and `spans` (character offsets of the evidence); a synthetic row also has its `method` and `writer`. Every phase
-stores one JSON object a line.
+row; `own_ids` where exact duplicates have several) and `spans` (character offsets of the evidence); a synthetic row
+also has its `method` and `writer`. Every phase stores one JSON object a line.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[li
     so none is separated. Raises UserError when no record has an answer and nobody is there to give one.
     """
     if labeller not in LABELLERS:
-        raise UserError(f"Parameter labeller={labeller!r} must be one of {', '.join(LABELLERS)}.")
+        raise UserError(f"Parameter labeller={labeller!r} must be one of {', '.join(sorted(LABELLERS))}.")
     if labeller == "human":
         return records, []
     answered = [r for r in records if r.get(answer)]
@@ -66,7 +66,7 @@ def without_answer(record: dict) -> dict:
 
 
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
-    """One record for every id, an evaluation row if there is one, with the commonest label and all references.
+    """One record for every id, an evaluation row if there is one, with the commonest label, all references and own ids.
 
     Where two labels of one text are equally common, the text is left out.
     """
@@ -79,11 +79,26 @@ def drop_exact_duplicates(records: list[dict]) -> list[dict]:
         record = dict(record)
         if labels := _label_counts(copies[key]):
             record["label"] = _commonest(labels)
+        if len(ids := [i for copy in copies[key] for i in own_ids(copy)]) > 1:
+            record["own_ids"] = ids
         if references := list(dict.fromkeys(text for r in copies[key] for text in r.get("references", []))):
             record |= {"target": references[0], "references": references}
         if record.get("label") != "":
             kept.append(record)
     return kept
+
+
+def own_ids(record: dict) -> list[str]:
+    """What the user's table calls the rows of a record: exact duplicates are one record with several ids."""
+    return record.get("own_ids") or ([record["own_id"]] if record.get("own_id") else [])
+
+
+def with_every_own_id(table: pd.DataFrame, records: Sequence[dict]) -> pd.DataFrame:
+    """The table, which has a column `id`, with a row for every id that the user's table has for a record in it."""
+    ids = {r["id"]: own_ids(r) for r in records}
+    if not any(ids.values()):
+        return table
+    return table.assign(own_id=[ids.get(i) or [""] for i in table["id"]]).explode("own_id", ignore_index=True)
 
 
 def contradictions(records: list[dict]) -> pd.DataFrame:

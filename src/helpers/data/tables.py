@@ -28,7 +28,7 @@ __all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_rec
 
 # Fields of a record, which no group column may be called.
 RESERVED = (
-    "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id",
+    "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id", "own_ids",
 )  # fmt: skip
 
 
@@ -84,8 +84,13 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     label_threshold (''), target_columns (all that are filled become references), group_columns, id_column (''),
     spans_column (''), split_column (''), test_split and validation_split. What was merged or read as missing, and what
     is hardly meant, is added to the table's remarks. Raises UserError on a missing column, a label that the task does
-    not have, fewer than two classes, or a repeated id.
+    not have, fewer than two classes, or a repeated id. A table without the column of the labels has none, where `labels`
+    says which there are to be.
     """
+    if params["labels"] and params["label_column"] and params["label_column"] not in table.columns:
+        words = f"so every text counts as unlabelled; people give one of {', '.join(params['labels'])}"
+        add_remark(table, f"The table has no column {params['label_column']!r} (parameter label_column), {words}.")
+        params = params | {"label_column": ""}
     _check_columns(table, params)
     path, task = params["data_path"], params["task"]
     raw_texts = _cells(table, params["text_column"], path, "the text")
@@ -238,7 +243,10 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
             if name not in table.columns:
                 columns = listed(table.columns)
                 place = f"{params['data_path']}: column {name!r} is missing (parameter {role})"
-                raise UserError(f"{place}; the table has {columns}.")
+                remedy = ""
+                if role == "label_column":  # the first thing that somebody with bare texts reads
+                    remedy = ' For texts without labels add -p labels "[fine, biased]", with your own, and -p labeller human.'
+                raise UserError(f"{place}; the table has {columns}.{remedy}")
     for name in params["group_columns"]:
         if name in RESERVED:
             problem = f"{name!r} is the name of a field that every record has"

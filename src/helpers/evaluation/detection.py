@@ -11,6 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score
 from helpers.evaluation.groups import large_groups
 from helpers.evaluation.intervals import bootstrap_interval, rate_difference, wilson_interval
 from helpers.task import Task
+from helpers.text import quoted
 
 
 def macro_f1(truth: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.ndarray:
@@ -251,6 +252,15 @@ def worst_pairs(counts: np.ndarray, labels: Sequence[str], rows: int = 30) -> pd
     truth, answers = np.unravel_index(order, wrong.shape)
     named = np.array(labels, dtype=object)
     return pd.DataFrame({"label": named[truth], "answer": named[answers], "count": wrong[truth, answers]})
+
+
+def untrained(training: list[dict], task: Task) -> str:
+    """A sentence on the labels that no training row has; '' where each has one."""
+    absent = [label for label in task.labels if label not in {r["label"] for r in training}]
+    if not absent:
+        return ""
+    names = ", ".join(map(quoted, absent[:10])) + (", …" if len(absent) > 10 else "")
+    return f"No training row has the label {names}: the models below have never seen it, label some texts of it in 03."
 
 
 def prediction_table(rows: list[dict], probabilities: np.ndarray, task: Task) -> pd.DataFrame:

@@ -14,6 +14,7 @@ import pandas as pd
 from markupsafe import Markup, escape
 
 from helpers import edits
+from helpers.env import UserError
 from helpers.files import write_text
 
 TINY = (
@@ -27,6 +28,7 @@ TEMPLATES = jinja2.Environment(loader=jinja2.FileSystemLoader(Path(__file__).par
 IDENTIFIER = re.compile(r"[a-z]+(_[a-z]+)+")  # a cell that is a machine name, not text of the data
 FIGURE = re.compile(r"[−\d][−\d.,–() to%]*")  # a number, or one with its interval
 LONG_TEXT = 60  # characters from which on a cell wraps anywhere
+CLASS_NAMES: dict[str, str] = {}  # label → what people read, where a task says so
 Format = int | str | Callable[[object], str]  # decimals of floats, a format string, or a function
 
 
@@ -37,8 +39,21 @@ def tiny(language: str) -> str:
     return TINY + " It has read Italian only: what it writes in another language are no sentences, whatever the scores."
 
 
+def name_classes(labels: Sequence[str], names: Sequence[str]) -> None:
+    """Show the classes under these names, in the same order, from here on in this kernel; no names: as they are.
+
+    Raises UserError where there is not one name for each class.
+    """
+    if names and len(names) != len(labels):
+        raise UserError(f"Parameter label_names={list(names)!r} needs one for each of {list(labels)!r}.")
+    CLASS_NAMES.clear()
+    CLASS_NAMES.update(zip(labels, names, strict=False))
+
+
 def plain_name(name: object) -> str:
     """A machine name in plain words: `not_inclusive` is *not inclusive*, `macro_f1` is *macro-F1*."""
+    if str(name) in CLASS_NAMES:
+        return CLASS_NAMES[str(name)]
     words = str(name).replace("macro_f1", "macro-F1").replace("_", " ")
     return re.sub(r"^f1\b", "F1", words)
 
@@ -140,7 +155,8 @@ def _formatted(value: object, form: Format | None) -> str:
         return f"{value:,.{form}f}"
     if isinstance(value, Real):
         return f"{value:,}"
-    return plain_name(value) if IDENTIFIER.fullmatch(str(value)) else str(value)
+    is_name = str(value) in CLASS_NAMES or IDENTIFIER.fullmatch(str(value))
+    return plain_name(value) if is_name else str(value)
 
 
 def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:

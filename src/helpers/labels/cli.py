@@ -16,7 +16,7 @@ from helpers.env import UserError
 from helpers.labels import agreement, decisions, exchange, log
 from helpers.text import say
 
-app = typer.Typer(no_args_is_help=True, help=__doc__)
+app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
 Task = Annotated[str, typer.Option(help="a file name in params/tasks")]
 RunId = Annotated[str, typer.Option(help="name of the run")]
@@ -122,7 +122,7 @@ def export_command(
     store = open_store(task, run_id, folder)
     store.read()
     table = exchange.export(store.folder, env.resolve(to), store.records, final=not history, raw=raw)
-    noun = ("event" if history else "record") + ("" if len(table) == 1 else "s")
+    noun = ("event" if history else "row") + ("" if len(table) == 1 else "s")
     say(f"{to}: {len(table):,} {noun} written")
 
 

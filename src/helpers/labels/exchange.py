@@ -14,7 +14,7 @@ import pandas as pd
 from helpers.data import tables
 from helpers.data.classes import clean_names, merge_look_alikes
 from helpers.data.reading import listed
-from helpers.data.records import record_id
+from helpers.data.records import own_ids, record_id, with_every_own_id
 from helpers.env import UserError
 from helpers.labels import agreement, decisions, log
 from helpers.text import clean, unguarded
@@ -41,7 +41,7 @@ def export(
 
 
 def final_labels(source: Path | list[dict], records: list[dict] | None = None) -> pd.DataFrame:
-    """One row a record, with the label decided on and everybody's own.
+    """One row a record, or one for each id that the data have for it, with the label decided on and everybody's own.
 
     Columns: `id`, `own_id` where the data have ids of their own, `text`, `label` (empty on a tie), `decided` (as in
     `decisions.decisions`), `count` (number of labels), `label_<name>` for every annotator, `spans`, `notes` and `flags`
@@ -50,12 +50,12 @@ def final_labels(source: Path | list[dict], records: list[dict] | None = None) -
     """
     state = log.annotations(source)
     texts = {row["id"]: row["text"] for row in records or []}
-    own_ids = {row["id"]: row["own_id"] for row in records or [] if row.get("own_id")}
+    has_own_ids = any(map(own_ids, records or []))
     people = sorted(name for name in state if name != log.ADJUDICATOR)
     rows = []
     for record, decision in decisions.decisions(state).items():
         labels = decision["labels"]
-        row = {"id": record} | ({"own_id": own_ids.get(record, "")} if own_ids else {})
+        row = {"id": record} | ({"own_id": ""} if has_own_ids else {})
         row["text"] = texts.get(record, "")
         row |= {"label": decision["label"], "decided": decision["decided"], "count": len(labels)}
         row |= {f"label_{name}": labels.get(name) for name in people}
@@ -64,7 +64,7 @@ def final_labels(source: Path | list[dict], records: list[dict] | None = None) -
     answers = agreement.table(state)
     if answers.shape[1] >= 3 and len(answers):  # of two annotators who differ, nothing shows who is the better
         final["dawid_skene"] = final["id"].map(decisions.dawid_skene(answers).idxmax(axis=1))
-    return final
+    return with_every_own_id(final, records or [])
 
 
 def settled_labels(source: Path | list[dict]) -> dict[str, Any]:
@@ -163,7 +163,7 @@ def _record_ids(table: pd.DataFrame, records: list[dict], task: str, text_column
     """The record id of every row, found by an id (ours or the data's own) or by the text."""
     if not id_column:  # a text has a row for every annotator
         return table[text_column].map(lambda cell: record_id(task, clean(tables.cell_text(cell)))).tolist()
-    ids = {row["own_id"]: row["id"] for row in records if row.get("own_id")}
+    ids = {own_id: row["id"] for row in records for own_id in own_ids(row)}
     ids |= {row["id"]: row["id"] for row in records}
     return [ids.get(value, value) for value in table[id_column].map(_name)]
 

@@ -3,7 +3,8 @@
 Replaying the logs gives the state; nothing else is stored. Logs merge by copying files into one folder: every event has
 an `event_id` and counts once. A `label` event carries `label` and, where they apply, `spans` (list of [start, end] in
 characters), `guideline` (version), `shown` (suggestions that were visible, [] when none was), `seconds`, `repeat` (shown
-a second time) and `reason` (of an adjudicator).
+a second time), `reason` (of an adjudicator) and `together` (a token that labels given by one key share). A `skip` keeps
+the `spans` that were marked.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
     rows = [{"event_id": os.urandom(8).hex()} | defaults | row for row in rows]
     for row in rows:
         if row["event"] not in EVENTS:
-            raise UserError(f"Event {row['event']!r} is unknown: use one of {', '.join(EVENTS)}.")
+            raise UserError(f"Event {row['event']!r} is unknown: use one of {', '.join(sorted(EVENTS))}.")
         if not isinstance(row["id"], str) or (row["event"] == "label" and row.get("label") is None):
             raise UserError(
                 f"A {row['event']} event on record {row['id']!r} needs a record id that is text and a label."

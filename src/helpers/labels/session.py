@@ -117,11 +117,15 @@ class Session:
         """The first 50 places whose text contains `words` in any case; without words, the latest answered."""
         query = words.casefold()
         if not query:
-            latest = dict.fromkeys(reversed(self.history))
-            keys = [(record_id, again) for record_id in latest for again in (True, False)]
-            return [self.place[key] for key in keys if key in self.place and self._answer(key)][:50]
+            return [place for place in self.touched() if self.answer(place)][:50]
         matches = (place for place, record in enumerate(self.records) if query in record["text"].casefold())
         return list(islice(matches, 50))
+
+    def touched(self) -> list[int]:
+        """Places of the items that an event stands for, the latest first."""
+        latest = dict.fromkeys(reversed(self.history))
+        keys = [(record_id, again) for record_id in latest for again in (True, False)]
+        return [self.place[key] for key in keys if key in self.place and self._own(key)]
 
     def items_a_minute(self) -> float:
         """Pace over the latest labels, from their median time so that a coffee break does not count."""
@@ -149,11 +153,17 @@ class Session:
     def undo(self) -> tuple[int, dict] | None:
         """Take back the latest event on an item of the list; return the item's place and the event, None at the start."""
         self.catch_up()
+        latest = self.latest()
+        if latest:
+            self.write("undo", latest[0])
+        return latest
+
+    def latest(self) -> tuple[int, dict] | None:
+        """Place and event of the latest event on an item of the list."""
         for record_id in reversed(self.history):
             row = self.stacks[record_id][-1]
             place = self.place.get((record_id, bool(row.get("repeat"))))
             if place is not None:
-                self.write("undo", place)
                 return place, row
         return None
 
@@ -280,6 +290,19 @@ def trim(text: str, start: int, end: int) -> list[int] | None:
     start, end = max(0, start), min(len(text), end)
     piece = text[start:end]
     return [end - len(piece.lstrip()), start + len(piece.rstrip())] if piece.strip() else None
+
+
+def whole_words(text: str, start: int, end: int) -> list[int] | None:
+    """The span without blanks at its ends and with the words that it cuts made whole; None when nothing is in it."""
+    span = trim(text, start, end)
+    if span is None:
+        return None
+    start, end = span
+    while start and text[start - 1].isalnum() and text[start].isalnum():
+        start -= 1
+    while end < len(text) and text[end - 1].isalnum() and text[end].isalnum():
+        end += 1
+    return [start, end]
 
 
 def find(text: str, phrase: str, spans: Iterable[list[int]]) -> int:

@@ -76,7 +76,7 @@ def verdict(rule: str, finished_rounds: list[dict], limit: int, probabilities: n
         The learner's answers to open texts, for uncertainty.
     """
     if rule not in RULES:
-        raise UserError(f"Parameter stop={rule!r} is unknown: choose one of {', '.join(RULES)}.")
+        raise UserError(f"Parameter stop={rule!r} is unknown: choose one of {', '.join(sorted(RULES))}.")
     if not limit >= 0:
         raise UserError(f"Parameter limit={limit} is not a budget: pass a number from 0 up.")
     bought = sum(len(row.get("picks", [])) for row in finished_rounds)

@@ -17,14 +17,23 @@ from typing import Any, Literal
 
 import yaml
 
+from helpers.data.language import language_identifier
 from helpers.env import UserError
 from helpers.files import write_json
-from helpers.text import bare_words, clean
+from helpers.text import bare_words, clean, normalise
 
 SCHEMA_LINE = "Answer with one JSON object and nothing else. It must satisfy this JSON schema:"
 MOST_SHOWN = 10_000  # characters of a rejected answer in the prompt that repairs it, which has to be paid
 DECLINED = "the model declined to answer"
-THOUGHTS = re.compile(r"\A\s*<think>.*?(</think>|\Z)", re.DOTALL)
+# What reasoning models write before their answer: <think>, [THINK], <|begin_of_thought|>, ◁think▷, <seed:think>.
+_THOUGHT = r"(?:\w+:)?(?:begin_of_|end_of_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis)"
+_OPEN, _CLOSE = r"(?:<\|?|\[|◁)", r"(?:\|?>|\]|▷)"
+THOUGHT_TAG = re.compile(rf"{_OPEN}/?{_THOUGHT}{_CLOSE}", re.IGNORECASE)
+THOUGHT_END = re.compile(rf"{_OPEN}(?:/{_THOUGHT}|\|end_of_thought\|){_CLOSE}|<\|end_of_thought\|>", re.IGNORECASE)
+FINAL_CHANNEL = re.compile(r"<\|channel\|>final\b[^<]*<\|message\|>|\Aanalysis.*assistantfinal", re.DOTALL)
+COURTESIES = ("assent", "announcement", "work", "closing")
+TURN_END = re.compile(r"(?:<\|(?:return|end|im_end|eot_id|endoftext)\|>|</s>|<end_of_turn>|<eos>)\s*\Z")
+MARKUP = re.compile(r"<\|[^|<>\n]{1,40}\|?>|<[^|<>\n]{1,40}\|>")  # of chat templates; in an answer it closes nothing
 
 
 @dataclass(frozen=True)
@@ -91,19 +100,67 @@ def refuses(text: str) -> bool:
     return bool(_refusal().search(text[:300]))
 
 
+def final_words(text: str, prompt: str = "") -> str:
+    """What a reply says after its reasoning and without its courtesies; '' where the reasoning has no end.
+
+    Parameters
+    ----------
+    text : str
+    prompt : str, optional
+        A courtesy that stands in it, as in the text to rewrite, is kept.
+    """
+    if channels := list(FINAL_CHANNEL.finditer(text)):
+        text = text[channels[-1].end() :]
+    if ends := list(THOUGHT_END.finditer(text)):
+        text = text[ends[-1].end() :]
+    text = clean(TURN_END.sub("", text))
+    if THOUGHT_TAG.search(text) or MARKUP.search(text):
+        return ""
+    return without_courtesies(text, prompt)
+
+
+def without_courtesies(text: str, prompt: str = "") -> str:
+    """The text without "Sure! Here is the rewritten ad:" in front and "Let me know …" at its end."""
+    opening, closing = _courtesies()
+    asked = normalise(prompt)
+    while (match := opening.match(text)) and match[0] and normalise(match[0]) not in asked:
+        text = text[match.end() :].strip()
+        if (quoted := re.fullmatch(r'["“«](.*)["”»]', text, re.DOTALL)) and not re.search('["“”«»]', quoted[1]):
+            text = quoted[1].strip()
+    if (match := closing.search(text)) and normalise(match[0]) not in asked:
+        text = text[: match.start()].strip()
+    return text
+
+
+@cache
+def _courtesies() -> tuple[re.Pattern, re.Pattern]:
+    """What opens and what closes an answer beside the text that was asked for."""
+    parts = yaml.safe_load(Path(__file__).with_name("courtesies.yaml").read_text(encoding="utf-8"))
+    yes, here, work, end = (f"(?:{'|'.join(parts[name])})" for name in COURTESIES)
+    announced = rf"(?:{yes}\b[^\n:]{{0,60}}?[!.,;:–—-]?\s+)?{here}\b[^\n:]{{0,60}}?\b{work}\b[^\n:]{{0,80}}:\W*?\s+"
+    titled = rf"[*#\s]*(?:\w+ )?{work}\b[^\n:]{{0,20}}:[*\s]*\n\s*"
+    granted = rf"{yes}(?:\b[^\n:]{{0,60}})?[!.:]\s*\n\s*|{yes}!\s+"
+    opening = rf"\A(?:{announced}|{titled}|{granted})"
+    return re.compile(opening, re.IGNORECASE), re.compile(rf"\n\s*{end}\b[^\n]*\Z", re.IGNORECASE)
+
+
 def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check] = ()) -> Answer:
     """Check a reply to a prompt: first its form, then its text, which is the field `text` of a schema that has one."""
-    text = clean(THOUGHTS.sub("", reply.text))
+    # Fields may hold reasoning of their own: an answer that is JSON from end to end is taken apart first.
+    is_json = schema is not None and _is_json(reply.text)
+    text = clean(reply.text) if is_json else final_words(reply.text, prompt)
     answer = partial(Answer, text=text, prompt_tokens=reply.prompt_tokens, completion_tokens=reply.completion_tokens)
     if reply.refused or refuses(text):
         return answer("refused", reason=DECLINED)
     if not text:
-        return answer("invalid", reason="the answer is empty")
+        reason = "it is reasoning without an answer" if reply.text.strip() else "the answer is empty"
+        return answer("invalid", reason=reason)
     value = None
     if schema is not None:
         start, end = text.find("{"), text.rfind("}") + 1  # models put JSON between fences and courtesies
         try:
             value = schema.model_validate_json(text[start:end] if 0 <= start < end else text).model_dump(mode="json")
+            value = {name: final_words(v, prompt) if isinstance(v, str) else v for name, v in value.items()}
         except ValueError as error:  # pydantic.ValidationError is one; its whole report would fill the repair prompt
             fault = error.errors()[0]
             limit = "cut off by the length limit; " if reply.cut else ""
@@ -112,10 +169,19 @@ def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check
     elif reply.cut:
         return answer("invalid", reason="the answer is cut off by the length limit")
     written = (value or {}).get("text", text)
+    if not written:
+        return answer("invalid", reason="it is reasoning without an answer")
     if refuses(written):
         return answer("refused", reason=DECLINED)
     reason = next(filter(None, (check(prompt, written) for check in checks)), "")
     return answer("invalid" if reason else "ok", value=value, reason=reason)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(json.loads(text), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def add_usage(answer: Answer, earlier: Answer) -> Answer:
@@ -123,13 +189,6 @@ def add_usage(answer: Answer, earlier: Answer) -> Answer:
     prompt_tokens = answer.prompt_tokens + earlier.prompt_tokens
     completion_tokens = answer.completion_tokens + earlier.completion_tokens
     return replace(answer, prompt_tokens=prompt_tokens, completion_tokens=completion_tokens)
-
-
-@cache
-def _language_identifier() -> Any:
-    from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
 
 
 def language_check(language: str) -> Check:
@@ -142,7 +201,7 @@ def language_check(language: str) -> Check:
     def check(prompt: str, text: str) -> str:
         if not language:
             return ""
-        ranking = _language_identifier().rank(text)
+        ranking = language_identifier().rank(text)
         is_likely = dict(ranking).get(language, 0.0) >= 0.01
         return "" if is_likely else f"it is in the language {ranking[0][0]!r}, not {language!r}"
 

@@ -34,7 +34,7 @@ def check_scorer(name: str, language: str) -> None:
     """Raise UserError on a scorer that is not on offer."""
     form, _, place = name.partition(":")
     if form not in [kind.partition(":")[0] for kind in KINDS] or (form in ("table", "detector")) != bool(place):
-        raise UserError(f"Parameter scorer={name!r} is unknown: choose one of {', '.join(KINDS)}.")
+        raise UserError(f"Parameter scorer={name!r} is unknown: choose one of {', '.join(sorted(KINDS))}.")
     if form == "lexicon" and language != "it":
         raise UserError(f"Parameter scorer: the cue lexicon is Italian, the language is {language!r}: choose another.")
 

@@ -34,7 +34,7 @@ def check_parameters(params: dict[str, Any]) -> None:
     scorer.check_scorer(params["scorer"], language)
     endpoint.check_teacher(teacher)
     if labeller not in ("oracle", "teacher", "human"):
-        raise UserError(f"Parameter labeller={labeller!r} must be oracle, teacher or human.")
+        raise UserError(f"Parameter labeller={labeller!r} must be one of human, oracle, teacher.")
     if labeller == "teacher" and not teacher:
         raise UserError("Parameter labeller: teacher needs a teacher: set it to endpoint, local or embedded.")
     if teacher == "embedded" and language != "it":
@@ -181,7 +181,8 @@ def panel_records(rows: Iterable[dict], proposals: dict[str, dict], interim: Pat
     id, the row with `proposal`, and lines that say whose words these are and what was wrong with the teacher's answer.
     """
     by_round = sorted(interim.glob("*.jsonl"), key=lambda file: (len(file.name), file.name))  # round 10 after round 2
-    outputs = {row["id"]: row["output"] for file in by_round for row in own_rows(file, "id", "output")}
+    written = [row for file in by_round for row in own_rows(file, "id", "output")]
+    outputs = {row["id"]: answers.final_words(row["output"]) for row in written}  # a base may reason aloud
     records, context = {}, {}
     for row in rows:
         key = row["id"]
@@ -189,7 +190,7 @@ def panel_records(rows: Iterable[dict], proposals: dict[str, dict], interim: Pat
         failed = teacher and teacher["status"] != "ok"
         if teacher and not failed:
             text, lines = teacher["proposal"], ["proposed by the teacher"]
-        elif outputs.get(key, "").strip():
+        elif outputs.get(key):
             text, lines = outputs[key], ["written by the model as it is now"]
         else:
             text, lines = row["text"], ["nothing proposed: the text as it is"]

@@ -19,10 +19,11 @@ from helpers.italian.cues import find_cues
 from helpers.labels import seats
 from helpers.labels.exchange import settled_labels
 from helpers.labels.log import annotations, events, guideline_version
+from helpers.labels.panel import Panel, adjudication_panel, desk
 from helpers.labels.panel.html import differences, markdown, marked, progress, segments
 from helpers.labels.panel.kinds import KINDS
-from helpers.labels.panel.panel import Panel, adjudication_panel, desk
-from helpers.labels.session import Session, find, merge, trim
+from helpers.labels.panel.parts import Row
+from helpers.labels.session import Session, find, merge, trim, whole_words
 from tests.project import ROOT
 
 YES_NO = ["yes", "no"]
@@ -109,13 +110,44 @@ def test_a_page_of_ten(make, tmp_path):
     assert [row.place for row in panel.rows] == list(range(10))
     panel.rows[4].answer.buttons["no"].click()
     assert panel.now is panel.rows[5]
-    assert [panel.controls.message in row.box.children for row in panel.rows].index(True) == 5  # banners stand there
+    assert panel.controls.message is panel.rows[5].message  # banners stand there
     for i in (0, 1, 2, 3, 5, 6, 7, 8, 9):
         panel.rows[i].answer.buttons["yes"].click()
     assert [row.place for row in panel.rows[:3]] == [10, 11, None]
     panel.controls.undo.click()  # back to the page before
     assert panel.now.place == 9 and [row.place for row in panel.rows[:3]] == [9, 10, 11]
     assert short(tmp_path)[0] == ("label", "r4", "no") and short(tmp_path)[-1][0] == "undo"
+
+
+def test_a_page_without_a_kernel_names_the_panel_and_not_its_parts(make, tmp_path):
+    rows = {r["id"]: r for r in texts(2)}
+    for shown in (make(texts(1)), desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path)):
+        assert repr(shown) == "(the labelling panel)"
+
+
+def test_one_key_labels_a_page_of_similar_texts_and_one_undo_takes_it_back(make, tmp_path):
+    kinds = ["Cercasi cuoca per mensa", "Si cerca personale di sala", "Operaio a Monza con patente"]
+    records = [{"id": f"r{i}", "text": f"{kinds[i % 3]} {i}."} for i in range(12)]
+    panel = make(records, page=4)
+    assert [row.place for row in panel.rows] == [0, 3, 6, 9]  # not 0 to 3
+    panel.rows[1].answer.buttons["no"].click()
+    panel.controls.together[0].click()
+    own = [(row["event"], row["id"], row["label"]) for row in log(tmp_path)]
+    assert own == [("label", "r3", "no"), *(("label", f"r{i}", "yes") for i in (0, 6, 9))]
+    tokens = [row.get("together") for row in log(tmp_path)]
+    assert tokens[0] is None and tokens[1] and len(set(tokens[1:])) == 1
+    assert message(panel).startswith("3 texts labelled yes") and panel.rows[0].place == 10
+    panel.controls.undo.click()
+    assert settled_labels(tmp_path) == {"r3": "no"} and "of 3 texts" in message(panel)
+    assert {row.place for row in panel.rows} >= {0, 6, 9}
+    panel._from_browser(None, {"do": "all", "start": 1, "serial": panel.layer.serial}, None)  # Shift and 2
+    assert {settled_labels(tmp_path)[i] for i in ("r0", "r6", "r9")} == {"no"}
+
+
+def test_similar_texts_by_embeddings_where_there_are_some(make):
+    vectors = {f"Text number {i} about a nurse.": [1.0, i % 2] for i in range(8)}
+    panel = make(texts(8), page=4, embed=lambda names: np.array([vectors[name] for name in names]))
+    assert [row.place for row in panel.rows] == [0, 2, 4, 6]
 
 
 # --- undo, resume, repeats -------------------------------------------------------------------------------------------
@@ -227,6 +259,66 @@ def test_a_batch_that_arrives_in_an_empty_list_is_counted_with_its_labels(tmp_pa
     assert (session.done, session.open, session.next_open()) == (1, 1, [1])
 
 
+# --- a second look ---
+
+
+def listed(panel, kind: str) -> list[int]:
+    panel.search.kind.value = kind
+    return [place for _, place in panel.search.results.options]
+
+
+def test_lists_for_a_second_look_follow_the_labels(make):
+    hints = {f"r{i}": {"label": "yes", "confidence": 0.9 - i / 10} for i in range(4)}
+    panel = make(texts(6), suggestions=hints)
+    for label in ("yes", "no", "no"):
+        panel.buttons[label].click()
+    panel.controls.flag.click()
+    panel.controls.skip.click()
+    assert listed(panel, "flagged") == [3] == listed(panel, "skipped")
+    assert listed(panel, "class yes") == [0] and listed(panel, "class no") == [2, 1]
+    assert listed(panel, "doubtful") == [3, 2, 1, 0]
+    assert listed(panel, "disagrees") == [2, 1]
+    assert "Suggestion" not in page_text(panel)
+    panel.search.results.value = 1
+    assert "Suggestion of the model: yes" in page_text(panel)  # to be in this list says as much
+    panel.buttons["yes"].click()
+    assert [place for _, place in panel.search.results.options] == [2]
+    assert log(panel.session.folder)[-1]["shown"] == ["model:yes"]
+    panel.search.kind.value = ""
+    panel.search.query.value = "number 4"
+    panel.search.button.click()
+    assert panel.search.results.options[0][0].startswith("5 · open")
+    panel.go_to(4)
+    panel.buttons["no"].click()
+    assert panel.search.results.options[0][0].startswith("5 · no")
+    panel.search.kind.value = "skipped"
+    panel.search.query.value = "zebra"
+    panel.search.button.click()
+    assert message(panel) == "No text of this list contains “zebra”."
+
+
+def test_columns_are_shown_on_request_and_recorded(make, tmp_path):
+    panel = make([r | {"sector": "<b>health", "label": "yes"} for r in texts(2)], columns=["sector"])
+    assert "health" not in page_text(panel)
+    panel.controls.columns.click()
+    assert "sector: <b>health" in page_text(panel) and "<b>" not in panel.now.text.value
+    panel.buttons["no"].click()
+    assert log(tmp_path)[0]["shown"] == ["columns"]
+
+
+def test_classes_are_named_as_people_read_them(make, tmp_path):
+    panel = make(texts(3), label_names=["Open to all", "Shuts out"], label_help=["No one is left out.", "Somebody is."])
+    assert [b.description for b in panel.buttons.values()] == ["1  Open to all", "2  Shuts out"]
+    assert "<strong>Shuts out</strong><br>Somebody is." in panel.controls.folds[0].value
+    panel.buttons["no"].click()
+    assert log(tmp_path)[0]["label"] == "no" and "1 Shuts out" in panel.controls.progress.value
+    panel.controls.undo.click()
+    assert message(panel) == "Taken back: label Shuts out."
+    assert [b.description for b in make(texts(1), ["ok", "not_ok"]).buttons.values()] == ["1  ok", "2  not ok"]
+    with pytest.raises(UserError, match=r"label_names=.* needs one for each of"):
+        make(texts(1), label_names=["one"])
+
+
 # --- evidence and suggestions ----------------------------------------------------------------------------------------
 
 
@@ -256,6 +348,24 @@ def test_evidence_typed_accepted_and_removed(make, tmp_path):
     panel.go_to(0)
     panel.evidence.mark(0, 3)
     assert annotations(tmp_path)["anna"]["a"]["spans"][0] == [0, 3]  # on a done text it is saved at once
+
+
+def test_the_mouse_marks_whole_words_and_a_skip_keeps_them(make, tmp_path):
+    panel = make(texts(3))
+    panel._from_browser(None, {"do": "mark", "start": 7, "end": 16, "serial": panel.layer.serial}, None)
+    assert panel.now.spans == [[5, 19]] and panel.now.record["text"][5:19] == "number 0 about"
+    panel.controls.skip.click()
+    panel.go_to(0)
+    assert panel.now.spans == [[5, 19]] and annotations(tmp_path)["anna"]["r0"]["spans"] == []
+    panel.buttons["yes"].click()
+    assert annotations(tmp_path)["anna"]["r0"]["spans"] == [[5, 19]]
+    assert whole_words("l'operaia", 3, 5) == [2, 9] and whole_words("a  b", 1, 3) is None
+
+
+def test_a_saved_note_says_so(make):
+    panel = make(texts(2))
+    panel.controls.note.value = "unclear"
+    assert message(panel) == "Note saved."
 
 
 def test_suggestions_are_hidden_until_asked_for_and_recorded(make, tmp_path):
@@ -436,6 +546,8 @@ def test_adjudication_needs_a_reason(tmp_path):
         }
         for i in range(2)
     ]
+    named = adjudication_panel(rows, YES_NO, folder=tmp_path, label_names=["Open", "Shut"])
+    assert "anna: Open · evidence" in page_text(named)
     panel = adjudication_panel(rows, YES_NO, folder=tmp_path)
     assert "anna: yes · evidence “segretaria” · note: the <b>noun</b>" in page_text(panel)
     assert "bruno: no" in page_text(panel)
@@ -518,6 +630,66 @@ def test_an_error_of_the_learner_is_shown_and_next_tries_again(make):
     panel.controls.save.click()
     until(lambda: panel.now.place is not None)
     assert panel.now.record["id"] == "r2" and calls[1] == {"r0": "yes", "r1": "no"}
+
+
+def test_where_one_is_and_when_to_stop(make):
+    rounds = [
+        {"picks": ["r0", "r1"], "macro_f1": 0.5, "stop": ""},
+        {"picks": ["r2", "r3"], "macro_f1": 0.61, "stop": ""},
+    ]
+    panel = make(texts(4), rounds=rounds, batches=3, goes_on=True)
+    assert "Batch 1 of 3" in panel.controls.progress.value and "0.500 → 0.610" in panel.controls.progress.value
+    assert panel.controls.progress.value.count("<polyline") == 1 and "stop" not in panel.controls.progress.value
+    for _ in range(2):
+        panel.buttons["yes"].click()
+    assert "Batch 2 of 3" in panel.controls.progress.value and panel.controls.again.layout.display == "none"
+    rounds.append({"picks": [], "macro_f1": 0.61, "stop": "Nothing <was> gained."})
+    panel.buttons["yes"].click()
+    assert "You may stop now. Nothing &lt;was&gt; gained." in panel.controls.progress.value
+    assert panel.controls.again.layout.display is None
+    panel.buttons["yes"].click()
+    assert "Run all cells again, or give the same ambo run command again" in page_text(panel)
+    panel.controls.again.click()  # where the front end has no such button
+    assert "Run ▸ Run All Cells" in message(panel)
+
+
+def test_twenty_thousand_texts_take_the_work_of_one(make, tmp_path, monkeypatch):
+    """What is looked at and drawn does not grow with the list: counted, not timed."""
+    counts = {"asked": 0, "drawn": 0, "cues": 0}
+
+    def counting(holder, name, count):
+        original = getattr(holder, name)
+
+        def counted(*args, **options):
+            counts[count] += 1
+            return original(*args, **options)
+
+        monkeypatch.setattr(holder, name, counted)
+
+    counting(Session, "answer", "asked")
+    counting(Row, "draw", "drawn")
+
+    def no_cues(text):
+        counts["cues"] += 1
+        return []
+
+    many = texts(20_000)
+    hints = {r["id"]: {"label": "yes", "confidence": 0.5} for r in many}
+    panel = make(many, cues=no_cues, suggestions=hints)
+    assert counts["drawn"] == counts["cues"] == 1 and counts["asked"] < 10
+    widgets_before = len(type(panel.layer).widgets)
+    for label in ("yes", "no", "yes"):
+        panel.buttons[label].click()
+    assert counts["drawn"] <= 8 and counts["asked"] < 60
+    assert len(type(panel.layer).widgets) == widgets_before
+    panel.search.kind.value = "doubtful"
+    assert len(panel.search.results.options) == 50
+    counts["asked"] = counts["drawn"] = 0
+    paged = make(many, page=10)
+    assert counts["drawn"] == 10 and counts["asked"] < 400
+    paged.controls.together[0].click()
+    assert settled_labels(tmp_path).keys() >= {row["id"] for row in log(tmp_path)[3:13]}
+    assert counts["drawn"] <= 40 and counts["asked"] < 1_000
 
 
 # --- looks, in front ends of any theme -------------------------------------------------------------------------------
@@ -604,7 +776,7 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     rows = {r["id"]: r for r in texts(2)}
     alone = desk({"anna": list(rows)}, rows, YES_NO, folder=tmp_path)
     assert isinstance(alone, Panel)  # nobody to compare with: nothing is asked
-    name, place = desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path).children
+    name, place, _ = desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path).children
     assert not place.children
     name.value = "bea"
     panel, about = place.children

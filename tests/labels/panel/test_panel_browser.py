@@ -281,6 +281,87 @@ Panel(first, ["yes", "no"], folder="labels_pages", annotator="anna", page=3, nex
     assert settled_labels(lab.folder / "labels_pages") == said
 
 
+GUIDED = """
+from helpers.labels import panel
+kinds = ["Cercasi cuoca per mensa", "Si cerca personale di sala", "Operaio a Monza"]
+records = {f"r{i}": {"id": f"r{i}", "text": f"{kinds[i % 3]} {i}."} for i in range(12)}
+rounds = [{"picks": list(records), "macro_f1": 0.5, "stop": ""}, {"picks": [], "macro_f1": 0.6, "stop": "Flat."}]
+options = {"guideline": "# Who is meant?", "rounds": rounds, "batches": 2, "goes_on": True, "page": PAGE}
+panel.show(panel.desk({"anna": list(records)}, records, ["yes", "no"], folder="FOLDER", **options))
+"""
+PLACES = """() => {
+  const panel = document.querySelector(".jp-OutputArea .ambo-panel");
+  const at = (part) => part.getBoundingClientRect();
+  return [...panel.querySelectorAll("button")].map((b) => [at(b).left - at(panel).left, at(b).top - at(panel).top]);
+}"""
+
+
+SAVES = """() => {
+  window.saves = 0;
+  const { context } = window.jupyterapp.shell.currentWidget;
+  context.saveState.connect((_, state) => (window.saves += state === "completed"));
+}"""
+
+
+def guided(lab, page, name: str, size: int):
+    lab.notebook(f"{name}.ipynb", GUIDED.replace("PAGE", str(size)).replace("FOLDER", name))
+    lab.open(page, f"{name}.ipynb")
+    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+    box = panel(page)
+    page.wait_for_timeout(500)
+    return box
+
+
+@pytest.mark.parametrize("width", [1280, 420])
+def test_messages_move_no_button_and_the_notebook_can_be_saved(lab, page, width):
+    page.set_viewport_size({"width": width, "height": 1500})
+    name = f"guided_{width}"
+    box = guided(lab, page, name, 1)
+    guideline = box.locator("details").first
+    left = {part: box.locator(part).first.bounding_box()["x"] for part in (".ambo-row", "details")}
+    assert (left["details"] > left[".ambo-row"] + 100) == (width == 1280)  # beside the text where there is room
+    assert (guideline.get_attribute("open") is not None) == (width == 1280)
+    box.locator("svg.ambo-curve").wait_for()
+    before = page.evaluate(PLACES)
+    box.locator("button:has-text('Undo')").click()
+    box.locator(".ambo-error:has-text('nothing to undo')").wait_for()
+    assert page.evaluate(PLACES) == before
+    box.locator("input[placeholder^='note']").fill("unclear")
+    page.keyboard.press("Enter")
+    box.locator(".ambo-info:has-text('Note saved')").wait_for()
+    assert page.evaluate(PLACES) == before
+    page.evaluate(SAVES)
+    page.keyboard.press("Control+s")
+    page.wait_for_function("() => window.saves === 1")
+    page.keyboard.press("1")
+    page.wait_for_function("() => document.querySelector('.jp-OutputArea .ambo-row').textContent.includes('Text 2 of')")
+    assert settled_labels(lab.folder / name) == {"r0": "yes"} and page.locator(".jp-CodeCell").count() == 1
+    box.locator("button:has-text('Run all cells again')").click()
+    page.locator(".jp-Dialog button:has-text('Restart')").click()  # JupyterLab asks first
+    page.wait_for_function(
+        "() => document.querySelector('.jp-OutputArea .ambo-row')?.textContent.includes('Text 2 of')"
+    )
+
+
+def test_one_key_labels_the_page(lab, page):
+    box = guided(lab, page, "together", 4)
+    box.locator(".ambo-text").first.click()
+    page.wait_for_timeout(400)
+    page.keyboard.press("Shift+Digit2")
+    page.keyboard.press("Shift+Digit2")  # before the next page could be seen
+    box.locator(".ambo-info:has-text('4 texts labelled no')").wait_for()
+    rows = log.events(lab.folder / "together")
+    assert [row["id"] for row in rows] == ["r0", "r3", "r6", "r9"] and {row["label"] for row in rows} == {"no"}
+    page.keyboard.press("Backspace")
+    box.locator(".ambo-info:has-text('of 4 texts')").wait_for()
+    assert settled_labels(lab.folder / "together") == {}
+    page.wait_for_timeout(400)
+    box.locator("button:has-text('All: yes')").dblclick()
+    box.locator(".ambo-info:has-text('4 texts labelled yes')").wait_for()
+    page.wait_for_timeout(400)
+    assert len(settled_labels(lab.folder / "together")) == 4
+
+
 def hostile_cell(folder: str) -> str:
     """Panels of both kinds whose every text, label, line and guideline would like to run."""
     return f"""
@@ -324,7 +405,7 @@ def test_hostile_texts_are_shown_and_never_run(lab, page):
         )
         page.wait_for_timeout(200)
     box.locator("button:has-text('Search')").click()
-    box.locator("select option").nth(4).wait_for()
+    box.locator(".widget-select option").nth(4).wait_for()
     page.wait_for_timeout(300)
     assert page.evaluate("() => window.ran") is None and page.dialogs == []
     injected = page.locator(".jp-OutputArea .ambo-panel").locator("script, img, iframe, svg, b, a[href^=javascript]")

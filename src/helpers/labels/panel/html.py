@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from helpers import edits
@@ -140,6 +140,37 @@ def progress(done: int, total: int, skipped: int, counts: Mapping[str, int], ite
         f'aria-valuenow="{done}"><div style="width:{share:.1f}%"></div></div>'
         f'<div class="ambo-small">{" · ".join(f"<span>{escape(fact)}</span>" for fact in facts)}</div>'
     )
+
+
+def course(batch: int, batches: int, scores: Sequence[float], stop: str) -> str:
+    """Which batch this is, the scores after each round as a small curve, and what the stopping rule says."""
+    facts = [f"Batch {batch:,} of {batches:,}"] if batch and batches else []
+    if scores:
+        facts.append("score " + " → ".join(f"{score:.3f}" for score in dict.fromkeys([scores[0], scores[-1]])))
+    line = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
+    if len(scores) > 1:
+        line += sparkline(scores)
+    line = f'<div class="ambo-small ambo-course">{line}</div>' if line else ""
+    return line + (f'<div class="ambo-info">You may stop now. {escape(stop)}</div>' if stop else "")
+
+
+def sparkline(values: Sequence[float], width: int = 120, height: int = 24) -> str:
+    """Values as a line without axes; a rise of less than 0.1 stays a small one."""
+    low, high = min(values), max(max(values), min(values) + 0.1)
+    step = (width - 8) / max(1, len(values) - 1)
+    points = [(4 + i * step, 4 + (height - 8) * (high - value) / (high - low)) for i, value in enumerate(values)]
+    line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    spoken = "Scores after each round: " + ", ".join(f"{value:.3f}" for value in values)
+    return (
+        f'<svg class="ambo-curve" width="{width}" height="{height}" role="img" aria-label="{spoken}">'
+        f'<polyline points="{line}"/><circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="3"/></svg>'
+    )
+
+
+def classes(explained: Mapping[str, str]) -> str:
+    """The classes as people read them, each with what it means."""
+    rows = "".join(f"<p><strong>{escape(name)}</strong><br>{escape(words)}</p>" for name, words in explained.items())
+    return f"<div>{rows}</div>" if rows else ""
 
 
 def message(text: str, error: bool) -> str:

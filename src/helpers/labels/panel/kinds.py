@@ -8,13 +8,15 @@ To add a kind, write a class with these members and add it to `KINDS`:
 - `press(n)` acts on a digit key
 - `picture(record, marks, row)` returns the text as HTML
 - `fits(label)` tells whether a label of the log is one that this kind can give
-- `category(label)` names what the label counts as
+- `category(label)` names what the label counts as, as people read it; `categories` are all such names
+- `caption(label)` is the label as people read it
 - `saves` tells whether the kind needs a Save button
 """
 
 from __future__ import annotations
 
 import functools
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -43,18 +45,31 @@ class Choice:
 
     saves = False
 
-    def __init__(self, labels: Sequence[str], on_change: Callable[[bool], None]):
-        """`on_change` gets whether the changed answer is complete."""
+    def __init__(
+        self,
+        labels: Sequence[str],
+        on_change: Callable[[bool], None],
+        names: Sequence[str] = (),
+        explanations: Sequence[str] = (),
+    ):
+        """`on_change` gets whether the changed answer is complete; names and explanations are in the labels' order."""
         self.labels = list(labels)
         is_text = all(isinstance(label, str) and label.strip() for label in self.labels)
         if not self.labels or not is_text or len(set(self.labels)) < len(self.labels):
             raise UserError(f"Parameter labels={self.labels!r} needs one or more texts, all different.")
+        for parameter, given in (("label_names", names), ("label_help", explanations)):
+            if given and len(given) != len(self.labels):
+                raise UserError(f"Parameter {parameter}={list(given)!r} needs one for each of {self.labels!r}.")
         self.on_change, self.value = on_change, None
-        self.captions = {label: label for label in self.labels}
+        self.names = dict(zip(self.labels, names or map(_plain, self.labels), strict=True))
+        if len(set(self.names.values())) < len(self.names):
+            self.names = {label: label for label in self.labels}
+        self.explanations = dict(zip(self.labels, explanations, strict=False))
+        self.captions = dict(self.names)
         # Keys choose the first ten labels; the tenth has the key 0.
-        self.captions |= {label: f"{(i + 1) % 10}  {label}" for i, label in enumerate(self.labels[:10])}
+        self.captions |= {label: f"{(i + 1) % 10}  {self.names[label]}" for i, label in enumerate(self.labels[:10])}
         self.buttons = {
-            label: button(caption, functools.partial(self._press, label), label)
+            label: button(caption, functools.partial(self._press, label), self.explanations.get(label) or label)
             for label, caption in self.captions.items()
         }
         self.widget = flow(*self.buttons.values())
@@ -92,7 +107,19 @@ class Choice:
         return label in self.labels
 
     def category(self, label: str) -> str:
-        return label
+        return self.caption(label)
+
+    @property
+    def categories(self) -> list[str]:
+        return list(self.names.values())
+
+    def caption(self, label: Any) -> str:
+        return self.names.get(label, str(label))
+
+
+def _plain(label: str) -> str:
+    """`not_inclusive` as *not inclusive*; what is no machine name stays as it is."""
+    return label.replace("_", " ") if re.fullmatch(r"[a-z]+(_[a-z]+)+", label) else label
 
 
 class Edit(Choice):
@@ -100,7 +127,7 @@ class Edit(Choice):
 
     saves = True
 
-    def __init__(self, labels: Sequence[str], on_change: Callable[[bool], None]):
+    def __init__(self, labels: Sequence[str], on_change: Callable[[bool], None], *_: Any, **__: Any):
         super().__init__(["accept", "reject"], on_change)
         self.record = {"proposal": ""}
         self.area = widgets.Textarea(
@@ -135,6 +162,13 @@ class Edit(Choice):
 
     def category(self, label: str) -> str:
         return "kept" if label.strip() else "rejected"
+
+    @property
+    def categories(self) -> list[str]:
+        return ["kept", "rejected"]
+
+    def caption(self, label: Any) -> str:
+        return str(label) or "rejected"
 
 
 KINDS = {"choice": Choice, "edit": Edit}

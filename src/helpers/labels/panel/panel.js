@@ -43,7 +43,8 @@ export default {
     let waiting = null; // timer of a command that the kernel has not answered
     let shownAt = 0;
     const legend = () => {
-      const hint = "1–9 choose · Enter next · Backspace undo · s skip · f flag · ? help";
+      const page = model.get("single") ? "" : "Shift+1–9, 0 label the page · ";
+      const hint = `1–9, 0 choose · ${page}Enter next · Backspace undo · s skip · f flag · Tab to the buttons · Esc leaves a field · ? help`;
       el.textContent = root.contains(document.activeElement) ? `Keys: ${hint}` : `Click the panel to use keys: ${hint}`;
       el.removeAttribute("role");
     };
@@ -78,7 +79,7 @@ export default {
       model.send({ serial, ...message });
     };
     // The end of a double click, and a key pressed before its text could be seen, must not label the next text.
-    const tooSoon = () => model.get("single") && (waiting !== null || performance.now() - shownAt < PAUSE);
+    const tooSoon = (page = false) => (page || model.get("single")) && (waiting !== null || performance.now() - shownAt < PAUSE);
 
     const answered = () => {
       clearTimeout(waiting);
@@ -93,6 +94,12 @@ export default {
     model.on("change:serial", shown);
 
     const on = (target, type, listener, capture = false) => target.addEventListener(type, listener, { signal, capture });
+
+    // JupyterLab's own button, which asks before it restarts the kernel; other front ends have none of this name.
+    const runAll = () => (root.closest(".jp-NotebookPanel") ?? document).querySelector('[data-command="notebook:restart-run-all"]');
+    const guideline = root.querySelector(".ambo-columns .ambo-fold");
+    const left = (part) => part.getBoundingClientRect().left;
+    if (guideline) requestAnimationFrame(() => (guideline.open = left(guideline) > left(root.querySelector(".ambo-row")) + 100)); // open beside the text, closed below it
 
     const help = () => {
       const fold = root.querySelector(".ambo-help details");
@@ -122,6 +129,8 @@ export default {
         root.focus({ preventScroll: true });
       } else if (target !== root && ["Enter", " ", "ArrowDown", "ArrowUp"].includes(event.key)) {
         return; // a button or a fold does its own work
+      } else if (!/^[0-9]$/.test(event.key) && event.shiftKey && /^Digit[0-9]$/.test(event.code) && !model.get("single")) {
+        if (!event.repeat && !tooSoon(true)) send({ do: "all", start: (Number(event.code.slice(5)) + 9) % 10 });
       } else if (/^[0-9]$/.test(event.key)) {
         if (!event.repeat && !tooSoon()) send({ do: "digit", start: (Number(event.key) + 9) % 10 });
       } else {
@@ -136,6 +145,14 @@ export default {
       event.stopPropagation();
     };
     on(root, "keydown", pressed, true); // before the fields, which keep their keys to themselves
+    // Ctrl+S saves the notebook: the window hears it before JupyterLab looks whether shortcuts are to stay quiet.
+    on(window, "keydown", (event) => {
+      if (!root.contains(event.target)) return;
+      const saves = (event.ctrlKey || event.metaKey) && !event.altKey && event.key.toLowerCase() === "s";
+      if (saves) root.removeAttribute("data-lm-suppress-shortcuts");
+      else root.setAttribute("data-lm-suppress-shortcuts", "true");
+    }, true);
+    on(window, "keyup", () => root.setAttribute("data-lm-suppress-shortcuts", "true"), true);
 
     on(root, "change", (event) => {
       if (!event.target.matches("input, textarea")) return;
@@ -146,7 +163,14 @@ export default {
     on(root, "click", (event) => {
       const button = event.target.closest("button");
       if (!button) return;
-      if (event.detail && button.closest(".ambo-moves") && tooSoon()) {
+      const all = runAll();
+      if (all && button.closest(".ambo-again")) {
+        event.stopPropagation();
+        all.dispatchEvent(new MouseEvent("mousedown", { bubbles: true })); // what JupyterLab's buttons act on
+        return;
+      }
+      const page = button.closest(".ambo-together") !== null; // a second click would label a page that nobody has seen
+      if (event.detail && (page || button.closest(".ambo-moves")) && tooSoon(page)) {
         event.preventDefault();
         event.stopPropagation();
         return;

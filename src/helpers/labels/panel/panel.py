@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import functools
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +19,16 @@ import ipywidgets as widgets
 from helpers.env import UserError
 from helpers.labels.log import ADJUDICATOR, check_person
 from helpers.labels.panel import kinds
+from helpers.labels.panel.course import Course
 from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import KINDS, flow
-from helpers.labels.panel.parts import HERE, About, Controls, Evidence, Keys, Row, Search, event_text, label_text
+from helpers.labels.panel.parts import Controls, Evidence, Keys, Row, sheet, shortened
+from helpers.labels.panel.review import Review
+from helpers.labels.panel.steps import Steps
 from helpers.labels.session import Feeder, Session
+from helpers.labels.similar import most_similar
+
+WINDOW = 300  # open texts among which those of a page are chosen
 
 
 class Panel(widgets.VBox):
@@ -45,6 +50,17 @@ class Panel(widgets.VBox):
         Record id → lines shown under the text.
     require_reason : bool
         A label needs a reason, as in adjudication.
+    label_names, label_help : lists of str, optional
+        What people read for each label, and a sentence on what it means.
+    columns : list of str
+        Fields of the records that a person can have shown.
+    rounds, batches
+        The finished rounds of the run, a list that may grow, and how many batches it asks for; see `Course`.
+    goes_on : bool
+        Running the notebook again goes on from the labels: when all is done, say so.
+    embed : function, optional
+        From texts to embeddings (texts, hidden). With `page`, the texts of a page resemble each other: by these
+        embeddings, else by their words.
     """
 
     def __init__(
@@ -63,6 +79,13 @@ class Panel(widgets.VBox):
         next_batch: Callable[[dict[str, Any]], list[dict]] | None = None,
         context: Mapping[str, list[str]] | None = None,
         require_reason: bool = False,
+        label_names: Sequence[str] = (),
+        label_help: Sequence[str] = (),
+        columns: Sequence[str] = (),
+        rounds: Sequence[dict] = (),
+        batches: int = 0,
+        goes_on: bool = False,
+        embed: Callable[[Sequence[str]], Any] | None = None,
     ):
         if not require_reason:  # the adjudicator gives one
             check_person(annotator)
@@ -72,13 +95,16 @@ class Panel(widgets.VBox):
         self.layer = Keys(page == 1)
         self.cues, self.suggestions, self.revealed = cues, suggestions, show_suggestions
         self.context, self.require_reason = context or {}, require_reason
-        self.rows = [Row(self, number, KINDS[kind], labels) for number in range(page)]
-        self.now = self.rows[0]
+        self.columns, self.columns_shown, self.embed = columns, False, embed
+        self.course, self.goes_on = Course(rounds, batches), goes_on
+        answers = functools.partial(KINDS[kind], names=label_names, explanations=label_help)
+        self.rows = [Row(self, number, answers, labels) for number in range(page)]
+        self.now, self.steps = self.rows[0], Steps(self)
         answer = self.now.answer
         self.session = Session(records, folder, annotator, guideline, answer.fits, answer.category)
         self.feeder = next_batch and Feeder(next_batch, self._arrived, self.lock, len(self.session.records))
-        self.controls, self.evidence, self.search = Controls(self, guideline), Evidence(self), Search(self)
-        self.controls.note.on_typed(self._save_note)
+        self.controls, self.evidence, self.search = Controls(self, guideline), Evidence(self), Review(self)
+        self.controls.note.on_typed(self.steps.save_note)
         for field in (self.evidence.phrase, self.controls.reason, self.search.query):
             field.on_typed(lambda _: self.command(lambda: None))  # tells the key layer that the text is here
         self.layer.on_msg(self._from_browser)
@@ -89,15 +115,16 @@ class Panel(widgets.VBox):
         if page == 1:
             self.add_class("ambo-single")
         with self.lock:
-            self._feed()
-            self._open_page(self.session.next_open(count=page))
+            self.feed()
+            self.open_page(self.next_places())
         self._report_misfits()
 
     def _layout(self) -> list[widgets.Widget]:
         controls, evidence = self.controls, self.evidence
-        sheet = (HERE / "panel.css").read_text(encoding="utf-8")  # not the layer's: it may be missing
-        parts = [widgets.HTML(f"<style>{sheet}</style>", layout=widgets.Layout(display="none")), controls.progress]
-        parts.append(widgets.VBox([row.box for row in self.rows]))
+        parts = [widgets.VBox([row.box for row in self.rows])]
+        if controls.together:
+            parts.append(flow(*controls.together))
+            parts[-1].add_class("ambo-together")
         if self.require_reason:
             parts.append(flow(controls.reason))
         parts.append(flow(controls.save, controls.undo, controls.skip, controls.flag, controls.note))
@@ -106,7 +133,15 @@ class Panel(widgets.VBox):
             tools.append(evidence.cues)
         if self.suggestions is not None:
             tools.append(controls.reveal)
-        return [*parts, flow(*tools), self.search.box, self.layer, *controls.folds]
+        if self.columns:
+            tools.append(controls.columns)
+        parts += [flow(*tools), self.search.box]
+        *guideline, instructions = controls.folds
+        if guideline:  # beside the text where there is room
+            columns = widgets.Box([widgets.VBox(parts), *guideline])
+            columns.add_class("ambo-columns")
+            parts = [columns]
+        return [sheet(), controls.progress, flow(controls.again), *parts, self.layer, instructions]
 
     def _report_misfits(self) -> None:
         """Say which events of the log this panel cannot show: labels of a removed class, texts outside the list."""
@@ -121,6 +156,9 @@ class Panel(widgets.VBox):
         if sentences:
             self.controls.say(" ".join(sentences))
 
+    def __repr__(self) -> str:
+        return "(the labelling panel)"  # what a page without the kernel shows of a widget
+
     @property
     def buttons(self) -> dict:
         """The answer buttons of the current text, by label: `panel.buttons["inclusive"].click()`."""
@@ -128,11 +166,11 @@ class Panel(widgets.VBox):
 
     # --- what is shown ---
 
-    def _open_page(self, places: list[int]) -> None:
+    def open_page(self, places: list[int]) -> None:
         """Show these items; with none, say whether all is done or the next texts are being chosen."""
         for i, row in enumerate(self.rows):
             row.fill(places[i] if i < len(places) else None)
-        self._select(self.rows[0])
+        self.select(self.rows[0])
         if not places:
             self.now.say(self._no_text())
         self.layer.serial += 1
@@ -143,32 +181,55 @@ class Panel(widgets.VBox):
             return "Choosing the next texts …"
         if self.feeder and not self.feeder.ended:
             return f"No text is waiting: “{self.controls.save.description}” asks for more."
-        return "All texts are done. Thank you."
+        then = " Run all cells again, or give the same ambo run command again: the run goes on from your labels."
+        return "All texts are done. Thank you." + (then if self.goes_on else "")
 
-    def _select(self, row: Row) -> None:
+    @property
+    def all_done(self) -> bool:
+        """Whether nothing is open and no more texts are to come."""
+        return not self.session.open and not (self.feeder and (self.feeder.busy or not self.feeder.ended))
+
+    def text_of(self, event: dict | None) -> str:
+        """The standing answer as a person reads it: its label, `skipped`, or nothing."""
+        if event is None:
+            return ""
+        return "skipped" if event["event"] == "skip" else shortened(self.now.answer.caption(event["label"]))
+
+    def next_places(self, after: int = -1) -> list[int]:
+        """The open items to show next."""
+        return self._page_of(self.session.next_open(after, 1 if len(self.rows) == 1 else WINDOW))
+
+    def _page_of(self, places: list[int]) -> list[int]:
+        """The first of the places and, on a page of several, those of the others that resemble it most."""
+        size = len(self.rows)
+        if size == 1 or len(places) <= size:
+            return places[:size]
+        keys = self.session.keys
+        places = [p for p in places if keys[p][1] == keys[places[0]][1]]  # no text beside its second showing
+        texts = [self.session.records[p]["text"] for p in places]
+        return [places[i] for i in most_similar(texts, size, self.embed)]
+
+    def select(self, row: Row) -> None:
         """Make a row the one that keys and buttons act on."""
         if len(self.rows) > 1:
             self.now.box.remove_class("ambo-now")
             row.box.add_class("ambo-now")
-        controls = self.controls
-        if controls.message not in row.box.children:  # below a page of ten nobody would see it
-            self.now.place_below()
-            row.place_below(controls.message)
-        self.now = row
+        controls, self.now = self.controls, row
         controls.note.fill(self.session.note(row.place) if row.place is not None else "")
         controls.reason.fill((row.event or {}).get("reason") or "")
         self.evidence.phrase.fill("")
-        self._show_toggles()
+        self.show_toggles()
 
-    def _show_toggles(self) -> None:
+    def show_toggles(self) -> None:
         flagged = self.now.place is not None and self.session.flagged(self.now.place)
         self.controls.flag.description = "⚑ Unflag" if flagged else "Flag"
         self.controls.reveal.description = f"{'Hide' if self.revealed else 'Show'} the model's suggestion"
+        self.controls.columns.description = f"{'Hide' if self.columns_shown else 'Show'} columns"
 
     def go_to(self, place: int) -> None:
         """Show the item at `place` of the list, done or not."""
-        others = [p for p in self.session.next_open(place, len(self.rows)) if p != place]
-        self._open_page([place, *others[: len(self.rows) - 1]])
+        others = self.session.next_open(place, WINDOW) if len(self.rows) > 1 else []
+        self.open_page(self._page_of([place, *(p for p in others if p != place)]))
 
     # --- commands ---
 
@@ -184,6 +245,7 @@ class Panel(widgets.VBox):
                 self.controls.say(f"This step failed ({type(error).__name__}: {error}).", error=True)
                 raise
             finally:
+                self.search.follow()
                 self.layer.turn += 1
 
     def button(self, text: str, action: Callable[[], None], tooltip: str = "") -> widgets.Button:
@@ -196,8 +258,22 @@ class Panel(widgets.VBox):
             if row.place is None:
                 return
             if row is not self.now:
-                self._select(row)
-            self.command(functools.partial(self._label, row) if complete else row.draw)
+                self.select(row)
+            self.command(functools.partial(self.steps.label, row) if complete else row.draw)
+
+    def toggle_reveal(self) -> None:
+        self.revealed = not self.revealed
+        for row in self.rows:
+            if row.place is not None:
+                row.draw()
+        self.show_toggles()
+
+    def toggle_columns(self) -> None:
+        self.columns_shown = not self.columns_shown
+        for row in self.rows:
+            if row.place is not None:
+                row.draw()
+        self.show_toggles()
 
     def current(self) -> Row:
         """The row to act on; raises UserError when it is empty."""
@@ -205,111 +281,9 @@ class Panel(widgets.VBox):
             raise UserError("There is no text to act on.")
         return self.now
 
-    def next(self) -> None:
-        row = self.now
-        if row.place is None:
-            self._feed(ask=True)
-            self._open_page(self.session.next_open(count=len(self.rows)))
-        elif row.answer.read() is not None:
-            self._label(row)
-        elif row.spans:
-            raise UserError("Choose a label first: the marked evidence is saved with it.")
-        else:
-            self._move_on(row)
-
-    def undo(self) -> None:
-        result = self.session.undo()
-        if result is None:
-            raise UserError("There is nothing to undo.")
-        place, event = result
-        row = next((r for r in self.rows if r.place == place), None)
-        if row is None:
-            self.go_to(place)
-            row = self.now
-        row.fill(place, event if event["event"] == "label" else None)
-        self._select(row)
-        self.controls.show_progress(self.session)
-        what = f"label {event_text(event)}" if event["event"] == "label" else event["event"]
-        self.controls.say(f"Taken back: {what}.")
-
-    def skip(self) -> None:
-        row = self.current()
-        self._write(row, "skip")
-        self._move_on(row)
-
-    def flag(self) -> None:
-        row = self.current()
-        self._write(row, "flag")
-        row.draw()
-        self._show_toggles()
-
-    def toggle_reveal(self) -> None:
-        self.revealed = not self.revealed
-        for row in self.rows:
-            if row.place is not None:
-                row.draw()
-        self._show_toggles()
-
-    def set_spans(self, row: Row, spans: list[list[int]]) -> None:
-        """Change the evidence of a text; where its answer is saved already, save this too."""
-        event = row.event or {}
-        if event.get("event") == "label" and event["label"] == row.answer.read():
-            facts = {"reason": event["reason"]} if event.get("reason") else {}
-            self._write(row, "label", label=event["label"], spans=spans, shown=sorted(row.visible_hints), **facts)
-            self.controls.say("Evidence saved.")
-        row.spans = spans
-        row.draw()
-
-    def _label(self, row: Row) -> None:
-        label, reason = row.answer.read(), self.controls.reason.value.strip()
-        if self.require_reason and not reason:
-            row.show_answer(label)
-            raise UserError(f"A decision needs a reason: write one, then press “{self.controls.save.description}”.")
-        facts = {"label": label, "spans": row.spans, "shown": sorted(row.visible_hints)}
-        facts["guideline"] = self.session.guideline
-        if self.require_reason:
-            facts["reason"] = reason
-        before = row.event or {}
-        if any(before.get(name) != value for name, value in facts.items()):  # Enter on a done text changes nothing
-            self._write(row, "label", seconds=round(time.monotonic() - row.start_time, 2), **facts)
-        self._move_on(row)
-
-    def _save_note(self, text: str) -> None:
-        row, text = self.now, text.strip()
-        if row.place is not None and text != self.session.note(row.place):
-            self.command(lambda: self._write(row, "note", text=text))
-
-    def _write(self, row: Row, event: str, **facts: Any) -> None:
-        other_answer = event_text(row.event) if self.session.catch_up() else ""
-        try:
-            self.session.write(event, row.place, **facts)
-        except UserError:
-            if not row.answer.saves:  # it must not look as if the label were saved
-                row.show_answer((row.event or {}).get("label"))
-            raise
-        if event == "label" and self.feeder and not self.session.keys[row.place][1]:
-            self.feeder.label(row.record["id"], facts["label"])
-        if other_answer:
-            self.controls.say(
-                f"Text {row.place + 1} was answered in another window too ({other_answer}); yours came later."
-            )
-
-    def _move_on(self, row: Row) -> None:
-        """To the next open item of the page, else to the next page; ask for more texts when few are left."""
-        self._feed()
-        others = self.rows[row.number + 1 :] + self.rows[: row.number]
-        following = next((other for other in others if other.place is not None and other.event is None), None)
-        if following is None:
-            self._open_page(self.session.next_open(row.place, len(self.rows)))
-            return
-        row.fill(row.place)
-        following.start_time = time.monotonic()
-        self._select(following)
-        self.controls.show_progress(self.session)
-
     # --- the next texts ---
 
-    def _feed(self, ask: bool = False) -> None:
+    def feed(self, ask: bool = False) -> None:
         if self.feeder and (self.feeder.wants_more(self.session.open) or (ask and not self.feeder.busy)):
             self.feeder.ask()
 
@@ -322,7 +296,7 @@ class Panel(widgets.VBox):
         except UserError as error:
             self.controls.say(str(error), error=True)
         if self.now.place is None:
-            self._open_page(self.session.next_open(count=len(self.rows)))
+            self.open_page(self.next_places())
         else:
             self.controls.show_progress(self.session)
 
@@ -330,59 +304,15 @@ class Panel(widgets.VBox):
         """Act on a key or on the mouse, unless the text it was meant for is no longer shown."""
         do, row = message.get("do"), message.get("row")
         start, end = (n if isinstance(n := message.get(name), int) else 0 for name in ("start", "end"))
-        actions = {"next": self.next, "undo": self.undo, "skip": self.skip, "flag": self.flag, "row": lambda: None}
+        actions = {name: getattr(self.steps, name) for name in ("next", "undo", "skip", "flag")}
+        actions["row"] = lambda: None
         actions["digit"] = lambda: self.now.answer.press(start)
-        actions["mark"] = lambda: self.evidence.mark(start, end)
+        actions["all"] = lambda: self.controls.press_all(start)
+        actions["mark"] = lambda: self.evidence.mark_words(start, end)
         actions["unmark"] = lambda: self.evidence.unmark(start)
         with self.lock:
             if do not in actions or (do != "undo" and message.get("serial") != self.layer.serial):
                 return
             if isinstance(row, int) and 0 <= row < len(self.rows) and self.rows[row] is not self.now:
-                self._select(self.rows[row])
+                self.select(self.rows[row])
             self.command(actions[do])
-
-
-def adjudication_panel(disagreements: list[dict], labels: Sequence[str], **options: Any) -> Panel:
-    """A panel over the rows of `decisions.disagreements`, in which a decision needs a reason.
-
-    Under a text stand every annotator's label, evidence and note. `options` are keyword arguments
-    of `Panel`, of which `folder` is required.
-    """
-    context = {}
-    for row in disagreements:
-        lines = context[row["id"]] = []
-        for annotator, label in row["labels"].items():
-            parts = [label_text(label)]
-            if spans := row["spans"].get(annotator):
-                parts.append("evidence " + ", ".join(f"“{row['text'][start:end]}”" for start, end in spans))
-            if note := row["notes"].get(annotator):
-                parts.append(f"note: {note}")
-            lines.append(f"{annotator}: " + " · ".join(parts))
-    options |= {"annotator": ADJUDICATOR, "context": context, "require_reason": True}
-    return Panel(disagreements, labels, **options)
-
-
-def desk(
-    seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Sequence[str] = (), **options: Any
-) -> widgets.Widget:
-    """The panel of the one annotator, or of several: then a person first chooses her name.
-
-    `seats` maps annotators to record ids, as `seats.assign` gives them; `rows` maps record ids to records; `options` are
-    keyword arguments of `Panel`, of which `folder` is required.
-    """
-
-    def open_panel(annotator: str) -> Panel:
-        return Panel([rows[i] for i in seats[annotator]], labels, annotator=annotator, **options)
-
-    if len(seats) == 1:  # with nobody to compare her with, the person is not asked about herself
-        return open_panel(*seats)
-    names = [("choose your name", None), *((name, name) for name in seats)]
-    chooser = widgets.Dropdown(description="Annotator", options=names, value=None)
-    place = widgets.VBox()
-
-    def choose(change: dict) -> None:
-        name = change["new"]
-        place.children = [open_panel(name), About(options["folder"], name)] if name else []
-
-    chooser.observe(choose, "value")
-    return widgets.VBox([chooser, place])

@@ -1,10 +1,11 @@
-"""The parts of the labelling panel: one text with its answer, the controls around it, evidence, search, and the key layer.
+"""The parts of the labelling panel: one text with its answer, the controls around it, evidence, and the key layer.
 
 A part holds the `Panel` it belongs to, reads its session and hints, and acts through its `command`.
 """
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -16,19 +17,26 @@ import traitlets
 
 from helpers import env
 from helpers.env import UserError
-from helpers.labels import seats
 from helpers.labels.panel import html
-from helpers.labels.panel.kinds import button, flow
-from helpers.labels.session import Session, find, merge, trim
+from helpers.labels.panel.kinds import flow
+from helpers.labels.session import Session, find, merge, trim, whole_words
 
 HERE = Path(__file__).parent
 HELP = (
     "A click on a label saves it and shows the next text; “Save and next” does where the answer is a text. What "
     "is saved is on the disk. “Undo” takes back the latest step, again and again.\n\nEvidence: mark a phrase with the "
     "mouse, or type it and press “Add”; a click on a marked phrase removes it.\n\nLeave this page when you like: the "
-    "panel goes on where you stopped.\n\nKeys: 1–9 and 0 choose · Enter next (saves what is chosen) · Backspace undo · "
-    "s skip · f flag · ? help · Tab to the buttons · Esc leaves a field · Ctrl+Enter in a rewrite saves it."
+    "panel goes on where you stopped.\n\nKeys: 1–9 and 0 choose · Shift+1–9 and 0 label all open texts of a page · Enter "
+    "next (saves what is chosen) · Backspace undo · s skip · f flag · ? help · Tab to the buttons and the marked phrases · "
+    "Enter or Delete on a marked phrase removes it · Esc leaves a field · Enter in a field does what its button does · "
+    "Ctrl+Enter in a rewrite saves it · Ctrl+S saves the notebook."
 )
+
+
+def sheet() -> widgets.HTML:
+    """The panel's style sheet; not the key layer's, whose module a front end can lack."""
+    rules = (HERE / "panel.css").read_text(encoding="utf-8")
+    return widgets.HTML(f"<style>{rules}</style>", layout=widgets.Layout(display="none"))
 
 
 class Row:
@@ -39,17 +47,13 @@ class Row:
         self.place: int | None = None
         self.spans: list[list[int]] = []
         self.visible_hints: set[str] = set()  # every hint that was visible at some time since the text came up
-        self.start_time, self.filling = 0.0, False
-        self.text = widgets.HTML()
+        self.start_time, self.filling, self.told = 0.0, False, False
+        self.text, self.message = widgets.HTML(), widgets.HTML()
+        self.message.add_class("ambo-message")  # as high without words, so that nothing moves when there are some
         self.answer = kind(labels, lambda complete: self.filling or panel.on_change(self, complete))
         self.answer.widget.add_class("ambo-answer")
-        self.box = widgets.VBox()
-        self.place_below()
+        self.box = widgets.VBox([self.text, flow(self.answer.widget, self.message)])
         self.box.add_class("ambo-row")
-
-    def place_below(self, *below: widgets.Widget) -> None:
-        """Put these widgets, and no others, under the answer."""
-        self.box.children = (self.text, self.answer.widget, *below)
 
     @property
     def record(self) -> dict:
@@ -61,8 +65,11 @@ class Row:
         return None if self.place is None else self.panel.session.answer(self.place)
 
     def fill(self, place: int | None, draft: dict | None = None) -> None:
-        """Show an item; `draft` is a label event just undone, whose text and evidence stay on the page to be changed."""
-        self.place, self.start_time, self.visible_hints = place, time.monotonic(), set()
+        """Show an item; `draft` is an event just undone, whose text and evidence stay on the page to be changed.
+
+        `told` says that the person knows the model's answer, wherever from.
+        """
+        self.place, self.start_time, self.visible_hints, self.told = place, time.monotonic(), set(), False
         self.box.layout.display = self.answer.widget.layout.display = None if place is not None else "none"
         if place is None:
             self.spans = []
@@ -70,7 +77,7 @@ class Row:
         self.spans = [list(span) for span in (self.event or draft or {}).get("spans") or []]
         label = (self.event or {}).get("label")
         if label is None and draft and self.answer.saves:
-            label = draft["label"]
+            label = draft.get("label")
         self.show_answer(label)
         self.draw()
 
@@ -86,15 +93,17 @@ class Row:
         if cues:
             self.visible_hints.add("cues")
         lines = list(panel.context.get(record["id"], ()))
-        if panel.revealed and (suggestion := (panel.suggestions or {}).get(record["id"])):
-            label = label_text(suggestion["label"])
-            lines.insert(0, f"Suggestion of the model: {label}")
-            self.visible_hints.add(f"model:{label}")
+        if panel.columns_shown:
+            lines += [f"{column}: {record[column]}" for column in panel.columns if record.get(column) not in (None, "")]
+            self.visible_hints.add("columns")
+        if (panel.revealed or self.told) and (suggestion := (panel.suggestions or {}).get(record["id"])):
+            lines.insert(0, f"Suggestion of the model: {shortened(self.answer.caption(suggestion['label']))}")
+            self.visible_hints.add(f"model:{shortened(suggestion['label'])}")
         marks = [(cue.start, cue.end, "cue") for cue in cues]
         marks += [(start, end, "evidence") for start, end in self.spans]
         again, flagged = session.keys[self.place][1], session.flagged(self.place)
         self.text.value = (
-            html.headline(self.place, len(session.records), again, flagged, event_text(self.event))
+            html.headline(self.place, len(session.records), again, flagged, panel.text_of(self.event))
             + self.answer.picture(record, marks, self.number)
             + html.context_lines(lines)
         )
@@ -105,17 +114,10 @@ class Row:
         self.box.layout.display = None
 
 
-def label_text(label: Any) -> str:
-    """A label as a person reads it, at most 60 characters of it."""
+def shortened(label: Any) -> str:
+    """At most 60 characters of a label."""
     text = str(label) or "rejected"
     return text if len(text) <= 60 else text[:59] + "…"
-
-
-def event_text(event: dict | None) -> str:
-    """The standing answer as a person reads it: its label, `skipped`, or nothing."""
-    if event is None:
-        return ""
-    return "skipped" if event["event"] == "skip" else label_text(event["label"])
 
 
 class Field(widgets.Text):
@@ -139,24 +141,59 @@ class Controls:
     """Buttons, fields, progress, messages and folds."""
 
     def __init__(self, panel: Any, guideline: str):
-        self.save = panel.button("Save and next" if panel.now.answer.saves else "Next", panel.next)
-        self.undo = panel.button("Undo", panel.undo, "Take back the latest step")
-        self.skip = panel.button("Skip", panel.skip, "Leave this text without a label")
-        self.flag = panel.button("Flag", panel.flag, "Mark this text for a second look")
+        self.panel = panel
+        answer = panel.now.answer
+        self.save = panel.button("Save and next" if panel.now.answer.saves else "Next", panel.steps.next)
+        self.undo = panel.button("Undo", panel.steps.undo, "Take back the latest step")
+        self.skip = panel.button("Skip", panel.steps.skip, "Leave this text without a label")
+        self.flag = panel.button("Flag", panel.steps.flag, "Mark this text for a second look")
         self.reveal = panel.button("Show the model's suggestion", panel.toggle_reveal)
+        self.columns = panel.button("Show columns", panel.toggle_columns, f"Show {', '.join(panel.columns)}")
+        self.again = panel.button("Run all cells again", self._say_how_to_go_on)
+        self.again.add_class("ambo-again")  # the key layer runs them, where the front end lets it
+        self.again.layout.display = "none"
+        self.together = []
+        if len(panel.rows) > 1 and not answer.saves:
+            tooltip = "Label all open texts of this page (Shift and the number)"
+            for label in answer.labels:
+                act = functools.partial(panel.steps.label_page, label)
+                self.together.append(panel.button(f"All: {answer.caption(label)}", act, tooltip))
         self.note = Field("note on this text")
         self.reason = Field("reason for the decision (required)")
-        self.progress, self.message = widgets.HTML(), widgets.HTML()
-        self.folds = [widgets.HTML(html.fold("Guideline", html.markdown(guideline)))] if guideline.strip() else []
+        self.progress, self.folds = widgets.HTML(), []
+        classes = {answer.caption(label): words for label, words in getattr(answer, "explanations", {}).items()}
+        if guideline.strip() or classes:
+            self.folds = [widgets.HTML(html.fold("Guideline", html.classes(classes) + html.markdown(guideline)))]
         self.folds.append(widgets.HTML(html.fold("Help", f'<div class="ambo-plain">{HELP}</div>')))
         self.folds[-1].add_class("ambo-help")  # the key ? opens it
 
+    @property
+    def message(self) -> widgets.HTML:
+        """The message of the current text, which stands in its row: below a page of ten nobody would see it."""
+        return self.panel.now.message
+
     def say(self, text: str, error: bool = False) -> None:
+        for row in self.panel.rows:
+            if row.message.value:
+                row.message.value = ""
         self.message.value = html.message(text, error)
 
     def show_progress(self, session: Session) -> None:
-        total, pace = len(session.records), session.items_a_minute()
-        self.progress.value = html.progress(session.done, total, session.skipped, session.counts, pace)
+        course, row, total = self.panel.course, self.panel.now, len(session.records)
+        batch = course.batch(None if row.place is None else row.record["id"])
+        self.progress.value = html.course(batch, course.batches, course.scores(), course.stop) + html.progress(
+            session.done, total, session.skipped, session.counts, session.items_a_minute()
+        )
+        goes_on = self.panel.goes_on and (bool(course.stop) or self.panel.all_done)
+        self.again.layout.display = None if goes_on else "none"
+
+    def press_all(self, n: int) -> None:
+        """Act on Shift and a digit: label the page."""
+        if self.together and n < min(10, len(self.together)):
+            self.panel.steps.label_page(self.panel.now.answer.labels[n])
+
+    def _say_how_to_go_on(self) -> None:
+        self.say("Choose Run ▸ Run All Cells here, or give the same ambo run command again.")
 
 
 class Evidence:
@@ -173,12 +210,17 @@ class Evidence:
         """Add the span `text[start:end]` of the current text to its evidence."""
         row = self.panel.current()
         if span := trim(row.record["text"], start, end):
-            self.panel.set_spans(row, merge([*row.spans, span]))
+            self.panel.steps.set_spans(row, merge([*row.spans, span]))
+
+    def mark_words(self, start: int, end: int) -> None:
+        """Add what the mouse marked, with the words that it cut made whole."""
+        if span := whole_words(self.panel.current().record["text"], start, end):
+            self.mark(*span)
 
     def unmark(self, position: int) -> None:
         """Remove the evidence that covers the character at `position` of the current text."""
         row = self.panel.current()
-        self.panel.set_spans(row, [span for span in row.spans if not span[0] <= position < span[1]])
+        self.panel.steps.set_spans(row, [span for span in row.spans if not span[0] <= position < span[1]])
 
     def _add(self) -> None:
         row, phrase = self.panel.current(), self.phrase.value.strip()
@@ -203,78 +245,7 @@ class Evidence:
         cues = self.panel.cues(row.record["text"])
         if not cues:
             raise UserError("The lexicon finds no cue in this text.")
-        self.panel.set_spans(row, merge([*row.spans, *([cue.start, cue.end] for cue in cues)]))
-
-
-class Search:
-    """Finds texts of the session by their words, or the latest done; choosing one shows it."""
-
-    def __init__(self, panel: Any):
-        self.panel = panel
-        self.query = Field("words of a text, to go back to it")
-        self.button = panel.button("Search", self._search, "Search; without words: the latest done")
-        hidden = widgets.Layout(width="100%", display="none")
-        self.results = widgets.Select(options=[], rows=6, layout=hidden, tooltip="Texts found")
-        self.results.observe(self._choose, "value")
-        self.box = widgets.VBox([flow(self.query, self.button), self.results])
-
-    def _choose(self, change: dict) -> None:
-        if change["new"] is not None:
-            self.panel.command(lambda: self.panel.go_to(change["new"]))
-
-    def _search(self) -> None:
-        session, query = self.panel.session, self.query.value.strip()
-        options = []
-        for place in session.search(query):
-            text = " ".join(session.records[place]["text"].split())
-            options.append((f"{place + 1} · {event_text(session.answer(place)) or 'open'} · {text[:80]}", place))
-        self.results.unobserve(self._choose, "value")  # new options select the first of them
-        self.results.options, self.results.value = options, None
-        self.results.observe(self._choose, "value")
-        self.results.layout.display = None if options else "none"
-        if not options:
-            raise UserError(f"No text contains “{query}”." if query else "Nothing is done yet.")
-
-
-class About(widgets.VBox):
-    """A closed box for what a person chooses to say about herself, one `name: value` a line; an empty one is forgotten."""
-
-    def __init__(self, folder: Path | str, annotator: str):
-        self.folder, self.annotator = Path(folder), annotator
-        facts = seats.attributes(self.folder).get(annotator, {})
-        self.message = widgets.HTML()
-        self.lines = widgets.Textarea(
-            "\n".join(f"{name}: {value}" for name, value in facts.items()),
-            placeholder="mother tongue: Italian\nworks in: recruiting",
-            tooltip="About me: name: value on every line",
-            layout=widgets.Layout(width="100%"),
-        )
-        self._say("Only what you want to say. It stays in this folder and is never exported.")
-        content = [self.message, self.lines, flow(button("Save about me", self._save))]
-        self.content = widgets.VBox(content, layout=widgets.Layout(display="none"))
-        super().__init__([flow(button("About me (optional)", self._toggle)), self.content])
-        self.add_class("ambo-about")
-
-    def _say(self, text: str, error: bool = False) -> None:
-        self.message.value = html.message(text, error)
-
-    def _toggle(self) -> None:
-        self.content.layout.display = None if self.content.layout.display else "none"
-
-    def _save(self) -> None:
-        try:
-            facts = dict(map(_fact, filter(str.strip, self.lines.value.splitlines())))
-            seats.set_attributes(self.folder, self.annotator, facts)
-            self._say("Saved." if facts else "Nothing is stored about you.")
-        except UserError as error:
-            self._say(str(error), error=True)
-
-
-def _fact(line: str) -> tuple[str, str]:
-    name, _, value = (part.strip() for part in line.partition(":"))
-    if not (name and value):
-        raise UserError(f"“{name}” has no value: write name: value on every line.")
-    return name, value
+        self.panel.steps.set_spans(row, merge([*row.spans, *([cue.start, cue.end] for cue in cues)]))
 
 
 class Keys(anywidget.AnyWidget):

@@ -1,0 +1,67 @@
+"""A folder with a model from elsewhere: nothing in it runs, and nothing outside it is read."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from helpers.env import UserError
+from helpers.files import read_json
+
+PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
+
+
+def refuse_foreign_files(folder: Path) -> None:
+    """Raise UserError where a model's folder is an adapter, has no safetensors, or leads out of itself.
+
+    A link into the blobs of the hub's own cache is none that leads out.
+    """
+    home = folder.resolve()
+    homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
+    for path in sorted(folder.iterdir()):
+        if not any(path.resolve().is_relative_to(place) for place in homes):
+            raise UserError(f"{path} is a link that leads out of its folder: put the file itself there.")
+        if not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is no file that can be read: remove it.")
+    if (folder / "adapter_config.json").exists():  # transformers would load the base that it names, from anywhere
+        raise UserError(f"{folder} holds an adapter (adapter_config.json), not a model: name the folder of its base.")
+    pickles = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLES)
+    if pickles and not list(folder.glob("*.safetensors")):
+        raise UserError(f"{folder} has its weights in {pickles[0]}, and a pickle can run code: save it as safetensors.")
+    for index in folder.glob("*.index.json"):
+        names = _object(index).get("weight_map")
+        for name in set(names.values()) if isinstance(names, dict) else [None]:
+            if not isinstance(name, str) or not re.fullmatch(r"[\w-][\w.-]*\.safetensors", name):
+                raise UserError(f"{index} names {name!r}: only weights in .safetensors beside it are loaded.")
+    for key, value in _entries(_object(folder / "config.json")):
+        # A kernel of the hub is code; weights under another name would be read wherever that leads.
+        if key in ("attn_implementation", "_attn_implementation", "transformers_weights") and "/" in str(value):
+            raise UserError(f"{folder / 'config.json'} has {key}={value!r}, which leads elsewhere: remove that line.")
+    for key, value in _entries(_object(folder / "tokenizer_config.json")):
+        if key.endswith("_file") and isinstance(value, str) and _leads_out(folder, value):
+            raise UserError(
+                f"{folder / 'tokenizer_config.json'} has {key}={value!r}, a file elsewhere: remove that line."
+            )
+
+
+def _object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file, {} without one; raises UserError where the file is no JSON."""
+    facts = read_json(path) if path.exists() else {}
+    return facts if isinstance(facts, dict) else {}
+
+
+def _entries(value: Any) -> list[tuple[str, Any]]:
+    """Every key and value of nested objects."""
+    if not isinstance(value, dict):
+        return []
+    return [entry for key, inner in value.items() for entry in [(key, inner), *_entries(inner)]]
+
+
+def _leads_out(folder: Path, name: str) -> bool:
+    """Whether a name is that of an existing file outside the folder; what the maker's machine had is not here."""
+    try:
+        path = folder / name
+        return path.exists() and not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):  # no name of a file
+        return False

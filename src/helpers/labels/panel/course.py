@@ -1,0 +1,40 @@
+"""Where a person is in the run: which batch of how many, the scores so far, and whether the stopping rule says stop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+SCORES = ("macro_f1", "compliance")  # what a round of either kind of task is measured by
+
+
+class Course:
+    """Reads the rounds of the run as they are now: a panel that retrains adds to the list while a person labels.
+
+    Parameters
+    ----------
+    rounds : list of dict
+        Finished rounds in order, each with `picks` (record ids), one of `SCORES`, and `stop`, a sentence or ''.
+    batches : int
+        How many batches the run will ask for; 0 where it has none.
+    """
+
+    def __init__(self, rounds: Sequence[dict], batches: int):
+        self.rounds, self.batches = rounds, batches
+        self._number: dict[str, int] = {}  # record id → its batch, from 1
+        self._read = 0
+
+    @property
+    def stop(self) -> str:
+        """Why the person may stop, '' where no rule says so."""
+        return self.rounds[-1].get("stop", "") if self.rounds else ""
+
+    def scores(self) -> list[float]:
+        return [row[name] for row in self.rounds for name in SCORES if name in row]
+
+    def batch(self, record_id: str | None) -> int:
+        """The batch that a text belongs to; without a text the latest, 0 where there is none."""
+        if len(self.rounds) != self._read:
+            self._number = {i: n for n, row in enumerate(self.rounds, 1) for i in row["picks"]}
+            self._read = len(self.rounds)
+        latest = sum(bool(row["picks"]) for row in self.rounds)
+        return self._number.get(record_id, latest) if record_id else latest

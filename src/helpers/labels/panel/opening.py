@@ -1,0 +1,131 @@
+"""How a panel opens: for one annotator or several, for the adjudicator, and the line that stands where none is open."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as widgets
+from IPython.display import HTML, display
+
+from helpers.env import UserError
+from helpers.labels import seats
+from helpers.labels.log import ADJUDICATOR
+from helpers.labels.panel import html
+from helpers.labels.panel.kinds import button, flow
+from helpers.labels.panel.panel import Panel
+from helpers.labels.panel.parts import sheet, shortened
+
+
+def show(panel: widgets.Widget) -> None:
+    """Display a panel under a line that says how to open it.
+
+    The line is what a page shows that no kernel stands behind: one executed in batch, or reloaded after its kernel
+    ended. While the panel is open, its sheet hides the line.
+    """
+    display(
+        HTML(
+            '<div class="ambo-closed">Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): the panel opens here.</div>'
+        )
+    )
+    display(panel)
+
+
+class Desk(widgets.VBox):
+    """Where a person first chooses her name, and then has her panel."""
+
+    def __init__(self, open_panel, names: Sequence[str], folder: Path | str):
+        options = [("choose your name", None), *((name, name) for name in names)]
+        chooser = widgets.Dropdown(description="Annotator", options=options, value=None)
+        place = widgets.VBox()
+
+        def choose(change: dict) -> None:
+            name = change["new"]
+            place.children = [open_panel(name), About(folder, name)] if name else []
+
+        chooser.observe(choose, "value")
+        super().__init__([chooser, place, sheet()])
+        self.add_class("ambo-desk")
+
+    def __repr__(self) -> str:
+        return "(the labelling panel)"
+
+
+def desk(
+    seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Sequence[str] = (), **options: Any
+) -> widgets.Widget:
+    """The panel of the one annotator, or of several: then a person first chooses her name.
+
+    `seats` maps annotators to record ids, as `seats.assign` gives them; `rows` maps record ids to records; `options` are
+    keyword arguments of `Panel`, of which `folder` is required.
+    """
+
+    def open_panel(annotator: str) -> Panel:
+        return Panel([rows[i] for i in seats[annotator]], labels, annotator=annotator, **options)
+
+    if len(seats) == 1:  # with nobody to compare her with, the person is not asked about herself
+        return open_panel(*seats)
+    return Desk(open_panel, list(seats), options["folder"])
+
+
+def adjudication_panel(disagreements: list[dict], labels: Sequence[str], **options: Any) -> Panel:
+    """A panel over the rows of `decisions.disagreements`, in which a decision needs a reason.
+
+    Under a text stand every annotator's label, evidence and note. `options` are keyword arguments
+    of `Panel`, of which `folder` is required.
+    """
+    names = dict(zip(labels, options.get("label_names") or (), strict=False))
+    context = {}
+    for row in disagreements:
+        lines = context[row["id"]] = []
+        for annotator, label in row["labels"].items():
+            parts = [shortened(names.get(label, label))]
+            if spans := row["spans"].get(annotator):
+                parts.append("evidence " + ", ".join(f"“{row['text'][start:end]}”" for start, end in spans))
+            if note := row["notes"].get(annotator):
+                parts.append(f"note: {note}")
+            lines.append(f"{annotator}: " + " · ".join(parts))
+    options |= {"annotator": ADJUDICATOR, "context": context, "require_reason": True}
+    return Panel(disagreements, labels, **options)
+
+
+class About(widgets.VBox):
+    """A closed box for what a person chooses to say about herself, one `name: value` a line; an empty one is forgotten."""
+
+    def __init__(self, folder: Path | str, annotator: str):
+        self.folder, self.annotator = Path(folder), annotator
+        facts = seats.attributes(self.folder).get(annotator, {})
+        self.message = widgets.HTML()
+        self.lines = widgets.Textarea(
+            "\n".join(f"{name}: {value}" for name, value in facts.items()),
+            placeholder="mother tongue: Italian\nworks in: recruiting",
+            tooltip="About me: name: value on every line",
+            layout=widgets.Layout(width="100%"),
+        )
+        self._say("Only what you want to say. It stays in this folder and is never exported.")
+        content = [self.message, self.lines, flow(button("Save about me", self._save))]
+        self.content = widgets.VBox(content, layout=widgets.Layout(display="none"))
+        super().__init__([flow(button("About me (optional)", self._toggle)), self.content])
+        self.add_class("ambo-about")
+
+    def _say(self, text: str, error: bool = False) -> None:
+        self.message.value = html.message(text, error)
+
+    def _toggle(self) -> None:
+        self.content.layout.display = None if self.content.layout.display else "none"
+
+    def _save(self) -> None:
+        try:
+            facts = dict(map(_fact, filter(str.strip, self.lines.value.splitlines())))
+            seats.set_attributes(self.folder, self.annotator, facts)
+            self._say("Saved." if facts else "Nothing is stored about you.")
+        except UserError as error:
+            self._say(str(error), error=True)
+
+
+def _fact(line: str) -> tuple[str, str]:
+    name, _, value = (part.strip() for part in line.partition(":"))
+    if not (name and value):
+        raise UserError(f"“{name}” has no value: write name: value on every line.")
+    return name, value

@@ -1,0 +1,153 @@
+"""Models from strangers: nothing in their folder runs, nothing outside it is read, and odd tokenizers work."""
+
+import json
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from helpers.core.qlora import QLoRA
+from helpers.core.recipe import check_model
+from helpers.core.writer import Writer
+from helpers.env import UserError
+from helpers.task import Task
+from tests.core.recipes import recipe
+
+PLANTED = "import pathlib\npathlib.Path({path!r}).write_text('ran')\n"
+PAIRS = [{"text": f"the kind answer {i}", "target": f"the warm answer {i}"} for i in range(8)]
+WRITING = Task("t", (), "", (), "{text}\n")
+
+
+@pytest.fixture
+def base(tiny_llama, tmp_path):
+    return shutil.copytree(tiny_llama, tmp_path / "base")
+
+
+def edit(path, **changes):
+    """Set keys of a JSON file; None removes one."""
+    facts = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({key: value for key, value in facts.items() if value is not None}))
+
+
+def refusal(folder, task) -> str:
+    """The sentence with which both the check before a run and the loading refuse a folder."""
+    with pytest.raises(UserError) as at_check:
+        check_model(str(folder))
+    with pytest.raises(UserError) as at_load:
+        QLoRA(task, recipe(folder))
+    assert str(at_check.value) == str(at_load.value)
+    return str(at_load.value)
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.CKPT"])
+def test_a_base_in_pickles_is_refused_by_name(base, task, name):
+    torch.save(load_file(base / "model.safetensors"), base / name)
+    QLoRA(task, recipe(base))  # beside safetensors it is not read
+    (base / "model.safetensors").unlink()
+    assert f"has its weights in {name}, and a pickle can run code" in refusal(base, task)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "additional_chat_templates"])
+def test_a_link_out_of_the_folder_is_refused(base, task, tmp_path, name):
+    if (base / name).exists():
+        (base / name).rename(tmp_path / name)
+    else:
+        (tmp_path / name).mkdir()
+    (base / name).symlink_to(tmp_path / name)
+    if name == "config.json":  # to check_model a folder whose config is elsewhere is a model all the same
+        assert (base / name).is_file()
+    assert "is a link that leads out of its folder" in refusal(base, task)
+
+
+def test_a_snapshot_in_the_cache_of_the_hub_may_link_to_its_blobs(tiny_llama, task, tmp_path):
+    blobs, snapshot = tmp_path / "models--o--n" / "blobs", tmp_path / "models--o--n" / "snapshots" / "abc"
+    blobs.mkdir(parents=True)
+    snapshot.mkdir(parents=True)
+    for file in tiny_llama.iterdir():
+        shutil.copy(file, blobs / f"sha-{file.name}")
+        (snapshot / file.name).symlink_to(f"../../blobs/sha-{file.name}")
+    check_model(str(snapshot))
+    QLoRA(task, recipe(snapshot))
+
+
+def test_what_is_no_file_is_not_opened(base, task):
+    os.mkfifo(base / "generation.json")
+    assert "generation.json is no file that can be read" in refusal(base, task)
+
+
+def test_an_adapter_leads_to_no_other_base(base, tiny_llama, task):
+    (base / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tiny_llama)}))
+    assert "holds an adapter (adapter_config.json), not a model" in refusal(base, task)
+
+
+@pytest.mark.parametrize("key", ["attn_implementation", "_attn_implementation", "transformers_weights"])
+def test_no_kernel_and_no_weights_from_elsewhere(base, task, key):
+    edit(base / "config.json", **{key: "someone/kernel"})
+    assert f"has {key}='someone/kernel', which leads elsewhere" in refusal(base, task)
+
+
+def test_no_tokenizer_file_from_elsewhere(base, task, tmp_path):
+    edit(base / "tokenizer_config.json", special_tokens_map_file="/root/.cache/of-the-maker", vocab_file="../maker.txt")
+    QLoRA(task, recipe(base))  # what is not on this machine leads nowhere
+    (base / "tokenizer.json").rename(tmp_path / "outside.json")
+    edit(base / "tokenizer_config.json", tokenizer_file="../outside.json")
+    assert "has tokenizer_file='../outside.json', a file elsewhere" in refusal(base, task)
+
+
+def test_code_beside_a_model_never_runs(base, task, tmp_path):
+    ran = tmp_path / "ran"
+    for name in ("modeling_evil", "configuration_evil", "tokenization_evil", "__init__"):
+        (base / f"{name}.py").write_text(PLANTED.format(path=str(ran)) + "class Evil: pass\n")
+    code = {"AutoConfig": "configuration_evil.Evil", "AutoModel": "modeling_evil.Evil"}
+    code |= {"AutoModelForCausalLM": "modeling_evil.Evil"}
+    edit(base / "config.json", auto_map=code, _name_or_path="/elsewhere/model")
+    edit(base / "tokenizer_config.json", auto_map={"AutoTokenizer": ["tokenization_evil.Evil", None]})
+    QLoRA(task, recipe(base))  # a known kind of model is read by the library's own code
+    edit(base / "config.json", model_type="evil", architectures=["Evil"])
+    with pytest.raises(UserError, match="could not be loaded"):
+        QLoRA(task, recipe(base))
+    assert not ran.exists()
+
+
+# --- tokenizers -------------------------------------------------------------------------------------------------------
+
+
+def without_special_tokens(base, value):
+    """Pad, opening and closing token removed (None) or set to `value`, in tokenizer and configuration."""
+    for name in ("pad", "bos", "eos"):
+        edit(base / "tokenizer_config.json", **{f"{name}_token": value})
+        edit(base / "config.json", **{f"{name}_token_id": None})
+        if (base / "generation_config.json").exists():
+            edit(base / "generation_config.json", **{f"{name}_token_id": None})
+    facts = json.loads((base / "config.json").read_text())
+    facts |= {f"{name}_token_id": None for name in ("pad", "bos", "eos")}  # a Llama has defaults of its own
+    (base / "config.json").write_text(json.dumps(facts))
+
+
+@pytest.mark.parametrize("value", [None, ""])
+@pytest.mark.parametrize("head", ["classifier", "lm"])
+def test_a_tokenizer_without_special_tokens_trains_and_scores(base, task, rows, value, head):
+    without_special_tokens(base, value)
+    learner = QLoRA(task, recipe(base, head=head, epochs=1))
+    learner.fit(rows[:16])
+    probabilities = learner.predict_proba([rows[0]["text"], "", "a longer text than the others, by a few words"])
+    assert probabilities.shape == (3, 2) and np.isfinite(probabilities).all()
+    alone = learner.predict_proba([rows[0]["text"]])
+    assert np.allclose(alone[0], probabilities[0], atol=1e-4)  # padding changes nothing
+    assert learner.embed([rows[0]["text"], "a"]).shape[0] == 2
+
+
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_writer_without_a_closing_token_takes_that_of_the_model_or_says_so(base, value):
+    without_special_tokens(base, value)
+    with pytest.raises(UserError, match="has no eos_token, so a writer could not learn where to end"):
+        Writer(WRITING, recipe(base, head="lm"))
+    edit(base / "config.json", eos_token_id=2)
+    writer = Writer(WRITING, recipe(base, head="lm", epochs=1, max_new_tokens=8))
+    assert writer.tokenizer.eos_token_id == 2
+    writer.fit(PAIRS)
+    assert len(writer.write([p["text"] for p in PAIRS])) == len(PAIRS)
+    assert np.isfinite(writer.nll(["the kind answer"], ["the warm answer"])).all()
