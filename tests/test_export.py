@@ -126,6 +126,9 @@ def test_a_model_that_writes_is_loaded_alone_where_that_can_be(project, tiny_lla
     writer = Writer(Task("t", (), "", (), "Text: {text}\nAnswer:"), recipe(tiny_llama, **settings))
     stage = "03_active_generation"
     home = trained(project, writer, records(pairs * 8), stage=stage)
+    training = home / stage / "training.jsonl"  # which ends with what rules made
+    by_rule = {"id": "s", "text": "by rule", "target": "by rule", "source": "synthetic", "split": "silver"}
+    files.write_jsonl(training, [*files.read_jsonl(training), by_rule])
     interval = {f"compliance {side}": [0.4, 0.1] for side in ("low", "high")}
     systems = {"system": ["writer", "copy"], "count": [20, 20], "compliance": [0.5, 0.1], **interval}
     groups = {"column": "kind", "group": ["large", "small"], "count": [15, 5], "compliance": [0.4, 0.8]}
@@ -134,6 +137,7 @@ def test_a_model_that_writes_is_loaded_alone_where_that_can_be(project, tiny_lla
     card = (project / "shared/model/README.md").read_text()
     assert "| writer | 0.500 (0.400–0.400) |" in card and "| kind | large | 15 | 0.400 |" in card
     assert "small (kind, n = 5)" in card
+    assert len(pd.read_parquet(project / "shared/dataset/data/train.parquet")) == 16
     texts = [pair["text"] for pair in pairs]
     answers = run_alone(code_of(card, 1), "write", texts, project / "shared/model", tiny_llama)
     assert answers == writer.write(texts) == ["a kind answer", "a warm answer"]

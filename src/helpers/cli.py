@@ -250,6 +250,7 @@ def export(
     """Write a run's adapter and its labelled rows as two folders, each with its card, in the format of the Hugging Face Hub."""
     latest = runs.require_detector(task, run_id, [notebooks["03"] for notebooks in run.KINDS.values()])
     rows = files.read_jsonl(latest.adapter.with_name("training.jsonl"))
+    rows = [row for row in rows if row.get("split") != "silver"]  # nobody has seen them: the card only counts them
     from helpers.core import export as core  # loads torch: not before the mistakes above are found
 
     place = env.resolve(to)

@@ -7,6 +7,9 @@ import pytest
 
 from helpers import files, run
 from helpers.core.qlora import QLoRA
+from helpers.data.embedded import pool_texts
+from helpers.italian.silver import silver
+from helpers.labels import log
 from helpers.labels.panel.panel import Panel
 from helpers.task import Task
 from tests.core.recipes import recipe
@@ -127,6 +130,101 @@ def test_a_killed_run_goes_on_to_the_same_picks_and_scores(project, settings, un
     assert strip(files.read_jsonl(rounds)) == strip(files.read_jsonl(whole / "rounds.jsonl"))
     assert (folder / "interim/hassan_0.jsonl").stat().st_mtime_ns == kept  # nothing was written or scored again
     assert (folder / "labelled.jsonl").read_text() == (whole / "labelled.jsonl").read_text()
+
+
+@pytest.mark.parametrize("name", ["training.jsonl", "validation/hassan.jsonl"])
+def test_a_damaged_file_of_the_stage_itself_does_not_stop_it(project, settings, undisturbed, name):
+    folder = undisturbed[0].parent / f"damaged_{name[0]}" / LOOP
+    shutil.copytree(undisturbed[0], folder.parent)
+    manifest = files.read_json(folder / "manifest.json")
+    changed = {"run_id": folder.parent.name}
+    due = {"status": "failed", "parameters": manifest["parameters"] | changed}
+    files.write_json(folder / "manifest.json", manifest | due)
+    basis = files.read_json(folder / "rounds_from.json")
+    files.write_json(folder / "rounds_from.json", basis | {"parameters": basis["parameters"] | changed})
+    (folder / name).write_bytes(b"\xff\x00 garbage\n")
+    out, _ = finish(project, words(folder.parent.name, settings, "--stages", "03"))
+    assert "trained once more: a file that it left is missing or damaged" in out
+    whole, now = (files.read_jsonl(f / "training.jsonl") for f in (undisturbed[0] / LOOP, folder))
+    assert now == whole and run.read_manifest(folder)["status"] == "success"
+    assert strip(files.read_jsonl(folder / "rounds.jsonl"))[:6] == strip(
+        files.read_jsonl(undisturbed[0] / LOOP / "rounds.jsonl")
+    )
+
+
+def test_interim_outputs_are_those_of_these_candidates_and_this_model(project, settings, undisturbed):
+    """As after a kill between the interim outputs and the round: targets come in, or files break, before it goes on."""
+    folder = from_01(undisturbed, "imported")
+    command = words("imported", settings | {"labeller": "human", "teacher": "''"}, "--stages", "03")
+    finish(project, command, 3)
+    interim, rounds = folder / "interim/hassan_0.jsonl", folder / "rounds.jsonl"
+    before, (first,) = files.read_jsonl(interim), files.read_jsonl(rounds)
+    rounds.unlink()
+    files.write_jsonl(interim, before[::-1])  # their order says nothing
+    stamp = interim.stat().st_mtime_ns
+    finish(project, command, 3)
+    assert files.read_jsonl(rounds)[0]["picks"] == first["picks"] and interim.stat().st_mtime_ns == stamp
+    rounds.unlink()
+    given = [r["id"] for r in before[:3]]
+    for i in given:
+        log.append(folder / "labels/human", "me", "label", i, label=SENTENCES[0])
+    finish(project, command, 3)
+    now = files.read_jsonl(interim)
+    assert len({r["id"] for r in now}) == 20 and not {r["id"] for r in now} & {*given}
+    assert set(files.read_jsonl(rounds)[0]["picks"]) <= {r["id"] for r in now}
+    assert not {r["basis"] for r in now} & {r["basis"] for r in before}
+    for name in ("interim/hassan_0.jsonl", "validation/hassan.jsonl"):
+        (folder / name).write_bytes(b"garbage\n")
+    finish(project, command, 3)  # the panel is shown none the less
+
+
+def test_silver_pairs_of_evaluation_rows_are_not_trained_on_and_04_refuses_a_row_that_was(project, settings):
+    made = silver([r["text"] for r in pool_texts()], [], 60, 13)
+    known = [pair for pair in made if pair["method"] in ("kept", "gaps")]  # whatever the seed pairs are
+    towns = [
+        "Roma",
+        "Milano",
+        "Torino",
+        "Parma",
+        "Lecce",
+        "Bari",
+        "Pisa",
+        "Siena",
+        "Terni",
+        "Udine",
+        "Cuneo",
+        "Fermo",
+        "Lodi",
+        "Prato",
+        "Rieti",
+        "Asti",
+    ]
+    rows = [{"text": f"A {t} si cerca un commesso.", "target": f"A {t} si cerca un/a commesso/a."} for t in towns]
+    rows += [{"text": f"Serve una cuoca a {t}.", "target": f"Serve un/a cuoco/a a {t}."} for t in towns]
+    splits = ["train"] * len(rows) + ["test", "validation"] * len(known)
+    columns = ["text", "target"]
+    table = pd.DataFrame([{c: r[c] for c in columns} for r in rows + known])
+    table.assign(split=splits[: len(table)]).to_csv(project / "leak.csv", index=False)
+    more = {"data_path": "leak.csv", "group_columns": "[]", "near_duplicate": "0.95", "silver": "60", "rounds": "1"}
+    more |= {"with_random": "false", "secondary": "[]", "bootstrap": "20"}
+    command = words("leak", settings | more, task="inclusive_rewriting_it")
+    out, _ = finish(project, command)
+    folder = project / "outputs/inclusive_rewriting_it/leak"
+    training = files.read_jsonl(folder / LOOP / "training.jsonl")
+    by_rule = [r for r in training if r.get("split") == "silver"]
+    examined = {
+        r["text"] for name in ("test", "validation") for r in files.read_jsonl(folder / FIRST / f"{name}.jsonl")
+    }
+    assert (
+        len(training) == 12 + 5 + len(by_rule)
+        and f"{len(by_rule)} silver pairs; {len(made) - len(by_rule)} left" in out
+    )
+    assert len(made) - len(by_rule) >= len(examined) > 10 and not {r["text"] for r in training} & examined
+    assert len(files.read_jsonl(folder / LOOP / "labelled.jsonl")) == 12 + 5
+    test = files.read_jsonl(folder / FIRST / "test.jsonl")
+    files.write_jsonl(folder / LOOP / "training.jsonl", [*training, {"id": "other", "text": test[0]["text"].upper()}])
+    said = finish(project, [*command, "--stages", "04"], 2)[1]
+    assert f"1 of the {len(test)} rows of test were trained on" in said and said.count("\n") == 1
 
 
 def test_a_teacher_is_checked_its_refusals_kept_apart_and_a_cut_off_round_goes_on(project, settings, undisturbed):

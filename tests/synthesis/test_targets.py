@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers import files
+from helpers.data.records import refuse_trained_rows
 from helpers.env import UserError
 from helpers.labels import log
 from helpers.synthesis import answers, targets
@@ -134,6 +135,54 @@ def test_the_panel_shows_the_teachers_words_else_the_models_else_the_text(tmp_pa
     assert context["r0"] == ["proposed by the teacher"]
     assert "the teacher's answer was refused: the model declined to answer" in context["r1"]
     assert "the text as it is" in context["r2"][0]
+
+
+def test_the_panel_shows_what_the_latest_round_wrote_and_survives_a_damaged_file(tmp_path):
+    for number, output in ((2, "the cold answer"), (10, "the warm answer")):
+        rows = [{"id": "r0", "output": output}]
+        files.write_jsonl(tmp_path / f"hassan_{number}.jsonl", rows)
+    (tmp_path / "hassan_9.jsonl").write_bytes(b"\x00\xff garbage")
+    assert targets.panel_records(ROWS, {}, tmp_path)[0]["r0"]["proposal"] == "the warm answer"
+
+
+@pytest.mark.parametrize(
+    "content", [b"\xff\x00", b"garbage\n", b'{"id": "a"}\n', b'{"id": 1, "text": "b"}\n', b"[1]\n"]
+)
+def test_a_damaged_file_of_ones_own_counts_as_absent(content, tmp_path):
+    path = tmp_path / "rows.jsonl"
+    assert targets.own_rows(path, "id") == []
+    files.write_jsonl(path, ROWS)
+    assert targets.own_rows(path, "id", "text") == ROWS
+    path.write_bytes(path.read_bytes() + content)
+    assert targets.own_rows(path, "id", "text") == []
+    path.unlink()
+    path.mkdir()
+    assert targets.own_rows(path, "id") == []
+
+
+def test_silver_pairs_that_an_evaluation_set_gives_away_are_left_out():
+    def pair(text, target):
+        return {"text": text, "target": target, "method": "rules", "source": "synthetic"}
+
+    long = "Cerchiamo una persona che si occupi della cassa, degli scaffali e della pulizia del negozio di "
+    kept = pair("Un operaio esperto per il turno di notte.", "Un/a operaio/a esperto/a per il turno di notte.")
+    known = [
+        pair("CERCASI commesso, per negozio di Roma!", "Cercasi commesso/a."),  # a text, in other letters
+        pair(f"{long}Torino.", f"{long}Torino."),  # nearly a reference
+        pair("Si cerca una cuoca brava in cucina.", "Si cerca un/a cuoco/a bravo/a in cucina."),  # the answer itself
+    ]
+    sets = {
+        "validation": [
+            {"id": "v", "text": "Cercasi commesso per negozio di Roma", "references": ["Cercasi personale."]}
+        ],
+        "test": [{"id": "t0", "text": "Una cassiera.", "references": [f"{long}Parma."]}],
+        "test_new": [{"id": "t1", "text": "Un cuoco.", "references": ["Si cerca un/a cuoco/a bravo/a in cucina."]}],
+    }
+    (row,) = targets.silver_rows([*known, kept], sets, "t")
+    assert row == kept | {"id": row["id"], "split": "silver"} and len(row["id"]) == 16
+    refuse_trained_rows([row], sets)
+    with pytest.raises(UserError, match="1 of the 1 rows of validation were trained on"):
+        refuse_trained_rows(targets.silver_rows(known[:1], {}, "t"), sets)
 
 
 @pytest.mark.parametrize(

@@ -222,7 +222,7 @@ def group_spread(table: pd.DataFrame, smallest: int = 10) -> pd.DataFrame:
 def readable_table(table: pd.DataFrame) -> pd.DataFrame:
     """The columns of judged outputs that a page shows, with one reference."""
     verdicts = [c for c in ("compliance", "strict") if c in table]
-    readable = table.assign(reference=table.references.str[0], chrF=table.chrF.round(1))
+    readable = table.assign(reference=[texts[0] for texts in table.references], chrF=table.chrF.round(1))
     return readable[["text", "output", "reference", *verdicts, "chrF"]]
 
 

@@ -44,12 +44,16 @@ class TeacherAnnotator:
 
     @classmethod
     def from_params(cls, params: dict[str, Any], task: Task, log_folder: Path) -> TeacherAnnotator:
-        """The endpoint TEACHER_BASE_URL; its budget is `teacher_tokens` less what the labels in the log have used."""
+        """The endpoint TEACHER_BASE_URL; its budget is `teacher_tokens` less what it has cost so far.
+
+        That is the ledger's count, or that of the labels in the log where it is higher: its file may have been deleted.
+        """
         prices = params["prompt_price"], params["completion_price"]
         if min(prices) < 0:
             raise UserError("Parameters prompt_price and completion_price must not be negative: give 0 for no bill.")
-        budget = Budget(params["teacher_tokens"], *tokens_used(log_folder))
-        back_end = Endpoint("TEACHER", env.root() / "outputs/.replies", budget, options={"temperature": 0.0})
+        store, used = env.root() / "outputs/.replies", tokens_used(log_folder)
+        budget = Budget.of_stage(params["teacher_tokens"], store, log_folder, "TEACHER", used)
+        back_end = Endpoint("TEACHER", store, budget, options={"temperature": 0.0})
         brief, guideline = read_brief(params["brief"], task), embedded.read_guideline(params["guideline"])
         return cls(back_end, task, brief, guideline, params["language"], prices)
 

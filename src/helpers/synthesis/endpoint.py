@@ -148,8 +148,9 @@ class Endpoint:
                 raise NotAnswered("not in the store")
             reply = self._send(request)
             self._store.put(key, reply)
+            self.budget.note_stored(key)
         elif key not in self._counted_keys:
-            self.budget.settle((0, 0), (reply.prompt_tokens, reply.completion_tokens))
+            self.budget.count_stored(key, (reply.prompt_tokens, reply.completion_tokens))
             self.from_store += 1
         self._counted_keys.add(key)
         return reply

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import env
+from helpers.data import records as data_records
 from helpers.env import UserError
 from helpers.evaluation.generation import COMPLIES
 from helpers.files import read_jsonl
@@ -147,13 +148,40 @@ def rows_with_targets(folder: Path, rows: dict[str, dict]) -> list[dict]:
     return rows_found
 
 
+def silver_rows(pairs: Sequence[dict], evaluation_sets: dict[str, list[dict]], task: str) -> list[dict]:
+    """Pairs made by rule as records of the task, without those that an evaluation set gives away.
+
+    A pair is left out where its source or its target is an exact or near duplicate of a text or of a reference of
+    `evaluation_sets` (name → rows): the learner must not have read what it is examined on.
+    """
+    rows = [{"id": data_records.record_id(task, pair["text"]), **pair, "split": "silver"} for pair in pairs]
+    evaluation = [r for a_set in evaluation_sets.values() for r in a_set]
+    known = [{"id": r["id"], "text": text} for r in evaluation for text in (r["text"], *r.get("references", []))]
+    sides = rows, [row | {"text": row["target"]} for row in rows]
+    leaked = {row["id"] for side in sides for row in data_records.leaked_records(side, known)}
+    return [row for row in rows if row["id"] not in leaked]
+
+
+def own_rows(path: Path, *texts: str) -> list[dict]:
+    """Rows of a file that a stage reads and writes itself; none where a row lacks one of the fields `texts`.
+
+    A missing or damaged file is no error here, for the stage writes it again.
+    """
+    try:
+        rows = read_jsonl(path)
+    except (UserError, OSError):
+        return []
+    return rows if all(isinstance(row.get(name), str) for row in rows for name in texts) else []
+
+
 def panel_records(rows: Iterable[dict], proposals: dict[str, dict], interim: Path) -> tuple[dict, dict]:
     """Records for a panel of kind edit: each proposes the teacher's words, else the learner's, else the text itself.
 
     `proposals` are the teacher's by record id, `interim` is the folder with the learner's outputs. Returns, by record
     id, the row with `proposal`, and lines that say whose words these are and what was wrong with the teacher's answer.
     """
-    written = [row for file in sorted(interim.glob("*.jsonl")) for row in read_jsonl(file)]
+    by_round = sorted(interim.glob("*.jsonl"), key=lambda file: (len(file.name), file.name))  # round 10 after round 2
+    written = [row for file in by_round for row in own_rows(file, "id", "output")]
     outputs = {row["id"]: answers.final_words(row["output"]) for row in written}  # a base may reason aloud
     records, context = {}, {}
     for row in rows:
