@@ -127,16 +127,24 @@ def test_the_worst_pairs_are_the_commonest_wrong_answers():
     assert detection.worst_pairs(np.diag([3, 4]), ["a", "b"]).empty
 
 
-def test_many_classes_take_no_time():
-    rng = np.random.default_rng(0)
-    truth, answers = rng.integers(0, 200, (2, 5000))
-    start = time.perf_counter()
-    counts = confusion_matrix(truth, answers, labels=range(200))
-    assert len(detection.worst_pairs(counts, [str(i) for i in range(200)])) == 30
-    assert time.perf_counter() - start < 0.5
-    start = time.perf_counter()
-    detection.score_with_interval(truth, answers, 300)
-    assert time.perf_counter() - start < 2  # class by class it took 200 passes over every draw
+def seconds(function) -> float:
+    """Processor time of the quickest of three calls."""
+    spent = []
+    for _ in range(3):
+        start = time.process_time()
+        function()
+        spent.append(time.process_time() - start)
+    return min(spent)
+
+
+def test_many_classes_cost_little_more_than_two():
+    draws = {n: np.random.default_rng(0).integers(0, n, (2, 5000)) for n in (2, 200)}
+    few, many = (seconds(lambda d=d: detection.score_with_interval(*d, 300)) for d in draws.values())
+    assert many < 30 * few  # class by class it took 200 passes over every draw
+    counts = confusion_matrix(*draws[200], labels=range(200))
+    pairs = lambda: detection.worst_pairs(counts, [str(i) for i in range(200)])  # noqa: E731
+    assert len(pairs()) == 30
+    assert seconds(pairs) < 30 * max(few, 0.01)
 
 
 def test_predictions_carry_the_ids_of_the_data():
