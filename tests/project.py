@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from helpers import cli, files, run
+from helpers import files, run
+from helpers.cli import given
 
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared" / "data"  # optional; tests that use it skip where it is absent
@@ -67,7 +68,7 @@ def ambo_run(run_id: str, settings: dict, task: str = "csv", *more: str, profile
 
 def demo_parameters(**changes: Any) -> dict[str, Any]:
     """The parameters of notebook 03 in the demo, for the embedded model, with some of them changed."""
-    return cli.stage_parameters("03_active_learning", cli.gather_parameters("italian_jobs", "demo", {})) | changes
+    return given.stage_parameters("03_active_learning", given.gather_parameters("italian_jobs", "demo", {})) | changes
 
 
 def code_cells(name: str, **parameters: Any) -> list[str]:

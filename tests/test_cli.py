@@ -9,7 +9,9 @@ import time
 import pytest
 import yaml
 
-from helpers import cli, files, run
+from helpers import files, run
+from helpers.cli import command, given
+from helpers.cli.notebook import IndentedOutput, execute_notebook
 from helpers.core import recipe
 from helpers.data import embedded
 from helpers.data.records import record_id
@@ -28,7 +30,7 @@ def ambo(monkeypatch, capsys, *words):
     """(exit code, stdout, stderr) of the command run in this process."""
     monkeypatch.setattr(sys, "argv", ["ambo", *words])
     with pytest.raises(SystemExit) as ended:
-        cli.main()
+        command.main()
     captured = capsys.readouterr()
     return ended.value.code or 0, captured.out, captured.err
 
@@ -125,7 +127,7 @@ def test_the_help_of_run_lists_every_parameter(project, monkeypatch, capsys):
     code, out, _ = ambo(monkeypatch, capsys, "run", "--help")
     assert code == 0 and "--profile" in out and "\x1b" not in out
     lines = out.splitlines()
-    names = {name for notebooks in run.KINDS.values() for name in cli.known_parameters(notebooks)}
+    names = {name for notebooks in run.KINDS.values() for name in given.known_parameters(notebooks)}
     assert names <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
     place = lines.index("  labeller")
     assert lines[place + 1] == "      oracle or teacher: labels come with the data; human: people label below"
@@ -186,9 +188,9 @@ def test_a_mistake_that_a_notebook_finds_is_one_sentence_too(project, monkeypatc
 def test_a_stage_whose_process_is_gone_was_cut_off(project):
     folder = project / "outputs/t/r/01_seed_curation"
     path = save_manifest(folder, status="running", seconds=0.1)
-    assert "cut off" in cli.stage_line(path)
+    assert "cut off" in command.stage_line(path)
     run.hold_folder(folder)
-    assert "running" in cli.stage_line(path)
+    assert "running" in command.stage_line(path)
 
 
 def test_a_damaged_manifest_hides_no_other_run(project, monkeypatch, capsys):
@@ -274,7 +276,7 @@ def test_the_kernel_is_this_interpreter_whatever_kernelspecs_the_user_has(projec
     files.write_json(project / "jupyter/kernels/python3/kernel.json", spec)
     monkeypatch.setenv("JUPYTER_DATA_DIR", str(project / "jupyter"))
     page = notebook(project / "page.ipynb", ("x = 1", ["parameters"]), ("import sys; print(sys.executable)", []))
-    cli.execute_notebook(page, project / "out.ipynb", {"x": 2})
+    execute_notebook(page, project / "out.ipynb", {"x": 2})
     cells = files.read_json(project / "out.ipynb")["cells"]
     assert cells[-1]["outputs"][0]["text"] == [f"{sys.executable}\n"]
 
@@ -314,7 +316,7 @@ def test_values_have_the_type_of_their_default():
         ("3", 1, 3),
         ("true", False, True),
     ]:
-        assert cli.parse_value("p", text, default) == value
+        assert given.parse_value("p", text, default) == value
 
 
 def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
@@ -325,26 +327,26 @@ def test_a_model_is_a_folder_with_its_files_or_a_hub_id(tmp_path):
 
 
 def test_gather_merges_task_profile_and_overrides(project):
-    params = cli.gather_parameters("italian_jobs", "demo", {"rounds": "2", "run_id": "7"})
+    params = given.gather_parameters("italian_jobs", "demo", {"rounds": "2", "run_id": "7"})
     assert params["task"] == "italian_jobs" and params["rounds"] == 2 and params["run_id"] == "7"
-    assert "rounds" in params and "rounds" not in cli.stage_parameters("01_seed_curation", params)
+    assert "rounds" in params and "rounds" not in given.stage_parameters("01_seed_curation", params)
 
 
 def test_a_kind_of_task_has_its_own_notebooks(project, capsys):
-    assert cli.chosen_notebooks("01,02,03,04", run.notebooks("generation")) == [
+    assert given.chosen_notebooks("01,02,03,04", run.notebooks("generation")) == [
         "01_seed_curation",
         "03_active_generation",
         "04_generation_evaluation",
     ]
     assert capsys.readouterr().out == "02_synthetic_expansion: not part of a generation task, left out\n"
-    assert cli.chosen_notebooks("01, 02", run.notebooks("classification")) == [
+    assert given.chosen_notebooks("01, 02", run.notebooks("classification")) == [
         "01_seed_curation",
         "02_synthetic_expansion",
     ]
-    params = cli.gather_parameters(
+    params = given.gather_parameters(
         "inclusive_rewriting_it", "demo", {}
     )  # a profile's keys for the other kind are left out
-    assert "pooling" in params and "pooling" not in cli.stage_parameters("03_active_generation", params)
+    assert "pooling" in params and "pooling" not in given.stage_parameters("03_active_generation", params)
 
 
 def test_a_task_and_a_profile_may_not_set_the_same_key(project, tmp_path):
@@ -353,7 +355,7 @@ def test_a_task_and_a_profile_may_not_set_the_same_key(project, tmp_path):
         (tmp_path / "params" / kind).mkdir(parents=True)
         (tmp_path / "params" / kind / "a.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(UserError, match="both set seed"):
-        cli.gather_parameters("a", "a", {})
+        given.gather_parameters("a", "a", {})
 
 
 def test_status_and_doctor(project, monkeypatch, capsys):
@@ -373,7 +375,7 @@ def test_what_needs_no_model_is_fast_and_loads_no_torch(project):
 
 def test_the_demo_is_a_run_of_its_own_name(project, monkeypatch, capsys):
     folder = project / "outputs/italian_jobs/demo/03_active_learning"
-    values = cli.stage_parameters(folder.name, cli.gather_parameters("italian_jobs", "demo", {"run_id": "demo"}))
+    values = given.stage_parameters(folder.name, given.gather_parameters("italian_jobs", "demo", {"run_id": "demo"}))
     save_manifest(folder, parameters=values | {"seed": 99})
     code, out, err = ambo(monkeypatch, capsys, "demo")
     assert code == 2 and not out and f"{folder} belongs to a run with seed=99" in err
@@ -527,7 +529,7 @@ def test_what_the_data_say_is_shown_by_a_terminal_and_not_obeyed(labelled, monke
 
 
 def test_what_a_notebook_prints_is_shown_by_a_terminal_and_not_obeyed(capsys):
-    output = cli.IndentedOutput()
+    output = IndentedOutput()
     output.write("a \x1b[31mred\r")
     output.write(" text\nand \x9b2J more\n")
     assert capsys.readouterr().out == "  a \\x1b[31mred\\r text\n  and \\x9b2J more\n"
@@ -537,8 +539,8 @@ def test_a_failure_of_our_own_quotes_no_escapes_either(monkeypatch, capsys):
     def fail(**options):
         raise RuntimeError("\x1b[31m")
 
-    monkeypatch.setattr(cli, "app", fail)
+    monkeypatch.setattr(command, "app", fail)
     with pytest.raises(SystemExit):
-        cli.main()
+        command.main()
     err = capsys.readouterr().err
     assert "RuntimeError: \\x1b[31m" in err and "\x1b" not in err

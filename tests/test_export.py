@@ -13,6 +13,7 @@ from huggingface_hub import DatasetCard, ModelCard
 from markdown_it import MarkdownIt
 
 from helpers import cli, files, run
+from helpers.cli.detector import evaluation_of
 from helpers.core import export as core
 from helpers.core.detector import load_detector
 from helpers.core.qlora import QLoRA
@@ -20,7 +21,7 @@ from helpers.core.recipe import EMBEDDED
 from helpers.core.writer import Writer
 from helpers.data.records import record_id
 from helpers.env import UserError
-from helpers.evaluation import cards
+from helpers.evaluation import cards, runs
 from helpers.labels import log
 from helpers.task import Task
 from tests.core.recipes import recipe
@@ -199,8 +200,8 @@ def test_a_model_that_was_not_measured_says_so(home, project, monkeypatch, capsy
     evaluated(home, headline={"model": ["QLoRA detector"]})
     (home / "03_active_learning/adapter/head.safetensors").write_bytes(b"another")
     record_adapter(home / "03_active_learning")
-    latest = cli.runs.require_detector("t", "r")
-    assert "another adapter" in cli.evaluation_of(latest, "classification")["missing"]
+    latest = runs.require_detector("t", "r")
+    assert "another adapter" in evaluation_of(latest, "classification")["missing"]
 
 
 def test_a_folder_of_somebody_else_is_refused_and_an_edited_card_stays(home, project, monkeypatch, capsys):

@@ -4,7 +4,8 @@ import math
 
 import pytest
 
-from helpers import cli, parameters
+from helpers import parameters
+from helpers.cli import given
 from helpers.env import UserError
 from helpers.query import rounds
 from tests.project import ROOT, notebook
@@ -152,7 +153,7 @@ def test_every_value_is_taken_or_refused_in_a_sentence(name):
         for value in [*ODD, *TYPED]:
             try:
                 if isinstance(value, str):
-                    value = cli.parse_value(name, value, default)
+                    value = given.parse_value(name, value, default)
                 accepted = parameters.check_type(name, value, default)
                 parameters.check_value(name, accepted)
             except UserError as error:

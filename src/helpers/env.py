@@ -41,6 +41,14 @@ def resolve(path: str | Path) -> Path:
     return path if path.is_absolute() else root() / path
 
 
+def short_path(path: Path) -> str:
+    """The path as seen from here; in full when it is on another drive of a Windows machine."""
+    try:
+        return os.path.relpath(path)
+    except ValueError:
+        return str(path)
+
+
 def in_colab() -> bool:
     return "google.colab" in sys.modules
 

@@ -1,0 +1,165 @@
+"""`ambo predict` and `ambo export`: a trained model put to work and passed on."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+import typer.core
+
+from helpers import env, files, run
+from helpers.data import embedded, tables
+from helpers.env import UserError, short_path
+from helpers.evaluation import runs
+from helpers.labels import decisions, log
+from helpers.text import say
+
+
+def predict(
+    file: Annotated[
+        str, typer.Argument(help="a .csv, .tsv, .jsonl or .parquet file, a folder of .txt files, or - for lines")
+    ],
+    task: Annotated[str, typer.Option(help="task of the run; without it that of the latest detector")] = "",
+    run_id: Annotated[str, typer.Option(help="name of the run; without it the latest that finished 03")] = "",
+    text_column: Annotated[str, typer.Option(help="column with the texts")] = "text",
+    out: Annotated[str, typer.Option(help="a .csv, .tsv, .jsonl or .parquet file; default: in the run's folder")] = "",
+    html: Annotated[str, typer.Option(help="an HTML page of the answers, with filters, to write as well")] = "",
+    explain: Annotated[bool, typer.Option("--explain", help="add the words that moved each answer")] = False,
+) -> None:
+    """Answer every text of a file with a trained detector: each row again, with answer, confidence and probabilities."""
+    is_read, is_table = "the file that is read", "the table of --out"
+    for written, other, what in ((out, file, is_read), (html, file, is_read), (html, out, is_table)):
+        if written and other and env.resolve(written).resolve() == env.resolve(other).resolve():
+            raise UserError(f"{written} is {what}: name another one to write.")
+    if out:
+        tables.check_suffix(out)
+    latest = runs.require_detector(task, run_id)
+    table = lines_table(text_column) if file == "-" else tables.read_table(file, text_column)
+    texts = tables.clean_texts(table, text_column)
+    from helpers.core import detector as core  # loads torch: not before the mistakes above are found
+    from helpers.evaluation import report
+
+    detector, folder = core.load_detector(latest.adapter), run.run_folder(latest.task, latest.run) / "predictions"
+    tables.refuse_columns(table, [*detector.columns, "words"], file)
+    to_output = file == "-" and not out
+    with detector.predict_recorded(texts, folder, file, explain or bool(html)) as (answers, place):
+        answers = answers.set_axis(table.index)
+        spans = answers.pop("spans") if "spans" in answers else []
+        if explain:
+            answers["words"] = core.spanned_words(texts, spans)
+        whole = table.join(answers)
+        if to_output:
+            print_lines(whole)
+        else:
+            written = tables.write_table(env.resolve(out) if out else place.with_suffix(".csv"), whole)
+            say(f"{len(whole):,} rows → {short_path(written)}: {answer_counts(answers['answer'])}")
+        if html:
+            who = f"the detector of run {latest.run}, task {latest.task}"
+            page = report.write_answers(env.resolve(html), texts, answers, spans, who)
+            say(f"Page       {short_path(page)}", file=sys.stderr if to_output else None)
+
+
+def lines_table(text_column: str) -> pd.DataFrame:
+    """The lines of standard input as a table; raises UserError where they are not text."""
+    try:
+        lines = sys.stdin.read().splitlines()
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        remedy = "convert it, for example with `iconv -f WINDOWS-1252 -t UTF-8`, or give the file itself"
+        raise UserError(f"Standard input, line {line}: not {error.encoding.upper()}; {remedy}.") from error
+    table = pd.DataFrame({text_column: lines}, dtype=object)
+    table.index += 1
+    return table
+
+
+def print_lines(table: pd.DataFrame) -> None:
+    """The table on standard output: for a terminal, or as it is for another program."""
+    if sys.stdout.isatty():
+        say(table.to_csv(index=False).rstrip("\n"))
+    else:
+        table.to_csv(sys.stdout, index=False)
+
+
+def answer_counts(answers: pd.Series) -> str:
+    """How often each answer was given, and how many texts have none."""
+    counts = ", ".join(f"{name} {count:,}" for name, count in answers.value_counts().items())
+    unanswered = int(answers.isna().sum())
+    return counts + (f"; {unanswered:,} without a text" if unanswered else "")
+
+
+def export(
+    to: Annotated[str, typer.Option(help="folder to write: new, empty, or that of an earlier export")],
+    task: Annotated[str, typer.Option(help="task of the run; without it that of the latest model")] = "",
+    run_id: Annotated[str, typer.Option(help="name of the run; without it the latest that finished 03")] = "",
+    push: Annotated[str, typer.Option(help="owner/name of repositories on the hub, private when they are new")] = "",
+) -> None:
+    """Write a run's adapter and its labelled rows as two folders, each with its card, in the format of the Hugging Face Hub."""
+    latest = runs.require_detector(task, run_id, [notebooks["03"] for notebooks in run.KINDS.values()])
+    rows = files.read_jsonl(latest.adapter.with_name("training.jsonl"))
+    rows = [row for row in rows if row.get("split") != "silver"]  # nobody has seen them: the card only counts them
+    from helpers.core import export as core  # loads torch: not before the mistakes above are found
+
+    place = env.resolve(to)
+    core.refuse_foreign(place)
+    if push:
+        core.refuse_push(push)
+    with files.replacing(place) as new:
+        write_export(new, latest, rows, push)
+        edited = core.keep_edited_cards(place, new)
+    for kind in ("model", "dataset"):
+        kept = ", the card as you edited it" if f"{kind}/{core.CARD}" in edited else ""
+        say(f"{kind.capitalize():8} {short_path(place / kind)}{kept}")
+        if push:
+            say(f"{'':8} {core.push(place / kind, push, kind)}")
+
+
+def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: str = "") -> None:
+    """Write adapter, labelled rows and cards of a run into a new folder; `pushed` is their name on the hub, if any."""
+    from helpers.core import export as core
+    from helpers.evaluation import cards
+
+    stage, home = latest.adapter.parent, run.run_folder(latest.task, latest.run)
+    manifest, first = (run.read_manifest(place) or {} for place in (stage, home / run.STAGES["01"]))
+    settings, revision = manifest["parameters"], manifest.get("revision", "")
+    facts = core.export_adapter(latest.adapter, folder / "model", revision)
+    arm = settings["strategy"] if settings["labeller"] == "oracle" else settings["labeller"]
+    logs = [home / run.STAGES["01"] / "labels", stage / "labels" / arm]
+    labellers, people = decisions.labellers(map(log.annotations, logs))
+    who, guide = cards.who_labelled(rows, labellers), settings.get("guideline", "")
+    data = {"path": first["parameters"]["data_path"], "language": latest.language, "run": latest.run, "pushed": pushed}
+    data |= {"rows": len(rows), "who": who, "people": people, "guideline": cards.source_name(guide)}
+    data["silver"] = settings.get("silver", 0)
+    data["guideline_file"] = bool(guide and embedded.embedded_file(guide).is_file())
+    if data["guideline_file"]:
+        files.write_text(folder / "dataset" / "GUIDELINE.md", embedded.read_guideline(guide))
+    if licence := embedded.licence(data["path"]):
+        files.write_text(folder / "dataset" / "LICENSE", licence.read_text(encoding="utf-8"))
+    table = pd.DataFrame(rows).assign(labelled_by=who)
+    tables.write_table(folder / "dataset" / "data" / "train.parquet", table)
+    cards.write_data_card(folder / "dataset" / core.CARD, facts.task, table, data)
+    source = core.base_source(facts, revision)
+    base = {
+        "source": source,
+        "model": cards.source_name(facts.recipe.model) if source == "folder" else facts.recipe.model,
+    }
+    base["revision"] = facts.recipe.revision or revision
+    scores = evaluation_of(latest, "classification" if facts.task.labels else "generation")
+    cards.write_model_card(folder / "model" / core.CARD, facts.task, facts.recipe, base, data, scores)
+
+
+def evaluation_of(latest: runs.Detector, kind: str) -> dict[str, Any]:
+    """What the card says of the tables of 04, or why there is nothing to say."""
+    from helpers.evaluation import cards
+
+    folder = run.run_folder(latest.task, latest.run) / run.KINDS[kind]["04"]
+    if not (folder / "manifest.json").exists() or run.stage_status(folder) != "success":
+        return {"missing": f"{folder.name} has not finished for this run"}
+    manifest = run.read_manifest(folder)
+    measured = [sha for name, sha in manifest["inputs"].items() if Path(name).name == "adapter"]
+    if files.sha256(latest.adapter) not in measured:
+        return {"missing": f"{folder.name} has measured another adapter than this one"}
+    scores = cards.detection_scores(folder) if kind == "classification" else cards.generation_scores(folder)
+    return scores | cards.group_scores(folder, manifest["parameters"]["smallest_group"])

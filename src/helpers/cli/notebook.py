@@ -1,0 +1,110 @@
+"""One notebook executed by papermill in the interpreter of the command; what goes wrong is one sentence."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import typer
+import typer.core
+
+from helpers import env, run
+from helpers.env import UserError
+from helpers.progress import duration
+from helpers.text import say, visible
+
+AWAITING = 3  # exit code: the run waits for labels
+LONGEST = 10 * 365 * 86_400  # seconds that a stage can have taken
+
+
+def run_stage(name: str, params: dict[str, Any], folder: Path, place: str) -> None:
+    """Run one notebook unless its stage is unchanged; ends the command where people have to label first.
+
+    `place` says which of the stages asked for it is.
+    """
+    reason = run.why_due(folder, params)
+    if not reason:
+        say(f"{name}: unchanged, skipped")
+        return
+    seconds = run.expected_seconds(name, params)
+    expected = f", about {duration(seconds)} as in an earlier run" if seconds and seconds <= LONGEST else ""
+    say(f"{name}: {reason}; running, {place}{expected} …")
+    if run.is_held(folder):
+        raise run.in_use(folder)
+    os.environ.setdefault("AMBO_ROOT", str(env.root()))  # the kernel inherits it
+    run.make_folder(folder)
+    execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
+    manifest = run.read_manifest(folder)
+    if manifest["status"] == "awaiting_labels":
+        page = folder / f"{name}.ipynb"
+        say(f"{name}: waits for labels; open {page} in JupyterLab,")
+        say("  choose Run → Run All Cells, label in the panel at its end, then run this command again.")
+        raise typer.Exit(AWAITING)
+    say(f"{name}: done in {manifest['seconds']:.0f} s")
+
+
+def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None:
+    """Execute a notebook with papermill; a failure is one sentence (UserError), also in the stage's manifest."""
+    warnings.filterwarnings("ignore")
+    import papermill
+    from nbclient.exceptions import DeadKernelError
+
+    logging.getLogger("papermill").setLevel(logging.CRITICAL)  # errors are said below, in one sentence
+    try:
+        options = {"progress_bar": sys.stderr.isatty(), "stdout_file": IndentedOutput(), "cwd": str(env.root())}
+        options["extra_arguments"] = ["--log-level=50"]  # the kernel's own log does not concern the user
+        options["kernel_manager_class"] = own_kernel()
+        options["store_widget_state"] = False  # a saved panel would look open, though its kernel has ended
+        papermill.execute_notebook(str(source), str(target), params, kernel_name="python3", **options)
+    except papermill.PapermillExecutionError as error:
+        run.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
+        if error.ename == "UserError":
+            raise UserError(error.evalue) from None
+        message = (str(error.evalue).splitlines() or [""])[0][:200]
+        cause = f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {message}"
+        raise UserError(f"{cause} (the traceback is in {target}).") from None
+    except DeadKernelError:
+        remedy = "lower batch_size, token_budget or pool_limit, or take a smaller model, under another run_id"
+        cause = f"{source.name}: its kernel died, most often because memory ran out"
+        raise UserError(f"{cause}; {remedy}.") from None
+    except RuntimeError as error:
+        if "kernel" not in str(error).lower():
+            raise
+        remedy = "look for a full disk or home folder, run `ambo doctor`, and run the same command again"
+        raise UserError(f"{source.name}: its kernel did not start ({error}): {remedy}.") from None
+    except OSError as error:
+        reason = f"{error.filename or target} could not be written ({error.strerror})"
+        raise UserError(f"{reason}: free space or permission is missing there.") from None
+
+
+def own_kernel() -> type:
+    """A manager whose kernel is this interpreter, whichever one a kernelspec `python3` of the user names."""
+    from jupyter_client import AsyncKernelManager
+    from jupyter_client.kernelspec import KernelSpec
+
+    words = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+
+    class OwnKernel(AsyncKernelManager):
+        kernel_spec = KernelSpec(argv=words, display_name="Python 3", language="python")
+
+    return OwnKernel
+
+
+class IndentedOutput:
+    """A stream that prints a notebook's output line by line, indented, and above the progress bar."""
+
+    incomplete_line = ""  # a line arrives in pieces
+
+    def write(self, text: str) -> None:
+        from tqdm import tqdm
+
+        *lines, self.incomplete_line = (self.incomplete_line + text).split("\n")
+        for line in lines:
+            tqdm.write(visible(f"  {line}"))
+
+    def flush(self) -> None:
+        sys.stdout.flush()
