@@ -46,7 +46,7 @@ def edit_facts(folder, **changes):
         ({"recipe__lora_r": "8"}, "recipe.lora_r: Input should be a valid integer"),
         ({"recipe__lora_dropout": float("nan")}, "lora_dropout=nan must lie"),
         ({"recipe__max_length": 10**12}, "max_length=1000000000000 must lie"),
-        ({"recipe__pooling": "last"}, "pooling='last' must be one of mean, evidence"),
+        ({"recipe__pooling": "last"}, "pooling='last' must be one of evidence, mean"),
         ({"recipe__head": ["lm"]}, "recipe.head: Input should be a valid string"),
         ({"recipe": {}}, "recipe.model: Field required"),
         ({"recipe": []}, "recipe"),

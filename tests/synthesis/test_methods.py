@@ -72,7 +72,7 @@ def test_a_text_without_people_has_no_variant():
 @pytest.mark.parametrize(
     ("methods", "writer", "data_path", "sentence"),
     [
-        (["magic"], "embedded", JOB_ADS, "'magic' is none of swap"),
+        (["magic"], "embedded", JOB_ADS, "'magic' is none of back_translation"),
         (["swap"], "oracle", JOB_ADS, "teacher='oracle' must be"),
         (["few_shot"], "embedded", "my.csv", "embedded data only"),
         (["paraphrase"], "embedded", JOB_ADS, "paraphrase needs a language model"),

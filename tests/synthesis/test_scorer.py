@@ -108,7 +108,7 @@ def test_a_judge_without_budget_ends_with_one_sentence(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "language", "sentence"),
     [
-        ("best", "it", "scorer='best' is unknown: choose one of lexicon, pairs, table:FILE"),
+        ("best", "it", "scorer='best' is unknown: choose one of detector:FOLDER, judge, lexicon, pairs, table:FILE"),
         ("detector", "it", "scorer='detector' is unknown"),
         ("lexicon:x", "it", "scorer='lexicon:x' is unknown"),
         ("lexicon", "en", "the cue lexicon is Italian, the language is 'en'"),
