@@ -104,7 +104,7 @@ def save_manifest(folder: Path, **facts: Any) -> Path:
 def record_adapter(stage: Path) -> None:
     """Record the adapter in the folder of a made-up stage 03 as the one that its last round trained."""
     row = {"strategy": "random", "round": 0, "picks": [], "adapter": files.sha256(stage / "adapter")}
-    files.write_jsonl(stage / "rounds.jsonl", [row | {"check": run._check(row)}])
+    files.write_jsonl(stage / "rounds.jsonl", [row | {"check": run._check(row, stage / "rounds.jsonl")}])
 
 
 def assert_quiet(folder: Path) -> None:
