@@ -73,7 +73,7 @@ def make_mask(secrets: Iterable[str]) -> Callable[[str], str]:
 
 def _telling_length(form: str) -> int:
     """Characters in a row that give a secret away; of a short one more, because it may hold an ordinary word."""
-    return max(8, len(form) // 2 if len(form) >= 24 else 3 * len(form) // 4)
+    return max(8, len(form) // 2 if len(form) >= 24 else -(-3 * len(form) // 4))
 
 
 def _stands_alone(text: str, start: int, end: int) -> bool:
