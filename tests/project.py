@@ -104,7 +104,14 @@ def save_manifest(folder: Path, **facts: Any) -> Path:
 def record_adapter(stage: Path) -> None:
     """Record the adapter in the folder of a made-up stage 03 as the one that its last round trained."""
     row = {"strategy": "random", "round": 0, "picks": [], "adapter": files.sha256(stage / "adapter")}
-    files.write_jsonl(stage / "rounds.jsonl", [row | {"check": run._check(row)}])
+    write_rounds(stage, [row])
+
+
+def write_rounds(stage: Path, rows: list[dict]) -> None:
+    """Write rounds as the stage itself records them."""
+    path = stage / "rounds.jsonl"
+    rows = [{name: value for name, value in row.items() if name != "check"} for row in rows]
+    files.write_jsonl(path, [row | {"check": run._check(row, path)} for row in rows])
 
 
 def assert_quiet(folder: Path) -> None:

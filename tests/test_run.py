@@ -377,10 +377,34 @@ def test_rounds_chosen_from_other_sets_are_refused_later(finished_loop):
 def test_an_adapter_that_was_changed_or_that_no_round_trained_is_refused(finished_loop):
     stage, later = finished_loop
     files.write_text(stage.path("adapter/learner.json"), '{"labels": "reversed"}')
-    with pytest.raises(UserError, match="is not the one that was trained last: run 03_active_learning again"):
+    with pytest.raises(UserError, match="is not that of the last training: run 03_active_learning again"):
         later.refuse_stale("03")
     stage.path("rounds.jsonl").unlink()
     with pytest.raises(UserError, match="has no round that trained it"):
+        later.refuse_stale("03")
+
+
+def test_rounds_and_adapter_of_another_run_are_refused(finished_loop, project):
+    stage, later = finished_loop
+    other = run.Run("03_active_learning", {"seed": 2}, project / "outputs/t/other/03_active_learning")
+    other.reads("pool.jsonl")
+    other.resume_rounds()
+    files.write_text(other.path("adapter/learner.json"), '{"of": "other"}')
+    other.add_round({"strategy": "bait", "round": 0, "picks": [], "adapter": files.sha256(other.path("adapter"))})
+    for name in ("rounds.jsonl", "adapter/learner.json"):
+        shutil.copy(other.path(name), stage.path(name))
+    with pytest.raises(UserError, match=r"rounds\.jsonl is damaged: line 1"):
+        later.refuse_stale("03")
+
+
+def test_training_rows_that_were_edited_are_refused(finished_loop):
+    stage, later = finished_loop
+    training = files.write_jsonl(stage.path("training.jsonl"), [{"text": "a", "label": "good"}])
+    facts = {"adapter": files.sha256(stage.path("adapter")), "training": files.sha256(training)}
+    stage.add_round({"strategy": "bait", "round": 1, "picks": [], **facts})
+    later.refuse_stale("03")
+    files.write_jsonl(training, [{"text": "a", "label": "bad"}])
+    with pytest.raises(UserError, match=r"training\.jsonl is not that of the last training"):
         later.refuse_stale("03")
 
 

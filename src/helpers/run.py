@@ -125,7 +125,7 @@ class Run:
         """
         record = self.earlier(stage, "rounds_from.json")
         recorded, notebook = _read_facts(record).get("inputs"), record.parent.name
-        if not isinstance(recorded, dict) or not recorded:
+        if not isinstance(recorded, dict) or not recorded or not all(isinstance(sha, str) for sha in recorded.values()):
             raise UserError(f"{record} is damaged: run {notebook} again.")
         for name, sha in recorded.items():
             for earlier in self.folder.parent.glob("0[12]_*/*"):
@@ -141,7 +141,8 @@ class Run:
         if key in {(r["strategy"], r["round"]) for r in rows}:
             remedy = "run this notebook again, and it goes on from that round"
             raise UserError(f"Round {key[1]} of {key[0]} has been recorded by another session meanwhile: {remedy}.")
-        write_jsonl(self.path("rounds.jsonl"), [r | {"check": _check(r)} for r in [*rows, row]])
+        path = self.path("rounds.jsonl")
+        write_jsonl(path, [r | {"check": _check(r, path)} for r in [*rows, row]])
 
     def note(self, **facts: Any) -> None:
         """Add facts, such as the model's revision, to the manifest."""
@@ -165,23 +166,29 @@ class Run:
 def _read_rounds(path: Path) -> list[dict]:
     rows = read_jsonl(path) if path.exists() else []
     for number, row in enumerate(rows, 1):
-        if row.pop("check", "") != _check(row):
+        if row.pop("check", "") != _check(row, path):
             remedy = "run the notebook that writes it again"
             raise UserError(f"{path} is damaged: line {number} is not as it was recorded; {remedy}.")
     return rows
 
 
-def _check(row: dict) -> str:
-    """Digest of a round, by which one that was damaged or edited is known."""
-    return hashlib.sha256(json.dumps(row, ensure_ascii=False).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+def _check(row: dict, path: Path) -> str:
+    """Digest of a round and of what it was made from: one that was damaged, edited, or is of another run does not fit."""
+    facts = [row, _read_facts(path.with_name("rounds_from.json"))]
+    text = json.dumps(facts, ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def refuse_changed_adapter(stage: Path) -> None:
-    """Raise UserError where the adapter in the folder of a stage 03 is not the one that its rounds recorded last."""
-    trained = [row["adapter"] for row in _read_rounds(stage / "rounds.jsonl") if row.get("adapter")]
-    if not trained or sha256(stage / "adapter") != trained[-1]:
-        what = "is not the one that was trained last" if trained else "has no round that trained it"
-        raise UserError(f"{stage / 'adapter'} {what}: run {stage.name} again.")
+    """Raise UserError where the adapter in the folder of a stage 03, or the rows it was trained on, are not those that
+    the rounds recorded last.
+    """
+    trained = [row for row in _read_rounds(stage / "rounds.jsonl") if row.get("adapter")]
+    if not trained:
+        raise UserError(f"{stage / 'adapter'} has no round that trained it: run {stage.name} again.")
+    for name, key in (("adapter", "adapter"), ("training.jsonl", "training")):
+        if trained[-1].get(key) and sha256(inside(stage, name)) != trained[-1][key]:
+            raise UserError(f"{stage / name} is not that of the last training: run {stage.name} again.")
 
 
 def open_run(stage: str, values: dict[str, Any]) -> Run:

@@ -84,7 +84,7 @@ def test_calibration_and_further_sets():
     assert "It is not calibrated (expected error 0.100, by chance up to 0.030): its confidence is higher, 90 %" in text
     assert "do not read its confidence as a probability" in text
     assert (
-        "On “test other”, 200 further rows, it has 0.400 (0.300–0.600); TF-IDF with the same labels has 0.500." in text
+        "On “test other”, 200 further rows, it has 0.400 (0.300–0.600); 0.500 with TF-IDF with the same labels." in text
     )
     values["flips"] = values["flips"].assign(pairs=0, flip_rate=float("nan"))
     assert "no text could be swapped" in said(**values)

@@ -14,7 +14,7 @@ from helpers.labels.panel.panel import Panel
 from helpers.task import Task
 from tests.core.recipes import recipe
 from tests.endpoints import Proxy, completion
-from tests.project import ambo_run, assert_quiet, finish, kill_after_rounds, new_project
+from tests.project import ambo_run, assert_quiet, finish, kill_after_rounds, new_project, write_rounds
 
 FIRST, LOOP, LAST = "01_seed_curation", "03_active_generation", "04_generation_evaluation"
 SENTENCES = [
@@ -142,6 +142,7 @@ def test_a_damaged_file_of_the_stage_itself_does_not_stop_it(project, settings, 
     files.write_json(folder / "manifest.json", manifest | due)
     basis = files.read_json(folder / "rounds_from.json")
     files.write_json(folder / "rounds_from.json", basis | {"parameters": basis["parameters"] | changed})
+    write_rounds(folder, files.read_jsonl(folder / "rounds.jsonl"))
     (folder / name).write_bytes(b"\xff\x00 garbage\n")
     out, _ = finish(project, words(folder.parent.name, settings, "--stages", "03"))
     assert "trained once more: a file that it left is missing or damaged" in out
@@ -223,6 +224,11 @@ def test_silver_pairs_of_evaluation_rows_are_not_trained_on_and_04_refuses_a_row
     assert len(files.read_jsonl(folder / LOOP / "labelled.jsonl")) == 12 + 5
     test = files.read_jsonl(folder / FIRST / "test.jsonl")
     files.write_jsonl(folder / LOOP / "training.jsonl", [*training, {"id": "other", "text": test[0]["text"].upper()}])
+    said = finish(project, [*command, "--stages", "04"], 2)[1]
+    assert "training.jsonl is not that of the last training" in said and said.count("\n") == 1
+    rows = files.read_jsonl(folder / LOOP / "rounds.jsonl")
+    rows[-1]["training"] = files.sha256(folder / LOOP / "training.jsonl")  # as if it had been trained on
+    write_rounds(folder / LOOP, rows)
     said = finish(project, [*command, "--stages", "04"], 2)[1]
     assert f"1 of the {len(test)} rows of test were trained on" in said and said.count("\n") == 1
 

@@ -26,9 +26,25 @@ WITH_REASONING = [
     f"<|channel|>analysis<|message|>We reword.<|end|><|start|>assistant<|channel|>final<|message|>{SAID}<|return|>",
     f"analysisWe reword.assistantfinal{SAID}",
     f"{SAID}<|im_end|>",
+    f'<think lang="it">Reword.</think>{SAID}',
+    f"<think >Reword.</think >\n{SAID}",
+    f"Thought: I reword it.\nAnswer: {SAID}",
+    f"**Reasoning:** I reword it.\n\n**Answer:** {SAID}",
+    f"Ragionamento: la riscrivo.\nRisposta: {SAID}",
+    f"<think>Reword.</think><answer>{SAID}</answer>",
+    f"<output>\n{SAID}\n</output>",
 ]
 WITHOUT_END = [
     "<think>Okay, the user wants other words.",
+    f'<think lang="it">draft\n{SAID}',
+    f"<think/>draft {SAID}",
+    f"&lt;think&gt;draft&lt;/think&gt; {SAID}",
+    f"＜think＞draft＜/think＞ {SAID}",
+    f"<inner_monologue>draft</inner_monologue>{SAID}",
+    f"<plan>draft</plan>{SAID}",
+    f"<unused94>thought{SAID}<unused95>",
+    f"```think\ndraft\n```\n{SAID}",
+    "Reasoning: it is a masculine form.",
     "<thinking>Okay",
     "[THINK]Okay",
     f"{SAID}\n<think>Is it good?",
@@ -76,6 +92,7 @@ def test_reasoning_without_an_answer_is_invalid(reply):
         "Cerchiamo una persona per la cassa.\nSe hai esperienza, scrivici.",
         "Offriamo: contratto a tempo indeterminato.\nRisposta entro il 10 maggio.",
         'Il cartello dice: "Cercasi commessa".',
+        "Sviluppo in C++: std::vector<int> e List<String>, stipendio < 40.000 e > 30.000 euro.",
     ],
 )
 def test_a_text_that_only_resembles_a_courtesy_stays_whole(text):

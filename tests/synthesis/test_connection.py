@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import html
 import json
 import logging
 import time
@@ -18,7 +19,8 @@ from pydantic import create_model
 from helpers import files
 from helpers.env import UserError
 from helpers.labels import log
-from helpers.synthesis import annotator, answers, connection, endpoint, targets
+from helpers.masking import MASK, make_mask
+from helpers.synthesis import annotator, answers, endpoint, targets
 from helpers.synthesis.answers import Reply, assess
 from helpers.synthesis.budget import Budget
 from helpers.task import Task
@@ -442,7 +444,7 @@ def test_the_key_is_masked_in_every_spelling_and_place(connect, tmp_path, caplog
                     shown.append(str(error))
             shown.append(json.dumps(used.facts()) + repr(used))
     stored = [f.read_text() for f in tmp_path.rglob("*.json")]
-    assert len(stored) == 5 and len(shown) == 2 * len(echoes) and sum(connection.MASK in text for text in stored) == 5
+    assert len(stored) == 5 and len(shown) == 2 * len(echoes) and sum(MASK in text for text in stored) == 5
     for text in [*shown, *stored, caplog.text, *(str(w.message) for w in told)]:
         assert not leaks(text, spelling), text
 
@@ -467,12 +469,12 @@ def test_a_placeholder_is_no_secret_and_harms_no_answer(connect, key):
 
 
 def test_a_short_secret_is_masked_where_it_stands_alone():
-    mask = connection.make_mask(["k3y9"])
+    mask = make_mask(["k3y9"])
     assert mask("The key k3y9, k3y95 and K3Y9.") == "The key …, k3y95 and …."
 
 
 def test_masking_a_long_text_takes_time_in_proportion():
-    mask, seconds = connection.make_mask([KEY]), []
+    mask, seconds = make_mask([KEY]), []
     for n in (10_000, 80_000):
         start = time.process_time()
         texts = ["\\" * 3 * n, "%25" * n, KEY[:9] * (n // 3), "A" * 3 * n, "&#0" * n, "=3" * n, "\\u" * n]
@@ -480,6 +482,20 @@ def test_masking_a_long_text_takes_time_in_proportion():
             assert mask(text) == text
         seconds.append(time.process_time() - start)
     assert seconds[1] < 30 * seconds[0]  # eight times the text; in quadratic time 64 times as long
+
+
+@pytest.mark.parametrize("key", ["tok\\en12xyz", 'Pa\\ss"w<d9x', "user%2Fpw12"])
+def test_a_key_with_signs_that_escape_is_masked_however_it_is_escaped(key):
+    mask = make_mask([key])
+    for spelled in (key, json.dumps(key)[1:-1], html.escape(key), urllib.parse.quote(key, safe="")):
+        for text in (spelled, json.dumps(spelled)[1:-1]):
+            assert mask(f"The key {text}.") == "The key …."
+
+
+def test_an_ordinary_word_in_a_short_key_is_not_masked():
+    mask = make_mask(["mypassword1", "discriminazione1"])
+    assert mask("mypassword1") == mask("discriminazione1") == "…"
+    assert mask("The password of a password") == "The password of a password"
 
 
 def test_proposals_and_label_logs_do_not_have_the_key(connect, tmp_path):

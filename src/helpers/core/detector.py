@@ -42,7 +42,7 @@ def load_detector(place: str | Path, **changes: Any) -> Detector:
     places = (folder, folder / "adapter", folder / "03_active_learning" / "adapter")
     for adapter in places:
         if (adapter / "learner.json").is_file():
-            if (adapter.parent / "rounds.jsonl").exists():  # in the folder of a run
+            if (adapter.parent / "manifest.json").exists():  # in the folder of a run
                 refuse_changed_adapter(adapter.parent)
             return Detector(QLoRA.load(adapter, **changes), adapter)
     raise UserError(f"{folder} holds no detector: give the folder of a run that has finished 03_active_learning.")

@@ -11,6 +11,7 @@ from helpers.core.base import model_path
 from helpers.core.recipe import EMBEDDED
 from helpers.env import UserError
 from helpers.files import read_json, sha256, write_json
+from helpers.masking import make_mask
 
 LOCAL = "local folder"  # the revision of a base that is no hub model
 RECORD, CARD = "export.json", "README.md"
@@ -65,12 +66,12 @@ def base_source(facts: saved.Facts, revision: str = "") -> str:
 
 def refuse_foreign(folder: Path) -> None:
     """Raise UserError unless a folder is new, empty, or an earlier export to which nobody has added anything."""
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder} is a file: name a folder.")
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise UserError(f"{folder} is {'a link' if folder.is_symlink() else 'a file'}: name a folder.")
     known = _recorded(folder)
     for path in sorted(folder.rglob("*")) if folder.exists() else ():
         name = path.relative_to(folder).as_posix()
-        if path.is_dir() or (known and name == RECORD):
+        if (path.is_dir() and not path.is_symlink()) or (known and name == RECORD):
             continue
         changed = name in known and path.name != CARD and sha256(path) != known[name]
         if changed or name not in known:
@@ -140,7 +141,8 @@ def push(folder: Path, name: str, kind: str) -> str:
         hub.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, commit_message="Exported by Ambo")
         private = hub.repo_info(name, repo_type=kind).private
     except Exception as error:  # a server, a proxy or a cut line fails in many ways
-        reason = " ".join((str(error) or type(error).__name__).split()).replace(get_token() or "\0", "…")[:200]
+        mask = make_mask([get_token() or ""])
+        reason = mask(" ".join((str(error) or type(error).__name__).split())[:10_000])[:200]
         remedy = "check the token's rights and the connection; what was exported stays here"
         raise UserError(f"The hub did not take the {kind} {name} ({reason}): {remedy}.") from error
     return f"{address} ({'private' if private else 'PUBLIC'})"

@@ -19,7 +19,7 @@ def refuse_foreign_files(folder: Path) -> None:
     """
     home = folder.resolve()
     homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
-    for path in sorted(folder.iterdir()):
+    for path in sorted(folder.rglob("*")):
         if not any(path.resolve().is_relative_to(place) for place in homes):
             raise UserError(f"{path} is a link that leads out of its folder: put the file itself there.")
         if not (path.is_file() or path.is_dir()):

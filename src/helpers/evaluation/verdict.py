@@ -132,7 +132,7 @@ def _carried(further: pd.DataFrame) -> list[str]:
     for name, part in further.groupby("set", sort=False) if len(further) else ():
         ours, best = part.iloc[0], part.iloc[1:].nlargest(1, "macro_f1").iloc[0]
         score = interval(ours.macro_f1, ours.low, ours.high)
-        others = f"{RIVALS.get(best.model, best.model)} has {best.macro_f1:.3f}"
+        others = f"{best.macro_f1:.3f} with {RIVALS.get(best.model, best.model)}"
         sentences.append(f"On “{_short(name)}”, {ours['count']:,} further rows, it has {score}; {others}.")
     return sentences
 

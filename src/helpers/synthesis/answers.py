@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -27,12 +28,18 @@ MOST_SHOWN = 10_000  # characters of a rejected answer in the prompt that repair
 DECLINED = "the model declined to answer"
 # What reasoning models write before their answer: <think>, [THINK], <|begin_of_thought|>, ◁think▷, <seed:think>.
 _THOUGHT = r"(?:\w+:)?(?:begin_of_|end_of_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis)"
-_OPEN, _CLOSE = r"(?:<\|?|\[|◁)", r"(?:\|?>|\]|▷)"
+_OPEN, _CLOSE = r"(?:<\|?|\[|◁)\s*", r"(?:\s[^<>\n]{0,60})?\s*/?(?:\|?>|\]|▷)"
 THOUGHT_TAG = re.compile(rf"{_OPEN}/?{_THOUGHT}{_CLOSE}", re.IGNORECASE)
 THOUGHT_END = re.compile(rf"{_OPEN}(?:/{_THOUGHT}|\|end_of_thought\|){_CLOSE}|<\|end_of_thought\|>", re.IGNORECASE)
 FINAL_CHANNEL = re.compile(r"<\|channel\|>final\b[^<]*<\|message\|>|\Aanalysis.*assistantfinal", re.DOTALL)
 COURTESIES = ("assent", "announcement", "work", "closing")
 TURN_END = re.compile(r"(?:<\|(?:return|end|im_end|eot_id|endoftext)\|>|</s>|<end_of_turn>|<eos>)\s*\Z")
+ASIDE = re.compile(r"\A\W*(?:thoughts?|reasoning|analysis|think|ragionamento|pensieri?|analisi)\W*[:\n]", re.IGNORECASE)
+ANSWER = re.compile(
+    r"(?:\A|\n|\*\*)\W*(?:final )?(?:answer|response|output|risposta(?: finale)?)\W*:\W*", re.IGNORECASE
+)
+WRAPPER = re.compile(r"\s*<(\w+)>(.*)</\1>\s*", re.DOTALL)  # around the whole answer
+TAG = re.compile(r"(?<!\w)(?:<|&lt;)\s*/?\s*([a-z][\w:-]*)(?:\s[^<>\n]{0,60})?\s*/?(?:>|&gt;)", re.IGNORECASE)
 MARKUP = re.compile(r"<\|[^|<>\n]{1,40}\|?>|<[^|<>\n]{1,40}\|>")  # of chat templates; in an answer it closes nothing
 
 
@@ -114,7 +121,14 @@ def final_words(text: str, prompt: str = "") -> str:
     if ends := list(THOUGHT_END.finditer(text)):
         text = text[ends[-1].end() :]
     text = clean(TURN_END.sub("", text))
-    if THOUGHT_TAG.search(text) or MARKUP.search(text):
+    if (aside := ASIDE.match(text)) and normalise(aside[0]) not in normalise(prompt):
+        answers = list(ANSWER.finditer(text))
+        text = text[answers[-1].end() :] if answers else ""
+    if (wrapped := WRAPPER.fullmatch(text)) and wrapped[1] not in prompt:
+        text = wrapped[2].strip()
+    plain = unicodedata.normalize("NFKC", text)  # a tag may be written in full width
+    foreign = [tag for tag in TAG.finditer(plain) if tag[1] not in prompt]
+    if THOUGHT_TAG.search(plain) or MARKUP.search(plain) or foreign:
         return ""
     return without_courtesies(text, prompt)
 

@@ -22,6 +22,7 @@ import openai
 from helpers import env
 from helpers.env import UserError
 from helpers.files import digest
+from helpers.masking import MASK, make_mask
 from helpers.progress import Bar
 from helpers.synthesis import answers, connection
 from helpers.synthesis.answers import Answer, Check, Reply, add_schema, add_usage, assess, repair_prompt
@@ -72,7 +73,7 @@ class Endpoint:
         if not re.fullmatch("[!-~]*", key):
             raise UserError(f"{self.name}_API_KEY contains characters that no key has: copy it again.")
         self.host = url.netloc.decode("ascii")  # without the user and the password that an address may have
-        self._mask = connection.make_mask(secrets_of(url, key))
+        self._mask = make_mask(secrets_of(url, key))
         self.requests, self.from_store = 0, 0
         self._store, self._lock = answers.Store(self.store), threading.Lock()
         self._counted_keys: set[str] = set()
@@ -239,7 +240,7 @@ class Endpoint:
     def _header(self, value: str) -> str:
         """A header of the server in at most 100 printable characters, without secrets."""
         masked = self._mask(re.sub("[^ -~]", "", value))
-        return masked.replace(connection.MASK, "")[:100]  # a header is ASCII
+        return masked.replace(MASK, "")[:100]  # a header is ASCII
 
     def _complete(self, request: dict[str, Any]) -> Reply:
         """Request a chat completion; a server that does not know an option is asked again without it."""
