@@ -2,12 +2,13 @@
 
 Ratios are taken within a run, because machines differ and are noisy.
 
-python -m tests.benchmarks [scoring] [training] [decoding] [demo]
+python -m tests.benchmarks [scoring] [training] [decoding] [neighbours] [demo]
 """
 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import statistics
 import subprocess
@@ -18,6 +19,7 @@ from pathlib import Path
 
 import torch
 
+from helpers.core import cpu
 from helpers.core.batches import pad, token_batches
 from helpers.core.qlora import QLoRA
 from helpers.core.recipe import EMBEDDED, Recipe
@@ -152,6 +154,32 @@ def training(n: int = 500, batch: int = 150, pool: int = 1200) -> None:
     )
 
 
+def _spin() -> None:
+    while True:
+        sum(range(10_000))
+
+
+def neighbours(n: int = 200, texts: int = 500) -> None:
+    """Training and reading of the demo beside none, one and two busy processes, as it is and with every core."""
+    learner = QLoRA(TASK, recipe("demo", patience=0))
+    rows, pool = embedded.labelled_pool()[:n], [r["text"] for r in embedded.pool_texts()[:texts]]
+    light = cpu.LIGHT
+    for busy in range(3):
+        others = [multiprocessing.get_context("spawn").Process(target=_spin, daemon=True) for _ in range(busy)]
+        for other in others:
+            other.start()
+        time.sleep(2)
+        seconds = {}
+        for name, limit in (("", light), ("_every_core", 0)):
+            cpu.LIGHT = limit
+            seconds[f"fit{name}"] = round(once(lambda: learner.fit(rows)), 1)
+            seconds[f"read{name}"] = round(once(lambda: learner.predict_proba(pool)), 1)
+        cpu.LIGHT = light
+        for other in others:
+            other.kill()
+        report("neighbours", busy_processes=busy, labels=n, texts=texts, seconds=seconds)
+
+
 def demo() -> None:
     """`make demo` after installation: wall seconds and the peak memory of its largest process."""
     with tempfile.TemporaryDirectory() as folder:
@@ -168,7 +196,7 @@ def demo() -> None:
         report("demo", seconds=round(took, 1), peak_gib=peak, stages=stages)
 
 
-BENCHMARKS = {f.__name__: f for f in (scoring, training, decoding, demo)}
+BENCHMARKS = {f.__name__: f for f in (scoring, training, decoding, neighbours, demo)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHMARKS:
