@@ -42,8 +42,6 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 app.add_typer(labels_cli.app, name="labels")
-app.command()(predict)
-app.command()(export)
 ALL_STAGES = ",".join(run.STAGES)
 INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 Overrides = Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter; repeat it for more")]
@@ -120,6 +118,10 @@ def test_command(context: typer.Context) -> None:
     words = [sys.executable, "-m", "pytest", "-n", "3", "--dist", "loadfile", *context.args]
     process = subprocess.run(words, cwd=env.root(), env=os.environ | {"OMP_NUM_THREADS": "1"})
     raise typer.Exit(process.returncode)
+
+
+app.command()(predict)
+app.command()(export)
 
 
 def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:
