@@ -83,6 +83,18 @@ def read_jsonl(path: Path) -> list[dict]:
     return rows
 
 
+def own_rows(path: Path, *texts: str) -> list[dict]:
+    """Rows of a file that a stage reads and writes itself; none where a row lacks one of the fields `texts`.
+
+    A missing or damaged file is no error here, for the stage writes it again.
+    """
+    try:
+        rows = read_jsonl(path)
+    except (UserError, OSError):
+        return []
+    return rows if all(isinstance(row.get(name), str) for row in rows for name in texts) else []
+
+
 def write_csv(path: Path, table: pd.DataFrame) -> Path:
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False, lineterminator="\n")

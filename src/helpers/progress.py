@@ -36,14 +36,16 @@ class Bar(tqdm):
     def __init__(self, total: int, what: str, unit: str = "text"):
         self.loss, self.output = None, None
         self.frontend = env.frontend()
-        options: dict[str, Any] = {"total": total, "desc": what, "unit": unit, "leave": False, "delay": PATIENCE}
-        if self.frontend == "terminal":
-            options["disable"] = True if self.shown else None  # None: unless it is a terminal
-        else:
-            every = EVERY if self.frontend == "batch" else PATIENCE / 4
-            options |= {"disable": bool(self.shown), "gui": True, "mininterval": every, "miniters": 1}
-            options["delay"] = EVERY if self.frontend == "batch" else PATIENCE
-        super().__init__(**options)
+        # (whether it is hidden, or None: unless this is a terminal; seconds before it is drawn, and between two draws)
+        hidden, delay, every = {
+            "terminal": (None, PATIENCE, 0.1),
+            "notebook": (False, PATIENCE, PATIENCE / 4),
+            "batch": (False, EVERY, EVERY),
+        }[self.frontend]
+        options: dict[str, Any] = {"delay": delay, "mininterval": every, "disable": True if self.shown else hidden}
+        if self.frontend != "terminal":
+            options |= {"gui": True, "miniters": 1}
+        super().__init__(total=total, desc=what, unit=unit, leave=False, **options)
         if not self.disable:
             self.shown.append(self)
 

@@ -99,7 +99,7 @@ class Run:
         basis = {"inputs": {Path(n).name: sha for n, sha in read.items() if env.resolve(n) not in words}}
         basis["parameters"] = params
         path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
-        earlier, reason = _read_facts(record), ""
+        earlier, reason, rows = _read_facts(record), "", []
         if path.exists() and earlier != basis:
             before = earlier.get("inputs")
             reason = "nothing says what they were made from"
@@ -108,7 +108,7 @@ class Run:
                 reason = f"changed since: {', '.join(changed) or 'the parameters'}"
         elif path.exists():
             try:
-                _read_rounds(path)
+                rows = self.read_rounds()
             except UserError:
                 reason = "rounds.jsonl is damaged"
         if reason:
@@ -117,7 +117,7 @@ class Run:
             print(f"The rounds so far are put aside in {place} ({reason}).")
             print("The selection starts anew; labels of people and teachers stay.")
         write_json(record, basis)
-        return self.read_rounds()
+        return rows
 
     def refuse_stale(self, stage: str) -> None:
         """Raise UserError where an earlier stage, such as `03`, chose from other files than there are now, or its
@@ -244,13 +244,6 @@ def some_rows(path: Path) -> list[dict]:
     if rows := read_jsonl(path):
         return rows
     raise UserError(f"{path} has no row: nothing can be measured on it. Label some in 01, or set its size above 0.")
-
-
-def rows_if_whole(path: Path) -> list[dict]:
-    """The rows of a file that the stage itself writes; none where it is missing or damaged, because it is made again."""
-    with contextlib.suppress(UserError):
-        return read_jsonl(path)
-    return []
 
 
 def evaluation_sets(here: Run) -> dict[str, list[dict]]:

@@ -150,14 +150,14 @@ def test_the_panel_shows_what_the_latest_round_wrote_and_survives_a_damaged_file
 )
 def test_a_damaged_file_of_ones_own_counts_as_absent(content, tmp_path):
     path = tmp_path / "rows.jsonl"
-    assert targets.own_rows(path, "id") == []
+    assert files.own_rows(path, "id") == []
     files.write_jsonl(path, ROWS)
-    assert targets.own_rows(path, "id", "text") == ROWS
+    assert files.own_rows(path, "id", "text") == ROWS
     path.write_bytes(path.read_bytes() + content)
-    assert targets.own_rows(path, "id", "text") == []
+    assert files.own_rows(path, "id", "text") == []
     path.unlink()
     path.mkdir()
-    assert targets.own_rows(path, "id") == []
+    assert files.own_rows(path, "id") == []
 
 
 def test_silver_pairs_that_an_evaluation_set_gives_away_are_left_out():

@@ -58,9 +58,7 @@ def main() -> None:
         say(f"ambo: {error}", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
-        if hasattr(
-            error, "format_message"
-        ):  # of Typer, about the words of the command, which it would quote as they are
+        if hasattr(error, "format_message"):  # Typer's, about the words given, which it would quote as they are
             say(usage_sentence(error), file=sys.stderr)
             sys.exit(error.exit_code)
         say(traceback.format_exc(), file=sys.stderr)  # our own mistake; the message may quote the data

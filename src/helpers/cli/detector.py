@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
-import typer.core
 
 from helpers import env, files, run
 from helpers.data import embedded, tables

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import typer
-import typer.core
 
 from helpers import env, run
 from helpers.env import UserError

@@ -15,7 +15,7 @@ from helpers import env
 from helpers.data import records as data_records
 from helpers.env import UserError
 from helpers.evaluation.generation import COMPLIES
-from helpers.files import read_jsonl
+from helpers.files import own_rows
 from helpers.labels import exchange, log
 from helpers.query import strategies
 from helpers.synthesis import annotator, answers, endpoint, prompts, scorer
@@ -160,18 +160,6 @@ def silver_rows(pairs: Sequence[dict], evaluation_sets: dict[str, list[dict]], t
     sides = rows, [row | {"text": row["target"]} for row in rows]
     leaked = {row["id"] for side in sides for row in data_records.leaked_records(side, known)}
     return [row for row in rows if row["id"] not in leaked]
-
-
-def own_rows(path: Path, *texts: str) -> list[dict]:
-    """Rows of a file that a stage reads and writes itself; none where a row lacks one of the fields `texts`.
-
-    A missing or damaged file is no error here, for the stage writes it again.
-    """
-    try:
-        rows = read_jsonl(path)
-    except (UserError, OSError):
-        return []
-    return rows if all(isinstance(row.get(name), str) for row in rows for name in texts) else []
 
 
 def panel_records(rows: Iterable[dict], proposals: dict[str, dict], interim: Path) -> tuple[dict, dict]:

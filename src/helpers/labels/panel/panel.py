@@ -263,13 +263,13 @@ class Panel(widgets.VBox):
 
     def toggle_reveal(self) -> None:
         self.revealed = not self.revealed
-        for row in self.rows:
-            if row.place is not None:
-                row.draw()
-        self.show_toggles()
+        self._draw_toggled()
 
     def toggle_columns(self) -> None:
         self.columns_shown = not self.columns_shown
+        self._draw_toggled()
+
+    def _draw_toggled(self) -> None:
         for row in self.rows:
             if row.place is not None:
                 row.draw()
