@@ -283,7 +283,7 @@ def test_every_row_in_is_a_row_out(project, rows, monkeypatch, capsys, suffix):
 
 
 def test_lines_from_standard_input_and_the_runs_folder(project, rows, monkeypatch, capsys):
-    lines = [r["text"] for r in rows[:3]]
+    lines = [r["text"] for r in rows[:2]] + [f"{rows[2]['text']}\u2028{rows[2]['text']}\x85"]  # no ends of lines
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
     code, out, err = ambo(monkeypatch, capsys, "-", "--html", project / "page.html")
     table = pd.read_csv(io.StringIO(out))

@@ -89,6 +89,14 @@ def test_no_kernel_and_no_weights_from_elsewhere(base, task, key):
     assert f"has {key}='someone/kernel', which leads elsewhere" in refusal(base, task)
 
 
+def test_no_layers_beyond_the_weights(base, task):
+    """A billion layers would fill the memory before the first weight is compared."""
+    edit(base / "config.json", num_hidden_layers=10**9)
+    assert "has num_hidden_layers=1000000000, more than its" in refusal(base, task)
+    (base / "model.safetensors").write_bytes(b"cut off")
+    assert "model.safetensors is damaged" in refusal(base, task)
+
+
 def test_no_tokenizer_file_from_elsewhere(base, task, tmp_path):
     edit(base / "tokenizer_config.json", special_tokens_map_file="/root/.cache/of-the-maker", vocab_file="../maker.txt")
     QLoRA(task, recipe(base))  # what is not on this machine leads nowhere

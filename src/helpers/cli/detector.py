@@ -64,12 +64,13 @@ def predict(
 def lines_table(text_column: str) -> pd.DataFrame:
     """The lines of standard input as a table; raises UserError where they are not text."""
     try:
-        lines = sys.stdin.read().splitlines()
+        # splitlines() would also split at U+2028 and make two rows of one.
+        text = sys.stdin.read().removesuffix("\n")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         remedy = "convert it, for example with `iconv -f WINDOWS-1252 -t UTF-8`, or give the file itself"
         raise UserError(f"Standard input, line {line}: not {error.encoding.upper()}; {remedy}.") from error
-    table = pd.DataFrame({text_column: lines}, dtype=object)
+    table = pd.DataFrame({text_column: text.split("\n") if text else []}, dtype=object)
     table.index += 1
     return table
 

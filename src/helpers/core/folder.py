@@ -38,11 +38,30 @@ def refuse_foreign_files(folder: Path) -> None:
         # A kernel of the hub is code; weights under another name would be read wherever that leads.
         if key in ("attn_implementation", "_attn_implementation", "transformers_weights") and "/" in str(value):
             raise UserError(f"{folder / 'config.json'} has {key}={value!r}, which leads elsewhere: remove that line.")
+        if re.fullmatch(r".*layers?", key) and isinstance(value, int) and value > (tensors := _tensors(folder)):
+            # Every layer is an object in memory before the first weight is compared.
+            raise UserError(
+                f"{folder / 'config.json'} has {key}={value}, more than its {tensors} tensors: it is damaged."
+            )
     for key, value in _entries(_object(folder / "tokenizer_config.json")):
         if key.endswith("_file") and isinstance(value, str) and _leads_out(folder, value):
             raise UserError(
                 f"{folder / 'tokenizer_config.json'} has {key}={value!r}, a file elsewhere: remove that line."
             )
+
+
+def _tensors(folder: Path) -> int:
+    """The number of tensors in a folder's weights; raises UserError where one of the files is damaged."""
+    from safetensors import SafetensorError, safe_open
+
+    number = 0
+    for path in folder.glob("*.safetensors"):
+        try:
+            with safe_open(path, "np") as weights:
+                number += len(weights.keys())
+        except (SafetensorError, OSError) as error:
+            raise UserError(f"{path} is damaged ({str(error)[:80]}): fetch the model again.") from error
+    return number
 
 
 def _object(path: Path) -> dict[str, Any]:
