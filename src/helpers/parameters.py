@@ -17,6 +17,7 @@ from helpers.files import read_json
 # What a text, or each entry of a list, may be.
 CHOICES = {
     "kind": ("classification", "generation"),
+    "scope": ("workplace", "applicant", "everyone"),
     "labeller": ("oracle", "teacher", "human"),
     "learner": ("qlora", "probe"),
     "stop": ("budget", "kappa", "change", "uncertainty", "plateau"),

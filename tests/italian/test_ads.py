@@ -6,6 +6,7 @@ from itertools import product
 import pytest
 
 from helpers.italian import ad_frames, ads
+from helpers.italian.addressees import ADDRESSEES
 
 # stems of the occupations kept for the held-out test; "ottico" only as a trade
 HELD_OUT = (
@@ -39,8 +40,8 @@ def test_label_category_and_spans_agree(rows):
     for row in rows:
         inclusive = row["category"] in ("inclusive", "lawful_exception")
         assert (row["label"] == "inclusive") == inclusive == (not row["spans"])
-        for start, end in row["spans"]:
-            assert row["text"][start:end].strip()
+        for start, end, addressee in row["spans"]:
+            assert row["text"][start:end].strip() and addressee in ADDRESSEES
         assert row["spans"] == sorted(row["spans"])
 
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from helpers.italian.addressees import EVERYONE
 from helpers.italian.cues import find_cues
 from helpers.italian.lexicon import occupations
 
@@ -24,8 +25,8 @@ from helpers.italian.lexicon import occupations
     ],
 )
 def test_cues_have_exact_spans(text, expected):
-    assert [(cue.text, cue.category) for cue in find_cues(text)] == expected
-    assert all(text[cue.start : cue.end] == cue.text for cue in find_cues(text))
+    assert [(cue.text, cue.category) for cue in find_cues(text, EVERYONE)] == expected
+    assert all(text[cue.start : cue.end] == cue.text for cue in find_cues(text, EVERYONE))
 
 
 @pytest.mark.parametrize(
@@ -40,10 +41,10 @@ def test_cues_have_exact_spans(text, expected):
     ],
 )
 def test_lawful_wording_is_no_cue(text):
-    assert find_cues(text) == []
+    assert find_cues(text, EVERYONE) == []
 
 
 def test_neutral_and_double_names_of_occupations_are_no_cues():
     names = [job[column] for job in occupations() for column in ("neutral", "double")]
-    wrong = [name for name in names if find_cues(f"Cercasi {name}")]
+    wrong = [name for name in names if find_cues(f"Cercasi {name}", EVERYONE)]
     assert len(wrong) <= 0.02 * len(names), wrong

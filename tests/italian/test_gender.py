@@ -8,6 +8,7 @@ from itertools import zip_longest
 import pytest
 
 from helpers.italian import gender
+from helpers.italian.addressees import EVERYONE
 from helpers.italian.cues import find_cues
 from helpers.italian.lexicon import occupations
 from tests.project import SHARED
@@ -77,14 +78,14 @@ def test_swap_agrees_in_both_directions(masculine, feminine):
 def test_things_neutral_heads_and_double_forms_stay(text):
     assert gender.swap(text, "feminine") == text
     assert gender.swap(text, "masculine") == text
-    assert gender.neutralise(text) == text
-    assert find_cues(text) == []
+    assert gender.neutralise(text, EVERYONE) == text
+    assert find_cues(text, EVERYONE) == []
 
 
 def test_spacing_and_punctuation_survive():
     text = "  Cercasi   cuoco,\n\n- il cuoco  (full-time) sarà… assunto!!  "
     assert gender.swap(text, "feminine") == "  Cercasi   cuoca,\n\n- la cuoca  (full-time) sarà… assunta!!  "
-    assert gender.swap("", "feminine") == gender.neutralise("") == ""
+    assert gender.swap("", "feminine") == gender.neutralise("", EVERYONE) == ""
 
 
 @pytest.mark.parametrize(
@@ -107,9 +108,9 @@ def test_spacing_and_punctuation_survive():
     ],
 )
 def test_neutralise_writes_the_double_form(text, double):
-    assert gender.neutralise(text) == double
-    assert gender.neutralise(double) == double
-    assert find_cues(double) == []
+    assert gender.neutralise(text, EVERYONE) == double
+    assert gender.neutralise(double, EVERYONE) == double
+    assert find_cues(double, EVERYONE) == []
 
 
 @pytest.mark.parametrize(
@@ -133,14 +134,14 @@ def test_neutralise_writes_the_double_form(text, double):
     ],
 )
 def test_schwa_stands_for_both_genders(text, written):
-    assert gender.schwa(text) == written
-    assert gender.schwa(written) == written
-    assert find_cues(written) == []
+    assert gender.schwa(text, EVERYONE) == written
+    assert gender.schwa(written, EVERYONE) == written
+    assert find_cues(written, EVERYONE) == []
 
 
 def test_schwa_leaves_alone_what_is_no_cue():
     for text in [*UNTOUCHED, "Casting: cerchiamo un attore per la sfilata."]:
-        assert gender.schwa(text) == text
+        assert gender.schwa(text, EVERYONE) == text
 
 
 def test_occupations_swap_in_both_directions():
@@ -184,4 +185,4 @@ def test_gate_sentences():
     ],
 )
 def test_participle_nouns_follow_persona(text, neutral):
-    assert gender.persona(text) == neutral
+    assert gender.persona(text, EVERYONE) == neutral

@@ -9,15 +9,17 @@ the embedded base by number of labels, five seeds, of the benchmark `active_lear
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
-from helpers import env
+from helpers import edits, env
 from helpers.env import UserError
 from helpers.files import read_jsonl
 from helpers.italian import ads
+from helpers.italian.addressees import EVERYONE, SCOPES, WORKPLACE
 
 PREFIX = "embedded:"
 DATA = Path(__file__).parent
@@ -26,7 +28,7 @@ CURVES = FOLDER / "learning_curves.csv"
 BASE = "embedded:italian_jobs/base_model"
 JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
 COLUMNS = [
-    "text", "label", "category", "gender_form", "occupation", "sector", "occupation_seen", "spans", "source", "split",
+    "text", "label", "category", "gender_form", "addressee", "occupation", "sector", "occupation_seen", "spans", "source", "split",
 ]  # fmt: skip
 
 
@@ -36,7 +38,11 @@ def pool_texts() -> list[dict]:
 
 
 def labelled_pool() -> list[dict]:
-    """Rows of the written pool with label, category, gender form and spans: for a simulated annotator only."""
+    """Rows of the written pool with label, category, gender form and spans: for a simulated annotator only.
+
+    Label and category are those of guideline 1, which counts everybody; `in_scope` gives those of guideline 2. A span is
+    [start, end, addressee], here and in `gold`.
+    """
     labels = {r["id"]: r for r in read_jsonl(FOLDER / "pool_labels.jsonl")}
     return [r | labels[r["id"]] for r in pool_texts()]
 
@@ -46,9 +52,29 @@ def gold() -> list[dict]:
     return read_jsonl(FOLDER / "gold.jsonl") + read_jsonl(FOLDER / "whole_ads.jsonl")
 
 
-def rewrites() -> list[dict]:
-    """Sentences of job ads with their inclusive wording in `target`, which may be the text itself."""
-    return read_jsonl(FOLDER / "rewrites.jsonl")
+def in_scope(row: dict, scope: str) -> dict:
+    """A row with the label and evidence ([start, end]) of the people in a scope, and in `addressee` whom its forms are about."""
+    who = {addressee for *_, addressee in row["spans"]}
+    spans = [[start, end] for start, end, addressee in row["spans"] if addressee in SCOPES[scope]]
+    row = row | {"spans": spans, "addressee": who.pop() if len(who) == 1 else "several" if who else "nobody"}
+    if row["label"] == "inclusive" or spans:
+        return row
+    return row | {"label": "inclusive", "category": "inclusive"}
+
+
+def rewrites(scope: str = EVERYONE) -> list[dict]:
+    """Sentences of job ads with their inclusive wording for the people in a scope in `target`, which may be the text itself."""
+    return [_rewrite_in_scope(row, scope) for row in read_jsonl(FOLDER / "rewrites.jsonl")]
+
+
+def _rewrite_in_scope(row: dict, scope: str) -> dict:
+    """A pair without the edits that are about nobody in the scope."""
+    about = {(start, end): addressee for start, end, addressee in row.pop("spans")}
+    changes = edits.spans(row["text"], row["target"])
+    kept = [change for change in changes if about[change[:2]] in SCOPES[scope]]
+    if not changes or kept:
+        return row | {"target": edits.apply(row["text"], kept)}
+    return row | {"target": row["text"], "category": "inclusive"}
 
 
 def counter_narratives() -> list[dict]:
@@ -56,19 +82,19 @@ def counter_narratives() -> list[dict]:
     return pd.read_csv(DATA / "counter_narratives" / "pairs.csv", dtype=str, keep_default_na=False).to_dict("records")
 
 
-def job_ads_table(generated: int, seed: int = 0) -> pd.DataFrame:
+def job_ads_table(generated: int, seed: int = 0, scope: str = WORKPLACE) -> pd.DataFrame:
     """Every row of the job-ad task (columns: COLUMNS); `generated` pool rows come from the ad generator."""
     rows = [r | {"source": "written", "split": "pool"} for r in labelled_pool()]
     rows += [r | {"source": "generated", "split": "pool"} for r in islice(ads.generate(generated, seed), generated)]
     rows += [r | {"source": "gold"} for r in gold()]
-    return pd.DataFrame(rows).reindex(columns=COLUMNS)
+    return pd.DataFrame([in_scope(row, scope) for row in rows]).reindex(columns=COLUMNS)
 
 
-def read_embedded(path: str, generated: int = 0, seed: int = 0) -> pd.DataFrame:
+def read_embedded(path: str, generated: int = 0, seed: int = 0, scope: str = WORKPLACE) -> pd.DataFrame:
     """Rows of the embedded set that `data_path` names; raises UserError when there is no such set."""
     if path == JOB_ADS:
-        return job_ads_table(generated, seed)
-    readers = {REWRITES: rewrites, COUNTER_NARRATIVES: counter_narratives}
+        return job_ads_table(generated, seed, scope)
+    readers = {REWRITES: partial(rewrites, scope), COUNTER_NARRATIVES: counter_narratives}
     if path not in readers:
         raise UserError(f"data_path {path!r} is not embedded: choose one of {', '.join(sorted([JOB_ADS, *readers]))}.")
     return pd.DataFrame(readers[path]())

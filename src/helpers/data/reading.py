@@ -21,6 +21,7 @@ import pandas as pd
 from helpers import env
 from helpers.data import embedded
 from helpers.env import UserError
+from helpers.italian.addressees import WORKPLACE
 from helpers.text import clean, quoted
 from helpers.text import name as cleaned_name
 
@@ -28,7 +29,7 @@ SAMPLE = 100  # rows from which the separator is guessed
 MOST_NAMES = 20  # names that a sentence lists
 
 
-def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> pd.DataFrame:
+def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0, scope: str = WORKPLACE) -> pd.DataFrame:
     """Read a table of texts; raises UserError naming the file and, where there is one, the row at fault.
 
     Parameters
@@ -39,9 +40,11 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
         Column with the texts; for a folder, the name that this column gets.
     sample, seed : int
         Number of generated rows and their random seed, for the embedded job ads only.
+    scope : str
+        Whose gendered forms count (`addressees.SCOPES`), for the embedded Italian sets only.
     """
     if path.startswith(embedded.PREFIX):
-        return embedded.read_embedded(path, sample, seed)
+        return embedded.read_embedded(path, sample, seed, scope)
     if not path:
         example = "give a file or folder of texts, as in -p data_path my.csv"
         raise UserError(f"Parameter data_path is empty: {example}.")

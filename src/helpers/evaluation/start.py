@@ -15,6 +15,7 @@ from markupsafe import Markup
 from helpers import env
 from helpers.env import UserError
 from helpers.evaluation.report import TINY, highlight
+from helpers.italian.addressees import EVERYONE
 from helpers.italian.cues import find_cues
 
 
@@ -94,13 +95,13 @@ def answer_html(text: str, load: Callable[[], tuple[Any, str, str]]) -> Markup:
     best = int(np.argmax(probabilities))
     share = probabilities[best]
     confidence = "above 99%" if share > 0.99 else f"{share:.0%}"  # no detector is certain
-    cues = find_cues(text) if language == "it" else None
+    cues = find_cues(text, EVERYONE) if language == "it" else None
     spans = [(cue.start, cue.end) for cue in cues or []]
     answer = Markup("<p><b>{}</b>, confidence {}</p><p>{}</p>").format(
         learner.task.labels[best].replace("_", " "), confidence, highlight(text, spans)
     )
     if cues:
-        reasons = "; ".join(f"“{cue.text}” ({cue.category.replace('_', ' ')})" for cue in cues)
+        reasons = "; ".join(f"“{cue.text}” ({cue.category}, {cue.addressee})".replace("_", " ") for cue in cues)
         answer += Markup("<p>Cues that the lexicon finds by rule: {}.</p>").format(reasons)
     elif cues is not None:
         answer += Markup("<p>The lexicon finds no cue.</p>")

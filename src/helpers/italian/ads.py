@@ -22,6 +22,8 @@ from helpers.italian.ad_frames import (
     realise,
     without_marks,
 )
+from helpers.italian.addressees import APPLICANT, EVERYONE
+from helpers.italian.cues import find_cues
 
 # share of texts; `slip` is inclusive but for one masculine wording
 MODES = {"inclusive": 0.47, "lawful": 0.03, "masculine": 0.18, "feminine": 0.04, "slip": 0.19, "exclusion": 0.09}
@@ -49,7 +51,8 @@ def generate(n: int, seed: int = 0) -> Iterator[dict]:
     """Generate rows with distinct texts, which depend on the seed alone.
 
     A shorter generation is the beginning of a longer one. A row has text, label, category, gender_form, occupation, sector,
-    register, length, and as spans the [start, end] of the wording that makes the text not inclusive.
+    register, length, and as spans [start, end, addressee] of every wording that leaves somebody aside; its addressee is
+    what the rules say, the applicant where they see none.
     """
     rng, texts = random.Random(seed), set()
     while len(texts) < n:
@@ -61,7 +64,10 @@ def generate(n: int, seed: int = 0) -> Iterator[dict]:
 
 
 def commissioned(request: dict[str, str], seed: str) -> dict | None:
-    """A row whose columns have the values of the request, or None after `DRAFTS` drafts."""
+    """A row whose columns have the values of the request, or None after `DRAFTS` drafts.
+
+    A text that is not inclusive leaves an applicant aside, so that it is not inclusive in every scope.
+    """
     known = {"register": library()["sections"], "length": SIZES}
     if not jobs_of(request) or any(column in request and request[column] not in known[column] for column in known):
         return None
@@ -69,7 +75,8 @@ def commissioned(request: dict[str, str], seed: str) -> dict | None:
     modes = MODES_OF.get(request["category"], ["exclusion"]) if "category" in request else list(MODES)
     for _ in range(DRAFTS):
         row = _row(rng.choices(modes, [MODES[mode] for mode in modes])[0], rng, request)
-        if row and all(row.get(column) == value for column, value in request.items()):
+        fits = row and (not row["spans"] or any(who == APPLICANT for *_, who in row["spans"]))
+        if fits and all(row.get(column) == value for column, value in request.items()):
             return row
     return None
 
@@ -109,8 +116,15 @@ def _row(mode: str, rng: random.Random, request: dict[str, str]) -> dict | None:
         "sector": plan.job["sector"],
         "register": plan.register,
         "length": plan.size,
-        "spans": spans,
+        "spans": _addressed(text, spans),
     }
+
+
+def _addressed(text: str, spans: list[list[int]]) -> list[list]:
+    """The spans with the addressee of the cue that each overlaps."""
+    cues = find_cues(text, EVERYONE) if spans else []
+    met = [[cue.addressee for cue in cues if cue.start < end and start < cue.end] for start, end in spans]
+    return [[*span, who[0] if who else APPLICANT] for span, who in zip(spans, met, strict=True)]
 
 
 def _gender_form(plan: Plan, text: str, spans: list[list[int]]) -> str:

@@ -43,6 +43,9 @@ class Phrase:
     mask: int
     head: int  # index of the noun, or of the first word where there is none
     kind: str  # noun, predicate, object ("mi ha colpito") or loose
+    about: int = (
+        -1
+    )  # index of the noun that a predicate or adjective agrees with, or of its verb; -1 where none is named
 
     @property
     def slot(self) -> int | None:

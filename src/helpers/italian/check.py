@@ -11,6 +11,7 @@ from operator import attrgetter, itemgetter
 
 from helpers import edits
 from helpers.italian import gender
+from helpers.italian.addressees import EVERYONE
 from helpers.italian.cues import find_cues, requirement_cues
 from helpers.italian.forms import accepted_doubles, double_words
 from helpers.italian.lexicon import VERBAL, Token, is_function
@@ -130,7 +131,10 @@ _cached_requirements = lru_cache(maxsize=4)(requirement_cues)
 
 
 def _has_new_cues(before: str, after: str) -> bool:
-    return bool({cue.text.lower() for cue in find_cues(after)} - {cue.text.lower() for cue in find_cues(before)})
+    return bool(
+        {cue.text.lower() for cue in find_cues(after, EVERYONE)}
+        - {cue.text.lower() for cue in find_cues(before, EVERYONE)}
+    )
 
 
 def _stands_alone(word: str, text: str) -> bool:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from bisect import bisect_left
-from dataclasses import dataclass
-from functools import cache
+from dataclasses import dataclass, replace
+from functools import cache, lru_cache
 from operator import attrgetter
 
+from helpers.italian.addressees import APPLICANT, SCOPES, WORKPLACE, Addressees
 from helpers.italian.agreement import Phrase
 from helpers.italian.lexicon import FEMININE, SLOT_BITS, Token, belongs, is_function, table_rows
 from helpers.italian.phrases import is_oblique, person_phrases
@@ -22,21 +23,31 @@ Patterns = list[tuple[str, re.Pattern[str]]]
 
 @dataclass(frozen=True)
 class Cue:
-    """A span `text[start:end]` that makes an ad exclusive, and why."""
+    """A span `text[start:end]` that makes an ad exclusive, why, and whom it is about (one of ADDRESSEES)."""
 
     start: int
     end: int
     text: str
     category: str
+    addressee: str = APPLICANT
 
 
-def find_cues(text: str) -> list[Cue]:
-    """The cues of `text`, in order; of overlapping ones the requirement beyond grammar stays."""
+def find_cues(text: str, scope: str = WORKPLACE) -> list[Cue]:
+    """The cues of `text` that are about somebody in the scope, in order; of overlapping ones the requirement stays."""
+    return [cue for cue in _all_cues(text) if cue.addressee in SCOPES[scope]]
+
+
+def find_notes(text: str, scope: str = WORKPLACE) -> list[Cue]:
+    """The gendered forms for people outside the scope, in order: no finding, but worth a note."""
+    return [cue for cue in _all_cues(text) if cue.addressee not in SCOPES[scope]]
+
+
+@lru_cache(maxsize=64)  # the panel asks for the cues and the notes of one text
+def _all_cues(text: str) -> tuple[Cue, ...]:
     candidates = _pattern_cues(text, patterns_for(text))
     if not LAWFUL.search(text):
-        tokens, phrases = person_phrases(text)
-        candidates += [cue for phrase in phrases if (cue := grammar_cue(text, tokens, phrase))]
-    return _without_overlaps(candidates)
+        candidates += [cue for _, cue in grammar_cues(text)]
+    return tuple(_without_overlaps(candidates))
 
 
 def requirement_cues(text: str, patterns: Patterns | None = None, first: int = 0, last: int = sys.maxsize) -> list[Cue]:
@@ -73,7 +84,15 @@ def _without_overlaps(cues: list[Cue]) -> list[Cue]:
     return accepted
 
 
-def grammar_cue(text: str, tokens: list[Token], phrase: Phrase) -> Cue | None:
+def grammar_cues(text: str) -> list[tuple[Phrase, Cue]]:
+    """Every phrase of `text` that gives somebody one gender, with its cue."""
+    tokens, phrases = person_phrases(text)
+    addressees = Addressees(tokens, phrases)
+    cues = [(phrase, _grammar_cue(text, tokens, phrase)) for phrase in phrases]
+    return [(phrase, replace(cue, addressee=addressees.of(phrase))) for phrase, cue in cues if cue]
+
+
+def _grammar_cue(text: str, tokens: list[Token], phrase: Phrase) -> Cue | None:
     """The cue of a phrase with one gender, from its first gendered word to its last, or None."""
     head = tokens[phrase.head]
     if phrase.slot is None or phrase.kind == "object" or head.is_double or _is_certain_person(tokens, phrase):

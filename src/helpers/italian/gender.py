@@ -12,8 +12,9 @@ from collections.abc import Callable
 from itertools import product
 from typing import Literal
 
+from helpers.italian.addressees import SCOPES, WORKPLACE
 from helpers.italian.agreement import Phrase
-from helpers.italian.cues import LAWFUL, grammar_cue
+from helpers.italian.cues import LAWFUL, grammar_cues
 from helpers.italian.forms import article, doubled, inflected, with_capitals, with_schwa
 from helpers.italian.lexicon import MASCULINE, PLURAL, SINGULAR, Reading, Token, are_pair, belongs, reading_of, tokenise
 from helpers.italian.phrases import person_phrases
@@ -74,13 +75,13 @@ def _with_words(text: str, tokens: list[Token], words: Words) -> str:
 # --- both genders -----------------------------------------------------------------------
 
 
-def neutralise(text: str) -> str:
-    """`text` with each one-gender phrase about people in the double form."""
-    return _rewritten(text, _in_house_style)
+def neutralise(text: str, scope: str = WORKPLACE) -> str:
+    """`text` with each one-gender phrase about people in the scope in the double form."""
+    return _rewritten(text, scope, _in_house_style)
 
 
-def schwa(text: str) -> str:
-    """`text` with each one-gender phrase about people written with a schwa, plurals too.
+def schwa(text: str, scope: str = WORKPLACE) -> str:
+    """`text` with each one-gender phrase about people in the scope written with a schwa, plurals too.
 
     A noun whose genders have no stem in common (uomo, donna) takes the double form.
     """
@@ -88,10 +89,10 @@ def schwa(text: str) -> str:
     def write(tokens: list[Token], phrase: Phrase) -> Words:
         return _inflected(tokens, phrase, phrase.slot & 2, with_schwa) or _in_double_form(tokens, phrase)
 
-    return _rewritten(text, write)
+    return _rewritten(text, scope, write)
 
 
-def persona(text: str) -> str:
+def persona(text: str, scope: str = WORKPLACE) -> str:
     """`text` with nouns made from participles after "persona": una persona addetta.
 
     What agrees with such a noun becomes feminine, as "persona" is. Every other phrase takes the
@@ -111,17 +112,17 @@ def persona(text: str) -> str:
         style = _in_house_style if persona_slot is None else _in_double_form
         return words or style(tokens, phrase)
 
-    return _rewritten(text, write)
+    return _rewritten(text, scope, write)
 
 
-def _rewritten(text: str, write: Callable[[list[Token], Phrase], Words]) -> str:
-    """`text` with what `write` makes of each cue; a text that may lawfully name one sex stays."""
+def _rewritten(text: str, scope: str, write: Callable[[list[Token], Phrase], Words]) -> str:
+    """`text` with what `write` makes of each cue in the scope; a text that may lawfully name one sex stays."""
     if LAWFUL.search(text):
         return text
-    tokens, phrases = person_phrases(text)
+    tokens, _ = person_phrases(text)
     words: Words = {}
-    for phrase in phrases:
-        if grammar_cue(text, tokens, phrase):
+    for phrase, cue in grammar_cues(text):
+        if cue.addressee in SCOPES[scope]:
             words |= write(tokens, phrase)
     return _with_words(text, tokens, words)
 

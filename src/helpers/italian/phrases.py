@@ -208,11 +208,13 @@ def _predicates(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phras
         in_lexicon = any(tokens[k].readings for k in parts)  # "mi ha colpito", not "mi ha detto"
         if not parts or (belongs(token, "have") and not in_lexicon):
             continue
+        about = i
         if not is_own and not (token.lower == "sono" and mask & SINGULAR):
             subject = _subject(tokens, heads, i, end, mask)
             if not (subject.is_person if subject else _describes_people(tokens, heads, i, parts, mask)):
                 continue
-        phrases.append(Phrase(parts, mask, min(parts), "object" if belongs(token, "have") else "predicate"))
+            about = subject.index if subject else -1
+        phrases.append(Phrase(parts, mask, min(parts), "object" if belongs(token, "have") else "predicate", about))
         used |= set(parts)
     return phrases
 
@@ -285,7 +287,8 @@ def _loose_adjectives(tokens: list[Token], heads: Heads, used: set[int]) -> list
         else:
             continue
         parts = {k: reading for k, reading in parts.items() if k not in used}
-        phrases.append(Phrase(parts, mask, i, "loose"))
+        someone = heads.last(tokens[i].sentence, i, mask, _is_person)
+        phrases.append(Phrase(parts, mask, i, "loose", someone.index if someone else -1))
         used |= set(parts)
     return phrases
 
@@ -397,7 +400,7 @@ def _pronouns(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phrase]
         if tokens[i + 1].lower in ("quale", "quali") and (article := reading_of(token, {"article"})):
             head = heads.last(0, i, article.mask, _any)
             if head and head.is_person:
-                phrases.append(Phrase({i: article}, article.mask & head.mask, i, "loose"))
+                phrases.append(Phrase({i: article}, article.mask & head.mask, i, "loose", head.index))
             continue
         reading = None if i in used or token.is_double else reading_of(token, {"pronoun"})
         if reading and _stands_for_people(tokens, i, reading, used):

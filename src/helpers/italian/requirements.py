@@ -13,6 +13,7 @@ from operator import itemgetter
 
 from helpers import edits
 from helpers.italian import gender
+from helpers.italian.addressees import WORKPLACE
 from helpers.italian.cues import LAWFUL, Patterns, patterns_for, requirement_cues
 from helpers.italian.forms import with_capitals
 from helpers.italian.lexicon import table_rows
@@ -58,9 +59,9 @@ def without_requirements(text: str) -> str:
     return shorter
 
 
-def inclusive(text: str) -> str:
-    """`text` for everyone: requirements beyond grammar go, gendered phrases take the double form."""
-    return gender.neutralise(without_requirements(text))
+def inclusive(text: str, scope: str = WORKPLACE) -> str:
+    """`text` for everyone in the scope: requirements beyond grammar go, gendered phrases take the double form."""
+    return gender.neutralise(without_requirements(text), scope)
 
 
 # --- taking one out ---------------------------------------------------------------------

@@ -20,6 +20,7 @@ from dataclasses import replace
 from helpers import edits
 from helpers.italian import gender
 from helpers.italian.ad_frames import library, realise, without_marks
+from helpers.italian.addressees import WORKPLACE
 from helpers.italian.ads import draft
 from helpers.italian.cues import GRAMMAR, find_cues, requirement_cues
 
@@ -32,7 +33,7 @@ BESIDE_A_NOUN = re.compile(
 SHORTEST, LONGEST = 25, 170  # characters of a source, both excluded: about a sentence
 
 
-def silver(texts: Iterable[str], records: Sequence[dict], count: int, seed: int) -> list[dict]:
+def silver(texts: Iterable[str], records: Sequence[dict], count: int, seed: int, scope: str = WORKPLACE) -> list[dict]:
     """Silver pairs from unlabelled texts, in shares chosen on the validation rows.
 
     What the targets of `records` (the seed's pairs, with a `category`) leave out is inserted into other sentences. Some fewer
@@ -42,7 +43,7 @@ def silver(texts: Iterable[str], records: Sequence[dict], count: int, seed: int)
     pool = list(dict.fromkeys(part for part in parts if SHORTEST < len(part) < LONGEST))
     random.Random(seed).shuffle(pool)
     clauses = excluding_clauses(pool[: 4 * count], records)
-    pairs = from_rules(pool[: 2 * count])
+    pairs = from_rules(pool[: 2 * count], scope)
     changed = [pair for pair in pairs if pair["text"] != pair["target"]]
     unchanged = [pair for pair in pairs if pair["text"] == pair["target"]]
     twentieth = count // 20
@@ -76,21 +77,21 @@ def from_frames(count: int, seed: int) -> list[dict]:
     return [_pair(source, target, "frames") for source, target in targets.items()][:count]
 
 
-def from_rules(texts: Sequence[str]) -> list[dict]:
-    """Sentences with no cue, or with cues of grammar alone, and what the rules make of them.
+def from_rules(texts: Sequence[str], scope: str = WORKPLACE) -> list[dict]:
+    """Sentences with no cue in the scope, or with cues of grammar alone, and what the rules make of them.
 
     A sentence with both genders is put into one first: one more source, whose target reads well.
     """
     pairs = []
     for i, text in enumerate(texts):
-        categories = {cue.category for cue in find_cues(text)}
+        categories = {cue.category for cue in find_cues(text, scope)}
         if not categories:
             one_gender = gender.single(text, ("masculine", "feminine")[i % 2])
             if one_gender != text:
                 pairs.append(_pair(text, text, "kept"))
-                text, categories = one_gender, {cue.category for cue in find_cues(one_gender)}
+                text, categories = one_gender, {cue.category for cue in find_cues(one_gender, scope)}
         if categories <= set(GRAMMAR):
-            pairs.append(_pair(text, gender.neutralise(text), "rules" if categories else "kept"))
+            pairs.append(_pair(text, gender.neutralise(text, scope), "rules" if categories else "kept"))
     return pairs
 
 

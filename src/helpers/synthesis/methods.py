@@ -16,6 +16,8 @@ from helpers import english
 from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
+from helpers.italian.addressees import WORKPLACE
+from helpers.italian.cues import find_cues
 from helpers.italian.gender import neutralise, persona, schwa, single, swap
 from helpers.synthesis import prompts
 from helpers.synthesis.answers import Answer, language_check, not_copied
@@ -42,17 +44,20 @@ def check_methods(methods: Sequence[str], teacher: str, data_path: str) -> None:
 # --- by rule ---------------------------------------------------------------------------------------------------------
 
 
-def counterfactuals(records: list[dict], task: Task, language: str, methods: Sequence[str] = RULES) -> list[dict]:
+def counterfactuals(
+    records: list[dict], task: Task, language: str, methods: Sequence[str] = RULES, scope: str = WORKPLACE
+) -> list[dict]:
     """Make counterfactual rows of labelled records by rule, with the label that the rule proposes.
 
     A swap keeps the label. In Italian, a positive row in double, neutral or schwa form and another row put into one
     gender take the other label: contrast pairs that differ in the wording at issue alone (Gardner et al. 2020).
-    English has the swap alone, other languages have no rules.
+    Only forms for people in the scope (`addressees.SCOPES`) change a label. English has the swap alone, other languages have
+    no rules.
     """
     rows = []
     for record in records:
         seen = {record["text"]}
-        for method, form, text in _variants(record["text"], record["label"] == task.positive, language):
+        for method, form, text in _variants(record["text"], record["label"] == task.positive, language, scope):
             if method in methods and text not in seen:
                 seen.add(text)
                 label = record["label"] if method == "swap" else other_label(task, record["label"])
@@ -62,7 +67,7 @@ def counterfactuals(records: list[dict], task: Task, language: str, methods: Seq
     return rows
 
 
-def _variants(text: str, positive: bool, language: str) -> list[tuple[str, str, str]]:
+def _variants(text: str, positive: bool, language: str, scope: str) -> list[tuple[str, str, str]]:
     """(method, gender form, variant) of a text; a variant may equal the text."""
     if language == "en":
         return [("swap", "", english.swap(text))]
@@ -71,9 +76,10 @@ def _variants(text: str, positive: bool, language: str) -> list[tuple[str, str, 
     genders = ("feminine", "masculine")
     variants = [("swap", gender, swap(text, gender)) for gender in genders]
     if not positive:
-        return variants + [("one_gender", gender, single(text, gender)) for gender in genders]
-    double, neutral = neutralise(text), persona(text)
-    variants += [("double_form", "double", double), ("schwa", "symbol", schwa(text))]
+        singles = [("one_gender", gender, single(text, gender)) for gender in genders]
+        return variants + [variant for variant in singles if find_cues(variant[2], scope)]
+    double, neutral = neutralise(text, scope), persona(text, scope)
+    variants += [("double_form", "double", double), ("schwa", "symbol", schwa(text, scope))]
     if neutral != double:
         variants.append(("neutral_form", "neutral", neutral))
     return variants

@@ -7,6 +7,7 @@ complies (is inclusive, not toxic, kind), NaN where it has no answer. A text wit
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from helpers.env import UserError
 from helpers.evaluation import baselines
 from helpers.evaluation.generation import COMPLIES
 from helpers.files import read_jsonl
+from helpers.italian.addressees import WORKPLACE
 from helpers.italian.cues import find_cues
 from helpers.run import STAGES, Run
 from helpers.synthesis import prompts
@@ -39,9 +41,9 @@ def check_scorer(name: str, language: str) -> None:
         raise UserError(f"Parameter scorer: the cue lexicon is Italian, the language is {language!r}: choose another.")
 
 
-def lexicon_score(texts: Sequence[str]) -> np.ndarray:
+def lexicon_score(texts: Sequence[str], scope: str = WORKPLACE) -> np.ndarray:
     """exp(−n) for a text with n cues of the Italian lexicon: 1 without a cue, below one half from the first one on."""
-    return np.exp(-np.array([len(find_cues(text)) for text in texts], dtype=float))
+    return np.exp(-np.array([len(find_cues(text, scope)) for text in texts], dtype=float))
 
 
 def tfidf_scorer(rows: list[dict]) -> Scorer:
@@ -92,17 +94,23 @@ def judge_scorer(judge: Any, attribute: str, language: str) -> Scorer:
 
 
 def make_scorer(
-    name: str, pairs: list[dict], language: str, attribute: str, load: Callable[[Path], Any], judge: Callable[[], Any]
+    name: str,
+    pairs: list[dict],
+    language: str,
+    attribute: str,
+    load: Callable[[Path], Any],
+    judge: Callable[[], Any],
+    scope: str = WORKPLACE,
 ) -> Scorer:
     """Make the scorer of that name (see KINDS), which scores each text once.
 
     `pairs` have `text` and `references`; `attribute` is what a judge looks for, in the language of the texts; `load`
-    opens the detector saved in a folder, `judge` gives a back-end.
+    opens the detector saved in a folder, `judge` gives a back-end; `scope` says whose forms the lexicon counts.
     """
     check_scorer(name, language)
     form, _, place = name.partition(":")
     if form == "lexicon":
-        return remembering(lexicon_score)
+        return remembering(partial(lexicon_score, scope=scope))
     if form == "judge":
         return remembering(judge_scorer(judge(), attribute, language))
     if form == "detector":

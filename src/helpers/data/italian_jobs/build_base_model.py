@@ -30,6 +30,7 @@ from helpers.core.cpu import unpacked
 from helpers.data import embedded
 from helpers.files import sha256, write_text
 from helpers.italian import ads, gender
+from helpers.italian.addressees import EVERYONE
 from helpers.italian.cues import find_cues
 
 HERE = Path(__file__).parent
@@ -111,7 +112,7 @@ def tagged(tokenizer, texts: list[str]) -> list[list[tuple[int, int]]]:
     for text in set(texts):
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         marks = [0] * len(text)
-        for cue in find_cues(text):
+        for cue in find_cues(text, EVERYONE):
             marks[cue.start : cue.end] = [TAGS.get(cue.category, OTHER_CUE)] * (cue.end - cue.start)
         pairs = zip(found["input_ids"], found["offset_mapping"], strict=True)
         known[text] = [(1, -100), *((i, max(marks[a:b], default=0)) for i, (a, b) in pairs), (2, -100)]

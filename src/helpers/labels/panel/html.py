@@ -12,7 +12,13 @@ from helpers import edits
 
 Mark = tuple[int, int, str]  # start and end in characters, and one of the kinds below
 
-MARK_TITLES = {"evidence": "evidence", "cue": "cue of the lexicon", "removed": "removed", "added": "added"}
+MARK_TITLES = {
+    "evidence": "evidence",
+    "cue": "cue of the lexicon",
+    "aside": "a gendered form for people outside the scope: no finding",
+    "removed": "removed",
+    "added": "added",
+}
 
 
 def escape(text: object) -> str:

@@ -42,6 +42,8 @@ class Panel(widgets.VBox):
         The classes; for kind "edit" nothing.
     cues : function, optional
         From a text to objects with `start` and `end`, which are highlighted.
+    notes : function, optional
+        As `cues`, of what is marked more lightly and never taken as evidence.
     suggestions : mapping, optional
         Record id → dict with `label`; hidden until the person reveals them, unless `show_suggestions`.
     next_batch : function, optional
@@ -73,6 +75,7 @@ class Panel(widgets.VBox):
         kind: str = "choice",
         guideline: str = "",
         cues: Callable[[str], list] | None = None,
+        notes: Callable[[str], list] | None = None,
         suggestions: Mapping[str, dict] | None = None,
         show_suggestions: bool = False,
         page: int = 1,
@@ -93,7 +96,8 @@ class Panel(widgets.VBox):
             raise UserError(f"Parameter page={page!r} must be a number of texts from 1 to 50.")
         self.lock = threading.RLock()  # the batch thread and the kernel's subshells come in beside the main thread
         self.layer = Keys(page == 1)
-        self.cues, self.suggestions, self.revealed = cues, suggestions, show_suggestions
+        self.cues, self.notes = cues, notes
+        self.suggestions, self.revealed = suggestions, show_suggestions
         self.context, self.require_reason = context or {}, require_reason
         self.columns, self.columns_shown, self.embed = columns, False, embed
         self.course, self.goes_on = Course(rounds, batches), goes_on

@@ -100,6 +100,7 @@ class Row:
             lines.insert(0, f"Suggestion of the model: {shortened(self.answer.caption(suggestion['label']))}")
             self.visible_hints.add(f"model:{shortened(suggestion['label'])}")
         marks = [(cue.start, cue.end, "cue") for cue in cues]
+        marks += [(note.start, note.end, "aside") for note in (panel.notes(record["text"]) if panel.notes else [])]
         marks += [(start, end, "evidence") for start, end in self.spans]
         again, flagged = session.keys[self.place][1], session.flagged(self.place)
         self.text.value = (
