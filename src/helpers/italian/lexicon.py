@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections.abc import Iterator
 from bisect import bisect_left
 from dataclasses import dataclass
 from functools import cache
@@ -194,6 +195,7 @@ _TOKEN = re.compile(
     r"(?P<double>[^\W\d_]*[əɜ][^\W\d_]*|[^\W\d_]+[*@][^\W\d_]*|[^\W\d_]*(?:"
     rf"[one]{_SIGN}a|a{_SIGN}[oe]|i{_SIGN}(?:[gc]?he|e|trici|esse)|(?<![rl])(?<!nt)e{_SIGN}i"
     rf"|re{_SIGN}t?rice|[oe]{_SIGN}e?ssa|ri{_SIGN}(?:t?rici|esse)|ce{_SIGN}tore|ci{_SIGN}tori)\b\)?)"
+    r"|(?P<accent>[^\W\d_]{2,}[aeiou]['’](?![^\W\d_]))"  # "attivita'", as keyboards without accents write it
     r"|[Ee]['’](?![^\W\d_])|[Uu]n po['’]|[^\W\d_]+['’](?=[^\W\d_])|[^\W\d_]+|\d+|\n|[^\w\s]",
     re.IGNORECASE,
 )
@@ -203,16 +205,35 @@ _DETERMINER = r"\b(?:(?:il|lo|la|i|gli|le|un|un[ao]|(?:de|a|da|ne|su)(?:l|i|gli|
 _REPEATED = re.compile(rf"{_DETERMINER}(\w+(?: \w+)?) (?:e|o|ed|od|oppure) {_DETERMINER}\1\b", re.IGNORECASE)
 
 
+_QUOTATION = re.compile(r"(?<!\w)['’‘]\w[^'’\n]{0,80}(['’])(?!\w)")  # its end is no accent
+_TRUNCATED = {"sta'", "anda'", "vole'"}  # verbs cut short, as "po'" is
+_GRAVE = str.maketrans("aeiou", "àèìòù")
+
+
+def _words(text: str) -> Iterator[tuple[str, str, int, int, bool]]:
+    """(as written, in small letters with straight apostrophes and accents, start, end, whether double) of every token."""
+    closing = {match.start(1) for match in _QUOTATION.finditer(text)}
+    for match in _TOKEN.finditer(text):
+        word, start, end = match.group(), *match.span()
+        lower = word.lower().replace("’", "'")
+        if not match["accent"] or lower in _TRUNCATED:
+            yield word, lower, start, end, bool(match["double"])
+        elif end - 1 in closing:
+            yield word[:-1], lower[:-1], start, end - 1, False
+            yield word[-1], "'", end - 1, end, False
+        else:
+            vowel = "é" if lower.endswith("che'") else lower[-2].translate(_GRAVE)
+            yield word, lower[:-2] + vowel, start, end, False
+
+
 def tokenise(text: str) -> list[Token]:
     """Words, numbers, signs and line ends with their readings; double forms are marked."""
     tokens: list[Token] = []
     previous, sentence = -1, 0
-    for i, match in enumerate(_TOKEN.finditer(text)):
-        word, is_double = match.group(), bool(match["double"])
-        lower = word.lower().replace("’", "'")
+    for i, (word, lower, start, end, is_double) in enumerate(_words(text)):
         known = _double_readings(lower) if is_double else lexicon().get(lower)
         readings = known if is_double or known else _by_ending(lower, "role")
-        token = Token(word, lower, match.start(), match.end(), readings, is_double, previous, sentence)
+        token = Token(word, lower, start, end, readings, is_double, previous, sentence)
         tokens.append(token)
         previous = previous if is_adverb(token) else i
         sentence = i + 1 if lower in BOUNDARY else sentence
