@@ -48,7 +48,8 @@ def test_the_scope_says_what_is_rewritten():
     assert inclusive(text) == "Un/una addetto/a per i clienti."
     assert inclusive(text, EVERYONE) == "Un/una addetto/a per i/le clienti."
     assert (
-        gender.neutralise("Siamo lieti di assumere un autista.", "applicant") == "Siamo lieti di assumere un/una autista."
+        gender.neutralise("Siamo lieti di assumere un autista.", "applicant")
+        == "Siamo lieti di assumere un/una autista."
     )
 
 
