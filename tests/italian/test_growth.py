@@ -14,6 +14,15 @@ ADS = [r["text"] for r in embedded.pool_texts()[:400]]
 ADS = [ad for ad in ADS if not LAWFUL.search(ad) and len(patterns_for(ad)) == ALL_PATTERNS]
 
 
+ODD = [
+    "richiesta " + "è - rigorosamente-" * 3000,
+    "è - bravo-" * 5000,
+    "età" + " max" * 15_000,
+    "a' " * 20_000,
+    "'a" * 20_000,
+]
+
+
 @pytest.mark.parametrize(
     "rewrite",
     [
@@ -23,7 +32,9 @@ ADS = [ad for ad in ADS if not LAWFUL.search(ad) and len(patterns_for(ad)) == AL
         lambda text: gender.single(text, "masculine"),
     ],
 )
-@pytest.mark.parametrize("text", ["\n".join(ADS)[:60_000], "candidato " * 6000, "molto " * 8000, "candidatə " * 5000])
+@pytest.mark.parametrize(
+    "text", ["\n".join(ADS)[:60_000], "candidato " * 6000, "molto " * 8000, "candidatə " * 5000, *ODD]
+)
 def test_a_long_text_takes_no_square_of_its_length(rewrite, text):
     start = time.perf_counter()
     rewrite(text)

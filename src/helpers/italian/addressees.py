@@ -193,7 +193,7 @@ class Addressees:
         posts = (
             first > 2 and self._tokens[first - 2].lower == "." and self._tokens[first - 3].lower == "n"
         )  # "n. 4 autisti"
-        return bool(phrase.mask & PLURAL) and counted and not posts
+        return bool(phrase.mask & PLURAL) and counted and not posts and not self._before(phrase)[1]
 
     def _is_led(self, first: int) -> bool:
         """Whether the applicant works beside or leads the people of a phrase: *affiancherai uno store manager*."""

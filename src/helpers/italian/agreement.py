@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from itertools import takewhile
 
 from helpers.italian.lexicon import (
     AMOUNTS,
@@ -31,6 +32,18 @@ NOMINAL = re.compile(r"([aiu]t|unt|itt|ert|elt|ess|ost)[oaie]$")
 QUALITY = re.compile(r"(at|it|ut|os|iv|an)(issim)?[oaie]$")
 
 COPULAS = [f"copula_{form}" for form in ("infinitive", "singular", "plural", "third_singular", "third_plural")]
+
+FIRMS = {
+    "operatore",
+    "gestore",
+    "distributore",
+    "produttore",
+    "editore",
+    "costruttore",
+    "vettore",
+    "assicuratore",
+    "concessionario",
+}
 
 Parts = dict[int, Reading]  # words of a phrase: token index → reading
 
@@ -88,6 +101,8 @@ def _opens_clause(tokens: list[Token], i: int) -> bool:
 def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     """The reading of token i as a noun for a person, None where it is none here."""
     token = tokens[i]
+    if _is_organisation(tokens, i):
+        return None
     noun, neutral = reading_of(token, {"noun"}), reading_of(tokens[i - 1], {"neutral"}) if i else None
     if neutral and reading_of(token, NOUNS | {"person"}, neutral.mask):  # "personale addetto alle casse"
         return None
@@ -108,11 +123,28 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     return _role(tokens, i, j)
 
 
+def _is_organisation(tokens: list[Token], i: int) -> bool:
+    """Whether the noun at i is a firm or stands in its name: *azienda cliente*, *siamo un operatore*, *Albo Nazionale Gestori*."""
+    before = [tokens[k] for k in preceding(i)[:3]]
+    if before and adjacent(tokens, i - 1) and belongs(before[0], "organisation"):
+        return True
+    if reading_of(tokens[i], NOUNS, SINGULAR) and not reading_of(tokens[i], NOUNS, PLURAL):
+        start = next((token for token in before if not reading_of(token, {"article", "adj"})), None)
+        if start is not None and start.lower == "siamo":
+            return True
+        if tokens[i].lower in FIRMS and adjacent(tokens, i) and belongs(tokens[i + 1], "trade"):
+            return True
+    named = list(takewhile(lambda token: token.text[0].isupper() or is_function(token), before))
+    return tokens[i].text[0].isupper() and any(belongs(token, "register") for token in named)
+
+
 def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
     """The role word or participle at i where it is a noun, and not an adjective of the word j."""
     token, role = tokens[i], reading_of(tokens[i], {"role"})
     k = next((k for k in preceding(i) if not reading_of(tokens[k], {"adj"})), -1)
     article = reading_of(tokens[k], {"article", "determiner"}) if k >= 0 else None
+    if any(belongs(tokens[m], "language") for m in range(k + 1, i)) and article:  # "un inglese tecnico"
+        return None
     if not role:  # "gli interessati", with no noun after it that they could belong to
         return _participle_noun(tokens, i, article.mask) if article else None
     is_modifier = role.forms[0] == "-" and adjacent(tokens, i) and not is_function(tokens[i + 1])
@@ -226,7 +258,7 @@ def adjectives_from(tokens: list[Token], start: int, mask: int, in_predicate: bo
     """
     parts: Parts = {}
     i, end, linked = start, start, True
-    while i < len(tokens) and tokens[i].lower not in BOUNDARY:
+    while i < len(tokens) and i - end <= REACH and tokens[i].lower not in BOUNDARY:
         token = tokens[i]
         after_amount = i > start and tokens[i - 1].lower in AMOUNTS
         adjective = adjective_of(token, mask, in_predicate and not parts and not after_amount)
@@ -240,7 +272,9 @@ def adjectives_from(tokens: list[Token], start: int, mask: int, in_predicate: bo
             end, linked = i + 1, True
         elif token.lower in (",", "/", "&") or (belongs(token, "conjunction") and parts):
             linked = False
-        elif not (is_adverb(token) or _is_part(tokens, i) or (token.lower == "-" and _is_part(tokens, i - 1))):
+        elif belongs(token, *COPULAS) or not (
+            is_adverb(token) or _is_part(tokens, i) or (token.lower == "-" and _is_part(tokens, i - 1))
+        ):
             break  # but "operatore socio-sanitario"
         i += 1
     return parts, mask, end

@@ -100,7 +100,7 @@ def is_adverb(token: Token) -> bool:
 @cache
 def function_words() -> frozenset[str]:
     """Words that are never a person, a quality or a thing."""
-    content = {"english", "kin", "ambiguous", "also_of_things"}
+    content = {"english", "kin", "ambiguous", "also_of_things", "organisation", "register", "trade", "language"}
     return frozenset(word for name, words in word_classes().items() if name not in content for word in words)
 
 
@@ -169,7 +169,7 @@ def adjective_of(token: Token, mask: int, any_ending: bool) -> Reading | None:
     known = reading_of(token, MODIFIERS, mask)
     if known or token.readings or token.is_double or not token.lower.isalpha() or len(token.lower) < 4:
         return known
-    if token.lower in function_words() or belongs(token, "english") or token.text.istitle():
+    if token.lower in function_words() or belongs(token, "english") or token.text.istitle() or is_adverb(token):
         return None
     if EPICENE.search(token.lower):
         number = SINGULAR if token.lower[-1] in "ea" else PLURAL

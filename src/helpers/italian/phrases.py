@@ -226,6 +226,8 @@ def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
         return 0, False
     wished = belongs(token, "wish") and clitic == "ti"  # "ti vogliamo curioso"
     had = belongs(token, "have") and clitic in ("mi", "ti", "m'", "t'")  # "mi ha colpito"
+    if belongs(token, "copula_third_subjunctive") and _has_subject_behind_che(tokens, i):
+        return SINGULAR, False
     if wished or had or belongs(token, "copula_singular"):
         return SINGULAR, True
     if belongs(token, "copula_plural"):
@@ -234,6 +236,18 @@ def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
         return ANY, False
     singular = SINGULAR if belongs(token, "copula_third_singular") else 0
     return singular | (PLURAL if belongs(token, "copula_third_plural") else 0), False
+
+
+def _has_subject_behind_che(tokens: list[Token], i: int) -> bool:
+    """Whether a noun stands between "che" and the verb at i, which then is a third person: *che il modulo risulti compilato*."""
+    between = []
+    for k in preceding(i):
+        if tokens[k].lower in BOUNDARY | {","}:
+            return False
+        if tokens[k].lower in ("che", "affinché", "purché", "qualora", "finché"):
+            return any(not is_function(tokens[m]) for m in between)
+        between.append(k)
+    return False
 
 
 def _subject(tokens: list[Token], heads: Heads, verb: int, end: int, mask: int) -> Head | None:
@@ -247,7 +261,10 @@ def _subject(tokens: list[Token], heads: Heads, verb: int, end: int, mask: int) 
     of_people = i >= 0 and belongs(tokens[verb], "copula_infinitive") and belongs(tokens[i], "preposition")
     after = heads.first(end, end + 4, mask, _is_subject)
     between = tokens[end : after.index] if after else []
-    if after and all(belongs(token, "function") or reading_of(token, DETERMINERS) for token in between):
+    if after and all(
+        belongs(token, "function") or reading_of(token, DETERMINERS) or _is_complement(tokens, end, k)
+        for k, token in enumerate(between, end)
+    ):
         return after
     if link in ("cui", "quale", "quali", "dove"):
         return None
@@ -256,6 +273,11 @@ def _subject(tokens: list[Token], heads: Heads, verb: int, end: int, mask: int) 
     choose = heads.first if shares_subject else heads.last
     subject = choose(*before, _is_someone_subject if of_people else _is_subject)
     return choose(*before, _is_person) if subject is None and opens_clause else subject
+
+
+def _is_complement(tokens: list[Token], start: int, k: int) -> bool:
+    """Whether the word at k is the noun of a complement from `start` on: *assegnato alla risorsa un budget*."""
+    return k == start + 1 and is_oblique(tokens, start)
 
 
 def _describes_people(tokens: list[Token], heads: Heads, verb: int, parts: Parts, mask: int) -> bool:
