@@ -41,22 +41,36 @@ class Encoding:
             raise UserError("Two label_words give the same tokens in this model: choose words that differ.")
         return words
 
+    def _room(self) -> int:
+        """The number of tokens of a text that are read, beside the prompt."""
+        if self.recipe.head == "classifier":
+            return self.recipe.max_length - self.tokenizer.num_special_tokens_to_add()
+        return max(1, self.recipe.max_length - len(self.ids(self.task.suffix)) - len(self.prefix()))
+
+    def count_cut(self, texts: Sequence[str]) -> int:
+        """The number of texts whose end `texts` leaves out."""
+        room = self._room()
+        # A token has a character at least.
+        long = [text for text in dict.fromkeys(texts) if len(text) > room]
+        lengths = {text: len(ids) for text, ids in zip(long, self._cut(long, None), strict=True)} if long else {}
+        return sum(lengths.get(text, 0) > room for text in texts)
+
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix."""
         if self.recipe.head == "classifier":
             ids = self.tokenizer(list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
             return [i or [self.tokenizer.pad_token_id] for i in ids]  # an empty text has one token, not none
         suffix = self.ids(self.task.suffix)
-        room = max(1, self.recipe.max_length - len(suffix) - len(self.prefix()))
-        return [ids + suffix for ids in self._cut(texts, room)]
+        return [ids + suffix for ids in self._cut(texts, self._room())]
 
     def plain(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text without a prompt, behind the opening token, cut to `max_length`."""
         opening = self.opening()
         return [opening + ids for ids in self._cut(texts, self.recipe.max_length - len(opening))]
 
-    def _cut(self, texts: Sequence[str], room: int) -> list[list[int]]:
-        options = {"add_special_tokens": False, "truncation": True, "max_length": room}
+    def _cut(self, texts: Sequence[str], room: int | None) -> list[list[int]]:
+        """Token ids without special tokens, of which at most `room` stay."""
+        options = {"add_special_tokens": False, "truncation": room is not None, "max_length": room}
         return self.tokenizer(list(texts), **options)["input_ids"]
 
     def turns(self, prompts: Sequence[str]) -> list[list[int]]:
