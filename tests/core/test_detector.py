@@ -121,7 +121,7 @@ def test_a_file_that_does_not_fit_exactly_is_begun_anew(task, tmp_path, monkeypa
 
 
 def test_a_text_without_an_answer_fits_its_row_alone(task, tmp_path):
-    texts, partial = ["…", "bad"], tmp_path / "a.part.jsonl"
+    texts, partial = ["  ", "bad"], tmp_path / "a.part.jsonl"
     Detector(Counting(task)).predict_resumed(texts, partial, "basis")
     learner = Counting(task)
     assert Detector(learner).predict_resumed(texts, partial, "basis").answer.tolist() == [None, "bad"]
