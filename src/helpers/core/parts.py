@@ -177,7 +177,7 @@ def _fitting_parts(path: Path, key: str, texts: Sequence[str], width: int) -> tu
 
 
 def _is_answer(probabilities: Any, spans: Any, text: str, width: int) -> bool:
-    """Whether the values can be the probabilities and the evidence of a text; one without a letter or digit has neither."""
+    """Whether the values can be the probabilities and the evidence of a text; an empty one has neither."""
     numbers = [p for p in probabilities if type(p) is float]
     if not len(numbers) == len(probabilities) == width:
         return False
