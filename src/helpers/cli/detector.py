@@ -48,11 +48,8 @@ def predict(
 
     detector, folder = core.load_detector(latest.adapter), run.run_folder(latest.task, latest.run) / "predictions"
     tables.refuse_columns(table, [*detector.columns, *(["words"] if explain else [])], file)
-    if cut := detector.count_cut(texts):
-        remark = (
-            f"{cut:,} of {len(texts):,} texts are longer than the detector reads: what stands at their end is not read."
-        )
-        say(remark, file=sys.stderr)
+    if long := detector.count_long(texts):
+        say(f"{long:,} of {len(texts):,} texts are long and are read in several windows.", file=sys.stderr)
     to_output = file == "-" and not out
     with detector.predict_recorded(texts, folder, file, explain or bool(html)) as (answers, place):
         answers = answers.set_axis(table.index)

@@ -81,10 +81,10 @@ class Detector:
                 )
         return self.table(self._probabilities(texts))
 
-    def count_cut(self, texts: Sequence[str]) -> int:
-        """The number of texts that are longer than the model reads; 0 for a learner that reads all."""
+    def count_long(self, texts: Sequence[str]) -> int:
+        """The number of texts that are read in several windows; 0 for a learner that has none."""
         encoding = getattr(self.learner, "encoding", None)
-        return encoding.count_cut(texts) if encoding else 0
+        return encoding.count_long(texts) if encoding else 0
 
     def table(self, probabilities: np.ndarray) -> pd.DataFrame:
         """The table of `predict` from probabilities (texts, labels); rows of NaN have no answer."""
