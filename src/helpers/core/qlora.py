@@ -22,7 +22,7 @@ from helpers.core.base import attach, load_base, model_path, reset_adapters
 from helpers.core.batches import Targets, holdout, pad, padded, token_batches
 from helpers.core.calibration import HeldOutLoss, softmax
 from helpers.core.cpu import over_batches, reading
-from helpers.core.encoding import Encoding
+from helpers.core.encoding import OVERLAP, Encoding
 from helpers.core.heads import Classifier, LabelWords, fit_head, head_state
 from helpers.core.label_words import prefix_cache, word_scores
 from helpers.core.masks import body_of, mean_state
@@ -326,6 +326,7 @@ class QLoRA:
         model = self.facts()
         facts = {name: model[name] for name in ("quantization", "double_quantization", "compute_dtype")}
         facts |= {name: getattr(self.recipe, name) for name in ("head", "bidirectional", "max_length")}
+        facts["overlap"] = OVERLAP
         return facts | {
             "model": sha256(path) if path.is_dir() else f"{self.recipe.model}@{commit}",
             "suffix": self.task.suffix if self.recipe.head == "lm" else "",
