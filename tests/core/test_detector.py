@@ -292,11 +292,11 @@ def test_cells_stay_as_they_are_on_request(project, rows, monkeypatch, capsys):
     assert (row.user, row.tags, row.words) == ("@me", '["x", "y"]', "mine")
 
 
-def test_what_was_guessed_and_what_is_not_read_is_said(project, rows, monkeypatch, capsys):
+def test_what_was_guessed_and_what_is_long_is_said(project, rows, monkeypatch, capsys):
     text = rows[0]["text"] + " però" + " mai" * 400
     (project / "in.csv").write_bytes(f"text\n{text}\n{rows[1]['text']}\n".encode("cp1252"))
     code, _, err = ambo(monkeypatch, capsys, project / "in.csv", "--out", project / "o.csv")
-    assert code == 0 and "1 of 2 texts are longer than the detector reads" in err and "1252" in err
+    assert code == 0 and "1 of 2 texts are long and are read in several windows" in err and "1252" in err
 
 
 def test_one_text_or_something_else_is_a_sentence(task):
