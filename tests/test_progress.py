@@ -25,11 +25,20 @@ def run_bar(now, steps: int, seconds: float, loss=None) -> None:
 def test_in_batch_a_long_cell_prints_a_line_now_and_then_and_a_short_one_none(monkeypatch, capsys, clock):
     monkeypatch.setattr(env, "frontend", lambda: "batch")
     run_bar(clock, 100, 0.1)
-    assert capsys.readouterr().out == ""
+    assert capsys.readouterr().err == ""
     run_bar(clock, 100, 1.0, 0.25)
-    lines = capsys.readouterr().out.splitlines()
+    out, err = capsys.readouterr()
+    lines = err.splitlines()
+    assert out == ""  # outside a kernel it may hold the answers
     assert len(lines) == 3
     assert lines[0].startswith("training: 3") and lines[0].endswith("loss 0.250, about 70 s left")
+
+
+def test_a_program_whose_errors_nobody_watches_is_batch(monkeypatch):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: False, raising=False)
+    assert env.frontend() == "batch"
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
+    assert env.frontend() == "terminal"
 
 
 def test_in_a_notebook_one_output_is_drawn_anew_and_emptied_at_the_end(monkeypatch, clock):

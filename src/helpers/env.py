@@ -8,6 +8,7 @@ import platform
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,12 +54,21 @@ def in_colab() -> bool:
     return "google.colab" in sys.modules
 
 
-def frontend() -> str:
-    """`notebook` where a person runs this cell, `batch` where papermill or nbconvert does, `terminal` outside a kernel."""
+def _kernel() -> Any:
+    """The Jupyter kernel that this runs in, or None."""
     shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
-    kernel = getattr(shell, "kernel", None)
+    return getattr(shell, "kernel", None)
+
+
+def in_kernel() -> bool:
+    return _kernel() is not None
+
+
+def frontend() -> str:
+    """`notebook` where a person runs this cell, `batch` where papermill, nbconvert or a script does, or `terminal`."""
+    kernel = _kernel()
     if kernel is None:
-        return "terminal"
+        return "terminal" if sys.stderr.isatty() else "batch"
     # Jupyter, VS Code and Colab can be asked for input, papermill and nbconvert cannot.
     request = kernel.get_parent() or {}
     return "notebook" if request.get("content", {}).get("allow_stdin") else "batch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from html import escape
 from typing import Any, ClassVar
 
@@ -67,7 +68,8 @@ class Bar(tqdm):
                 self.set_postfix({"loss": f"{float(self.loss):.3f}"}, refresh=False)
             super().display(msg, pos)
         elif self.frontend == "batch":
-            print(self.sentence(), flush=True)
+            # In a kernel the line belongs to the cell; elsewhere standard output may be the answers.
+            print(self.sentence(), flush=True, file=sys.stdout if env.in_kernel() else sys.stderr)
         else:
             self._show(f'<progress value="{self.n}" max="{self.total}"></progress> {escape(self.sentence())}')
 

@@ -37,7 +37,7 @@ class Counting:
 
 def test_every_row_is_answered_once_and_an_empty_text_has_no_answer(task):
     learner = Counting(task)
-    table = Detector(learner).predict(["bad bad", "", "a b c", " … ", "bad bad"])
+    table = Detector(learner).predict(["bad bad", "", "a b c", " \n ", "bad bad"])
     assert list(table.columns) == ["answer", "confidence", "p_good", "p_bad"]
     assert table.answer.tolist() == ["bad", None, "good", None, "bad"] and learner.read == 2
     assert table.confidence.tolist()[0] == 1.0 and np.isnan(table.confidence[1]) and table.p_bad[2] == 0.0
@@ -121,7 +121,7 @@ def test_a_file_that_does_not_fit_exactly_is_begun_anew(task, tmp_path, monkeypa
 
 
 def test_a_text_without_an_answer_fits_its_row_alone(task, tmp_path):
-    texts, partial = ["…", "bad"], tmp_path / "a.part.jsonl"
+    texts, partial = ["  ", "bad"], tmp_path / "a.part.jsonl"
     Detector(Counting(task)).predict_resumed(texts, partial, "basis")
     learner = Counting(task)
     assert Detector(learner).predict_resumed(texts, partial, "basis").answer.tolist() == [None, "bad"]
@@ -265,7 +265,7 @@ def ambo(monkeypatch, capsys, *words):
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet"])
 def test_every_row_in_is_a_row_out(project, rows, monkeypatch, capsys, suffix):
-    texts = [rows[0]["text"], "=cmd|' /C calc'!A0", 'a\nb, "c"', rows[1]["text"], "…"]
+    texts = [rows[0]["text"], "=cmd|' /C calc'!A0", 'a\nb, "c"', rows[1]["text"], " "]
     table = pd.DataFrame({"number": range(5), "body": texts, "note": ["x", "<b>", "à", "", "y"]})
     read = {".csv": pd.read_csv, ".tsv": lambda p: pd.read_csv(p, sep="\t"), ".parquet": pd.read_parquet}
     read[".jsonl"] = lambda p: pd.read_json(p, lines=True)
@@ -273,6 +273,7 @@ def test_every_row_in_is_a_row_out(project, rows, monkeypatch, capsys, suffix):
     table.to_json(source, orient="records", lines=True)
     code, out, err = ambo(monkeypatch, capsys, source, "--text-column", "body", "--out", target, "--explain")
     assert code == 0 and "5 rows → " in out and "1 without a text" in out, err
+    assert ("1 cells that a spreadsheet would run as a formula" in out) == (suffix in (".csv", ".tsv"))
     result = read[suffix](target)
     assert list(result.columns) == ["number", "body", "note", "answer", "confidence", "p_good", "p_bad", "words"]
     assert result.number.tolist() == [0, 1, 2, 3, 4] and result.body[0] == texts[0] and result.body[2] == texts[2]
@@ -280,6 +281,32 @@ def test_every_row_in_is_a_row_out(project, rows, monkeypatch, capsys, suffix):
     assert result.answer[:4].isin(["good", "bad"]).all() and pd.isna(result.answer[4])
     expected = load_detector("outputs/t/r").predict(texts)
     np.testing.assert_allclose(result.p_bad[:4], expected.p_bad[:4], atol=1e-6)
+
+
+def test_cells_stay_as_they_are_on_request(project, rows, monkeypatch, capsys):
+    lines = [json.dumps({"text": rows[0]["text"], "user": "@me", "tags": ["x", "y"], "words": "mine"})]
+    (project / "in.jsonl").write_text("\n".join(lines) + "\n")
+    code, out, err = ambo(monkeypatch, capsys, project / "in.jsonl", "--out", project / "o.csv", "--raw")
+    row = pd.read_csv(project / "o.csv").iloc[0]
+    assert code == 0 and "formula" not in out, err
+    assert (row.user, row.tags, row.words) == ("@me", '["x", "y"]', "mine")
+
+
+def test_what_was_guessed_and_what_is_long_is_said(project, rows, monkeypatch, capsys):
+    text = rows[0]["text"] + " però" + " mai" * 400
+    (project / "in.csv").write_bytes(f"text\n{text}\n{rows[1]['text']}\n".encode("cp1252"))
+    code, _, err = ambo(monkeypatch, capsys, project / "in.csv", "--out", project / "o.csv")
+    assert code == 0 and "1 of 2 texts are long and are read in several windows" in err and "1252" in err
+
+
+def test_one_text_or_something_else_is_a_sentence(task):
+    detector = Detector(Counting(task))
+    with pytest.raises(UserError, match="put it in brackets"):
+        detector.predict("bad")
+    with pytest.raises(UserError, match="Text 1 of the list is NoneType, not a text"):
+        detector.predict(["bad", None])
+    answers = detector.predict(["🤮", "!!!", " "]).answer
+    assert answers[0] and answers[1] and answers[2] is None
 
 
 def test_lines_from_standard_input_and_the_runs_folder(project, rows, monkeypatch, capsys):

@@ -27,6 +27,9 @@ def predict(
     out: Annotated[str, typer.Option(help="a .csv, .tsv, .jsonl or .parquet file; default: in the run's folder")] = "",
     html: Annotated[str, typer.Option(help="an HTML page of the answers, with filters, to write as well")] = "",
     explain: Annotated[bool, typer.Option("--explain", help="add the words that moved each answer")] = False,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="in a .csv, no apostrophe before what looks like a formula")
+    ] = False,
 ) -> None:
     """Answer every text of a file with a trained detector: each row again, with answer, confidence and probabilities."""
     is_read, is_table = "the file that is read", "the table of --out"
@@ -38,11 +41,15 @@ def predict(
     latest = runs.require_detector(task, run_id)
     table = lines_table(text_column) if file == "-" else tables.read_table(file, text_column)
     texts = tables.clean_texts(table, text_column)
+    for remark in table.attrs.get("remarks", []):
+        say(remark, file=sys.stderr)
     from helpers.core import detector as core  # loads torch: not before the mistakes above are found
     from helpers.evaluation import report
 
     detector, folder = core.load_detector(latest.adapter), run.run_folder(latest.task, latest.run) / "predictions"
-    tables.refuse_columns(table, [*detector.columns, "words"], file)
+    tables.refuse_columns(table, [*detector.columns, *(["words"] if explain else [])], file)
+    if long := detector.count_long(texts):
+        say(f"{long:,} of {len(texts):,} texts are long and are read in several windows.", file=sys.stderr)
     to_output = file == "-" and not out
     with detector.predict_recorded(texts, folder, file, explain or bool(html)) as (answers, place):
         answers = answers.set_axis(table.index)
@@ -53,8 +60,12 @@ def predict(
         if to_output:
             print_lines(whole)
         else:
-            written = tables.write_table(env.resolve(out) if out else place.with_suffix(".csv"), whole)
+            written = tables.write_table(env.resolve(out) if out else place.with_suffix(".csv"), whole, raw)
             say(f"{len(whole):,} rows → {short_path(written)}: {answer_counts(answers['answer'])}")
+            if not raw and written.suffix.lower() in (".csv", ".tsv") and (marked := tables.count_guarded(table)):
+                say(
+                    f"{marked:,} cells that a spreadsheet would run as a formula begin with an apostrophe (--raw: none)."
+                )
         if html:
             who = f"the detector of run {latest.run}, task {latest.task}"
             page = report.write_answers(env.resolve(html), texts, answers, spans, who)

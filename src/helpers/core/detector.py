@@ -69,9 +69,22 @@ class Detector:
     def predict(self, texts: Sequence[str]) -> pd.DataFrame:
         """One row a text: `answer`, its probability as `confidence`, and `p_<class>` of every class.
 
-        The probabilities are calibrated. A text without a letter or digit has no answer.
+        The probabilities are calibrated. An empty text has no answer. Raises UserError where `texts` is one text, or
+        has something else in it.
         """
+        if isinstance(texts, str):
+            raise UserError("predict takes a list of texts, not one text: put it in brackets.")
+        for number, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise UserError(
+                    f"Text {number} of the list is {type(text).__name__}, not a text: leave it out or give ''."
+                )
         return self.table(self._probabilities(texts))
+
+    def count_long(self, texts: Sequence[str]) -> int:
+        """The number of texts that are read in several windows; 0 for a learner that has none."""
+        encoding = getattr(self.learner, "encoding", None)
+        return encoding.count_long(texts) if encoding else 0
 
     def table(self, probabilities: np.ndarray) -> pd.DataFrame:
         """The table of `predict` from probabilities (texts, labels); rows of NaN have no answer."""
@@ -180,8 +193,8 @@ class Detector:
         return explained
 
     def _probabilities(self, texts: Sequence[str]) -> np.ndarray:
-        """Float array (texts, labels); NaN for a text without a letter or digit. Equal texts are read once."""
-        known = {text: i for i, text in enumerate(dict.fromkeys(t for t in texts if re.search(r"\w", t)))}
+        """Float array (texts, labels); NaN for an empty text. Equal texts are read once."""
+        known = {text: i for i, text in enumerate(dict.fromkeys(t for t in texts if t.strip()))}
         scores = self.learner.predict_proba(list(known)) if known else np.zeros((0, len(self.labels)))
         rows = np.full((len(texts), len(self.labels)), np.nan)
         for i, text in enumerate(texts):

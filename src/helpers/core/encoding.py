@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 
 from helpers import env
@@ -14,6 +15,7 @@ from helpers.env import UserError
 from helpers.task import Task
 
 IGNORED = -100  # of cross-entropy
+OVERLAP = 64  # tokens that two windows of a long text share at most
 
 
 class Encoding:
@@ -41,22 +43,71 @@ class Encoding:
             raise UserError("Two label_words give the same tokens in this model: choose words that differ.")
         return words
 
+    def _room(self) -> int:
+        """The number of tokens of a text that are read, beside the prompt."""
+        if self.recipe.head == "classifier":
+            return self.recipe.max_length - self.tokenizer.num_special_tokens_to_add()
+        return max(1, self.recipe.max_length - len(self.ids(self.task.suffix)) - len(self.prefix()))
+
+    def count_long(self, texts: Sequence[str]) -> int:
+        """The number of texts that are longer than one window."""
+        room = self._room()
+        # A token has a character at least.
+        long = [text for text in dict.fromkeys(texts) if len(text) > room]
+        lengths = {text: len(ids) for text, ids in zip(long, self._cut(long, None), strict=True)} if long else {}
+        return sum(lengths.get(text, 0) > room for text in texts)
+
+    def windows(self, texts: Sequence[str]) -> tuple[list[list[int]], np.ndarray]:
+        """Token ids of every window of every text, and the position of the text that each is from, int array (windows,).
+
+        A text of at most `max_length` tokens is one window, as `texts` gives it. A longer one is read in windows of that
+        length, each of which repeats up to OVERLAP tokens of the one before, so that a phrase at a seam is whole in one.
+        """
+        room = self._room()
+        long = [len(text) > room for text in texts]  # a token has a character at least
+        if not any(long) or not self.tokenizer.is_fast:
+            return self.texts(texts), np.arange(len(texts))
+        special = self.recipe.head == "classifier"
+        stride = min(OVERLAP, room // 4)
+        # A window holds a token of its own at least.
+        length = self.recipe.max_length if special else room
+        options = {"truncation": True, "max_length": length, "stride": stride, "return_overflowing_tokens": True}
+        read = self.tokenizer(list(texts), add_special_tokens=special, **options)
+        owners = np.array(read["overflow_to_sample_mapping"])
+        ids = read["input_ids"]
+        if special:
+            return [i or [self.tokenizer.pad_token_id] for i in ids], owners
+        suffix = self.ids(self.task.suffix)
+        return [i + suffix for i in ids], owners
+
+    def around_evidence(self, text: str, spans: Sequence[Sequence[int]]) -> str:
+        """What training reads of a text: all of it, or of a longer one the window around its first evidence, or the first."""
+        room = self._room()
+        if len(text) <= room or not self.tokenizer.is_fast:
+            return text
+        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        if len(offsets) <= room or not spans:
+            return text
+        place = next((i for i, (_, end) in enumerate(offsets) if end > spans[0][0]), 0)
+        first = min(max(0, place - room // 2), len(offsets) - room)
+        return text[offsets[first][0] : offsets[first + room - 1][1]]
+
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix."""
         if self.recipe.head == "classifier":
             ids = self.tokenizer(list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
             return [i or [self.tokenizer.pad_token_id] for i in ids]  # an empty text has one token, not none
         suffix = self.ids(self.task.suffix)
-        room = max(1, self.recipe.max_length - len(suffix) - len(self.prefix()))
-        return [ids + suffix for ids in self._cut(texts, room)]
+        return [ids + suffix for ids in self._cut(texts, self._room())]
 
     def plain(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text without a prompt, behind the opening token, cut to `max_length`."""
         opening = self.opening()
         return [opening + ids for ids in self._cut(texts, self.recipe.max_length - len(opening))]
 
-    def _cut(self, texts: Sequence[str], room: int) -> list[list[int]]:
-        options = {"add_special_tokens": False, "truncation": True, "max_length": room}
+    def _cut(self, texts: Sequence[str], room: int | None) -> list[list[int]]:
+        """Token ids without special tokens, of which at most `room` stay."""
+        options = {"add_special_tokens": False, "truncation": room is not None, "max_length": room}
         return self.tokenizer(list(texts), **options)["input_ids"]
 
     def turns(self, prompts: Sequence[str]) -> list[list[int]]:

@@ -9,6 +9,7 @@ from typing import Any
 from helpers.env import UserError
 from helpers.files import read_json
 
+LAYERS = re.compile(r"(num|n)(_\w+coder)?(_hidden)?_layers?|\w+coder_layers")  # keys that count them
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
 
 
@@ -38,7 +39,7 @@ def refuse_foreign_files(folder: Path) -> None:
         # A kernel of the hub is code; weights under another name would be read wherever that leads.
         if key in ("attn_implementation", "_attn_implementation", "transformers_weights") and "/" in str(value):
             raise UserError(f"{folder / 'config.json'} has {key}={value!r}, which leads elsewhere: remove that line.")
-        if re.fullmatch(r".*layers?", key) and isinstance(value, int) and value > (tensors := _tensors(folder)):
+        if LAYERS.fullmatch(key) and isinstance(value, int) and value > (tensors := _tensors(folder)):
             # Every layer is an object in memory before the first weight is compared.
             raise UserError(
                 f"{folder / 'config.json'} has {key}={value}, more than its {tensors} tensors: it is damaged."

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import re
 import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -178,11 +177,11 @@ def _fitting_parts(path: Path, key: str, texts: Sequence[str], width: int) -> tu
 
 
 def _is_answer(probabilities: Any, spans: Any, text: str, width: int) -> bool:
-    """Whether the values can be the probabilities and the evidence of a text; one without a letter or digit has neither."""
+    """Whether the values can be the probabilities and the evidence of a text; an empty one has neither."""
     numbers = [p for p in probabilities if type(p) is float]
     if not len(numbers) == len(probabilities) == width:
         return False
-    if not re.search(r"\w", text):
+    if not text.strip():
         return all(p != p for p in numbers) and spans == []
     return all(-SLACK <= p <= 1 + SLACK for p in numbers) and all(_is_span(*span, text) for span in spans)
 

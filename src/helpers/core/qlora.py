@@ -22,7 +22,7 @@ from helpers.core.base import attach, load_base, model_path, reset_adapters
 from helpers.core.batches import Targets, holdout, pad, padded, token_batches
 from helpers.core.calibration import HeldOutLoss, softmax
 from helpers.core.cpu import over_batches, reading
-from helpers.core.encoding import Encoding
+from helpers.core.encoding import OVERLAP, Encoding
 from helpers.core.heads import Classifier, LabelWords, fit_head, head_state
 from helpers.core.label_words import prefix_cache, word_scores
 from helpers.core.masks import body_of, mean_state
@@ -116,13 +116,13 @@ class QLoRA:
         train_rows, held_out = holdout(targets.classes, self.recipe.holdout, keys)
         self.held_out_rows = [records[i] for i in held_out]
         recipe = self._start(targets[train_rows], warm)
-        texts = [r["text"] for r in records]
+        texts = [self.encoding.around_evidence(r["text"], r.get("spans") or ()) for r in records]
         head_logits = []
         if recipe.head_first:
             head_logits = self._fit_head(texts, targets, train_rows, held_out)
 
         def held_out_logits() -> np.ndarray:  # the trained head's own come first
-            return head_logits.pop() if head_logits else self.logits([texts[i] for i in held_out])
+            return head_logits.pop() if head_logits else self.logits([records[i]["text"] for i in held_out])
 
         class_weights = self.module.class_weights.cpu().numpy()
         loss = HeldOutLoss(held_out_logits, targets[held_out], class_weights)
@@ -212,7 +212,9 @@ class QLoRA:
         self._evaluate()
         if self.recipe.head == "lm":
             return self._label_word_scores(texts)[0]
-        return self._over_batches(texts, lambda **inputs: self.module(**inputs)["logits"])
+        ids, owners = self.encoding.windows(texts)
+        rows = self._over_batches(ids, lambda **inputs: self.module(**inputs)["logits"])
+        return rows[self._worst_windows(rows, owners)]
 
     @torch.inference_mode()
     def score(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -226,9 +228,22 @@ class QLoRA:
             return softmax(logits / self.temperature), embeddings
         if self.module is None:
             return self.predict_proba(texts), self.embed(texts)
-        rows = self._over_batches(texts, lambda **inputs: torch.cat(self.module.read(**inputs), 1))
+        ids, owners = self.encoding.windows(texts)
+        rows = self._over_batches(ids, lambda **inputs: torch.cat(self.module.read(**inputs), 1))
         classes = len(self.task.labels)
-        return softmax(rows[:, :classes] / self.temperature), rows[:, classes:]
+        worst = self._worst_windows(rows[:, :classes], owners)
+        return softmax(rows[worst, :classes] / self.temperature), _mean_of_windows(rows[:, classes:], ids, owners)
+
+    def _worst_windows(self, logits: np.ndarray, owners: np.ndarray) -> np.ndarray:
+        """The row of every text's window that speaks most for the class looked for, int array (texts,).
+
+        One place is enough for that class, wherever it stands; the answer of that window is the text's.
+        """
+        if len(owners) == owners[-1] + 1:
+            return np.arange(len(owners))
+        shares = softmax(logits)[:, self.task.labels.index(self.task.positive)]
+        order = np.lexsort((np.arange(len(owners)), -shares, owners))  # by text, the worst window first
+        return order[np.unique(owners[order], return_index=True)[1]]
 
     def checked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(embeddings, probabilities, class numbers) of the rows that `fit` held out."""
@@ -241,9 +256,8 @@ class QLoRA:
         if self.module is not None:
             self.module.eval()
 
-    def _over_batches(self, texts: Sequence[str], function: Callable[..., torch.Tensor]) -> np.ndarray:
-        """`function` of the inputs of every text, in length-sorted batches; float32 (texts, ...)."""
-        ids = self.encoding.texts(texts)
+    def _over_batches(self, ids: list[list[int]], function: Callable[..., torch.Tensor]) -> np.ndarray:
+        """`function` of the inputs of every window, in length-sorted batches; float32 (windows, ...)."""
         rows: list[np.ndarray | None] = [None] * len(ids)
 
         def read(batch: list[int]) -> np.ndarray:
@@ -261,7 +275,8 @@ class QLoRA:
     def _label_word_scores(self, texts: Sequence[str], embed: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """(log-probabilities of the label words, embeddings if `embed`); the prefix is read once."""
         self._refuse_alibi()
-        ids, words, prefix = self.encoding.texts(texts), self.encoding.label_words(), self.encoding.prefix()
+        ids, owners = self.encoding.windows(texts)
+        words, prefix = self.encoding.label_words(), self.encoding.prefix()
         scores = np.zeros((len(ids), len(words)), np.float32)
         embeddings = np.zeros((len(ids), self.model.config.hidden_size if embed else 0), np.float32)
         with reading(self.model), Bar(len(ids), "reading") as bar:
@@ -273,7 +288,7 @@ class QLoRA:
                 if embed:
                     embeddings[batch] = means.cpu().numpy()
                 bar.update(len(batch))
-        return scores, embeddings
+        return scores[self._worst_windows(scores, owners)], _mean_of_windows(embeddings, ids, owners)
 
     def _refuse_alibi(self) -> None:
         if _has_alibi(self.model.config):
@@ -294,7 +309,10 @@ class QLoRA:
             states = body(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
             return mean_state(states.float(), attention_mask)
 
-        return self._over_batches(texts, means)
+        if not len(texts):
+            return np.zeros((0, self.model.config.hidden_size), np.float32)
+        ids, owners = self.encoding.windows(texts)
+        return _mean_of_windows(self._over_batches(ids, means), ids, owners)
 
     def embed_base(self, texts: Sequence[str]) -> np.ndarray:
         """`embed` without the adapters: of the frozen base, whatever was trained."""
@@ -308,6 +326,7 @@ class QLoRA:
         model = self.facts()
         facts = {name: model[name] for name in ("quantization", "double_quantization", "compute_dtype")}
         facts |= {name: getattr(self.recipe, name) for name in ("head", "bidirectional", "max_length")}
+        facts["overlap"] = OVERLAP
         return facts | {
             "model": sha256(path) if path.is_dir() else f"{self.recipe.model}@{commit}",
             "suffix": self.task.suffix if self.recipe.head == "lm" else "",
@@ -464,6 +483,15 @@ def zero_shot(task: Task, recipe: Recipe, texts: Sequence[str]) -> np.ndarray:
     learner = QLoRA(task, replace(recipe, head="classifier"))
     rows, names = (_unit_length(learner.embed(t)) for t in (texts, [w.strip() for w in task.label_words]))
     return softmax(20.0 * rows @ names.T)
+
+
+def _mean_of_windows(rows: np.ndarray, ids: list[list[int]], owners: np.ndarray) -> np.ndarray:
+    """Means of the windows' rows for every text, weighted by their tokens; float32 (texts, ...)."""
+    if len(owners) == owners[-1] + 1:
+        return rows
+    lengths = np.array([len(i) for i in ids], np.float32)
+    starts = np.flatnonzero(np.diff(owners, prepend=-1))
+    return np.add.reduceat(rows * lengths[:, None], starts) / np.add.reduceat(lengths, starts)[:, None]
 
 
 def _has_alibi(config) -> bool:

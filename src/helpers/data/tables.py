@@ -5,6 +5,7 @@ A mistake in the table is one UserError that names the file, the row and the rem
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -37,8 +38,20 @@ def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:
     return table.map(guarded).rename(columns=guarded)
 
 
+def count_guarded(table: pd.DataFrame) -> int:
+    """The number of cells that `spreadsheet_safe` changes."""
+    return int(table.map(lambda cell: isinstance(cell, str) and guarded(cell) != cell).to_numpy().sum())
+
+
+def flat(value: Any) -> Any:
+    """A list or dict as JSON text for a cell, '' when it is empty."""
+    if not isinstance(value, list | dict):
+        return value
+    return json.dumps(value, ensure_ascii=False) if value else ""
+
+
 def _write_delimited(table: pd.DataFrame, path: Path, raw: bool, separator: str = ",") -> None:
-    whole = table if raw else spreadsheet_safe(table)
+    whole = table.map(flat) if raw else spreadsheet_safe(table.map(flat))
     whole.to_csv(path, index=False, sep=separator, lineterminator="\n")
 
 

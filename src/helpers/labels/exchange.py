@@ -36,7 +36,7 @@ def export(
         raise UserError(f"{folder} holds no labels: label first, or name the folder with the .jsonl logs.")
     table = final_labels(rows, records) if final else pd.DataFrame(rows)
     # JSON alone has lists, and columns of texts and numbers.
-    tables.write_table(path, table if suffix == ".jsonl" else table.map(_flat).apply(_of_one_type), raw)
+    tables.write_table(path, table if suffix == ".jsonl" else table.map(tables.flat).apply(_of_one_type), raw)
     return table
 
 
@@ -71,13 +71,6 @@ def settled_labels(source: Path | list[dict]) -> dict[str, Any]:
     """Record id → the adjudicator's label, else the majority's; a record with a tie is left out."""
     decided = decisions.decisions(log.annotations(source))
     return {i: decision["label"] for i, decision in decided.items() if decision["label"] is not None}
-
-
-def _flat(value: Any) -> Any:
-    """A list or dict as JSON text for a cell, '' when it is empty."""
-    if not isinstance(value, list | dict):
-        return value
-    return json.dumps(value, ensure_ascii=False) if value else ""
 
 
 def _of_one_type(column: pd.Series) -> pd.Series:
