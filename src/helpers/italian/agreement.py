@@ -33,17 +33,10 @@ QUALITY = re.compile(r"(at|it|ut|os|iv|an)(issim)?[oaie]$")
 
 COPULAS = [f"copula_{form}" for form in ("infinitive", "singular", "plural", "third_singular", "third_plural")]
 
-FIRMS = {
-    "operatore",
-    "gestore",
-    "distributore",
-    "produttore",
-    "editore",
-    "costruttore",
-    "vettore",
-    "assicuratore",
-    "concessionario",
-}
+FIRMS = {"operatore", "gestore", "distributore", "produttore", "editore", "costruttore", "concessionario"}
+    ["operatore", "gestore", "distributore", "produttore", "editore", "costruttore", "vettore", "concessionario"]
+)
+DEVICES = {"assistente", "traduttore", "risponditore", "operatore", "lettore", "compilatore"}
 
 Parts = dict[int, Reading]  # words of a phrase: token index → reading
 
@@ -101,7 +94,7 @@ def _opens_clause(tokens: list[Token], i: int) -> bool:
 def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     """The reading of token i as a noun for a person, None where it is none here."""
     token = tokens[i]
-    if _is_organisation(tokens, i):
+    if _is_no_person(tokens, i):
         return None
     noun, neutral = reading_of(token, {"noun"}), reading_of(tokens[i - 1], {"neutral"}) if i else None
     if neutral and reading_of(token, NOUNS | {"person"}, neutral.mask):  # "personale addetto alle casse"
@@ -111,6 +104,8 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     if noun and belongs(token, "ambiguous") and not _opens_clause(tokens, i):  # "la commessa", an order or a person
         article = reading_of(tokens[i - 1], {"article"}) if i else None
         return noun if article and article.forms[0] == "un" else None
+    if noun and token.lower.startswith("candidat") and _is_verb(tokens, i):
+        return None
     if noun and not (token.lower == "candidati" and _is_imperative(tokens, i)) and not _is_part(tokens, i):
         return noun
     if lead := reading_of(token, {"lead"}):  # "capo reparto", not "un capo di cachemire"
@@ -123,19 +118,39 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     return _role(tokens, i, j)
 
 
-def _is_organisation(tokens: list[Token], i: int) -> bool:
-    """Whether the noun at i is a firm or stands in its name: *azienda cliente*, *siamo un operatore*, *Albo Nazionale Gestori*."""
-    before = [tokens[k] for k in preceding(i)[:3]]
-    if before and adjacent(tokens, i - 1) and belongs(before[0], "organisation"):
+def _is_verb(tokens: list[Token], i: int) -> bool:
+    """Whether "candidato" is a participle: *ha candidato un progetto*, *una scuola candidata al premio*."""
+    j = tokens[i].previous
+    if j >= 0 and belongs(tokens[j], "have"):
         return True
-    if reading_of(tokens[i], NOUNS, SINGULAR) and not reading_of(tokens[i], NOUNS, PLURAL):
-        start = next((token for token in before if not reading_of(token, {"article", "adj"})), None)
-        if start is not None and start.lower == "siamo":
-            return True
-        if tokens[i].lower in FIRMS and adjacent(tokens, i) and belongs(tokens[i + 1], "trade"):
-            return True
-    named = list(takewhile(lambda token: token.text[0].isupper() or is_function(token), before))
-    return tokens[i].text[0].isupper() and any(belongs(token, "register") for token in named)
+    bare = j < 0 or not reading_of(tokens[j], {"article", "determiner", "adj"})
+    return bare and adjacent(tokens, i) and tokens[i + 1].lower in ("al", "alla", "all'", "ai", "alle")
+
+
+def _is_no_person(tokens: list[Token], i: int) -> bool:
+    """Whether the noun at i is a firm, a device, or part of the name of a place, an institution or a diploma."""
+    token, before = tokens[i], [tokens[k] for k in preceding(i)[:3]]
+    following = tokens[i + 1] if adjacent(tokens, i) else None
+    if before and adjacent(tokens, i - 1) and belongs(before[0], "organisation"):  # "azienda cliente"
+        return True
+    if following is not None:
+        if token.lower in FIRMS and belongs(following, "trade") and reading_of(token, NOUNS, SINGULAR):
+            return True  # "un operatore logistico"
+        if token.lower in DEVICES and belongs(following, "automatic"):
+            return True  # "l'assistente virtuale"
+    is_singular = reading_of(token, NOUNS, SINGULAR) and not reading_of(token, NOUNS, PLURAL)
+    words = [other for other in before if not reading_of(other, {"article", "adj"})]
+    if is_singular and words and words[0].lower == "siamo":  # what many are together
+        return True
+    if (words and belongs(words[0], "diploma")) or (
+        len(words) > 1 and words[0].lower == "di" and belongs(words[1], "diploma")
+    ):
+        return True
+    if not token.text[0].isupper():
+        return False
+    # "Albo Nazionale Gestori Ambientali", "via dei Medici", "Statuto dei Lavoratori"
+    named = takewhile(lambda other: other.text[0].isupper() or is_function(other) or belongs(other, "register"), before)
+    return any(belongs(other, "register") for other in named)
 
 
 def _role(tokens: list[Token], i: int, j: int) -> Reading | None:

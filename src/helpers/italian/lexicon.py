@@ -101,6 +101,7 @@ def is_adverb(token: Token) -> bool:
 def function_words() -> frozenset[str]:
     """Words that are never a person, a quality or a thing."""
     content = {"english", "kin", "ambiguous", "also_of_things", "organisation", "register", "trade", "language"}
+    content |= {"automatic", "diploma", "duration"}
     return frozenset(word for name, words in word_classes().items() if name not in content for word in words)
 
 

@@ -132,7 +132,8 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
     for i, token in enumerate(tokens):
         if belongs(token, "someone"):
             heads.append(Head(i, 1, True, False))
-        elif belongs(token, "copula_singular"):  # the "tu" of "sarai"
+        elif belongs(token, "copula_singular") and not (i and belongs(tokens[i - 1], "preposition")):
+            # the "tu" of "sarai", but "per sei mesi"
             heads.append(Head(i, SINGULAR, True, False))
         elif i in people:
             slot = people[i].slot
@@ -259,10 +260,10 @@ def _subject(tokens: list[Token], heads: Heads, verb: int, end: int, mask: int) 
         return heads.last(*before, _any)
     # "il rischio di essere assunto"
     of_people = i >= 0 and belongs(tokens[verb], "copula_infinitive") and belongs(tokens[i], "preposition")
-    after = heads.first(end, end + 4, mask, _is_subject)
+    after = heads.first(end, end + 6, mask, _is_subject)
     between = tokens[end : after.index] if after else []
     if after and all(
-        belongs(token, "function") or reading_of(token, DETERMINERS) or _is_complement(tokens, end, k)
+        belongs(token, "function", "preposition") or reading_of(token, DETERMINERS) or _is_complement(tokens, k)
         for k, token in enumerate(between, end)
     ):
         return after
@@ -275,9 +276,9 @@ def _subject(tokens: list[Token], heads: Heads, verb: int, end: int, mask: int) 
     return choose(*before, _is_person) if subject is None and opens_clause else subject
 
 
-def _is_complement(tokens: list[Token], start: int, k: int) -> bool:
-    """Whether the word at k is the noun of a complement from `start` on: *assegnato alla risorsa un budget*."""
-    return k == start + 1 and is_oblique(tokens, start)
+def _is_complement(tokens: list[Token], k: int) -> bool:
+    """Whether the word at k is the noun of a complement: *assegnato alla risorsa un budget*, *messo a disposizione*."""
+    return belongs(tokens[k - 1], "preposition") or is_oblique(tokens, k - 1)
 
 
 def _describes_people(tokens: list[Token], heads: Heads, verb: int, parts: Parts, mask: int) -> bool:
@@ -325,8 +326,8 @@ def _describes_a_person(tokens: list[Token], heads: Heads, i: int, reading: Read
         j = tokens[j].previous
     if j >= 0 and (reading_of(tokens[j], {"article"}) or belongs(tokens[j], "have")):
         return False
-    if _modifies_next_word(tokens, i, reading):
-        return False
+    if _modifies_next_word(tokens, i, reading) or (j >= 0 and belongs(tokens[j], "language", "duration")):
+        return False  # "inglese spigliato", "tempo pieno e determinato"
     start = tokens[i].sentence
     before = start, i, reading.mask
     someone = heads.last(*before, _is_someone)
