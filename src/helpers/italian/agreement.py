@@ -34,8 +34,6 @@ QUALITY = re.compile(r"(at|it|ut|os|iv|an)(issim)?[oaie]$")
 COPULAS = [f"copula_{form}" for form in ("infinitive", "singular", "plural", "third_singular", "third_plural")]
 
 FIRMS = {"operatore", "gestore", "distributore", "produttore", "editore", "costruttore", "concessionario"}
-    ["operatore", "gestore", "distributore", "produttore", "editore", "costruttore", "vettore", "concessionario"]
-)
 DEVICES = {"assistente", "traduttore", "risponditore", "operatore", "lettore", "compilatore"}
 
 Parts = dict[int, Reading]  # words of a phrase: token index → reading
