@@ -7,6 +7,7 @@ from helpers.data import tables
 from helpers.data.classes import class_counts
 from helpers.data.reading import read_table
 from helpers.env import UserError
+from helpers.italian.cues import find_cues
 from helpers.task import make_task
 from tests.data.test_tables import PARAMS, write
 from tests.project import SHARED
@@ -73,6 +74,16 @@ def test_look_alike_classes_are_merged_to_the_commonest_and_said():
     assert [r["label"] for r in records] == ["hate", "ok", "hate", "ok", "hate", "ok", "ok"]
     assert any("'Hate' (1 row), 'hate\\xa0' (1 row): read as 'hate'" in remark for remark in remarks)
     assert any("'ok\\u200b' (1 row)" in remark and "read as 'ok'" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize("unseen", list("\u200e\u200f\u2063\u034f\u180e\ufe0f\0\x7f\u200d"))
+def test_what_no_reader_sees_hides_no_class_no_duplicate_and_no_cue(unseen):
+    ad = "cercasi infermiere di bella presenza"
+    rows = [(ad, "hate"), ("a day", "hate"), ("one more", "ok"), (ad.replace("ll", f"l{unseen}l"), f"hate{unseen}")]
+    records, remarks = records_of(rows)
+    assert records[3] == records[0] and {r["label"] for r in records} == {"hate", "ok"}
+    assert any("read as 'hate'" in remark for remark in remarks)
+    assert "appearance_gendered" in {cue.category for cue in find_cues(records[3]["text"])}
 
 
 def test_the_tasks_own_spelling_counts_and_two_of_its_classes_stay_two():
