@@ -43,7 +43,9 @@ def test_joiners_stay_where_readers_see_them():
     assert [r["text"] for r in records] == [emoji, persian, "badword \u00e1c"]
 
 
-@pytest.mark.parametrize("gap", ["nan", "NaN", "null", "NULL", "NaT", "N/A", "#N/A", "<NA>", " nan "])
+@pytest.mark.parametrize(
+    "gap", ["nan", "NaN", "null", "NULL", "NaT", "N/A", "#N/A", "<NA>", " nan ", "NAN", "Null", "n/a", "<na>"]
+)
 def test_missing_values_written_as_text_are_missing_and_said(gap):
     rows = [("a", "x", "north", "test"), ("b", "y", gap, "train"), ("c", gap, "south", gap)]
     options = {"group_columns": ["area"], "split_column": "part"}
@@ -52,6 +54,18 @@ def test_missing_values_written_as_text_are_missing_and_said(gap):
     assert [r["area"] for r in records] == ["north", "", "south"] and records[2]["split"] == "pool"
     for column in ("label", "area", "part"):
         assert f"Column {column!r} has {gap.strip()!r} (1 row): read as missing." in remarks
+
+
+@pytest.mark.parametrize("gap", ["None", "NA"])
+def test_what_may_be_a_class_is_missing_as_programs_write_it_alone(gap):
+    records, remarks = records_of([("a", "x"), ("b", "y"), ("c", gap)])
+    assert [r.get("label") for r in records] == ["x", "y", None]
+    said = f"Column 'label' has {gap!r} (1 row): read as missing; a class of that name is to be in labels."
+    assert said in remarks
+    records, _ = records_of([("a", gap.lower()), ("b", "y"), ("c", gap), ("d", gap.lower())])
+    assert [r.get("label") for r in records] == [gap.lower(), "y", gap.lower(), gap.lower()]
+    records, _ = records_of([("a", gap), ("b", "y")], labels=[gap.lower(), "y"])
+    assert [r.get("label") for r in records] == [gap.lower(), "y"]
 
 
 def test_a_class_that_the_task_calls_nan_is_a_class():
