@@ -73,6 +73,12 @@ def test_a_class_that_the_task_calls_nan_is_a_class():
     assert [r["label"] for r in records] == ["nan", "bread"] and not any("missing" in remark for remark in remarks)
 
 
+def test_an_id_that_looks_like_a_gap_is_said():
+    records, remarks = records_of([("a", "x", "k1"), ("b", "y", "NA")], "text label key", id_column="key")
+    assert [r["own_id"] for r in records] == ["k1", ""]
+    assert "Column 'key' has 'NA' (1 row): read as missing." in remarks
+
+
 def test_no_number_is_a_gap_of_another_width():
     table = pd.DataFrame({"text": ["a", "b", "c"], "label": pd.Series([1, None, 2.5], dtype="float32")})
     assert [r.get("label") for r in tables.to_records(table, PARAMS)] == ["1", None, "2.5"]

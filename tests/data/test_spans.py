@@ -83,6 +83,8 @@ def test_what_is_no_evidence_is_left_out_and_counted(value):
         ("one\r\ntwo bad\r\n", "bad"),
         ("\ufeffbad\u200b\u200b, then", "bad"),
         ("\u200bbad\u200b", "bad"),
+        ("a\u200e b\u2063ad\0 word", "b\u2063ad\0"),
+        ("👩\u200d🍳 page\x0cba\ufe0fd word", "ba\ufe0fd"),
     ],
 )
 def test_evidence_follows_the_text_through_cleaning(text, words):

@@ -125,7 +125,7 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     if not records:
         raise UserError(f"{path}: column {params['text_column']!r} holds no text at all.")
     if params["id_column"]:
-        _add_own_ids(records, rows, params)
+        _add_own_ids(table, rows, records, params)
     if params["label_column"]:
         labels = _labels(table, rows, params)
         records = [r | ({"label": label} if label else {}) for r, label in zip(records, labels, strict=True)]
@@ -293,10 +293,10 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
         raise UserError(f"Column {text!r} is both the text and the answer: {remedy}.")
 
 
-def _add_own_ids(records: list[dict], rows: pd.DataFrame, params: dict[str, Any]) -> None:
+def _add_own_ids(table: pd.DataFrame, rows: pd.DataFrame, records: list[dict], params: dict[str, Any]) -> None:
     """Keep the user's ids as `own_id`; raises UserError when one stands twice."""
     path = params["data_path"]
-    ids, _ = clean_names(_cells(rows, params["id_column"], path, "the id"))
+    ids = _names(table, rows, params["id_column"], path, "the id")
     first: dict[str, int] = {}
     for record, own_id, number in zip(records, ids, rows.index, strict=True):
         if first.setdefault(own_id, number) != number:
