@@ -151,6 +151,8 @@ def import_labels(
     remarks = list(table.attrs.get("remarks", []))
     if str(path).lower().endswith((".csv", ".tsv")):
         table = table.map(unguarded)
+    given = (label_column, text_column, id_column, annotator_column)
+    label_column, text_column, id_column, annotator_column = (tables.column_name(table, column) for column in given)
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {listed(table.columns)}.")
