@@ -63,7 +63,8 @@ def flat(value: Any) -> Any:
 
 
 def _write_delimited(table: pd.DataFrame, path: Path, raw: bool, separator: str = ",") -> None:
-    whole = table.map(flat) if raw else spreadsheet_safe(table.map(flat))
+    whole = mapped(table, flat)
+    whole = whole if raw else spreadsheet_safe(whole)
     whole.to_csv(path, index=False, sep=separator, lineterminator="\n")
 
 

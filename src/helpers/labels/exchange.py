@@ -36,7 +36,9 @@ def export(
         raise UserError(f"{folder} holds no labels: label first, or name the folder with the .jsonl logs.")
     table = final_labels(rows, records) if final else pd.DataFrame(rows)
     # JSON alone has lists, and columns of texts and numbers.
-    tables.write_table(path, table if suffix == ".jsonl" else table.map(tables.flat).apply(_of_one_type), raw)
+    tables.write_table(
+        path, table if suffix == ".jsonl" else tables.mapped(table, tables.flat).apply(_of_one_type), raw
+    )
     return table
 
 
