@@ -59,7 +59,7 @@ def flat(value: Any) -> Any:
     """A list or dict as JSON text for a cell, '' when it is empty."""
     if not isinstance(value, list | dict):
         return value
-    return json.dumps(value, ensure_ascii=False) if value else ""
+    return _savable(json.dumps(value, ensure_ascii=False)) if value else ""
 
 
 def _write_delimited(table: pd.DataFrame, path: Path, raw: bool, separator: str = ",") -> None:
