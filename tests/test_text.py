@@ -1,13 +1,15 @@
-"""What a text may do outside a page: a terminal shows it and obeys none of it, a spreadsheet runs none of it."""
+"""What a text is without what no reader sees, and what it may do outside a page: no terminal and no spreadsheet obeys it."""
 
 import ast
 import io
+import sys
+import unicodedata
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.text import guarded, say, unguarded, visible
+from helpers.text import bare_words, clean, guarded, name, normalise, say, unguarded, visible
 from tests.project import ROOT
 
 ORDERS = {
@@ -61,3 +63,59 @@ def test_other_cells_stay_as_they_are(cell):
 @given(st.text(alphabet="'=+-@\t\ra1.", max_size=6))
 def test_every_cell_comes_back(cell):
     assert unguarded(guarded(cell)) == cell
+
+
+# Format characters with a sign of their own: of Arabic, Syriac and Kaithi numbers and verses; the layout of hieroglyphs.
+SIGNED = [*range(0x600, 0x606), 0x6DD, 0x70F, 0x890, 0x891, 0x8E2, 0x110BD, 0x110CD, *range(0x13430, 0x13440)]
+
+
+def test_no_character_that_nobody_sees_stays_in_a_word():
+    unseen = [
+        c
+        for c in map(chr, range(sys.maxunicode + 1))
+        if unicodedata.category(c) in ("Cf", "Cc") and ord(c) not in SIGNED
+    ]
+    unseen = [c for c in unseen if not c.isspace()] + list("\u034f\u115f\u1160\ufe00\ufe0e\ufe0f\U000e0100\U000e01ef")
+    assert len(unseen) > 200
+    for c in unseen:
+        for word in ("infer{}miere", "ба{}ба", "{}hate{}"):
+            spoilt, sound = word.replace("{}", c), word.replace("{}", "")
+            assert clean(spoilt) == name(spoilt) == sound, hex(ord(c))
+            assert normalise(spoilt) == bare_words(spoilt) == sound, hex(ord(c))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "👩\u200d🍳 🧑🏽\u200d🍳 🏳\ufe0f\u200d🌈 👁\ufe0f\u200d🗨\ufe0f ❤\ufe0f\u200d🔥 ☎\ufe0e",
+        "1\ufe0f\u20e3 #\ufe0f\u20e3 ™\ufe0f",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f",
+        "می\u200cخواهم",
+        "क्\u200dष श्री\u200cमान",
+        "അവന്\u200d",
+        "ᠮᠣᠩᠭᠣ᠋ᠯ ᠬ᠎ᠠ",
+        "due\nrighe\te un tab",
+    ],
+)
+def test_what_emoji_and_scripts_are_written_with_stays(text):
+    assert clean(text) == text and normalise(text) == " ".join(text.split())
+
+
+@pytest.mark.parametrize(
+    "text", ["❤\u200d", "a\u200d❤", "❤\ufe0f\ufe0f", "1\ufe0f", "\U000e0067🏴\U000e0067", "ma\u200c", "ha\u180ete"]
+)
+def test_half_a_sequence_is_none(text):
+    assert clean(text) in ("❤", "a❤", "❤\ufe0f", "1", "🏴", "ma", "hate")
+
+
+@pytest.mark.parametrize(
+    "text", ["page one\x0cpage two", "page one\x0bpage two", "page one\x85page two", "page one\u3164page two"]
+)
+def test_what_parts_words_still_parts_them(text):
+    assert name(text) == normalise(text) == "page one page two"
+
+
+@given(st.text(alphabet="a1é\u0301❤🏴\u00ad\u200c\u200d\ufe0f\u20e3\U000e0067\U000e007fمᠮ\u180e\x00\x0b²", max_size=8))
+def test_a_clean_text_is_clean(text):
+    assert clean(clean(text)) == clean(text)
+    assert normalise(clean(text)) == normalise(text)

@@ -9,10 +9,36 @@ from typing import TextIO
 # What a terminal may obey instead of showing it: C0 and C1 controls but line end and tab, the marks that
 # reverse the order of what follows, and lone surrogates, which no stream can encode.
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-# What no reader sees in a word: soft hyphen, zero-width space, word joiner, byte order mark. Joiners and
-# non-joiners shape emoji and Persian, so they go only between Latin letters, accents included.
-_LATIN = "A-Za-z\u00aa\u00ba\u00c0-\u024f\u0300-\u036f\u1e00-\u1eff"
-INVISIBLE = re.compile(f"(?<=[{_LATIN}])[\u00ad\u200b-\u200d\u2060\ufeff]+(?=[{_LATIN}])|[\u00ad\u200b\u2060\ufeff]")
+# What no reader sees, inside a word or beside it: controls and format characters, the grapheme joiner, fillers, variation
+# selectors, tags. Ranges and no look-up in `unicodedata`: a record's id must not change with the version of Python.
+# Format characters with a sign of their own, such as the Arabic end of verse, are none of them.
+_UNSEEN = (
+    "\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\ufe00-\ufe0f\ufeff\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+# Of these, what readers do see by its effect: sequences of emoji, joiners at letters of scripts that they shape (from Arabic
+# to Myanmar, Khmer to Tai Tham, …), and selectors behind Mongolian letters.
+_PICTURE = (
+    "[\u00a9\u00ae\u203c\u2049\u2122\u2139\u2190-\u2bff\u3030\u303d\u3297\u3299\U0001f000-\U0001faff][\ufe0e\ufe0f]?"
+)
+_SHAPED = (
+    "[\u0600-\u109f\u1780-\u180a\u1810-\u1aaf\u1b00-\u1c7f\u1cd0-\u1cff\ua800-\ua95f\ua980-\uaaff\uabc0-\uabff\ufb50-\ufdff"
+    "\ufe70-\ufefc\U00010a00-\U00010fff\U00011000-\U00011fff\U0001e900-\U0001e95f]"
+)
+_EFFECTIVE = (
+    f"[0-9#*]\ufe0f\u20e3|\U0001f3f4[\U000e0020-\U000e007e]+\U000e007f|{_PICTURE}(?:\u200d{_PICTURE})*"
+    f"|(?<={_SHAPED})[\u200c\u200d]|[\u200c\u200d](?={_SHAPED})|[\u1820-\u18aa][\u180b-\u180f]+"
+)
+_INVISIBLE = re.compile(f"({_EFFECTIVE})|[{_UNSEEN}]")
+# Controls that part lines or fields, and blanks of Hangul.
+_BREAK, _BLANK = re.compile("[\x0b\x0c\x1c-\x1f\x85]"), re.compile("[\u3164\uffa0]")
+_ANY = re.compile(f"{_BREAK.pattern}|{_BLANK.pattern}|[{_UNSEEN}]")  # most texts have none, which is soon found out
+
+# Signs that NFKC would write as letters or digits, with which a text says something else: 10² is not 102.
+_SIGNS = re.compile(
+    "([\u00b2\u00b3\u00b9\u00bc-\u00be\u2070-\u209c\u2100\u2101\u2103\u2105\u2106\u2109\u2116\u2120-\u2122\u213b\u2150-\u215f"
+    "\u2189\u2460-\u24ff\u3192-\u319f\u3200-\u33ff\U0001f100-\U0001f2ff]+)"
+)
 
 
 def clean(text: str) -> str:
@@ -22,11 +48,18 @@ def clean(text: str) -> str:
 
 def unstripped(text: str) -> str:
     """The text as `clean` gives it, outer blanks included."""
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = _seen(text.replace("\r\n", "\n").replace("\r", "\n"))
     if text.isascii():
         return text
     text = text.encode("utf-8", "replace").decode("utf-8")  # a lone surrogate cannot be saved
-    return unicodedata.normalize("NFC", INVISIBLE.sub("", text))
+    return unicodedata.normalize("NFC", text)
+
+
+def _seen(text: str) -> str:
+    """The text without what no reader sees, and with a line end or blank for what looks like one."""
+    if not _ANY.search(text):
+        return text
+    return _INVISIBLE.sub(r"\1", _BLANK.sub(" ", _BREAK.sub("\n", text)))
 
 
 def name(text: str) -> str:
@@ -36,14 +69,17 @@ def name(text: str) -> str:
 
 def normalise(text: str) -> str:
     """What makes a text the same text: its letters whatever their case or width, its symbols, single blanks."""
+    text = _seen(text)
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", INVISIBLE.sub("", text))
+        parts = _SIGNS.split(text)  # every other one is signs
+        parts[::2] = [unicodedata.normalize("NFKC", part) for part in parts[::2]]
+        text = "".join(parts)
     return " ".join(text.casefold().split())
 
 
 def bare_words(text: str) -> str:
-    """The case-folded words of the text, by which texts resemble each other; the text if it has none."""
-    return " ".join(re.findall(r"\w+", normalise(text))) or text
+    """The case-folded words of the text, by which texts resemble each other (10² and 102 do); the text if it has none."""
+    return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", _seen(text)).casefold())) or text
 
 
 def quoted(value: str, most: int = 60) -> str:

@@ -7,6 +7,7 @@ from helpers.data import tables
 from helpers.data.classes import class_counts
 from helpers.data.reading import read_table
 from helpers.env import UserError
+from helpers.italian.cues import find_cues
 from helpers.task import make_task
 from tests.data.test_tables import PARAMS, write
 from tests.project import SHARED
@@ -42,7 +43,9 @@ def test_joiners_stay_where_readers_see_them():
     assert [r["text"] for r in records] == [emoji, persian, "badword \u00e1c"]
 
 
-@pytest.mark.parametrize("gap", ["nan", "NaN", "null", "NULL", "NaT", "N/A", "#N/A", "<NA>", " nan "])
+@pytest.mark.parametrize(
+    "gap", ["nan", "NaN", "null", "NULL", "NaT", "N/A", "#N/A", "<NA>", " nan ", "NAN", "Null", "n/a", "<na>"]
+)
 def test_missing_values_written_as_text_are_missing_and_said(gap):
     rows = [("a", "x", "north", "test"), ("b", "y", gap, "train"), ("c", gap, "south", gap)]
     options = {"group_columns": ["area"], "split_column": "part"}
@@ -53,9 +56,27 @@ def test_missing_values_written_as_text_are_missing_and_said(gap):
         assert f"Column {column!r} has {gap.strip()!r} (1 row): read as missing." in remarks
 
 
+@pytest.mark.parametrize("gap", ["None", "NA"])
+def test_what_may_be_a_class_is_missing_as_programs_write_it_alone(gap):
+    records, remarks = records_of([("a", "x"), ("b", "y"), ("c", gap)])
+    assert [r.get("label") for r in records] == ["x", "y", None]
+    said = f"Column 'label' has {gap!r} (1 row): read as missing; a class of that name is to be in labels."
+    assert said in remarks
+    records, _ = records_of([("a", gap.lower()), ("b", "y"), ("c", gap), ("d", gap.lower())])
+    assert [r.get("label") for r in records] == [gap.lower(), "y", gap.lower(), gap.lower()]
+    records, _ = records_of([("a", gap), ("b", "y")], labels=[gap.lower(), "y"])
+    assert [r.get("label") for r in records] == [gap.lower(), "y"]
+
+
 def test_a_class_that_the_task_calls_nan_is_a_class():
     records, remarks = records_of([("a", "nan"), ("b", "bread")], labels=["nan", "bread"])
     assert [r["label"] for r in records] == ["nan", "bread"] and not any("missing" in remark for remark in remarks)
+
+
+def test_an_id_that_looks_like_a_gap_is_said():
+    records, remarks = records_of([("a", "x", "k1"), ("b", "y", "NA")], "text label key", id_column="key")
+    assert [r["own_id"] for r in records] == ["k1", ""]
+    assert "Column 'key' has 'NA' (1 row): read as missing." in remarks
 
 
 def test_no_number_is_a_gap_of_another_width():
@@ -73,6 +94,16 @@ def test_look_alike_classes_are_merged_to_the_commonest_and_said():
     assert [r["label"] for r in records] == ["hate", "ok", "hate", "ok", "hate", "ok", "ok"]
     assert any("'Hate' (1 row), 'hate\\xa0' (1 row): read as 'hate'" in remark for remark in remarks)
     assert any("'ok\\u200b' (1 row)" in remark and "read as 'ok'" in remark for remark in remarks)
+
+
+@pytest.mark.parametrize("unseen", list("\u200e\u200f\u2063\u034f\u180e\ufe0f\0\x7f\u200d"))
+def test_what_no_reader_sees_hides_no_class_no_duplicate_and_no_cue(unseen):
+    ad = "cercasi infermiere di bella presenza"
+    rows = [(ad, "hate"), ("a day", "hate"), ("one more", "ok"), (ad.replace("ll", f"l{unseen}l"), f"hate{unseen}")]
+    records, remarks = records_of(rows)
+    assert records[3] == records[0] and {r["label"] for r in records} == {"hate", "ok"}
+    assert any("read as 'hate'" in remark for remark in remarks)
+    assert "appearance_gendered" in {cue.category for cue in find_cues(records[3]["text"])}
 
 
 def test_the_tasks_own_spelling_counts_and_two_of_its_classes_stay_two():

@@ -85,11 +85,234 @@ def test_quotes_in_a_tab_separated_file_are_text_unless_they_enclose_cells(tmp_p
     assert read_table(write(tmp_path / "a.tsv", content), "text").text.tolist() == texts
 
 
+LETTERS = [
+    "a letter came,\nin Turin",
+    'nobody wants "in" Lecce',
+    "never trust\nin Pisa",
+    'more "of" this',
+    "plain",
+    "one\ntwo\nthree",
+]
+LABELS = ["ok", "hate", "hate", "ok", "ok", "hate"]
+
+
+@pytest.mark.parametrize(
+    ("odd", "text", "said"),
+    [
+        ("", "", ""),
+        (
+            "a last text\tok",
+            "a last text",
+            "row 8: fewer cells than in the header; those at the end were read as empty.",
+        ),
+        (
+            '"Hi" she said\tok\tsouth',
+            '"Hi" she said',
+            "row 8: quotation marks that enclose no cell were read as part of it.",
+        ),
+        ('a pipe of 5"\tok\tsouth', 'a pipe of 5"', "row 8: quotation marks that enclose no cell"),
+        ('"never closed\tok\tsouth', '"never closed', "row 8: quotation marks that enclose no cell"),
+        ("\t\t", "", ""),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_one_odd_line_tears_no_text_of_a_quoted_file(tmp_path, odd, text, said, place):
+    table = pd.DataFrame({"text": LETTERS, "label": LABELS, "region": "north"})
+    order = [
+        *table.columns[-place:],
+        *table.columns[:-place],
+    ]  # of a row with the last cell missing, the text is the first
+    if odd.count("\t") == 1:
+        order = [*table.columns]
+    content = table[order].to_csv(index=False, sep="\t")
+    if odd:
+        cells = dict(zip(table.columns, odd.split("\t"), strict=False))
+        content += "\t".join(cells[name] for name in order if name in cells) + "\n"
+    read = read_table(write(tmp_path / "a.tsv", content), "text")
+    assert read.text.tolist() == LETTERS + ([text] if odd else [])
+    assert read.label.tolist()[:6] == LABELS and (said in remarks(read) if said else not remarks(read))
+
+
+ALL_QUOTED = '"hello world"\t"x"\t"1"\n"b ""c"" d"\t"y"\t"2"\n"d"\t"x"\t"3"\n'
+
+
+@pytest.mark.parametrize("header", ['"text"\t"label"\t"n"\n', "text\tlabel\tn\n"])
+@pytest.mark.parametrize("odd", ["", '"Hi" she said\tx\t4\n', "e\tx\n"])
+def test_a_tab_separated_file_with_every_cell_in_quotes_loses_them(tmp_path, header, odd):
+    content = header + 4 * ALL_QUOTED + odd
+    table = read_table(write(tmp_path / "a.tsv", content), "text")
+    assert table.text.tolist()[:12] == 4 * ["hello world", 'b "c" d', "d"] and set(table.label) == {"x", "y"}
+    assert bool(remarks(table)) == bool(odd)
+
+
+@pytest.mark.parametrize("content", ['"text"\t"n"\n"hello ""world"""\t1\nb\t2\n', 'text\tn\n"hello\tworld"\t1\nb\t2\n'])
+def test_quotes_that_enclose_some_cells_are_taken_off(tmp_path, content):
+    table = read_table(write(tmp_path / "a.tsv", content), "text")
+    assert table.text.tolist()[1] == "b" and not table.text[2].startswith('"')
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        'text\tlabel\n"open\tx\nno close"\ty\n',
+        'text\tlabel\n"open\tx\nshort\nno close"\ty\n',
+        'text\tlabel\n"open\tx\nworld\ty\nno close"\tx\n',
+        'text\tlabel\n"open\tx\n5" pipe\ty\n"whole"\tx\nno close"\ty\n',
+        'text\n"open\nno close"\n',
+    ],
+)
+def test_no_rows_between_two_bare_quotes_become_one(tmp_path, content):
+    table = read_table(write(tmp_path / "a.tsv", content), "text")
+    assert table.text.tolist()[0] == '"open' and table.text.tolist()[-1] == 'no close"'
+    assert len(table) == content.count("\n") - 1
+
+
+def test_quotes_around_a_whole_cell_that_stay_are_said(tmp_path):
+    table = read_table(write(tmp_path / "a.tsv", 'text\tlabel\n"hello world"\tx\nplain\ty\n'), "text")
+    assert table.text.tolist() == ['"hello world"', "plain"]
+    assert "a.tsv, row 2: quotation marks around a whole cell were read as part of it." in remarks(table)
+
+
+def test_a_quoted_cell_that_may_be_rows_is_said(tmp_path):
+    table = pd.DataFrame({"text": ["a\tb\nc", *LETTERS], "label": ["x", *LABELS], "n": "1"})
+    table.to_csv(tmp_path / "a.tsv", index=False, sep="\t")
+    read = read_table(str(tmp_path / "a.tsv"), "text")
+    assert read.text.tolist() == table.text.tolist()
+    assert "row 2: a cell in quotation marks has tabs and line breaks in it; if these are rows" in remarks(read)
+
+
 def test_the_header_of_a_second_file_is_no_row(tmp_path):
-    path = write(tmp_path / "a.csv", "text,label\na,x\nText,label\ntext,label\nb,y\n")
+    path = write(tmp_path / "a.csv", "text,label\na,x\nText,x\ntext,label\nb,y\n")
     table = read_table(path, "text")
     assert table.text.tolist() == ["a", "Text", "b"] and table.index.tolist() == [2, 3, 5]
     assert "a.csv, row 4: the header again" in remarks(table)
+
+
+@pytest.mark.parametrize(
+    "again", ["\ufefftext,label", "text , label", "Text,LABEL", '\ufeff"text","label"', " te\u00adxt,label"]
+)
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_the_header_of_a_second_file_is_none_however_it_is_spelled(tmp_path, again, suffix):
+    content = f"\ufefftext,label\na,x\n{again}\nb,y\n"
+    path = write(tmp_path / f"a{suffix}", content if suffix == ".csv" else content.replace(",", "\t"))
+    table = read_table(path, "text")
+    assert table.text.tolist() == ["a", "b"] and table.label.tolist() == ["x", "y"]
+    assert "row 3: the header again, as where files were joined; left out." in remarks(table)
+
+
+def test_below_a_header_in_another_order_the_cells_follow_it(tmp_path):
+    path = write(tmp_path / "a.csv", "text,label,n\na,x,1\nn,Text,label\n2,b,y\ntext,label,n\nc,x,3\n")
+    table = read_table(path, "text")
+    assert table.to_dict("list") == {"text": ["a", "b", "c"], "label": ["x", "y", "x"], "n": ["1", "2", "3"]}
+    assert "row 3: the header again, in another order; left out, and the cells below it put in the order" in remarks(
+        table
+    )
+
+
+def test_a_word_that_is_the_header_but_for_case_is_a_row_of_a_list_of_words(tmp_path):
+    table = read_table(write(tmp_path / "a.csv", "text\nText\ntext\nb\n"), "text")
+    assert table.text.tolist() == ["Text", "b"] and "row 3: the header again" in remarks(table)
+
+
+def test_the_second_mark_in_joined_json_lines_is_no_error(tmp_path):
+    path = write(tmp_path / "a.jsonl", '\ufeff{"text": "a"}\n\ufeff{"text": "b"}\n')
+    assert read_table(path, "text").text.tolist() == ["a", "b"]
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv"])
+def test_a_row_of_empty_cells_is_a_row_and_a_blank_line_is_none(tmp_path, name):
+    content = "text,note\nhello,1\n\n,\n   \n,foo\n , \nbye,2\n\n"
+    table = read_table(write(tmp_path / name, content.replace(",", "\t") if name == "a.tsv" else content), "text")
+    assert table.text.tolist() == ["hello", "", "", "", "bye"] and table.index.tolist() == [2, 4, 6, 7, 8]
+    assert f"{name}: 3 blank lines are no rows and were skipped." in remarks(table)
+    records = tables.to_records(table, PARAMS | {"label_column": ""})
+    assert len(table) - len(records) == 3
+
+
+def test_an_empty_text_that_pandas_writes_into_one_column_is_a_row(tmp_path):
+    table = pd.DataFrame({"text": ["a", "", "b"]})
+    for name, separator in (("a.csv", ","), ("a.tsv", "\t")):
+        table.to_csv(tmp_path / name, index=False, sep=separator)
+        assert read_table(str(tmp_path / name), "text").text.tolist() == ["a", "", "b"]
+    table = read_table(write(tmp_path / "b.csv", "text\nhello\n\nbye\n"), "text")
+    assert table.index.tolist() == [2, 4] and "1 blank line is no row and was skipped" in remarks(table)
+
+
+def test_blank_lines_of_json_are_said(tmp_path):
+    table = read_table(write(tmp_path / "a.jsonl", '{"text": "a"}\n\n{}\n{"text": ""}\n'), "text")
+    assert table.index.tolist() == [1, 3, 4] and table.text.tolist() == ["a", None, ""]
+    assert "1 blank line is no row and was skipped" in remarks(table)
+    assert read_table(write(tmp_path / "b.jsonl", '{"text": "a"}'), "text").attrs.get("remarks", []) == []
+
+
+MOSTLY = ["perché no", "città e virtù", "così è", "già più"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "read"),
+    [
+        (b"caff\xe8", "caffè"),
+        (b"caff\xc3", "caffÃ"),
+        (b"so\xe2\x80 on", "so\ufffd on"),
+        (b"un\x81known", "un\ufffdknown"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])
+def test_a_bad_byte_in_a_file_of_utf8_spoils_no_other_letter(tmp_path, bad, read, suffix):
+    lines = [text.encode() for text in MOSTLY]
+    lines.insert(2, bad)
+    if suffix == ".jsonl":
+        lines = [b'{"text": "' + line + b'"}' for line in lines]
+    else:
+        lines.insert(0, b"text")
+    table = read_table(write(tmp_path / f"a{suffix}", b"\n".join(lines)), "text")
+    assert table.text.tolist() == [*MOSTLY[:2], read, *MOSTLY[2:]]
+    line = 3 if suffix == ".jsonl" else 4
+    said = f"a{suffix}, line {line}: bytes that are not UTF-8, as all others are, were read as Windows-1252; if letters look wrong"
+    assert said in remarks(table)
+
+
+def test_a_file_with_the_mark_of_utf8_is_read_as_that(tmp_path):
+    table = read_table(write(tmp_path / "a.csv", b"\xef\xbb\xbftext,label\ncaff\xe8,x\n"), "text")
+    assert table.text.tolist() == ["caffè"] and "line 2: bytes that are not UTF-8" in remarks(table)
+
+
+@pytest.mark.parametrize(
+    "line", ['{"text": "a", "text": "b"}', '{"text": "a", "label": "x", "label": "x"}', '{"s": {"k": 1, "k": 2}}']
+)
+def test_a_field_that_stands_twice_is_refused(tmp_path, line):
+    with pytest.raises(
+        UserError, match=r"a.jsonl, line 2: the field '(text|label|k)' stands twice; rename or delete one"
+    ):
+        read_table(write(tmp_path / "a.jsonl", '{"text": "z"}\n' + line + "\n"), "text")
+
+
+IDS = [1234567890123456789, None, 1234567890123456791, 1234567890123456788]
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+@pytest.mark.parametrize("written", tables.WRITERS)
+def test_every_digit_of_an_id_is_kept_beside_a_gap(tmp_path, suffix, written):
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".parquet":
+        pd.DataFrame({"text": list("abcd"), "tid": pd.array(IDS, "Int64")}).to_parquet(path)
+    else:
+        rows = [{"text": text} | ({"tid": tid} if tid else {}) for text, tid in zip("abcd", IDS, strict=True)]
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    table = read_table(str(path), "text")
+    assert table.tid.tolist() == IDS
+    records = tables.to_records(table, PARAMS | {"label_column": "", "id_column": "tid"})
+    assert [r["own_id"] for r in records] == [str(i or "") for i in IDS]
+    back = read_table(str(tables.write_table(tmp_path / f"b{written}", table)), "text")
+    assert [int(i) if i else None for i in back.tid] == IDS
+
+
+def test_every_digit_of_an_id_is_kept_from_the_hub(monkeypatch):
+    import datasets
+
+    rows = datasets.Dataset.from_dict({"text": list("abcd"), "tid": IDS})
+    monkeypatch.setattr(datasets, "load_dataset", lambda name, split: rows)
+    assert read_table("hf:owner/name", "text").tid.tolist() == IDS
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
@@ -145,6 +368,7 @@ def test_a_workbook_has_its_first_sheet_read_with_the_rows_excel_shows(tmp_path)
     book.create_sheet("more").append(["x"])
     book.save(path)
     table = read_table(path, "text")
+    assert "a.xlsx: 2 blank lines are no rows and were skipped." in remarks(table)
     records = tables.to_records(table, PARAMS | {"group_columns": ["g"]})
     assert [(r["text"], r["label"], r["g"]) for r in records] == [
         ("è una\nprova", "1", "true"),
@@ -158,6 +382,17 @@ def test_a_workbook_has_its_first_sheet_read_with_the_rows_excel_shows(tmp_path)
     book.save(path)
     with pytest.raises(UserError, match="row 8: it has cells to the right of the last column"):
         read_table(path, "text")
+
+
+def test_the_header_of_a_second_sheet_that_was_pasted_below_is_no_row(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is an extra: ambo-notebooks[excel]")
+    book, path = openpyxl.Workbook(), str(tmp_path / "a.xlsx")
+    for row in (["text", "label"], ["a", 1], ["Text ", "label"], ["b", 0], ["label", "text"], [1, "c"]):
+        book.active.append(row)
+    book.save(path)
+    table = read_table(path, "text")
+    assert table.text.tolist() == ["a", "b", "c"] and table.label.tolist() == [1, 0, 1]
+    assert "row 3: the header again" in remarks(table) and "row 5: the header again, in another order" in remarks(table)
 
 
 def test_without_openpyxl_a_workbook_is_a_sentence(tmp_path, monkeypatch):

@@ -73,6 +73,44 @@ def test_texts_that_differ_in_symbols_are_different_texts_that_no_split_parts():
     assert leaked_records([pool], [test]) == [pool]
 
 
+SIGNS = [
+    "10² m",
+    "102 m",
+    "10₂ m",
+    "① first",
+    "1 first",
+    "Acme™",
+    "Acme TM",
+    "12 ㎡",
+    "12 m2",
+    "½",
+    "1⁄2",
+    "2ⁿ",
+    "2n",
+    "№ 5",
+    "No 5",
+]
+
+
+def test_signs_that_read_differently_are_different_texts_that_resemble_each_other():
+    assert len({record_id("t", text) for text in SIGNS}) == len(SIGNS)
+    assert len(set(near_duplicate_groups(["10² m", "102 m"]))) == len(set(near_duplicate_groups(["½", "1⁄2"]))) == 1
+
+
+IDS = {
+    "Wait… she said “no” – it’s 5\u00a0€": "b01cebd6d34d7b04",
+    "L´infermiera è ﬁdata, 1ª classe": "38d8486bc00a7566",
+    "ＦＵＬＬ width, Ⅳ secolo, Straße": "97f00fd89412dd72",
+    "❤\ufe0f\u200d🔥 1\ufe0f⃣ 👩🏽\u200d🍳 caffè": "98377b7fbc4f5657",
+    "می\u200cخواهم": "b67b4c4b1b7624d8",
+}
+
+
+@pytest.mark.parametrize("text", IDS)
+def test_labels_hold_on_to_the_ids_that_texts_have_had(text):
+    assert record_id("t", text) == IDS[text]
+
+
 LONG = "cerchiamo una persona con esperienza nella vendita di scarpe e borse per il negozio di Parma centro"
 
 

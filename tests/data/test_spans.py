@@ -8,7 +8,8 @@ import pytest
 
 from helpers.data import tables
 from helpers.data.reading import read_table
-from helpers.data.spans import read_spans
+from helpers.data.records import drop_exact_duplicates
+from helpers.data.spans import carried, read_spans
 from helpers.env import UserError
 from tests.data.test_tables import PARAMS
 from tests.project import SHARED
@@ -28,6 +29,9 @@ FORMS = {
     "text": "[[3, 6]]",
     "text of triples": '[[3, 6, "HATE"]]',
     "text of dicts": '[{"start": 3, "end": 6}]',
+    "text of pandas' dicts": "[{'start': 3, 'end': 6}]",
+    "text of pandas' tuples": " [(3, 6)]",
+    "text of one tuple": "(3, 6)",
     "text of our export": '{"ann": [[3, 6]]}',
 }
 
@@ -58,6 +62,12 @@ def test_no_evidence_is_none(value):
         [None],
         [{"start": 3}],
         {"a": {"b": 1}},
+        "[(3, 6)",
+        "{3, 6}",
+        "'\\d'",
+        "(" * 5000,
+        "-" * 5000,
+        "__import__('os')",
     ],
 )
 def test_what_is_no_evidence_is_left_out_and_counted(value):
@@ -73,6 +83,8 @@ def test_what_is_no_evidence_is_left_out_and_counted(value):
         ("one\r\ntwo bad\r\n", "bad"),
         ("\ufeffbad\u200b\u200b, then", "bad"),
         ("\u200bbad\u200b", "bad"),
+        ("a\u200e b\u2063ad\0 word", "b\u2063ad\0"),
+        ("👩\u200d🍳 page\x0cba\ufe0fd word", "ba\ufe0fd"),
     ],
 )
 def test_evidence_follows_the_text_through_cleaning(text, words):
@@ -102,6 +114,20 @@ def test_every_format_carries_evidence(tmp_path, suffix):
         frame.to_parquet(path) if suffix == ".parquet" else frame.to_csv(path, index=False)
     records = tables.to_records(read_table(str(path), "text"), PARAMS | {"spans_column": "s"})
     assert records[0]["spans"] == [[3, 6]] and "spans" not in records[1]
+
+
+def test_copies_of_a_text_bring_their_evidence_for_the_label_that_counts():
+    rows = [
+        ("A bad  Word", "x", [[2, 5]]),
+        ("a BAD word ", "x", [[6, 10]]),
+        ("a bad word", "y", [[0, 1]]),
+        ("a bad word", "x", []),
+    ]
+    table = pd.DataFrame(rows, columns=["text", "label", "marks"])
+    records = tables.to_records(table, PARAMS | {"spans_column": "marks"})
+    (record,) = drop_exact_duplicates(records)
+    assert [record["text"][start:end] for start, end in record["spans"]] == ["bad", "Word"]
+    assert carried([[0, 6]], "Straße a", "STRASSE  A") == [[0, 7]]
 
 
 @pytest.mark.skipif(not CASES.is_dir(), reason="the folder of small inputs that went wrong is not there")

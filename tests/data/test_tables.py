@@ -26,7 +26,7 @@ PARAMS = {
 
 FORMATS = {
     "commas.csv": 'text,label\n"one, ""two""\nlines",x\n\nthree; 3,y\n',
-    "excel.csv": '\ufeff text ; label \r\n"one, ""two""\nlines";x\r\n;\r\n"three; 3";y\r\n',  # Italian Excel
+    "excel.csv": '\ufeff text ; label \r\n"one, ""two""\nlines";x\r\n\r\n"three; 3";y\r\n',  # Italian Excel
     "tabs.csv": 'text\tlabel\n"one, ""two""\nlines"\tx\nthree; 3\ty\n',
     "json.jsonl": '{"text": "one, \\"two\\"\\nlines", "label": "x"}\n\n{"text": "three; 3", "label": "y"}\n',
 }
@@ -129,7 +129,7 @@ def test_repeated_ids_are_named_with_both_rows(tmp_path):
     assert len(tables.to_records(table, PARAMS)) == 3
 
 
-ODD = ["x" * 200_000, "🧑🏽‍🍳 pane", "שלום עולם", "a\u0007b\u200fc\u2028d\0e", "<b>sì</b>", '"quoted", cell', "a\nb"]
+ODD = ["x" * 200_000, "🧑🏽‍🍳 pane", "שלום עולם", "ab\u2028d", "<b>sì</b>", '"quoted", cell', "a\nb"]
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
@@ -163,6 +163,15 @@ def test_the_datas_own_split_is_kept():
     assert [r["split"] for r in records] == ["pool", "test", "test_far", "pool"]
     with pytest.raises(UserError, match="'part' names no test row: set test_split to one of 'train', 'dev', ''"):
         tables.to_records(table[table.part != "test_far"], PARAMS | {"split_column": "part", "test_split": "tst"})
+
+
+@pytest.mark.parametrize("given", ["teste\u0301", " test\u00e9 ", "te\u00adst\u00e9"])
+def test_parameters_name_columns_as_cells_are_spelled(tmp_path, given):
+    table = tables.read_table(write(tmp_path / "a.csv", "test\u00e9,class,area\nuno,a,n\ndue,b,s\n"), given)
+    names = {"text_column": given, "label_column": " class", "group_columns": ["area "]}
+    rows = tables.to_records(table, PARAMS | names)
+    assert [(r["text"], r["label"], r["area "]) for r in rows] == [("uno", "a", "n"), ("due", "b", "s")]
+    assert tables.clean_texts(table, given) == ["uno", "due"]
 
 
 def test_empty_labels_are_missing_labels(tmp_path):

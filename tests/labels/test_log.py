@@ -722,7 +722,15 @@ def test_an_import_reads_lists_truth_values_look_alikes_and_rows_as_01_does(tmp_
     )
     assert report["not_in_task"] == [3] and report["unknown_labels"] == {"maybe": 1}
     assert settled_labels(tmp_path / "more") == {"r0": "True"}
-    assert report["remarks"] == ["label: 'true' (1 row): read as 'True'."]
+    blank = f"{tmp_path / 'old.jsonl'}: 1 blank line is no row and was skipped."
+    assert report["remarks"] == [blank, "label: 'true' (1 row): read as 'True'."]
+
+
+def test_an_import_finds_columns_however_a_parameter_spells_them(tmp_path):
+    (tmp_path / "old.csv").write_text("key,età,chi\nr0,yes,ann\nr1,no,ann\n", encoding="utf-8")
+    options = {"id_column": " key", "label_column": "eta\u0300", "annotator_column": "chi "}
+    report = exchange.import_labels(tmp_path / "old.csv", tmp_path / "logs", RECORDS, "t", **options)
+    assert (report["taken"], report["annotators"]) == (2, 1)
 
 
 CASE = SHARED.parent / "cases" / "labels_list.parquet"

@@ -8,8 +8,10 @@ from collections.abc import Collection, Iterable, Sequence
 
 from helpers.text import name, normalise, quoted
 
-# How other programs write a missing value into a text file.
-MISSING = {"nan", "NaN", "null", "NULL", "NaT", "N/A", "#N/A", "<NA>"}
+# How other programs write a missing value into a text file, whatever the case; and as Python and R write it alone, because
+# `none` and `na` may be classes.
+MISSING = {"nan", "null", "nat", "n/a", "#n/a", "<na>"}
+MISSING_AS_WRITTEN = {"None", "NA"}
 MANY = 20  # more classes than that are hardly meant
 SHOWN = 10  # spellings or classes that a sentence lists
 
@@ -19,21 +21,28 @@ def clean_names(cells: Sequence[str], keep: Collection[str] = ()) -> tuple[list[
 
     `keep` are names that are meant although they look like a missing value.
     """
-    missing, names = Counter(), {}
-    for cell, count in Counter(cells).items():
-        names[cell] = name(cell)
-        if names[cell] in MISSING and names[cell] not in keep:
-            missing[names[cell]] += count
+    counts = Counter(cells)
+    names = {cell: name(cell) for cell in counts}
+    meant, spellings = set(map(_look, keep)), set(names.values())
+    missing = Counter()
+    for cell, count in counts.items():
+        written, look = names[cell], _look(names[cell])
+        is_missing = look in MISSING
+        if written in MISSING_AS_WRITTEN:  # unless the column has another spelling of it, which then is a class
+            is_missing = not any(_look(other) == look for other in spellings - {written})
+        if is_missing and look not in meant:
+            missing[written] += count
             names[cell] = ""
     return [names[cell] for cell in cells], missing
 
 
-def missing_remark(where: str, missing: Counter) -> str:
+def missing_remark(where: str, missing: Counter, can_be_classes: bool = False) -> str:
     """The sentence on missing values that stand as text in a column; '' where there are none."""
     if not missing:
         return ""
     values = ", ".join(f"{value!r} ({_rows(count)})" for value, count in missing.most_common(SHOWN))
-    return f"{where} has {values}: read as missing."
+    is_doubtful = can_be_classes and MISSING_AS_WRITTEN & missing.keys()
+    return f"{where} has {values}: read as missing{'; a class of that name is to be in labels' if is_doubtful else ''}."
 
 
 def merge_look_alikes(

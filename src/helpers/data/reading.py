@@ -15,15 +15,19 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
 from helpers import env
-from helpers.data import embedded
+from helpers.data import embedded, tabbed
 from helpers.env import UserError
 from helpers.italian.addressees import WORKPLACE
 from helpers.text import clean, quoted
 from helpers.text import name as cleaned_name
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 SAMPLE = 100  # rows from which the separator is guessed
 MOST_NAMES = 20  # names that a sentence lists
@@ -37,7 +41,7 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0, scop
     path : str
         A CSV, TSV, JSONL, Parquet or .xlsx file, a folder of .txt files, an embedded set, or `hf:owner/name`.
     text_column : str
-        Column with the texts; for a folder, the name that this column gets.
+        Column with the texts, as `column_name` finds it; for a folder, the name that this column gets.
     sample, seed : int
         Number of generated rows and their random seed, for the embedded job ads only.
     scope : str
@@ -58,7 +62,7 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0, scop
     else:
         problem = f"data_path {path!r} is not a file or folder (looked for {file})"
         raise UserError(f"{problem}: check the path; a hub data set is written hf:owner/name.")
-    if text_column not in table.columns:
+    if column_name(table, text_column) not in table.columns:
         problem = f"{path} has no column {text_column!r}: set text_column to one of {listed(table.columns)}"
         if file.suffix.lower() in (".csv", ".tsv", ".xlsx"):
             problem += ". If row 1 is no header, write the names of the columns above it"
@@ -72,6 +76,11 @@ def source_path(path: str) -> Path | None:
     """The file or folder behind `data_path`; None for the embedded sets and for hub data."""
     file = None if path.startswith(embedded.PREFIX) else env.resolve(path)
     return file if file and file.exists() else None
+
+
+def column_name(table: pd.DataFrame, name: str) -> str:
+    """What the table calls the column of a parameter, which may have blanks or another form of Unicode."""
+    return name if name in table.columns else cleaned_name(name)
 
 
 def add_remark(table: pd.DataFrame, *sentences: str) -> None:
@@ -105,21 +114,39 @@ def _read_file(file: Path) -> pd.DataFrame:
 
 
 def _decoded(file: Path) -> tuple[str, list[str]]:
-    """(text without a byte order mark, remarks); raises UserError naming the first line that cannot be read."""
+    """(text without byte order marks, remarks); raises UserError naming the first line that cannot be read."""
     content = file.read_bytes()
-    encoding = _utf16(content) or "utf-8-sig"
+    encoding = _utf16(content) or "utf-8"
+    remedy = "save the file as UTF-8 (in Excel: “CSV UTF-8”)"
+    wrong, remarks = "if letters look wrong", []
     try:
-        return content.decode(encoding).removeprefix("\ufeff"), []
+        text = content.decode(encoding)
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-    remedy = "save the file as UTF-8 (in Excel: “CSV UTF-8”)"
-    if encoding == "utf-8-sig":
-        try:
-            guess = f"{file}, line {line}: not UTF-8, so the file was read as Windows-1252"
-            return content.decode("cp1252"), [f"{guess}; if letters look wrong, {remedy} and try again."]
-        except UnicodeDecodeError:
-            encoding = "UTF-8 nor Windows-1252"
-    raise UserError(f"{file}, line {line}: not {encoding}; {remedy} and try again.")
+        if encoding != "utf-8":
+            raise UserError(f"{file}, line {line}: not {encoding}; {remedy} and try again.") from error
+        text, lines = _mended(content)
+        guess = f"line {listed(lines, 10)}: bytes that are not UTF-8, as all others are, were read as Windows-1252"
+        if not lines:
+            guess = f"line {line}: not UTF-8, so the file was read as Windows-1252"
+            try:
+                text = content.decode("cp1252")
+            except UnicodeDecodeError:
+                problem = f"{file}, line {line}: not UTF-8 nor Windows-1252"
+                raise UserError(f"{problem}; {remedy} and try again.") from error
+        remarks = [f"{file}, {guess}; {wrong}, {remedy} and try again."]
+    return re.sub(r"(?:^|(?<=[\r\n]))\ufeff", "", text), remarks  # every one of the files that were joined may have one
+
+
+def _mended(content: bytes) -> tuple[str, list[int]]:
+    """(text with single bytes read as Windows-1252, their lines) of what is UTF-8 for the most part; no lines otherwise."""
+    text = content.decode("utf-8", "surrogateescape")  # a bad byte is half a character
+    bad = re.compile("[\udc80-\udcff]")
+    if not text.startswith("\ufeff") and 2 * len(bad.findall(text)) >= len(re.findall("[^\x00-\x7f]", text)):
+        return text, []
+    lines = [number for number, line in enumerate(text.split("\n"), 1) if bad.search(line)]
+    text = re.sub("[\udce0-\udcf4][\udc80-\udcbf]{1,2}", "\ufffd", text)  # a character of which the end is missing
+    return bad.sub(lambda match: bytes([ord(match[0]) - 0xDC00]).decode("cp1252", "replace"), text), lines
 
 
 def _utf16(content: bytes) -> str:
@@ -140,32 +167,75 @@ def _read_delimited(file: Path) -> pd.DataFrame:
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a C long, which has 32 bits on Windows
     is_tsv = file.suffix.lower() == ".tsv"
     separator, text = _separator(text, is_tsv)
-    # A tab-separated corpus has bare quotes in its texts, while a CSV file quotes its cells.
-    is_bare = is_tsv and not _has_quoted_cells(text, separator)
-    rows = _delimited_rows(file, text, separator, csv.QUOTE_NONE if is_bare else csv.QUOTE_MINIMAL)
+    if is_tsv:
+        lines, more = tabbed.read_rows(text, separator)
+        remarks += [f"{file}, {sentence}" for sentence in more]
+        rows = iter(enumerate(lines, 1))
+    else:
+        rows = _delimited_rows(file, text, separator)
     first, header = next(((number, row) for number, row in rows if any(row)), (1, []))
     columns = _column_names(f"{file}, row {first}", header, file)
-    numbers, cells, repeated = [], [], []
+    sound, blank, short = [], 0, []
     for number, row in rows:
-        if is_bare:  # its rows may end early
-            row += [""] * (len(columns) - len(row))
-        if len(row) != len(columns) and any(map(str.strip, row)):
+        missing = len(columns) - len(row)
+        if not row or (len(row) == 1 and row[0].isspace()):
+            blank += 1
+        elif not any(map(str.strip, row)):
+            sound.append((number, [""] * len(columns)))
+        elif is_tsv and missing > 0:
+            short.append(number)
+            sound.append((number, row + [""] * missing))
+        elif missing:
             remedy = "put quotes around a text with a separator or a line break"
-            if is_bare:
+            if is_tsv:
                 remedy = "take the tab out of the text"
             counts = f"the number of cells is {len(row)}, but in the header {len(columns)}"
             raise UserError(f"{file}, row {number}: {counts}; {remedy}.")
-        if row == header:
-            repeated.append(number)
-        elif any(row):
+        else:
+            sound.append((number, row))
+    if short:
+        where = f"row {listed(short, 5)} ({len(short):,} in all)" if len(short) > 1 else f"row {short[0]}"
+        remarks.append(f"{file}, {where}: fewer cells than in the header; those at the end were read as empty.")
+    return _table_below(file, header, columns, sound, blank, remarks)
+
+
+def _table_below(
+    file: Path, header: list, columns: list[str], rows: list[tuple[int, list]], blank: int, remarks: list[str]
+) -> pd.DataFrame:
+    """The table of numbered rows without those that are the header again, as where files were joined.
+
+    Below a header in another order the cells are put in the order of the first one.
+    """
+    names = [_look(name, len(header)) for name in header]
+    order, repeated, moved, numbers, cells = names, [], [], [], []
+    for number, row in rows:
+        again = [_look(cell, len(header)) for cell in row] if _look(row[0], len(header)) in names else []
+        if again == names or (sorted(again) == sorted(names) and len(set(names)) == len(names)):
+            order = again
+            (repeated if again == names else moved).append(number)
+        else:
             numbers.append(number)
-            cells.append(row)
+            cells.append(row if order == names else [row[order.index(name)] for name in names])
     if repeated:
-        where = f"row {listed(repeated)}"
-        remarks.append(f"{file}, {where}: the header again, as where files were joined; left out.")
-    table = pd.DataFrame(cells, columns=columns, index=numbers)
+        remarks = [*remarks, f"{file}, row {listed(repeated)}: the header again, as where files were joined; left out."]
+    if moved:
+        rest = "left out, and the cells below it put in the order of the first"
+        remarks = [*remarks, f"{file}, row {listed(moved)}: the header again, in another order; {rest}."]
+    if blank:
+        remarks = [*remarks, _blank_remark(file, blank)]
+    table = pd.DataFrame(cells, columns=columns, index=numbers, dtype=object)
     add_remark(table, *remarks)
     return table
+
+
+def _look(cell: object, columns: int) -> str:
+    """What headers that are the same have in common; in a list of words, `Text` below `text` is a word."""
+    look = cleaned_name(str(cell)).strip('"')
+    return look.casefold() if columns > 1 else look
+
+
+def _blank_remark(file: Path, blank: int) -> str:
+    return f"{file}: {blank:,} blank line{' is no row and was' if blank == 1 else 's are no rows and were'} skipped."
 
 
 def _separator(text: str, is_tsv: bool) -> tuple[str, str]:
@@ -187,23 +257,6 @@ def _separator(text: str, is_tsv: bool) -> tuple[str, str]:
     return choice, text
 
 
-def _has_quoted_cells(text: str, separator: str) -> bool:
-    """Whether quotation marks enclose cells, and are no part of the texts: only so do the rows fit the header."""
-    if '"' not in text:
-        return False
-    try:
-        quoted = [*filter(any, csv.reader(_lines(text), delimiter=separator, strict=True))]
-    except csv.Error:
-        return False
-    if len(set(map(len, quoted))) != 1:
-        return False
-    bare = [*filter(any, csv.reader(_lines(text), delimiter=separator, quoting=csv.QUOTE_NONE))]
-    if len(set(map(len, bare))) != 1:
-        return True
-    is_doubled = re.compile(r'"(?:[^"]|"")*""(?:[^"]|"")*"').fullmatch
-    return any(is_doubled(cell) for row in bare for cell in row)
-
-
 def _column_names(where: str, header: list[str], file: Path) -> list[str]:
     """Names of the columns, those without one numbered; raises UserError when two are the same."""
     if not header:
@@ -220,9 +273,9 @@ def _lines(text: str) -> Iterator[str]:
     return (match[0] for match in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text))
 
 
-def _delimited_rows(file: Path, text: str, separator: str, quoting: int) -> Iterator[tuple[int, list[str]]]:
+def _delimited_rows(file: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
     """Number and cells of each row; raises UserError naming the line where a quotation is not closed."""
-    reader = csv.reader(_lines(text), delimiter=separator, quoting=quoting, strict=True)
+    reader = csv.reader(_lines(text), delimiter=separator, strict=True)
     line = 1
     try:
         for number, row in enumerate(reader, 1):
@@ -240,35 +293,59 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
     rows: dict[int, dict] = {}
     names: dict[str, str] = {}  # a key as written → as cleaned
     text, remarks = _decoded(file)
-    for number, line in enumerate(text.split("\n"), 1):
+    number, blank = 0, 0
+
+    def fields(pairs: list[tuple[str, Any]]) -> dict:
+        row = dict(pairs)
+        if len(row) < len(pairs):
+            twice = quoted(Counter(key for key, _ in pairs).most_common(1)[0][0])
+            raise UserError(f"{file}, line {number}: the field {twice} stands twice; rename or delete one.")
+        return row
+
+    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
         if not line.strip():
+            blank += 1
             continue
         try:
-            row = json.loads(line)
+            row = json.loads(line, object_pairs_hook=fields)
+        except UserError:
+            raise
         except (ValueError, RecursionError) as error:
             problem = f"{file}, line {number}: not valid JSON ({str(error).splitlines()[0]})"
             raise UserError(f"{problem}; correct or delete that line.") from error
         if not isinstance(row, dict):
             raise UserError(f'{file}, line {number}: a JSON object is expected, like {{"text": "…"}}.')
-        for key in row.keys() - names.keys():
-            names[key] = cleaned_name(key)
+        for key in row:
+            names.setdefault(key, cleaned_name(key))
         rows[number] = {names[key]: value for key, value in row.items()}
         if len(rows[number]) < len(row):
             raise UserError(f"{file}, line {number}: two fields have one name ({listed(row)}); rename one.")
-    table = pd.DataFrame(list(rows.values()), index=list(rows), dtype=object)
-    add_remark(table, *remarks)
+    # None where a row lacks a field: beside NaN, a whole number is written as a decimal, without its last digits.
+    columns = list(dict.fromkeys(names.values()))
+    cells = [[row.get(column) for column in columns] for row in rows.values()]
+    table = pd.DataFrame(cells, columns=columns, index=list(rows), dtype=object)
+    add_remark(table, *remarks, *([_blank_remark(file, blank)] if blank else []))
     return table
 
 
 def _read_parquet(file: Path) -> pd.DataFrame:
+    import pyarrow.parquet
+
     try:
-        table = pd.read_parquet(file).astype(object)  # which finds texts that are not UTF-8
+        with pyarrow.parquet.ParquetFile(file) as content:
+            table = _from_arrow(content.read())
     except Exception as error:  # pyarrow's errors are of many kinds, an OSError for a damaged file among them
         if isinstance(error, OSError) and error.errno:
             raise
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(f"{file} is not a Parquet file that can be read ({reason}): write it again.") from error
     return _numbered(table, str(file))
+
+
+def _from_arrow(table: pa.Table) -> pd.DataFrame:
+    """The table in Python's types, None for a gap: as decimals, whole numbers beside a gap lose their last digits."""
+    whole = table.to_pandas(integer_object_nulls=True).astype(object)  # which finds texts that are not UTF-8
+    return whole.where(whole.notna(), None)
 
 
 def _read_workbook(file: Path) -> pd.DataFrame:
@@ -295,8 +372,9 @@ def _read_workbook(file: Path) -> pd.DataFrame:
         if any(cell != "" for cell in row[len(columns) :]):
             counts = f"it has cells to the right of the last column that the header names ({quoted(columns[-1])})"
             raise UserError(f"{file}, row {number}: {counts}; name the column, or empty them.")
-    cells = [row[: len(columns)] + [""] * (len(columns) - len(row)) for _, row in filled[1:]]
-    table = pd.DataFrame(cells, columns=columns, index=[number for number, _ in filled[1:]], dtype=object)
+    rows = [(number, row[: len(columns)] + [""] * (len(columns) - len(row))) for number, row in filled[1:]]
+    blank = filled[-1][0] - first - len(rows) if rows else 0
+    table = _table_below(file, header, columns, rows, blank, [])
     if len(names) > 1:
         add_remark(table, f"{file}: the first of its {len(names)} sheets was read ({quoted(names[0])}).")
     return table
@@ -339,7 +417,8 @@ def _read_dataset(path: str) -> pd.DataFrame:
 
     name, _, split = path.removeprefix("hf:").partition(":")
     try:
-        return _numbered(datasets.load_dataset(name, split=split or "train").to_pandas(), path)
+        rows = datasets.load_dataset(name, split=split or "train")
+        return _numbered(_from_arrow(rows.with_format("arrow")[:]), path)
     except UserError:
         raise
     except Exception as error:  # the library raises many kinds: offline, unknown id, gated

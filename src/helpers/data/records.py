@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from helpers.data.spans import carried
 from helpers.env import UserError
 from helpers.task import Task
 from helpers.text import bare_words, normalise
@@ -68,7 +69,8 @@ def without_answer(record: dict) -> dict:
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
     """One record for every id, an evaluation row if there is one, with the commonest label, all references and own ids.
 
-    Where two labels of one text are equally common, the text is left out.
+    It has the evidence of every copy but those with another label. Where two labels of one text are equally common, the
+    text is left out.
     """
     copies = _copies(records)
     first: dict[str, dict] = {}
@@ -83,9 +85,20 @@ def drop_exact_duplicates(records: list[dict]) -> list[dict]:
             record["own_ids"] = ids
         if references := list(dict.fromkeys(text for r in copies[key] for text in r.get("references", []))):
             record |= {"target": references[0], "references": references}
+        if len(copies[key]) > 1 and any(copy.get("spans") for copy in copies[key]):
+            record["spans"] = _joint_spans(copies[key], record)
         if record.get("label") != "":
             kept.append(record)
     return kept
+
+
+def _joint_spans(copies: list[dict], record: dict) -> list[list[int]]:
+    """The evidence of the copies for the label of the record, in its text."""
+    spans = []
+    for copy in copies:
+        if copy.get("label") in (None, record.get("label")):
+            spans += carried(copy.get("spans") or [], copy["text"], record["text"])
+    return [list(span) for span in sorted(set(map(tuple, spans)))]
 
 
 def own_ids(record: dict) -> list[str]:

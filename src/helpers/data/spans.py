@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import warnings
+from bisect import bisect_left
 from typing import Any
 
 import numpy as np
 
-from helpers.text import unstripped
+from helpers.text import normalise, unstripped
 
 
 def read_spans(value: Any, text: str) -> tuple[list[list[int]], int]:
     """([start, end) of every span in the cleaned text, number of those left out) of one cell.
 
-    Spans are pairs, triples [start, end, label], dicts with `start` and `end`, JSON text of these, or what `ambo labels
-    export` writes (annotator → pairs), in characters of `text` as it stands in the file. Left out is what is not inside
+    Spans are pairs, triples [start, end, label], dicts with `start` and `end`, JSON or Python text of these, or what `ambo
+    labels export` writes (annotator → pairs), in characters of `text` as it stands in the file. Left out is what is not inside
     the text, has no whole numbers, or is nothing of these.
     """
     spans, bad = [], 0
@@ -35,8 +38,8 @@ def _entries(value: Any) -> list:
         if not value.strip():
             return []
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError):
+            value = _parsed(value)
+        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
             return [None]
     if isinstance(value, np.ndarray):
         value = value.tolist()
@@ -50,6 +53,16 @@ def _entries(value: Any) -> list:
         is_single = _pair(value) is not None and not any(isinstance(part, list | tuple | dict) for part in value)
         return [value] if is_single else value
     return [] if value is None or value != value else [None]
+
+
+def _parsed(text: str) -> Any:
+    """The value of JSON text, or of what pandas writes into a CSV file for dicts and tuples."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SyntaxWarning)  # of a backslash in a text
+            return ast.literal_eval(text.strip())
 
 
 def _pair(entry: Any) -> tuple[int, int] | None:
@@ -75,3 +88,18 @@ def _moved(text: str, start: int, end: int) -> tuple[int, int]:
     places = len(whole) - len(unstripped(text[start:])), len(unstripped(text[:end]))
     first, last = (min(max(0, place - outer), length) for place in places)
     return first, last
+
+
+def carried(spans: list[list[int]], source: str, target: str) -> list[list[int]]:
+    """The spans of a text in another one that differs from it in case and blanks; none where more differs."""
+    if source == target:
+        return spans
+    places, others = ([i for i, char in enumerate(text) for _ in normalise(char)] for text in (source, target))
+    if len(places) != len(others):
+        return []
+    moved = []
+    for start, end in spans:
+        first, last = bisect_left(places, start), bisect_left(places, end)
+        if first < last:
+            moved.append([others[first], others[last - 1] + 1])
+    return moved

@@ -17,7 +17,7 @@ import pandas as pd
 
 from helpers.data import embedded
 from helpers.data.classes import by_threshold, clean_names, merge_look_alikes, missing_remark, suspicions
-from helpers.data.reading import add_remark, listed, read_table, source_path
+from helpers.data.reading import add_remark, column_name, listed, read_table, source_path
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
 from helpers.env import UserError
@@ -25,7 +25,7 @@ from helpers.files import replacing
 from helpers.task import threshold_classes
 from helpers.text import clean, guarded, quoted
 
-__all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_records", "write_table"]
+__all__ = ["cell_text", "column_name", "read_table", "source_path", "spreadsheet_safe", "to_records", "write_table"]
 
 # Fields of a record, which no group column may be called.
 RESERVED = (
@@ -35,7 +35,19 @@ RESERVED = (
 
 def spreadsheet_safe(table: pd.DataFrame) -> pd.DataFrame:
     """The table for a CSV file, with an apostrophe before every text that a spreadsheet would run as a formula."""
-    return table.map(guarded).rename(columns=guarded)
+    return mapped(table, guarded).rename(columns=guarded)
+
+
+def mapped(table: pd.DataFrame, function: Callable[[Any], Any]) -> pd.DataFrame:
+    """The table with the function's value for every cell but numbers, truth values and dates in columns of their own.
+
+    `DataFrame.map` would make decimals of the whole numbers in a column with gaps, and lose the last digits of ids.
+    """
+    whole = table.copy()
+    for name, column in table.items():
+        if column.dtype == object or isinstance(column.dtype, pd.StringDtype | pd.CategoricalDtype):
+            whole[name] = pd.Series(list(map(function, column)), column.index, dtype=object)
+    return whole
 
 
 def count_guarded(table: pd.DataFrame) -> int:
@@ -47,11 +59,12 @@ def flat(value: Any) -> Any:
     """A list or dict as JSON text for a cell, '' when it is empty."""
     if not isinstance(value, list | dict):
         return value
-    return json.dumps(value, ensure_ascii=False) if value else ""
+    return _savable(json.dumps(value, ensure_ascii=False)) if value else ""
 
 
 def _write_delimited(table: pd.DataFrame, path: Path, raw: bool, separator: str = ",") -> None:
-    whole = table.map(flat) if raw else spreadsheet_safe(table.map(flat))
+    whole = mapped(table, flat)
+    whole = whole if raw else spreadsheet_safe(whole)
     whole.to_csv(path, index=False, sep=separator, lineterminator="\n")
 
 
@@ -83,7 +96,7 @@ def write_table(path: Path, table: pd.DataFrame, raw: bool = False) -> Path:
             try:
                 WRITERS[suffix](table, temporary, raw)
             except UnicodeEncodeError:  # half a character, as JSON can hold it
-                WRITERS[suffix](table.map(_savable), temporary, raw)
+                WRITERS[suffix](mapped(table, _savable), temporary, raw)
         # A column of numbers and texts, a number of 64 bits or more, an empty object, lists a thousand deep.
         except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
             is_pair = all(isinstance(part, str) for part in error.args)  # what went wrong, and in which column
@@ -111,6 +124,8 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     not have, fewer than two classes, or a repeated id. A table without the column of the labels has none, where `labels`
     says which there are to be.
     """
+    names = params["group_columns"]  # as the records have them
+    params = _as_in_table(table, params)
     if params["labels"] and params["label_column"] and params["label_column"] not in table.columns:
         words = f"so every text counts as unlabelled; people give one of {', '.join(params['labels'])}"
         add_remark(table, f"The table has no column {params['label_column']!r} (parameter label_column), {words}.")
@@ -124,14 +139,14 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     if not records:
         raise UserError(f"{path}: column {params['text_column']!r} holds no text at all.")
     if params["id_column"]:
-        _add_own_ids(records, rows, params)
+        _add_own_ids(table, rows, records, params)
     if params["label_column"]:
         labels = _labels(table, rows, params)
         records = [r | ({"label": label} if label else {}) for r, label in zip(records, labels, strict=True)]
     _add_references(records, rows, params)
-    for column in params["group_columns"]:
+    for name, column in zip(names, params["group_columns"], strict=True):
         for record, group in zip(records, _names(table, rows, column, path, "the group"), strict=True):
-            record[column] = group
+            record[name] = group
     if path.startswith(embedded.PREFIX):  # in a user's table these mean what the user says
         for column in {"source", "spans", "parent_id"} & set(rows.columns):
             for record, value in zip(records, rows[column], strict=True):
@@ -159,7 +174,10 @@ def _cells(rows: pd.DataFrame, column: str, path: str, what: str) -> list[str]:
 
 def clean_texts(table: pd.DataFrame, column: str) -> list[str]:
     """The texts of a column as records have them; raises UserError on a cell of several values."""
-    return [clean(cell_text(value, f"Row {number}: the text")) for number, value in table[column].items()]
+    return [
+        clean(cell_text(value, f"Row {number}: the text"))
+        for number, value in table[column_name(table, column)].items()
+    ]
 
 
 def refuse_columns(table: pd.DataFrame, names: Iterable[str], where: str) -> None:
@@ -182,7 +200,7 @@ def _labels(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> 
     cells = _cells(rows, column, path, "the label")
     names, missing = clean_names(cells, meant)
     if missing:
-        add_remark(table, missing_remark(f"Column {column!r}", missing))
+        add_remark(table, missing_remark(f"Column {column!r}", missing, not meant))
     if params.get("label_threshold"):
         return _labels_by_threshold(table, rows, names, params)
     labels, merged = merge_look_alikes(cells, names, meant)
@@ -258,10 +276,18 @@ def _split_name(value: str, params: dict[str, Any]) -> str:
     return value if value.startswith("test_") else "pool"
 
 
+SINGLE = ("text_column", "label_column", "split_column", "id_column", "spans_column")
+SEVERAL = ("target_columns", "group_columns")
+
+
+def _as_in_table(table: pd.DataFrame, params: dict[str, Any]) -> dict[str, Any]:
+    """The parameters with columns as the table calls them."""
+    columns = {role: column_name(table, params.get(role, "")) for role in SINGLE}
+    return params | columns | {role: [column_name(table, name) for name in params.get(role, [])] for role in SEVERAL}
+
+
 def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
-    single = ("text_column", "label_column", "split_column", "id_column", "spans_column")
-    roles = {role: [params.get(role, "")] for role in single}
-    roles |= {"target_columns": params.get("target_columns", []), "group_columns": params["group_columns"]}
+    roles = {role: [params[role]] for role in SINGLE} | {role: params[role] for role in SEVERAL}
     for role, names in roles.items():
         for name in filter(None, names):
             if name not in table.columns:
@@ -281,10 +307,10 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
         raise UserError(f"Column {text!r} is both the text and the answer: {remedy}.")
 
 
-def _add_own_ids(records: list[dict], rows: pd.DataFrame, params: dict[str, Any]) -> None:
+def _add_own_ids(table: pd.DataFrame, rows: pd.DataFrame, records: list[dict], params: dict[str, Any]) -> None:
     """Keep the user's ids as `own_id`; raises UserError when one stands twice."""
     path = params["data_path"]
-    ids, _ = clean_names(_cells(rows, params["id_column"], path, "the id"))
+    ids = _names(table, rows, params["id_column"], path, "the id")
     first: dict[str, int] = {}
     for record, own_id, number in zip(records, ids, rows.index, strict=True):
         if first.setdefault(own_id, number) != number:

@@ -36,7 +36,9 @@ def export(
         raise UserError(f"{folder} holds no labels: label first, or name the folder with the .jsonl logs.")
     table = final_labels(rows, records) if final else pd.DataFrame(rows)
     # JSON alone has lists, and columns of texts and numbers.
-    tables.write_table(path, table if suffix == ".jsonl" else table.map(tables.flat).apply(_of_one_type), raw)
+    tables.write_table(
+        path, table if suffix == ".jsonl" else tables.mapped(table, tables.flat).apply(_of_one_type), raw
+    )
     return table
 
 
@@ -151,6 +153,8 @@ def import_labels(
     remarks = list(table.attrs.get("remarks", []))
     if str(path).lower().endswith((".csv", ".tsv")):
         table = table.map(unguarded)
+    given = (label_column, text_column, id_column, annotator_column)
+    label_column, text_column, id_column, annotator_column = (tables.column_name(table, column) for column in given)
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {listed(table.columns)}.")
