@@ -178,10 +178,32 @@ def test_counter_narratives_are_even_over_eight_groups():
     assert not [a for a in answers if re.search(r"\d+ ?%|per ?cent", a)]  # a share would need a source
 
 
+def test_the_sentences_are_new_and_half_of_them_name_nobody():
+    rules, test = embedded.sentences("rules"), embedded.sentences("test_sentences")
+    assert len(rules) == 440 and len(test) == 220
+    for rows in (rules, test):
+        assert 0.4 < sum(r["label"] == "inclusive" for r in rows) / len(rows) < 0.6
+    for row in [*rules, *test]:
+        assert row["id"] == records.record_id("italian_jobs", row["text"]) and row["text"] == clean(row["text"])
+        assert (row["label"] == "not_inclusive") == bool(row["spans"])
+        assert all(row["text"][a:b].strip() and who in ADDRESSEES for a, b, who in row["spans"])
+    assert records.leaked_records([*POOL, *rules], test) == [] and records.leaked_records([*rules, *test], GOLD) == []
+
+
+def test_the_rules_see_few_people_where_there_are_none():
+    """On sentences that they were not mended on: 9 of 110, where 3 % is the aim; 260 others served to mend them."""
+    seen = {
+        split: [bool(find_cues(r["text"], EVERYONE)) for r in embedded.sentences(split) if not r["spans"]]
+        for split in ("rules", "test_sentences")
+    }
+    assert sum(seen["rules"]) <= 15 and sum(seen["test_sentences"]) <= 10
+
+
 def test_the_table_has_every_split_and_column():
     table = embedded.job_ads_table(50, seed=1)
-    assert list(table.columns) == embedded.COLUMNS and len(table) == 50 + len(POOL) + len(GOLD)
-    assert set(table.split) == {"pool", "validation", "test", "test_whole_ads"} and table.label.notna().all()
+    assert list(table.columns) == embedded.COLUMNS and len(table) == 50 + len(POOL) + len(GOLD) + 220
+    splits = {"pool", "validation", "test", "test_whole_ads", "test_sentences"}
+    assert set(table.split) == splits and table.label.notna().all()
 
 
 def test_the_base_model_is_small_whole_and_a_llama():

@@ -1,10 +1,10 @@
 """The embedded data: Italian job ads to classify and to rewrite, and counter-narratives in English.
 
 Files in `italian_jobs/`: `pool.jsonl` (without labels), `pool_labels.jsonl` (for the simulated annotator only),
-`gold.jsonl` (validation and test; some occupations occur in the test rows only), `whole_ads.jsonl` (a second test
-set, by another author), `rewrites.jsonl` (sentences with their inclusive wording), `learning_curves.csv` (macro-F1 of
-the embedded base by number of labels, five seeds, of the benchmark `active_learning_qlora`). In `counter_narratives/`:
-`pairs.csv`.
+`gold.jsonl` (validation and test; some occupations occur in the test rows only), `whole_ads.jsonl` (a second test set, by
+another author), `sentences.jsonl` (see `sentences`), `rewrites.jsonl` (sentences with their inclusive wording),
+`learning_curves.csv` (macro-F1 of the embedded base by number of labels, five seeds, of the benchmark
+`active_learning_qlora`). In `counter_narratives/`: `pairs.csv`.
 """
 
 from __future__ import annotations
@@ -52,6 +52,14 @@ def gold() -> list[dict]:
     return read_jsonl(FOLDER / "gold.jsonl") + read_jsonl(FOLDER / "whole_ads.jsonl")
 
 
+def sentences(split: str) -> list[dict]:
+    """Sentences of a third hand, in the sections of real ads, half of them without a person: `rules` or `test_sentences`.
+
+    The rules of `italian` were mended on the former; nothing has seen the latter.
+    """
+    return [row for row in read_jsonl(FOLDER / "sentences.jsonl") if row["split"] == split]
+
+
 def in_scope(row: dict, scope: str) -> dict:
     """A row with the label and evidence ([start, end]) of the people in a scope, and in `addressee` whom its forms are about."""
     who = {addressee for *_, addressee in row["spans"]}
@@ -86,7 +94,7 @@ def job_ads_table(generated: int, seed: int = 0, scope: str = WORKPLACE) -> pd.D
     """Every row of the job-ad task (columns: COLUMNS); `generated` pool rows come from the ad generator."""
     rows = [r | {"source": "written", "split": "pool"} for r in labelled_pool()]
     rows += [r | {"source": "generated", "split": "pool"} for r in islice(ads.generate(generated, seed), generated)]
-    rows += [r | {"source": "gold"} for r in gold()]
+    rows += [r | {"source": "gold"} for r in [*gold(), *sentences("test_sentences")]]
     return pd.DataFrame([in_scope(row, scope) for row in rows]).reindex(columns=COLUMNS)
 
 

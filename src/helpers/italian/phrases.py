@@ -131,7 +131,7 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
     in_phrases = {i for phrase in phrases for i in phrase.parts}
     for i, token in enumerate(tokens):
         if belongs(token, "someone"):
-            heads.append(Head(i, 1, True, False))
+            heads.append(Head(i, 1, True, is_oblique(tokens, i)))
         elif belongs(token, "copula_singular") and not (i and belongs(tokens[i - 1], "preposition")):
             # the "tu" of "sarai", but "per sei mesi"
             heads.append(Head(i, SINGULAR, True, False))
