@@ -88,7 +88,16 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         ([*JOBS, "-p", "seed", "9" * 5000], "seed"),
         ([*JOBS, "-p", "learning_rate", "1" * 400], "must lie between 0 and 1"),
         ([*JOBS, "-p", "rounds", "1:30"], "rounds='1:30' is a text, but a whole number"),
-        ([*JOBS, "-p", "language", "IT"], "language='IT' must be a code in small letters"),
+        (
+            [*JOBS, "-p", "language", "IT"],
+            "language='IT' must be one of '', en, it; '' stands for every other language",
+        ),
+        ([*JOBS, "-p", "language", "ita"], "language='ita' must be one of '', en, it"),
+        ([*JOBS, "-p", "language", "fr"], "language='fr' must be one of '', en, it"),
+        (
+            [*JOBS, "-p", "labels", "fine, biased"],
+            'at least two labels, all different: write them in brackets, as in -p labels "[',
+        ),
         ([*JOBS, "-p", "labels", "[&a [x, y], *a]"], "an alias, as in `*name`"),
         (["--task", "csv", "--profile", "demo", "-p", "data_path", "x" * 300], "longer than 255 bytes"),
         ([*JOBS, "-p", "model", "~nobody-here/base"], "names a home folder that does not exist"),
@@ -130,7 +139,7 @@ def test_the_help_of_run_lists_every_parameter(project, monkeypatch, capsys):
     names = {name for notebooks in run.KINDS.values() for name in given.known_parameters(notebooks)}
     assert names <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
     place = lines.index("  labeller")
-    assert lines[place + 1] == "      oracle or teacher: labels come with the data; human: people label below"
+    assert lines[place + 1] == "      oracle or teacher: labels come with the data; human: the panel asks people"
     assert lines[place + 2] == "      a text; default 'oracle'; one of human, oracle, teacher"
     assert lines[lines.index("  epochs") + 2] == "      a whole number; default 2 or 8; between 0 and 1,000"
     assert "one of badge, bait" in lines[lines.index("  strategy") + 2] and "  copies (generation only)" in lines
