@@ -203,7 +203,7 @@ def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figu
     of_all = _of_all(len(table), "groups")
     table = table[:MOST_GROUPS]
     few = table["too_few"] if "too_few" in table else [False] * len(table)
-    figure, axis = plt.subplots(figsize=_size(PAGE, 0.8 + 0.45 * len(table)))
+    figure, axis = plt.subplots(figsize=_size(PAGE, 1.2 + 0.45 * len(table)))
     axis.barh(range(len(table)), table[column], color=[GREY if pale else BLUE for pale in few])
     ends = table[column]
     if f"{column}_low" in table:
