@@ -11,6 +11,7 @@ import yaml
 
 from helpers import files, run
 from helpers.cli import command, given
+from helpers.cli.detector import read_texts
 from helpers.cli.notebook import IndentedOutput, execute_notebook
 from helpers.core import recipe
 from helpers.data import embedded
@@ -88,7 +89,16 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         ([*JOBS, "-p", "seed", "9" * 5000], "seed"),
         ([*JOBS, "-p", "learning_rate", "1" * 400], "must lie between 0 and 1"),
         ([*JOBS, "-p", "rounds", "1:30"], "rounds='1:30' is a text, but a whole number"),
-        ([*JOBS, "-p", "language", "IT"], "language='IT' must be a code in small letters"),
+        (
+            [*JOBS, "-p", "language", "IT"],
+            "language='IT' must be one of '', en, it; '' stands for every other language",
+        ),
+        ([*JOBS, "-p", "language", "ita"], "language='ita' must be one of '', en, it"),
+        ([*JOBS, "-p", "language", "fr"], "language='fr' must be one of '', en, it"),
+        (
+            [*JOBS, "-p", "labels", "fine, biased"],
+            'at least two labels, all different: write them in brackets, as in -p labels "[',
+        ),
         ([*JOBS, "-p", "labels", "[&a [x, y], *a]"], "an alias, as in `*name`"),
         (["--task", "csv", "--profile", "demo", "-p", "data_path", "x" * 300], "longer than 255 bytes"),
         ([*JOBS, "-p", "model", "~nobody-here/base"], "names a home folder that does not exist"),
@@ -130,7 +140,7 @@ def test_the_help_of_run_lists_every_parameter(project, monkeypatch, capsys):
     names = {name for notebooks in run.KINDS.values() for name in given.known_parameters(notebooks)}
     assert names <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
     place = lines.index("  labeller")
-    assert lines[place + 1] == "      oracle or teacher: labels come with the data; human: people label below"
+    assert lines[place + 1] == "      oracle or teacher: labels come with the data; human: the panel asks people"
     assert lines[place + 2] == "      a text; default 'oracle'; one of human, oracle, teacher"
     assert lines[lines.index("  epochs") + 2] == "      a whole number; default 2 or 8; between 0 and 1,000"
     assert "one of badge, bait" in lines[lines.index("  strategy") + 2] and "  copies (generation only)" in lines
@@ -356,6 +366,30 @@ def test_a_task_and_a_profile_may_not_set_the_same_key(project, tmp_path):
         (tmp_path / "params" / kind / "a.yaml").write_text(yaml.safe_dump(values))
     with pytest.raises(UserError, match="both set seed"):
         given.gather_parameters("a", "a", {})
+
+
+def test_a_run_that_is_not_there_is_told_from_those_that_are(project, monkeypatch, capsys):
+    assert ambo(monkeypatch, capsys, "status", "--task", "cvs")[:2] == (0, "No runs yet: start one with `ambo demo`.\n")
+    code, _, err = ambo(monkeypatch, capsys, "predict", "my.csv", "--run-id", "mesy")
+    assert code == 2 and "with run id 'mesy' has finished 03_active_learning: train a model first" in err
+    save_manifest(project / "outputs/csv/messy/03_active_learning")
+    code, out, err = ambo(monkeypatch, capsys, "status", "--task", "cvs")
+    assert code == 2 and err == "ambo: There is no run of task 'cvs': there are runs of csv.\n" and not out
+    code, _, err = ambo(monkeypatch, capsys, "predict", "my.csv", "--run-id", "mesy")
+    assert code == 2 and "has finished 03_active_learning: choose --task csv --run-id messy." in err
+
+
+def test_predict_speaks_of_its_own_options_and_keeps_no_line_end(tmp_path, monkeypatch):
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match=r"nofile\.csv is not a file or folder .*check the path, or give - ") as error:
+        read_texts("nofile.csv", "text")
+    assert "data_path" not in str(error.value) and "hf:" not in str(error.value)
+    (tmp_path / "my.csv").write_text("body,n\nun testo,1\n")
+    with pytest.raises(UserError, match="has no column 'text': set --text-column to one of body, n"):
+        read_texts("my.csv", "text")
+    (tmp_path / "texts").mkdir()
+    (tmp_path / "texts" / "a.txt").write_text("  un testo\ndue righe\r\n\n")
+    assert read_texts("texts", "text")["text"].tolist() == ["  un testo\ndue righe"]
 
 
 def test_status_and_doctor(project, monkeypatch, capsys):

@@ -174,7 +174,7 @@ def test_cards_say_what_was_measured_and_nothing_in_the_data_becomes_a_part_of_t
         assert "<script" not in page and "javascript:b)" in page and 'href="javascript' not in page
         assert "<em>" not in page and "<code>x" not in page and "\u202e" not in card.content
         assert "\nlicense:" not in card.content and "[a](javascript:b) *c*" in page  # as it was written
-    assert "0.800 (0.700–0.900)" in text and "25.0% (95 % interval 10.0% to 40.0%) of 20 texts" in text
+    assert "0.800 (0.700–0.900)" in text and "25.0% (95 % interval 10.0% to 40.0%) of 20 pairs" in text
     assert "| 12 | 0.500 |" in text and "c (kind, n = 3)" in text and "| people | 5 |" in text
     assert "People who labelled: 2." in text and "anna" not in text + data.content
 
@@ -275,6 +275,35 @@ def test_of_many_small_groups_some_are_named_and_the_rest_counted(tmp_path):
     files.write_csv(tmp_path / "by_group.csv", pd.DataFrame(rows))
     groups = cards.group_scores(tmp_path, 10)
     assert len(groups["small"]) == 20 and groups["more_small"] == 10 and groups["small"][0] == "g0 (kind, n = 3)"
+
+
+def test_groups_that_are_served_alike_are_no_worst_groups(home, project, monkeypatch, capsys):
+    assert cards.FIELDS["own_ids"] != cards.FIELDS["own_id"]
+    rows = {
+        "group": ["a", "b", "c", "d"],
+        "count": 12,
+        "accuracy": [1.0, 1.0, 0.5, 0.9],
+        "column": ["who", "who", "kind", "kind"],
+    }
+    scores = {
+        "model": ["QLoRA detector"],
+        "macro_f1": [0.8],
+        "low": [0.7],
+        "high": [0.9],
+        "accuracy": [0.9],
+        "count": [24],
+    }
+    for column in (slice(None), slice(2)):
+        evaluated(
+            home, headline=scores, by_group=pd.DataFrame(rows)[column].to_dict("list"), flips={"model": [], "pairs": []}
+        )
+        assert ambo(monkeypatch, capsys, "export", "--to", "shared")[0] == 0
+        text = (project / "shared/model/README.md").read_text()
+        assert "served alike: who (accuracy 1.000 in all 2)." in text and "| who |" not in text
+        assert ("The worst groups of every other column" in text and "| kind | c | 12 |" in text) == (
+            column == slice(None)
+        )
+        assert "No two groups were large enough" not in text and "no test text names a gender" in text
 
 
 @pytest.mark.parametrize(

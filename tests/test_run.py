@@ -211,6 +211,16 @@ def test_a_folder_with_other_parameters_is_refused_unharmed(project):
     assert {f: f.read_bytes() for f in stage.folder.iterdir()} == before
 
 
+def test_a_stage_that_has_written_nothing_takes_other_parameters(project):
+    stage = open_stage(project)
+    shutil.copy(project / "notebooks/01_seed_curation.ipynb", stage.folder)
+    stage.save_manifest("failed")
+    run.refuse_other_parameters(stage.folder, stage.params | {"seed": 2})
+    files.write_text(stage.path("labels/anna.jsonl"), "her labels")
+    with pytest.raises(UserError, match="seed=1, not 2"):
+        run.refuse_other_parameters(stage.folder, stage.params | {"seed": 2})
+
+
 def test_a_limit_may_be_raised_when_a_run_goes_on(project):
     save_manifest(project, parameters={"seed": 1, "teacher_tokens": 100})
     run.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
@@ -222,6 +232,8 @@ def test_missing_inputs_and_bad_run_names(project):
     stage = open_stage(project)
     with pytest.raises(UserError, match="run 01_seed_curation with run_id='r' first"):
         stage.earlier("01", "seed.jsonl")
+    with pytest.raises(UserError, match="run 01_seed_curation with run_id='r' first, or go without it"):
+        stage.earlier("01", "seed.jsonl", "or go without it")
     with pytest.raises(UserError, match=r"none\.csv is missing"):
         stage.reads("none.csv")
     with pytest.raises(UserError, match=r"run_id='\.\./x' names a folder"):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import io
 import math
-import re
 import tokenize
 from pathlib import Path
 from typing import Any
@@ -27,6 +26,7 @@ CHOICES = {
     "head": ("classifier", "lm"),
     "pooling": ("mean", "evidence"),
     "output": ("text", "edits"),
+    "language": ("it", "en", ""),  # for which there are prompts, and rules that swap genders
     "draft": ("italian", ""),
     "check": ("italian", ""),
 }
@@ -162,16 +162,18 @@ def check_type(name: str, value: Any, default: Any) -> Any:
 def check_value(name: str, value: Any) -> None:
     """Raise UserError where a value is none of its choices, out of its bounds, or not text that can be saved."""
     if name in CHOICES and value not in CHOICES[name]:
-        raise UserError(f"Parameter {name}={_shown(value)} must be {allowed_values(name)}.")
+        remedy = "; '' stands for every other language" if name == "language" else ""
+        raise UserError(f"Parameter {name}={_shown(value)} must be {allowed_values(name)}{remedy}.")
     if name in BOUNDS:
         low, high = BOUNDS[name]
         if not low <= value <= high:  # NaN lies nowhere
             raise UserError(f"Parameter {name}={_shown(value)} must lie {allowed_values(name)}.")
-    if name == "language" and not re.fullmatch("([a-z]{2,3})?", value):
-        raise UserError(f"Parameter language={_shown(value)} must be a code in small letters, such as it or en, or ''.")
     for entry in value if isinstance(value, list) else [value]:
         if isinstance(entry, str) and not _is_unicode(entry):
             raise UserError(f"Parameter {name}={entry!a} is not valid UTF-8: type it again.")
+    if name == "labels" and len(value) == 1 and value[0].strip():
+        remedy = """write them in brackets, as in -p labels "[fine, biased]\""""
+        raise UserError(f"Parameter labels={_shown(value)} needs at least two labels, all different: {remedy}.")
     if name in NAMES and ("" in map(str.strip, value) or len(set(value)) < len(value)):
         raise UserError(f"Parameter {name}={value!r} names one twice, or has an empty name: leave it out.")
 

@@ -68,12 +68,16 @@ class Run:
         self.inputs[_manifest_name(path)] = sha256(path)
         return path
 
-    def earlier(self, stage: str, name: str) -> Path:
-        """Record the file `name` of an earlier stage of this run, such as `01`, as an input and return its path."""
+    def earlier(self, stage: str, name: str, otherwise: str = "") -> Path:
+        """Record the file `name` of an earlier stage of this run, such as `01`, as an input and return its path.
+
+        Raises UserError where it is missing; `otherwise` says what else there is to do than to run that stage.
+        """
         notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
         path = inside(self.folder.parent / notebook, name)
         if not path.exists():
-            raise UserError(f"{path} is missing: run {notebook} with run_id={self.params['run_id']!r} first.")
+            remedy = f"run {notebook} with run_id={self.params['run_id']!r} first"
+            raise UserError(f"{path} is missing: {', '.join(filter(None, [remedy, otherwise]))}.")
         return self.reads(path)
 
     def wrote(self, path: Path) -> Path:
@@ -420,13 +424,23 @@ def mark_failed(folder: Path, error: str) -> None:
 
 
 def changed_parameter(folder: Path, params: dict[str, Any]) -> str:
-    """The first parameter that differs from those `folder` was run with; '' without one."""
+    """The first parameter that differs from those `folder` was run with; '' without one, or where it has no results."""
+    if not _has_results(folder):
+        return ""
     try:
         manifest = read_manifest(folder)
     except UserError:  # the stage is done again, and nothing says with which parameters it was done before
         manifest = None
     earlier = manifest["parameters"] if manifest else params
     return next((k for k in {**earlier, **params} if earlier.get(k) != params.get(k) and k not in LIMITS), "")
+
+
+def _has_results(folder: Path) -> bool:
+    """Whether a stage has written anything but its manifest and its page, or has succeeded."""
+    own = {"manifest.json", f"{folder.name}.ipynb", ".lock", "earlier"}
+    if folder.is_dir() and any(path.name not in own for path in folder.iterdir()):
+        return True
+    return _read_facts(folder / "manifest.json").get("status") in ("success", "awaiting_labels")
 
 
 def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:

@@ -1,8 +1,8 @@
 """QLoRA on the embedded base compared with TF-IDF + LR at equal labels, over 5 seeds.
 
-    python -m tests.benchmarks.italian_jobs [--labels 400] [--seeds 5]
+    python -m tests.benchmarks.italian_jobs [--labels 400] [--seeds 5] [--scope workplace]
 
-Writes `tests/benchmarks/results/italian_jobs.json` and prints a table. The labels are drawn at
+Writes `tests/benchmarks/results/italian_jobs_SCOPE.json` and prints a table. The labels are drawn at
 random from the written pool, the same rows for every model; the cue lexicon needs none.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from helpers import files, run
 from helpers.core.qlora import QLoRA
 from helpers.data import embedded
 from helpers.evaluation import baselines, detection
+from helpers.italian.addressees import SCOPES, WORKPLACE
 from helpers.italian.cues import find_cues
 from helpers.task import make_task
 from tests.benchmarks.recipes import ROOT, parameters, recipe
@@ -29,12 +31,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--labels", type=int, nargs="+", default=[400])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--scope", default=WORKPLACE, choices=sorted(SCOPES))
     args = parser.parse_args()
     settings = yaml.safe_load((ROOT / "params/tasks/italian_jobs.yaml").read_text())
     task = make_task(settings)
     learner = QLoRA(task, recipe("demo"))
-    pool = embedded.labelled_pool()
-    sets = {name: [r for r in embedded.gold() if r["split"] == name] for name in ("test", "test_whole_ads")}
+    pool = [embedded.in_scope(r, args.scope) for r in embedded.labelled_pool()]
+    sets: dict[str, list[dict]] = {"test": [], "test_whole_ads": [], "test_sentences": []}
+    for row in (*embedded.gold(), *embedded.sentences("test_sentences")):
+        if row["split"] in sets:
+            sets[row["split"]].append(embedded.in_scope(row, args.scope))
     rows = []
     for n in args.labels:
         for seed in range(args.seeds):
@@ -42,7 +48,7 @@ def main() -> None:
             models = {
                 "QLoRA": learner,
                 "TF-IDF + LR": baselines.tfidf(task),
-                "cue lexicon": baselines.Lexicon(task, find_cues),
+                "cue lexicon": baselines.Lexicon(task, partial(find_cues, scope=args.scope)),
             }
             for name, model in models.items():
                 model.fit(train, seed) if name == "QLoRA" else model.fit(train)
@@ -57,11 +63,12 @@ def main() -> None:
     print(summary.to_string())
     facts = {
         "params": parameters("demo") | settings,
+        "scope": args.scope,
         "packages": {p: run.version(p) for p in run.PACKAGES},
         "base": learner.facts(),
         "rows": rows,
     }
-    files.write_json(Path(__file__).parent / "results" / "italian_jobs.json", facts)
+    files.write_json(Path(__file__).parent / "results" / f"italian_jobs_{args.scope}.json", facts)
 
 
 if __name__ == "__main__":

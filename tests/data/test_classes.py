@@ -89,6 +89,14 @@ def test_no_number_is_a_gap_of_another_width():
 ALIKE = ["hate", "ok", "Hate", "ok\u200b", "hate\u00a0", " OK ", "\ufeffok"]
 
 
+def test_look_alike_groups_are_merged_to_the_commonest_and_said():
+    table = pd.DataFrame({"text": list("abcde"), "label": list("xyxyx"), "where": ["Nord", "nord", "Nord ", "Sud", ""]})
+    columns = {"label_column": "label", "labels": [], "group_columns": ["where"], "split_column": "", "id_column": ""}
+    records = tables.to_records(table, {"task": "t", "data_path": "my.csv", "text_column": "text"} | columns)
+    assert [r["where"] for r in records] == ["Nord", "Nord", "Nord", "Sud", ""]
+    assert "Column 'where': 'nord' (1 row): read as 'Nord'." in table.attrs["remarks"]
+
+
 def test_look_alike_classes_are_merged_to_the_commonest_and_said():
     records, remarks = records_of([(f"text {i}", label) for i, label in enumerate(ALIKE)])
     assert [r["label"] for r in records] == ["hate", "ok", "hate", "ok", "hate", "ok", "ok"]

@@ -55,3 +55,18 @@ def test_a_card_that_says_nothing_makes_no_remark(tmp_path, content):
 def test_the_notebooks_say_it(page):
     cells = json.loads((ROOT / f"notebooks/{page}.ipynb").read_text(encoding="utf-8"))["cells"]
     assert any("if remark := language_remark(" in "".join(cell["source"]) for cell in cells)
+
+
+@pytest.mark.parametrize(
+    ("text", "languages", "other"),
+    [
+        ("We are looking for a young waitress who works at weekends.", ["it"], "en"),
+        ("We are looking for a young waitress who works at weekends.", ["it", "en"], ""),
+        ("Cercasi un magazziniere esperto, referenziato e automunito.", ["it"], ""),
+        ("Cercasi receptionist con ottimo inglese.", ["it"], ""),
+        ("Ask HR.", ["it"], ""),
+        ("We are looking for a young waitress who works at weekends.", [], ""),
+    ],
+)
+def test_one_text_is_in_another_language_only_where_that_is_sure(text, languages, other):
+    assert language.surely_other(text, languages) == other

@@ -62,6 +62,20 @@ def test_groups_and_rows_that_changed(two):
     assert rows.loc[0, ["first_answer", "second_answer"]].tolist() == ["=good", "bad"]
 
 
+def test_exact_duplicates_with_ids_of_their_own_are_one_row(two):
+    for folder in two:
+        path = folder / "04_bias_evaluation" / "predictions.csv"
+        table = pd.read_csv(path).assign(own_id=range(40))
+        files.write_csv(path, pd.concat([table, table[:2].assign(own_id=[40, 41])]).sort_values("id", kind="stable"))
+        files.write_jsonl(
+            folder / "01_seed_curation" / "test.jsonl",
+            sorted(files.read_jsonl(folder / "01_seed_curation" / "test.jsonl"), key=lambda row: row["id"]),
+        )
+    assert (
+        changes.why_not_comparable(*two) == "" and changes.compare_answers(*changes.read_pair(*two), 20)["rows"] == 40
+    )
+
+
 def test_other_test_rows_are_not_compared(two, tmp_path):
     other = evaluated(tmp_path / "other", ["=good"] * 39)
     reason = changes.why_not_comparable(two[0], other)

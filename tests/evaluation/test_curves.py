@@ -180,6 +180,38 @@ def test_runs_are_read_and_grouped_by_what_they_share(tmp_path):
         curves.from_runs([tmp_path / "nothing"])
 
 
+def on_table(folder, table, seed, drawn, sizes=0):
+    """A run whose 01 drew these validation rows from a table of this content."""
+    first = folder / "01_seed_curation"
+    files.write_jsonl(first / "validation.jsonl", [{"id": f"{table} {i}", "label": "x"} for i in drawn])
+    parameters = {"data_path": f"{table}.csv", "test_size": sizes}
+    save_manifest(first, parameters=parameters, inputs={f"{table}.csv": table, "GUIDELINE.md": "g"})
+    return stage(folder, seed, (0.5, 0.6))
+
+
+def test_runs_on_other_data_are_another_set(tmp_path):
+    folders = [on_table(tmp_path / "a", "my", 1, (1, 2)), on_table(tmp_path / "b", "my", 2, (3, 4))]
+    assert set(curves.from_runs(folders)["set"]) == {"t, probe, model"}  # another seed draws other rows of it
+    folders.append(on_table(tmp_path / "c", "messy", 1, (1, 2)))
+    found = curves.from_runs(folders)
+    assert found.groupby("set").seed.nunique().to_dict() == {
+        "t, probe, model, messy.csv": 1,
+        "t, probe, model, my.csv": 2,
+    }
+    folders.append(on_table(tmp_path / "d", "my", 1, (5, 6), sizes=9))
+    names = curves.data_names(folders)
+    assert names[folders[0]] == names[folders[1]] != names[folders[3]] and names[folders[3]].startswith("my.csv ")
+
+
+def test_the_same_rows_are_the_same_data_whatever_the_file(tmp_path):
+    folders = [on_table(tmp_path / name, "my", seed, (1, 2)) for name, seed in (("a", 1), ("b", 2))]
+    manifest = files.read_json(folders[1] / "01_seed_curation/manifest.json")
+    save_manifest(
+        folders[1] / "01_seed_curation", parameters={"data_path": "my.parquet"}, inputs={"my.parquet": "other"}
+    )
+    assert manifest and set(curves.data_names(folders).values()) == {""}
+
+
 def writing(folder, seed, better):
     """A run of generation as 03 and 04 leave it: with `better` the strategy gains so much compliance in its second round."""
     rounds = [

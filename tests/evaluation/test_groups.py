@@ -28,5 +28,12 @@ def test_the_worst_of_many_equal_groups_is_not_proven_worse():
     assert found <= 6
 
 
+@pytest.mark.parametrize("share", [0, 1])
+def test_of_groups_that_fare_alike_none_is_the_worst(share):
+    row = worst_groups(np.full(40, share, bool), {"who": ["a"] * 20 + ["b"] * 20, "too": ["x"] * 40}).iloc[0]
+    assert row.worst_group is None and row.groups_compared == 2 and row.share == share
+    assert not row.high < 0 and np.isnan(row.difference)
+
+
 def test_nothing_to_compare_is_an_empty_table():
     assert worst_groups(np.ones(5, bool), {}).empty and list(worst_groups(np.ones(5, bool), {}).columns)

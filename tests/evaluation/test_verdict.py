@@ -25,8 +25,8 @@ def tables(scores, leads, worst=None, flips=0.01):
     return {"headline": headline, "lead": lead, "worst": worst, "flips": flip, "further": headline[:0].assign(set=[])}
 
 
-def said(calibration=CALIBRATED, **values):
-    return " ".join(detector_verdict(**values, calibration=calibration))
+def said(calibration=CALIBRATED, language="it", **values):
+    return " ".join(detector_verdict(**values, calibration=calibration, language=language))
 
 
 def test_a_detector_that_wins_may_propose():
@@ -87,7 +87,12 @@ def test_calibration_and_further_sets():
         "On “test other”, 200 further rows, it has 0.400 (0.300–0.600); 0.500 with TF-IDF with the same labels." in text
     )
     values["flips"] = values["flips"].assign(pairs=0, flip_rate=float("nan"))
-    assert "no text could be swapped" in said(**values)
+    assert "not measured: no text names a gender that the rules for language='it' can swap." in said(
+        language="it", **values
+    )
+    assert "not measured: language is not set; for Italian or English texts set it to it or en." in said(
+        language="", **values
+    )
 
 
 def test_every_number_stands_in_a_table():

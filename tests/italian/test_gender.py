@@ -19,6 +19,10 @@ PAIRS = [
     # articles, articulated prepositions, elision
     ("Il cuoco parla con lo stagista.", "La cuoca parla con la stagista."),
     ("L'operatore riporta al direttore.", "L'operatrice riporta alla direttrice."),
+    (
+        "Cercasi addetti operativi part-time e un native speaker.",
+        "Cercasi addette operative part-time e una native speaker.",
+    ),
     ("un'impresa cerca un elettricista", "un'impresa cerca un'elettricista"),
     ("Affianca gli infermieri nei turni.", "Affianca le infermiere nei turni."),
     ("il lavoro degli psicologi", "il lavoro delle psicologhe"),
@@ -64,6 +68,7 @@ UNTOUCHED = [
     "La commessa vale due milioni; un trattore, i contenitori e i laboratori.",
     "Candidati ora!",
     "La casa madre di Guastalla (RE) produce moda donna per dodici paesi.",
+    "Richiesta: native speaker, native English teacher o creative director.",
 ]
 
 

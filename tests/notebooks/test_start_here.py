@@ -91,8 +91,10 @@ def test_a_trained_detector_answers_with_cues_marked_and_text_escaped(project, t
     folder = save_stage(project, "mine", "03_active_learning", "success", language="it")
     learner.save(folder / "adapter")
     record_adapter(folder)
+    english = "box.children[0].value = 'We are looking for a young waitress who works at weekends.'\n" + PRESS
     ask = "box.children[0].value = 'Cercasi <b>magazziniere</b> esperto e un operaio.'\n" + PRESS
-    text = page(project, ask, "box.children[0].value = ' '\n" + PRESS)
+    text = page(project, ask, english, "box.children[0].value = ' '\n" + PRESS)
+    assert text.count("seems to be in language &#39;en&#39;, and the detector has learned from &#39;it&#39;") == 1
     assert "<b>good</b>, confidence" in text or "<b>bad</b>, confidence" in text
     assert "&lt;b&gt;" in text and "<b>magazziniere" not in text
     assert "<mark>" in text and "Cues that the lexicon finds" in text

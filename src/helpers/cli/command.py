@@ -33,6 +33,7 @@ from helpers.cli.given import (
 from helpers.cli.notebook import LONGEST, run_stage
 from helpers.data import embedded
 from helpers.data.language import language_remark
+from helpers.data.reading import listed
 from helpers.env import UserError, short_path
 from helpers.labels import cli as labels_cli
 from helpers.parameters import stage_parameters
@@ -176,6 +177,9 @@ def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "
         run.check_name("--task", task)
     for path in sorted((env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json")):
         runs.setdefault(path.parents[1], []).append(path)
+    others = {path.parents[2].name for path in (env.root() / "outputs").glob("*/*/*/manifest.json")}
+    if task and not runs and others:
+        raise UserError(f"There is no run of task {task!r}: there are runs of {listed(sorted(others), 10)}.")
     if not runs:
         say("No runs yet: start one with `ambo demo`.")
     for folder, manifests in sorted(runs.items(), key=lambda pair: max(p.stat().st_mtime for p in pair[1])):

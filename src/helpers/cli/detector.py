@@ -39,7 +39,7 @@ def predict(
     if out:
         tables.check_suffix(out)
     latest = runs.require_detector(task, run_id)
-    table = lines_table(text_column) if file == "-" else tables.read_table(file, text_column)
+    table = lines_table(text_column) if file == "-" else read_texts(file, text_column)
     texts = tables.clean_texts(table, text_column)
     for remark in table.attrs.get("remarks", []):
         say(remark, file=sys.stderr)
@@ -70,6 +70,21 @@ def predict(
             who = f"the detector of run {latest.run}, task {latest.task}"
             page = report.write_answers(env.resolve(html), texts, answers, spans, who)
             say(f"Page       {short_path(page)}", file=sys.stderr if to_output else None)
+
+
+def read_texts(file: str, text_column: str) -> pd.DataFrame:
+    """The table of a file or folder; raises UserError in the words of this command."""
+    place = env.resolve(file)
+    if not file.startswith((embedded.PREFIX, "hf:")) and not place.exists():
+        remedy = "check the path, or give - to read lines from standard input"
+        raise UserError(f"{file} is not a file or folder (looked for {place}): {remedy}.")
+    try:
+        table = tables.read_table(file, text_column)
+    except UserError as error:  # which speaks to `ambo run`
+        raise UserError(str(error).replace("set text_column to", "set --text-column to")) from None
+    if place.is_dir():  # the line end of a file is no part of its text
+        table[text_column] = [text.rstrip("\r\n") for text in table[text_column]]
+    return table
 
 
 def lines_table(text_column: str) -> pd.DataFrame:

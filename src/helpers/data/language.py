@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from helpers.text import quoted
 
 SAMPLE = 200  # texts that are looked at
 SHORTEST = 20  # letters from which a text shows its language
+UNLIKELY = 0.01  # probability under which a text is not in a language
 LONGEST_CARD = 1_000_000  # characters
 
 
@@ -50,6 +51,15 @@ def card_languages(model: str) -> list[str]:
         "no" if entry is False else entry for entry in (languages if isinstance(languages, list) else [languages])
     ]
     return [entry.lower() for entry in entries if isinstance(entry, str)]
+
+
+def surely_other(text: str, languages: Collection[str]) -> str:
+    """The language of one text, where it is hardly one of these (ISO 639-1); '' where it may be, or is too short to say."""
+    if sum(map(str.isalpha, text)) < SHORTEST or not languages:
+        return ""
+    shares = dict(language_identifier().rank(text))
+    likeliest = max(shares, key=shares.__getitem__)
+    return likeliest if max(shares.get(language, 0.0) for language in languages) < UNLIKELY else ""
 
 
 def language_remark(texts: Sequence[str], model: str) -> str:

@@ -147,6 +147,7 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     for name, column in zip(names, params["group_columns"], strict=True):
         for record, group in zip(records, _names(table, rows, column, path, "the group"), strict=True):
             record[name] = group
+        add_remark(table, *_merge_spellings(records, name))
     if path.startswith(embedded.PREFIX):  # in a user's table these mean what the user says
         for column in {"source", "spans", "parent_id"} & set(rows.columns):
             for record, value in zip(records, rows[column], strict=True):
@@ -192,6 +193,15 @@ def _names(table: pd.DataFrame, rows: pd.DataFrame, column: str, path: str, what
     if missing:
         add_remark(table, missing_remark(f"Column {column!r}", missing))
     return names
+
+
+def _merge_spellings(records: list[dict], column: str) -> list[str]:
+    """Write groups that differ in case, width or `1` and `1.0` in their commonest spelling; returns a remark on each."""
+    names = [record[column] for record in records]
+    groups, merged = merge_look_alikes(names, names)
+    for record, group in zip(records, groups, strict=True):
+        record[column] = group
+    return [f"Column {column!r}: {sentence}." for sentence in merged]
 
 
 def _labels(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> list[str]:

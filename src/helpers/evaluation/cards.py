@@ -32,6 +32,7 @@ FIELDS = {
     "split": "seed: labelled first; pool: chosen for labelling afterwards",
     "spans": "evidence for the label, as [start, end] in characters",
     "own_id": "what the source calls the row",
+    "own_ids": "what the source calls the rows of a text that stands in it several times",
     "parent_id": "the row that a counterfactual or synthetic row was made from",
     "weight": "its part in the loss",
     "method": "how a synthetic row was made",
@@ -162,7 +163,7 @@ def group_scores(folder: Path, smallest: int) -> dict[str, Any]:
     """The worst groups of every column, and those too small to say anything about."""
     groups = _read(folder / "by_group.csv")
     if not len(groups):
-        return {"smallest": smallest, "worst": None, "small": []}
+        return {"smallest": smallest, "worst": None, "small": [], "alike": []}
     score = "accuracy" if "accuracy" in groups else "compliance"
     names = [
         name
@@ -170,6 +171,10 @@ def group_scores(folder: Path, smallest: int) -> dict[str, Any]:
         if name in groups
     ]
     large = groups[groups["count"] >= smallest].sort_values(score, kind="stable")
+    shares = large.groupby("column", sort=False)[score].agg(["nunique", "size", "first"])
+    alike = shares[(shares["nunique"] == 1) & (shares["size"] > 1)]  # of equal groups none is the worst
+    large = large[~large["column"].isin(alike.index)]
+    alike = [f"{row.Index} ({score} {row.first:.3f} in all {row.size:,})" for row in alike.itertuples()]
     worst = large.groupby("column", sort=False).head(WORST).sort_values("column", kind="stable")[names]
     worst = worst.rename(columns={"count": "n"} | {name: name.replace("_", " ") for name in names[3:]})
     small = groups[groups["count"] < smallest]
@@ -177,7 +182,8 @@ def group_scores(folder: Path, smallest: int) -> dict[str, Any]:
         f"{r.group} ({r.column}, n = {r.count})"
         for r in small.head(MOST)[["group", "column", "count"]].itertuples(name="R")
     ]
-    return {"smallest": smallest, "worst": worst, "small": named, "more_small": max(0, len(small) - MOST)}
+    facts = {"smallest": smallest, "worst": worst, "alike": alike}
+    return facts | {"small": named, "more_small": max(0, len(small) - MOST)}
 
 
 # --- the cards ---

@@ -52,6 +52,8 @@ def read_answers(folder: Path) -> pd.DataFrame:
         table = table.drop(columns="label")
     else:
         answered = pd.read_csv(stage / "predictions.csv", dtype=str, keep_default_na=False)[["id", "answer"]]
+        # exact duplicates with ids of their own are several rows of one record
+        answered = answered.drop_duplicates("id", ignore_index=True)
         answered["answer"] = answered.answer.map(unguarded)
         answered["right"] = (
             answered.answer.to_numpy() == table.label.to_numpy() if len(answered) == len(table) else False

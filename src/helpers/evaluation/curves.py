@@ -8,6 +8,7 @@ taken seed by seed.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -18,14 +19,19 @@ from scipy.stats import permutation_test
 from helpers import files, run
 from helpers.data import embedded
 from helpers.env import UserError
+from helpers.evaluation.cards import source_name
 from helpers.evaluation.intervals import bootstrap_draws, bootstrap_interval
 from helpers.text import clean
+from helpers.text import name as one_line
 
 COLUMNS = ("set", "strategy", "seed", "labels", "score")
 GENERATION = ("compliance", "chrF")  # the scores of a generation task
 COSTS = {"seconds": "{:,.1f}", "tokens": "{:,.0f}", "money": "{:,.4f}"}  # of a round, with their formats on a page
 LEVELS = (0.90, 0.95, 0.98)  # shares of the full-data score
 DRAWS = 2000  # bootstrap draws over seeds
+# Parameters of 01 that say which rows of a table are for evaluation, the seed aside.
+SPLIT = ("text_column", "label_column", "label_threshold", "target_columns", "split_column", "test_split")
+SPLIT += ("validation_split", "test_size", "validation_size", "scorer_size", "near_duplicate")
 COMPARED = ["set", "strategy", "seeds", "area", "area_low", "area_high", "gain", "gain_low", "gain_high", "p"]
 
 
@@ -191,14 +197,14 @@ def mean_curve(table: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 
 
 def from_runs(folders: list[Path]) -> pd.DataFrame:
-    """The rounds of 03 in several run folders; a `set` is a task, a learner, a model and a score."""
-    rows = []
+    """The rounds of 03 in several run folders; a `set` is a task, a learner, a model, the data where they differ, and a score."""
+    rows, data = [], data_names(folders)
     for folder in folders:
         stage = next((f for f in folder.glob("03_*") if (f / "rounds.jsonl").exists()), folder)
         manifest = run.read_manifest(stage)
         if manifest is None:
             raise UserError(f"{folder} has no finished rounds: run 03 with run_id={folder.name!r} first.")
-        rows += _round_rows(folder, manifest["parameters"], files.read_jsonl(stage / "rounds.jsonl"))
+        rows += _round_rows(folder, manifest["parameters"], files.read_jsonl(stage / "rounds.jsonl"), data[folder])
     table = pd.DataFrame(
         rows, columns=["set", "run", "demo", "seed", "strategy", "labels", "score", "low", "high", *COSTS]
     )
@@ -210,11 +216,55 @@ def from_runs(folders: list[Path]) -> pd.DataFrame:
     return table.sort_values("set", kind="stable", ignore_index=True)
 
 
-def _round_rows(folder: Path, parameters: dict, rounds: list[dict]) -> list[dict]:
+def data_names(folders: list[Path]) -> dict[Path, str]:
+    """Run folder → what its data are called, '' for every run where all have the same.
+
+    Two runs have the same data where their evaluation rows are the same, or were drawn from the same table in the same
+    way: other seeds draw other rows of it.
+    """
+    groups: list[tuple[set[str], list[Path]]] = []  # what marks some data, and the runs that have them
+    for folder in folders:
+        marks, members = _marks(folder), [folder]
+        for group in [group for group in groups if group[0] & marks]:
+            groups.remove(group)
+            marks, members = marks | group[0], [*group[1], *members]
+        groups.append((marks, members))
+    if len(groups) < 2:
+        return dict.fromkeys(folders, "")
+    names = [_source(members[0]) for _, members in groups]
+    counts = Counter(names)
+    told = [
+        name if counts[name] == 1 else f"{name} {files.digest(sorted(marks))[:8]}"
+        for name, (marks, _) in zip(names, groups, strict=True)
+    ]
+    return {folder: name for name, (_, members) in zip(told, groups, strict=True) for folder in members}
+
+
+def _marks(folder: Path) -> set[str]:
+    """What shows that two runs have the same data: hashes of the evaluation rows, and of the table with how it was split."""
+    first = folder / run.STAGES["01"]
+    rows = {p.stem: files.read_jsonl(p) for p in (first / "validation.jsonl", first / "test.jsonl") if p.exists()}
+    marks = {files.digest({name: sorted([r["id"], r.get("label")] for r in of) for name, of in rows.items()})}
+    if manifest := run.read_manifest(first):
+        parameters = manifest["parameters"]
+        split = {name: parameters.get(name) for name in SPLIT}
+        tables = {name: sha for name, sha in manifest["inputs"].items() if Path(name).name == _source(folder)}
+        marks.add(files.digest([*tables.values()] or [parameters.get("data_path", "")]) + files.digest(split))
+    return marks
+
+
+def _source(folder: Path) -> str:
+    """The name of a run's table in one line, as the name of a set may hold it."""
+    manifest = run.read_manifest(folder / run.STAGES["01"]) or {"parameters": {}}
+    return one_line(source_name(manifest["parameters"].get("data_path", ""))).replace(": ", " ") or "other data"
+
+
+def _round_rows(folder: Path, parameters: dict, rounds: list[dict], data: str) -> list[dict]:
     """The rows of one run: each round once per score."""
     task, model = parameters["task"], Path(parameters["model"]).name
     if parameters["model"].startswith("embedded:"):
         model = "embedded base"
+    model += f", {data}" if data else ""
     rows, demo = [], is_demo(parameters, folder)
     for r in rounds:
         common = {"run": folder.name, "seed": parameters["seed"], "demo": demo, "strategy": r["strategy"]} | {

@@ -24,7 +24,8 @@ def worst_groups(
 ) -> pd.DataFrame:
     """By column of `groups`: the group with the lowest share of True in `hits` (rows,), against all other rows.
 
-    Groups under `smallest` rows are not compared, and a column without two others has no row. The 95 %
+    Groups under `smallest` rows are not compared, and a column without two others has no row; where the shares of all
+    are the same, none is the worst, and the row names none. The 95 %
     intervals (`low`, `high`) of the differences hold together for every group of every column, so that
     the worst of many is not found worse by chance alone (Bonferroni): below zero, the group is served worse.
     """
@@ -33,9 +34,14 @@ def worst_groups(
     parts = {column: members for column, members in parts.items() if len(members) > 1}
     tests, rows = sum(map(len, parts.values())), []
     for column, members in parts.items():
-        worst = min(members, key=lambda name: hits[members[name]].mean())
+        share_of = {name: hits[of].mean() for name, of in members.items()}
+        worst = min(share_of, key=share_of.__getitem__)
         of = members[worst]
         difference = rate_difference(hits[of], hits[~of], (clusters[of], clusters[~of]), tests)
         shares = hits[of].mean(), hits[~of].mean()
-        rows.append([column, len(members), worst, int(of.sum()), *shares, *difference])
-    return pd.DataFrame(rows, columns=WORST)
+        if len(set(share_of.values())) == 1:
+            nothing = [float("nan")] * (len(difference) + 1)
+            rows.append([column, len(members), None, None, shares[0], *nothing])
+        else:
+            rows.append([column, len(members), worst, int(of.sum()), *shares, *difference])
+    return pd.DataFrame(rows, columns=WORST).astype({"count": "Int64"})

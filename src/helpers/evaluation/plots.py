@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import cycle
@@ -32,6 +33,7 @@ MOST_CLASSES = 30  # that a confusion picture shows: 200 of them would take 28,0
 MOST_GROUPS = 30  # that a figure shows of a column
 LONGEST = 40  # characters of a name in a figure; of a longer one the middle is cut
 SHORT = 14  # characters of a name that stands straight under a column of a heatmap
+PAGE = 5.2  # inches across of a figure in a report: on a phone its letters are still read
 LARGEST = 40  # inches on either side of a figure
 DASHED = {"color": "0.4", "linestyle": "--", "linewidth": 1}
 
@@ -163,31 +165,31 @@ def gains(table: pd.DataFrame, baseline: str) -> Figure:
 
 def model_bars(table: pd.DataFrame) -> Figure:
     """Macro-F1 with intervals by model, the first one in colour: columns model, macro_f1, low, high."""
-    figure, axis = plt.subplots(figsize=_size(7, 0.8 + 0.45 * len(table)))
+    figure, axis = plt.subplots(figsize=_size(PAGE, 0.8 + 0.45 * len(table)))
     axis.barh(range(len(table)), table.macro_f1, color=[BLUE, *[GREY] * (len(table) - 1)])
     _intervals(axis, table[["macro_f1", "low", "high"]], ["0.2"] * len(table), marker="")
     _note_rows(axis, table.high, table.macro_f1.map("{:.3f}".format))
     _name_rows(axis, table.model)
-    axis.set(xlim=(0, 1.05), xlabel="macro-F1, 95 % interval", title="Macro-F1 by model, test rows")
+    axis.set(xlim=(0, 1.2), xlabel="macro-F1, 95 % interval", title="Macro-F1 by model, test rows")
+    axis.set_xticks(np.arange(0, 1.1, 0.2))
     return figure
 
 
 def systems(table: pd.DataFrame, columns: dict[str, str]) -> Figure:
-    """Figures of several systems with intervals, the first system in colour, one panel per figure.
+    """Figures of several systems with intervals, the first system in colour, one panel under the other.
 
     `table` is from `generation.compare_systems`; `columns` maps its figures to axis labels. A figure
     that the table lacks has no panel.
     """
     columns = {name: label for name, label in columns.items() if name in table}
-    size = _size(2 + 3.4 * len(columns), 1.3 + 0.36 * len(table))
-    figure, axes = plt.subplots(1, len(columns), figsize=size, squeeze=False)
+    size = _size(PAGE, 0.5 + (0.9 + 0.38 * len(table)) * len(columns))
+    figure, axes = plt.subplots(len(columns), 1, figsize=size, squeeze=False)
     for axis, (name, label) in zip(axes.flat, columns.items(), strict=True):
         values = table[[name, f"{name} low", f"{name} high"]]
         _intervals(axis, values, [BLUE, *["0.45"] * (len(table) - 1)])
         _name_rows(axis, table.system)
         axis.set(xlabel=f"{label}, 95 % interval")
-        axis.label_outer()
-    figure.get_layout_engine().set(w_pad=0.12)  # keeps the numbers of neighbouring panels apart
+    figure.get_layout_engine().set(h_pad=0.12)  # keeps a panel's numbers apart from the next panel
     figure.suptitle("Quality of the outputs by system, test rows")
     return figure
 
@@ -201,7 +203,7 @@ def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figu
     of_all = _of_all(len(table), "groups")
     table = table[:MOST_GROUPS]
     few = table["too_few"] if "too_few" in table else [False] * len(table)
-    figure, axis = plt.subplots(figsize=_size(7, 0.8 + 0.32 * len(table)))
+    figure, axis = plt.subplots(figsize=_size(PAGE, 1.2 + 0.45 * len(table)))
     axis.barh(range(len(table)), table[column], color=[GREY if pale else BLUE for pale in few])
     ends = table[column]
     if f"{column}_low" in table:
@@ -211,7 +213,7 @@ def group_bars(table: pd.DataFrame, name: str, column: str = "accuracy") -> Figu
     _note_rows(axis, ends, notes)
     _name_rows(axis, table.group)
     measure = _name(column)
-    title = f"{measure.capitalize()} by {_name(name)}, test rows{of_all}"
+    title = textwrap.fill(f"{measure.capitalize()} by {_name(name)}, test rows{of_all}", 40)
     interval = ", 95 % interval" if f"{column}_low" in table else ""
     axis.set(xlim=(0, 1.2), xlabel=f"{measure}, share of rows{interval}", title=title, xticks=np.arange(0, 1.1, 0.2))
     return figure
@@ -351,9 +353,15 @@ def _note_rows(axis: Axes, ends: Sequence[float], texts: Sequence[str]) -> None:
 
 def _name_rows(axis: Axes, names: Sequence[str]) -> None:
     """Names beside the rows of the panel, the first on top; two that read alike stay two."""
-    axis.set(yticks=range(len(names)), yticklabels=[_name(name) for name in names])
+    axis.set(yticks=range(len(names)), yticklabels=[_two_lines(_name(name)) for name in names])
     axis.invert_yaxis()
     axis.grid(axis="y", visible=False)
+
+
+def _two_lines(name: str) -> str:
+    """A long name in two lines, so that it leaves the figure its width."""
+    widths = (textwrap.wrap(name, width, break_on_hyphens=False) for width in range(22, LONGEST + 1))
+    return "\n".join(next(lines for lines in widths if len(lines) < 3))
 
 
 def _measure(of: str) -> str:

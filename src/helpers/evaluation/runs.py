@@ -12,6 +12,8 @@ import pandas as pd
 from helpers import env, run
 from helpers.env import UserError
 
+MOST = 5  # runs that an error names
+
 
 class Detector(NamedTuple):
     """A detector: its task and run, the folder of its adapter, the language of its texts."""
@@ -62,6 +64,12 @@ def finished_runs(task: str, stage: str, names: Sequence[str] = ()) -> tuple[lis
     return folders, unfinished
 
 
+def tasks_with(stage: str) -> list[str]:
+    """The tasks of which a run has finished `stage`, such as `03`."""
+    table = list_stages()
+    return sorted(set(table.task[table.stage.str.startswith(f"{stage}_") & (table.status == "success")]))
+
+
 def latest_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (run.STAGES["03"],)) -> Detector | None:
     """The detector that a finished 03 trained last, of one task and run or of all, or None.
 
@@ -84,5 +92,11 @@ def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (
     """As `latest_detector`; raises UserError where there is none."""
     if detector := latest_detector(task, run_id, stages):
         return detector
-    what = " ".join(filter(None, [task and f"of task {task!r}", run_id and f"in run {run_id!r}"]))
-    raise UserError(f"No run {what or 'here'} has finished {' or '.join(stages)}: train a model first (`ambo demo`).")
+    what = " ".join(filter(None, [task and f"of task {task!r}", run_id and f"with run id {run_id!r}"]))
+    table = list_stages()
+    table = table[table.stage.isin(stages) & (table.status == "success")]
+    finished = [f"--task {row.task} --run-id {row.run}" for row in table.itertuples()]
+    remedy = "train a model first (`ambo demo`)"
+    if finished:
+        remedy = f"choose {' or '.join(finished[:MOST])}{', …' if len(finished) > MOST else ''}"
+    raise UserError(f"No run {what or 'here'} has finished {' or '.join(stages)}: {remedy}.")

@@ -13,6 +13,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from helpers import env
+from helpers.data.language import card_languages, surely_other
 from helpers.env import UserError
 from helpers.evaluation.report import TINY, highlight
 from helpers.italian.addressees import EVERYONE
@@ -105,5 +106,9 @@ def answer_html(text: str, load: Callable[[], tuple[Any, str, str]]) -> Markup:
         answer += Markup("<p>Cues that the lexicon finds by rule: {}.</p>").format(reasons)
     elif cues is not None:
         answer += Markup("<p>The lexicon finds no cue.</p>")
+    reads = [language] if language else card_languages(learner.recipe.model)
+    if other := surely_other(text, reads):
+        remark = "The text seems to be in language {!r}, and the detector has learned from {}: its answer means little."
+        answer += Markup("<p>{}</p>").format(remark.format(other, " and ".join(map(repr, reads[:5]))))
     note += f" {TINY}" if learner.is_embedded else ""
     return answer + Markup("<p><small>{}</small></p>").format(note)

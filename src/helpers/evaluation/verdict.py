@@ -26,6 +26,7 @@ def detector_verdict(
     worst: pd.DataFrame,
     flips: pd.DataFrame,
     calibration: dict[str, float],
+    language: str,
 ) -> list[str]:
     """How good a detector is, whom it fails, whether gender moves it, its calibration, and what follows for use.
 
@@ -36,6 +37,7 @@ def detector_verdict(
     worst : of `groups.worst_groups`
     flips : rows model, pairs, flip_rate, low, high, the detector first
     calibration : of `detection.calibration_summary`
+    language : the parameter, '' where no gender is swapped
     """
     ours, failed, standing = headline.iloc[0], _failed(worst), _standing(lead)
     score = _with_interval(ours.macro_f1, ours.low, ours.high)
@@ -43,7 +45,7 @@ def detector_verdict(
     points = [f"On {ours['count']:,} test rows the detector reaches a macro-F1 of {score}; {right}."]
     points += _beside(standing, headline.set_index("model").macro_f1, lead)
     points += _carried(further)
-    points += [_whom(worst, failed, "answers right"), _flipped(flips), _calibrated(calibration)]
+    points += [_whom(worst, failed, "answers right"), _flipped(flips, language), _calibrated(calibration)]
     limits = [f"let a person read the texts of “{_short(failed.iloc[0].worst_group)}”"] if len(failed) else []
     if len(flips) and flips.iloc[0].flip_rate >= MANY_FLIPS:
         limits.append("do not let the detector decide where a text names a gender")
@@ -153,10 +155,17 @@ def _whom(worst: pd.DataFrame, failed: pd.DataFrame, measure: str) -> str:
     return f"It fails {group} most: {_percent(row.share)} {measure}, {_percent(row.share_of_the_rest)} elsewhere."
 
 
-def _flipped(flips: pd.DataFrame) -> str:
+def not_swapped(language: str) -> str:
+    """Why no text has a gender-swapped version."""
+    if language:
+        return f"no text names a gender that the rules for language={language!r} can swap"
+    return "language is not set; for Italian or English texts set it to it or en"
+
+
+def _flipped(flips: pd.DataFrame, language: str) -> str:
     """How often the answer changes with the gender."""
     if flips.empty or not flips.iloc[0].pairs:
-        return "Whether gender moves its answers was not measured: no text could be swapped."
+        return f"Whether gender moves its answers was not measured: {not_swapped(language)}."
     ours, *others = flips.itertuples()
     beside = "".join(f"; {RIVALS.get(row.model, row.model)}: {_percent(row.flip_rate)}" for row in others)
     share = _share_with_interval(ours.flip_rate, ours.low, ours.high)

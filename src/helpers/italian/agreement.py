@@ -260,7 +260,8 @@ def _modifiers_before(tokens: list[Token], head: int, noun: Reading) -> tuple[Pa
 def _is_english(token: Token) -> bool:
     """Whether the word may modify an English title: it is English, or has no Italian ending."""
     unknown = token.lower.isalpha() and not token.readings and not is_function(token)
-    return belongs(token, "english") or token.lower == "-" or (unknown and token.lower[-1] not in "aeioàèéìòù")
+    is_read_so = belongs(token, "english") or reading_of(token, {"english"}) is not None
+    return is_read_so or token.lower == "-" or (unknown and token.lower[-1] not in "aeioàèéìòù")
 
 
 def adjectives_from(tokens: list[Token], start: int, mask: int, in_predicate: bool) -> tuple[Parts, int, int]:

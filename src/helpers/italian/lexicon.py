@@ -100,8 +100,8 @@ def is_adverb(token: Token) -> bool:
 @cache
 def function_words() -> frozenset[str]:
     """Words that are never a person, a quality or a thing."""
-    content = {"english", "kin", "ambiguous", "also_of_things", "organisation", "register", "trade", "language"}
-    content |= {"automatic", "diploma", "duration"}
+    content = {"english", "also_english", "kin", "ambiguous", "also_of_things", "organisation", "register", "trade"}
+    content |= {"language", "automatic", "diploma", "duration"}
     return frozenset(word for name, words in word_classes().items() if name not in content for word in words)
 
 
@@ -242,8 +242,29 @@ def tokenise(text: str) -> list[Token]:
         first, last = (bisect_left(tokens, place, key=attrgetter("start")) for place in match.span())
         for token in tokens[first:last]:
             token.is_double = True
+    _mark_english(tokens)
     _mark_pairs(tokens)
     return tokens
+
+
+def _mark_english(tokens: list[Token]) -> None:
+    """Read a word that Italian and English share as English before an English one: "native speaker".
+
+    Where women are named before it in the sentence, it stays Italian: "addette operative part-time".
+    """
+    for i, token in enumerate(tokens[:-1]):
+        if belongs(token, "also_english") and is_foreign(tokens[i + 1]):
+            women = (reading_of(before, {"noun", "role", "person"}) for before in tokens[token.sentence : i])
+            if not any(reading and reading.mask == SLOT_BITS[3] for reading in women):
+                token.readings = [Reading("english", (token.lower,) * 4, ANY)]
+
+
+def is_foreign(token: Token) -> bool:
+    """Whether the word is English, or has no Italian ending: "content", "speaker"."""
+    if belongs(token, "english"):
+        return True
+    inflected = any(len(set(reading.forms)) > 1 for reading in token.readings)
+    return token.lower.isalpha() and not inflected and not is_function(token) and token.lower[-1] not in "aeioàèéìòù"
 
 
 def _mark_pairs(tokens: list[Token]) -> None:

@@ -43,7 +43,8 @@ class Store:
         if not state:
             raise UserError(f"{self.folder} holds no labels: label first, or name another folder with --folder.")
         if missing := log.unmatched(state, [row["id"] for row in self.records]):
-            _note(f"labelled records that are not among the run's: {len(missing)} (first: {missing[0]}).")
+            remedy = "they stay in the logs and count again where their texts come back into the table"
+            _note(f"labelled records that are not among the run's: {len(missing)} (first: {missing[0]}); {remedy}.")
         if self.labels and (unknown := log.outside(state, self.labels)):  # a generation task has no labels
             counts = ", ".join(f"{label!r} {count}×" for label, count in list(unknown.items())[:5])
             _note(f"the logs have labels that the task does not have: {counts}.")
