@@ -165,6 +165,44 @@ def test_the_datas_own_split_is_kept():
         tables.to_records(table[table.part != "test_far"], PARAMS | {"split_column": "part", "test_split": "tst"})
 
 
+SPLITS = ["test", "Test", "TEST ", "dev", "Dev", "train", "", "Test_far"]
+
+
+@pytest.mark.parametrize(
+    ("change", "splits", "remark"),
+    [
+        (
+            {"validation_split": "dev"},
+            ["test", "test", "test", "validation", "validation", "pool", "pool", "test_far"],
+            "'Test' (1 row), 'TEST' (1 row): read as test; 'Dev' (1 row): read as validation; "
+            "'train' (1 row), no value (1 row): to the pool; 'Test_far' (1 row): read as test_far; if that is an",
+        ),
+        (
+            {},
+            ["test", "test", "test", "pool", "pool", "pool", "pool", "test_far"],
+            "'dev' (1 row), 'Dev' (1 row), 'train' (1 row), no value (1 row): to the pool, from which validation rows",
+        ),
+        (
+            {"test_split": "dev", "validation_split": "Dev"},
+            ["pool", "pool", "pool", "test", "validation", "pool", "pool", "test_far"],
+            "'test' (1 row), 'Test' (1 row), 'TEST' (1 row), 'train' (1 row), no value (1 row): to the pool; ",
+        ),
+    ],
+)
+def test_every_value_of_the_split_column_is_accounted_for(change, splits, remark):
+    table = pd.DataFrame({"text": list("abcdefgh"), "label": list("xy") * 4, "part": SPLITS})
+    records = tables.to_records(table, PARAMS | {"split_column": "part"} | change)
+    assert [r["split"] for r in records] == splits
+    (said,) = [words for words in table.attrs["remarks"] if words.startswith("Column 'part'")]
+    assert remark in said and said.endswith("name it in test_split or validation_split.")
+
+
+def test_splits_that_the_parameters_name_are_no_news():
+    table = pd.DataFrame({"text": list("ab"), "label": list("xy"), "part": ["test", "dev"]})
+    tables.to_records(table, PARAMS | {"split_column": "part", "validation_split": "dev", "label_column": ""})
+    assert not table.attrs.get("remarks")
+
+
 def test_empty_labels_are_missing_labels(tmp_path):
     path = write(tmp_path / "t.csv", "text,label\nuno,a\ndue,b\ntre,\n")
     rows = tables.to_records(tables.read_table(path, "text"), PARAMS | {"labels": ["a", "b"]})

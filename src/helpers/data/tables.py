@@ -22,7 +22,7 @@ from helpers.data.spans import read_spans
 from helpers.env import UserError
 from helpers.files import replacing
 from helpers.task import threshold_classes
-from helpers.text import clean, guarded, quoted
+from helpers.text import clean, guarded, normalise, quoted
 
 __all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_records", "write_table"]
 
@@ -228,21 +228,46 @@ def _splits(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> 
     """The split of every row; raises UserError when none is a test row."""
     path, column = params["data_path"], params["split_column"]
     names = _names(table, rows, column, path, "the split")
-    splits = [_split_name(name, params) for name in names]
+    counts = Counter(names)
+    split_of = {value: _split_name(value, params) for value in counts}
+    splits = [split_of[name] for name in names]
     if not any(split.startswith("test") for split in splits):
-        values = listed([quoted(value) for value, _ in Counter(names).most_common()], 10)
+        values = listed([quoted(value) for value, _ in counts.most_common()], 10)
         remedy = f"set test_split to one of {values}, or split_column to ''"
         raise UserError(f"{path}: column {column!r} names no test row: {remedy}.")
+    if not path.startswith(embedded.PREFIX):
+        add_remark(table, *_split_remark(counts, split_of, params))
     return splits
 
 
 def _split_name(value: str, params: dict[str, Any]) -> str:
-    """The split that a value of the data's split column means; rows of no evaluation set belong to the pool."""
-    if value and value == params["test_split"]:
-        return "test"
-    if value and value == params["validation_split"]:
-        return "validation"
-    return value if value.startswith("test_") else "pool"
+    """The split that a value of the data's split column means; rows of no evaluation set belong to the pool.
+
+    What equals `test_split` or `validation_split` but for case means it, unless the other is spelled so.
+    """
+    meant = {params["test_split"]: "test", params["validation_split"]: "validation"}
+    meant = {spelling: split for spelling, split in meant.items() if spelling}
+    without_case = {normalise(spelling): split for spelling, split in reversed(meant.items())}
+    if split := meant.get(value) or without_case.get(normalise(value)):
+        return split
+    return f"test_{value[5:]}" if value.casefold().startswith("test_") else "pool"
+
+
+def _split_remark(counts: Counter, split_of: dict[str, str], params: dict[str, Any]) -> list[str]:
+    """One sentence on every value of the split column but those that the parameters name: its count, where its rows go."""
+    named = (params["test_split"], params["validation_split"])
+    goes_to: dict[str, list[str]] = {}
+    for value, count in counts.most_common():
+        if not value or value not in named:
+            shown = f"{quoted(value) if value else 'no value'} ({count:,} row{'' if count == 1 else 's'})"
+            goes_to.setdefault(split_of[value], []).append(shown)
+    if not goes_to:
+        return []
+    pool = "to the pool" if "validation" in split_of.values() else "to the pool, from which validation rows are drawn"
+    places = {split: pool if split == "pool" else f"read as {split}" for split in goes_to}
+    parts = [f"{listed(values, 10)}: {places[split]}" for split, values in goes_to.items()]
+    remedy = "; if that is an evaluation set, name it in test_split or validation_split" if "pool" in goes_to else ""
+    return [f"Column {params['split_column']!r}: {'; '.join(parts)}{remedy}."]
 
 
 def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
