@@ -42,7 +42,7 @@ def predict(
     from helpers.evaluation import report
 
     detector, folder = core.load_detector(latest.adapter), run.run_folder(latest.task, latest.run) / "predictions"
-    tables.refuse_columns(table, [*detector.columns, "words"], file)
+    tables.refuse_columns(table, [*detector.columns, *(["words"] if explain else [])], file)
     to_output = file == "-" and not out
     with detector.predict_recorded(texts, folder, file, explain or bool(html)) as (answers, place):
         answers = answers.set_axis(table.index)
