@@ -104,7 +104,11 @@ def test_missing_file_and_empty_folder(tmp_path):
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "z"}], {"labels": ["x", "y"]}, "row 2: label 'z'"),
         ([{"text": "a", "label": "x"}], {"label_column": "gold"}, r"'gold' is missing \(parameter label_column\)"),
         ([{"text": "a", "label": "x"}], {"group_columns": ["sex"]}, r"'sex' is missing \(parameter group_columns\)"),
-        ([{"text": "a", "label": "x"}], {"group_columns": ["label"]}, "'label' is the name of a field"),
+        (
+            [{"text": "a", "label": "x"}],
+            {"group_columns": ["label"]},
+            "'label' is the name of a field .*; write 'label_'",
+        ),
         ([{"text": "a", "label": "x"}], {"label_column": "text"}, "'text' is both the text and the answer"),
         ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),
         ([{"text": ["a", "b"], "label": "x"}], {}, "row 1: the text is a list of 2"),
@@ -163,6 +167,16 @@ def test_the_datas_own_split_is_kept():
     assert [r["split"] for r in records] == ["pool", "test", "test_far", "pool"]
     with pytest.raises(UserError, match="'part' names no test row: set test_split to one of 'train', 'dev', ''"):
         tables.to_records(table[table.part != "test_far"], PARAMS | {"split_column": "part", "test_split": "tst"})
+
+
+@pytest.mark.parametrize("name", ["source", "weight", "target", "parent_id", "id"])
+def test_a_group_column_may_be_called_like_a_field_of_the_record(name):
+    table = pd.DataFrame({"text": list("ab"), "label": list("xy"), name: ["north", "south"]})
+    records = tables.to_records(table, PARAMS | {"group_columns": [f"{name}_"]})
+    assert [r[f"{name}_"] for r in records] == ["north", "south"] and {r["source"] for r in records} == {"pool"}
+    assert name not in ("weight", "target", "parent_id") or name not in records[0]
+    with pytest.raises(UserError, match=f"Parameter group_columns: '{name}' is the name of .*; write '{name}_' there"):
+        tables.to_records(table, PARAMS | {"group_columns": [name]})
 
 
 SPLITS = ["test", "Test", "TEST ", "dev", "Dev", "train", "", "Test_far"]

@@ -26,7 +26,7 @@ from helpers.text import clean, guarded, normalise, quoted
 
 __all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_records", "write_table"]
 
-# Fields of a record, which no group column may be called.
+# Fields of a record: a group column that the user calls so is named with `_` behind it in group_columns, and is kept so.
 RESERVED = (
     "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id", "own_ids",
 )  # fmt: skip
@@ -117,7 +117,8 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
         records = [r | ({"label": label} if label else {}) for r, label in zip(records, labels, strict=True)]
     _add_references(records, rows, params)
     for column in params["group_columns"]:
-        for record, group in zip(records, _names(table, rows, column, path, "the group"), strict=True):
+        names = _names(table, rows, _column_of(column, table), path, "the group")
+        for record, group in zip(records, names, strict=True):
             record[column] = group
     if path.startswith(embedded.PREFIX):  # in a user's table these mean what the user says
         for column in {"source", "spans", "parent_id"} & set(rows.columns):
@@ -276,7 +277,7 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
     roles |= {"target_columns": params.get("target_columns", []), "group_columns": params["group_columns"]}
     for role, names in roles.items():
         for name in filter(None, names):
-            if name not in table.columns:
+            if (_column_of(name, table) if role == "group_columns" else name) not in table.columns:
                 columns = listed(table.columns)
                 place = f"{params['data_path']}: column {name!r} is missing (parameter {role})"
                 remedy = ""
@@ -286,11 +287,17 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
     for name in params["group_columns"]:
         if name in RESERVED:
             problem = f"{name!r} is the name of a field that every record has"
-            raise UserError(f"Parameter group_columns: {problem}; rename that column.")
+            raise UserError(f"Parameter group_columns: {problem}; write {name + '_'!r} there for that column of yours.")
     text = params["text_column"]
     if text in [params["label_column"], *roles["target_columns"]]:
         remedy = "correct text_column, or the column of the answer"
         raise UserError(f"Column {text!r} is both the text and the answer: {remedy}.")
+
+
+def _column_of(group: str, table: pd.DataFrame) -> str:
+    """The table's column for a name in group_columns: `source_` means `source`, where there is no `source_`."""
+    plain = group.removesuffix("_")
+    return plain if group not in table.columns and plain in RESERVED else group
 
 
 def _add_own_ids(records: list[dict], rows: pd.DataFrame, params: dict[str, Any]) -> None:
