@@ -358,6 +358,14 @@ def test_mistakes_are_a_sentence_and_write_nothing(project, monkeypatch, capsys,
     assert {p: p.read_bytes() for p in project.glob("*.csv")} == before
 
 
+def test_a_column_called_words_is_in_the_way_of_explain_alone(project, monkeypatch, capsys):
+    (project / "in.csv").write_text("text,words\nshort text,2\n")
+    assert ambo(monkeypatch, capsys, "in.csv", "--out", "out.csv")[0] == 0
+    assert pd.read_csv(project / "out.csv").words.tolist() == [2]
+    code, _, err = ambo(monkeypatch, capsys, "in.csv", "--out", "out.csv", "--explain")
+    assert code == 2 and "has a column 'words' already" in err
+
+
 def test_standard_input_that_is_no_utf8_is_a_sentence(project, monkeypatch, capsys):
     content = io.BytesIO("uno\ncaffè\n".encode("cp1252"))
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(content, encoding="utf-8"))

@@ -104,7 +104,11 @@ def test_missing_file_and_empty_folder(tmp_path):
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "z"}], {"labels": ["x", "y"]}, "row 2: label 'z'"),
         ([{"text": "a", "label": "x"}], {"label_column": "gold"}, r"'gold' is missing \(parameter label_column\)"),
         ([{"text": "a", "label": "x"}], {"group_columns": ["sex"]}, r"'sex' is missing \(parameter group_columns\)"),
-        ([{"text": "a", "label": "x"}], {"group_columns": ["label"]}, "'label' is the name of a field"),
+        (
+            [{"text": "a", "label": "x"}],
+            {"group_columns": ["label"]},
+            "'label' is the name of a field .*; write 'label_'",
+        ),
         ([{"text": "a", "label": "x"}], {"label_column": "text"}, "'text' is both the text and the answer"),
         ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),
         ([{"text": ["a", "b"], "label": "x"}], {}, "row 1: the text is a list of 2"),
@@ -172,6 +176,54 @@ def test_parameters_name_columns_as_cells_are_spelled(tmp_path, given):
     rows = tables.to_records(table, PARAMS | names)
     assert [(r["text"], r["label"], r["area "]) for r in rows] == [("uno", "a", "n"), ("due", "b", "s")]
     assert tables.clean_texts(table, given) == ["uno", "due"]
+
+
+@pytest.mark.parametrize("name", ["source", "weight", "target", "parent_id", "id"])
+def test_a_group_column_may_be_called_like_a_field_of_the_record(name):
+    table = pd.DataFrame({"text": list("ab"), "label": list("xy"), name: ["north", "south"]})
+    records = tables.to_records(table, PARAMS | {"group_columns": [f"{name}_"]})
+    assert [r[f"{name}_"] for r in records] == ["north", "south"] and {r["source"] for r in records} == {"pool"}
+    assert name not in ("weight", "target", "parent_id") or name not in records[0]
+    with pytest.raises(UserError, match=f"Parameter group_columns: '{name}' is the name of .*; write '{name}_' there"):
+        tables.to_records(table, PARAMS | {"group_columns": [name]})
+
+
+SPLITS = ["test", "Test", "TEST ", "dev", "Dev", "train", "", "Test_far"]
+
+
+@pytest.mark.parametrize(
+    ("change", "splits", "remark"),
+    [
+        (
+            {"validation_split": "dev"},
+            ["test", "test", "test", "validation", "validation", "pool", "pool", "test_far"],
+            "'Test' (1 row), 'TEST' (1 row): read as test; 'Dev' (1 row): read as validation; "
+            "'train' (1 row), no value (1 row): to the pool; 'Test_far' (1 row): read as test_far; if that is an",
+        ),
+        (
+            {},
+            ["test", "test", "test", "pool", "pool", "pool", "pool", "test_far"],
+            "'dev' (1 row), 'Dev' (1 row), 'train' (1 row), no value (1 row): to the pool, from which validation rows",
+        ),
+        (
+            {"test_split": "dev", "validation_split": "Dev"},
+            ["pool", "pool", "pool", "test", "validation", "pool", "pool", "test_far"],
+            "'test' (1 row), 'Test' (1 row), 'TEST' (1 row), 'train' (1 row), no value (1 row): to the pool; ",
+        ),
+    ],
+)
+def test_every_value_of_the_split_column_is_accounted_for(change, splits, remark):
+    table = pd.DataFrame({"text": list("abcdefgh"), "label": list("xy") * 4, "part": SPLITS})
+    records = tables.to_records(table, PARAMS | {"split_column": "part"} | change)
+    assert [r["split"] for r in records] == splits
+    (said,) = [words for words in table.attrs["remarks"] if words.startswith("Column 'part'")]
+    assert remark in said and said.endswith("name it in test_split or validation_split.")
+
+
+def test_splits_that_the_parameters_name_are_no_news():
+    table = pd.DataFrame({"text": list("ab"), "label": list("xy"), "part": ["test", "dev"]})
+    tables.to_records(table, PARAMS | {"split_column": "part", "validation_split": "dev", "label_column": ""})
+    assert not table.attrs.get("remarks")
 
 
 def test_empty_labels_are_missing_labels(tmp_path):

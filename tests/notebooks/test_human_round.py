@@ -41,7 +41,7 @@ def ambo(project, model, code=0):
         "seed_size": "12",
         "test_size": "20",
         "validation_size": "12",
-        "bootstrap": "20",
+        "bootstrap": "100",
         "near_duplicate": "0.9",
         "use_synthetic": "false",
     }

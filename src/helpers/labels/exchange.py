@@ -204,12 +204,18 @@ def _single(value: Any) -> str | None:
 def _task_labels(
     cells: list[str | None], task_labels: Sequence[str], mapping: dict[str, str]
 ) -> tuple[list[str | None], list[str]]:
-    """(label of every cell in the task's spelling, what was merged); a task of generation keeps the text."""
+    """(label of every cell in the task's spelling, what was merged or read as missing); a task of generation keeps the text."""
     texts = [cell or "" for cell in cells]
     if task_labels:
-        names, _ = clean_names(texts, [*task_labels, *mapping])
+        names, missing = clean_names(texts, [*task_labels, *mapping])
+        # What was renamed is no news.
+        written = [mapping.get(name, text) for text, name in zip(texts, names, strict=True)]
         names = [mapping.get(name, name) for name in names]
-        labels, merged = merge_look_alikes(names, names, task_labels)
+        labels, merged = merge_look_alikes(written, names, task_labels)
+        merged += [
+            f"{quoted(value)} ({count:,} row{'' if count == 1 else 's'}): read as missing"
+            for value, count in missing.items()
+        ]
     else:
         labels, merged = [mapping.get(text, text) for text in map(clean, texts)], []
     return [None if cell is None else label for cell, label in zip(cells, labels, strict=True)], merged

@@ -33,13 +33,13 @@ def thin_cells(records: list[dict], group: str, labels: Sequence[str], pool: Seq
     return table[table.missing > 0].sort_values(["count", "pool"], kind="stable").reset_index(drop=True)
 
 
-def read_brief(path: str, task: Task) -> dict:
+def read_brief(path: str, task: Task | None) -> dict:
     """Read the YAML file that tells a teacher what to write.
 
     It has `text` (the kind of text), `labels` (label → meaning) and `columns` (name → what a text can be requested to
     be), all empty for the path ''. A column has a `name` for the prompt and `options`. An option has a `value`, its
     wording in the prompt (`says`), the other columns that it requires (`only`), and the `forms` or the range of `words`
-    by which `count_options` recognises it.
+    by which `count_options` recognises it. Without a `task`, whose labels the data are still to say, any labels will do.
     """
     if not path:
         return {"text": "", "labels": {}, "columns": {}}
@@ -51,8 +51,10 @@ def read_brief(path: str, task: Task) -> dict:
     except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
         fault = f"Parameter brief={path!r} cannot be read: it is a YAML file with text, labels and columns"
         raise UserError(f"{fault} ({error!r}).") from error
-    if set(brief["labels"]) != set(task.labels) or not all(isinstance(value, str) for value in values):
-        raise UserError(f"{file} must say what each of {', '.join(task.labels)} means, and nothing else, in text.")
+    labels_fit = task is None or set(brief["labels"]) == set(task.labels)
+    if not labels_fit or not all(isinstance(value, str) for value in values):
+        names = ", ".join(task.labels if task else ["the labels"])
+        raise UserError(f"{file} must say what each of {names} means, and nothing else, in text.")
     if path.startswith("embedded:"):  # without the occupations that only the test rows have
         jobs = [(job, [job["masculine"], job["feminine"], job["double"]]) for job in ads.jobs_of({})]
         columns["occupation"]["options"] = [
