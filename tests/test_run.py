@@ -155,6 +155,23 @@ def test_no_refusal_says_to_delete_a_folder_that_holds_labels(project, log, exec
     assert ("delete that folder" in str(refused.value)) == ("oracle" in log or not log)
 
 
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [({}, "ambo run --run-id r"), ({"seed": 3, "use": False}, "ambo run --run-id r -p seed 3 -p use false")],
+)
+def test_the_command_that_stopped_here_is_remembered_with_what_has_changed(project, monkeypatch, changes, command):
+    stage = open_stage(project)
+    stage.close("awaiting_labels")
+    files.write_json(stage.path("manifest.json"), run.read_manifest(stage.folder) | {"command": "ambo run --run-id r"})
+    monkeypatch.setattr(run.env, "frontend", lambda: "notebook")
+    monkeypatch.setattr(run, "_follow_cells", lambda run: None)
+    for _ in range(2):  # run all cells, and again
+        again = open_stage(project, **changes)
+        assert again.notes["command"] == command
+        again.close()
+    assert run.read_manifest(stage.folder)["command"] == command
+
+
 @pytest.mark.parametrize(("written", "status"), [("", "failed"), ("labels/human/me.jsonl", "failed"), ("", "running")])
 def test_a_stage_that_left_nothing_takes_other_parameters(project, written, status, capsys):
     stage = open_stage(project)

@@ -12,6 +12,7 @@ import importlib.metadata
 import json
 import math
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -80,6 +81,13 @@ class Run:
             remedy = f"run {notebook} with run_id={self.params['run_id']!r} first"
             raise UserError(f"{path} is missing: {remedy}{otherwise and f', or {otherwise}'}.")
         return self.reads(path)
+
+    @property
+    def following(self) -> str:
+        """The notebook that comes after this one in a run; '' after the last."""
+        is_generation = self.params.get("kind") == "generation" or self.stage not in STAGES.values()
+        names = [*(GENERATION if is_generation else STAGES).values(), ""]
+        return names[names.index(self.stage) + 1]
 
     def wrote(self, path: Path) -> Path:
         """Record a file or folder as an output of this stage and return its path."""
@@ -209,6 +217,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     folder = run_folder(params["task"], params["run_id"]) / stage
     if env.frontend() != "notebook":
         refuse_other_parameters(folder, params)
+    before = _read_facts(folder / "manifest.json")
     name = changed_parameter(folder, params)  # asked first: a stage that we hold does not look cut off
     hold_folder(folder)
     if name:
@@ -220,10 +229,21 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     _open[:] = [run]
     if env.frontend() == "notebook":  # of a batch run papermill says it
         _follow_cells(run)
+        run.notes |= _command_now(before, params)
     for path in side_files(params):
         run.reads(path)
     run.save_manifest("running")
     return run
+
+
+def _command_now(before: dict[str, Any], params: dict[str, Any]) -> dict[str, str]:
+    """`command`, which stopped here for labels, with the parameters that a person has changed since; {} where none did."""
+    command, earlier = before.get("command"), before.get("parameters")
+    if not isinstance(command, str) or not isinstance(earlier, dict):
+        return {}
+    changed = [name for name, value in params.items() if earlier.get(name) != value]
+    words = [word for name in changed for word in ("-p", name, json.dumps(params[name], ensure_ascii=False))]
+    return {"command": f"{command} {shlex.join(words)}".rstrip()}
 
 
 _open: list[Run] = []  # the run that this process has opened and not closed

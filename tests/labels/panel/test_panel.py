@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import run
 from helpers.env import UserError
 from helpers.italian.cues import find_cues
 from helpers.labels import seats
 from helpers.labels.decisions import disagreements
 from helpers.labels.exchange import settled_labels
 from helpers.labels.log import annotations, events, guideline_version
-from helpers.labels.panel import Panel, adjudication_panel, desk
+from helpers.labels.panel import Panel, adjudication_panel, desk, opening, show_next
 from helpers.labels.panel.html import differences, markdown, marked, progress, segments
 from helpers.labels.panel.kinds import KINDS
 from helpers.labels.panel.parts import Row
@@ -715,6 +716,34 @@ def test_a_list_says_how_many_texts_it_has_and_which_are_cut(make, count, kind):
     panel.search.query.value = "zebra"
     panel.search.button.click()
     assert not panel.search.count.value
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "following"),
+    [
+        ("01_seed_curation", "classification", "02_synthetic_expansion"),
+        ("01_seed_curation", "generation", "03_active_generation"),
+        ("03_active_learning", None, "04_bias_evaluation"),
+        ("03_active_generation", None, "04_generation_evaluation"),
+    ],
+)
+def test_what_comes_next_is_a_link_or_the_command_that_stopped_here(tmp_path, monkeypatch, stage, kind, following):
+    shown = []
+    monkeypatch.setattr(opening, "display", lambda page: shown.append(page.data))
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    folder = tmp_path / "outputs/t/r" / stage
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)  # where JupyterLab runs a page of the outputs
+    here = run.Run(stage, {"task": "t", "run_id": "<r>"} | ({"kind": kind} if kind else {}), folder)
+    show_next(here)
+    assert f'<a href="../../../../notebooks/{following}.ipynb">{following}.ipynb</a>' in shown[0]
+    assert "Done:" in shown[0] and "task = &#x27;t&#x27; and run_id = &#x27;&lt;r&gt;&#x27;" in shown[0]
+    here.note(command="ambo run --task t -p labels '[<b>, c]' --run-id r")
+    show_next(here)
+    assert (
+        "give this command again: <code>ambo run --task t -p labels &#x27;[&lt;b&gt;, c]&#x27; --run-id r</code>"
+        in shown[1]
+    )
 
 
 @pytest.mark.parametrize("page", [1, 10])
