@@ -173,6 +173,14 @@ def sparkline(values: Sequence[float], measured: str, width: int = 120, height: 
     )
 
 
+def done(command: str, following: str, address: str, names: str) -> str:
+    """That nothing is left to label, and the command to give again or, without one, a link to the notebook that follows."""
+    words = f"Now give this command again: <code>{escape(command)}</code>"
+    if not command:
+        words = f'Next: <a href="{escape(address)}">{escape(following)}</a>, with {escape(names)}.'
+    return f"<div><strong>Done:</strong> nothing is left to label here. {words}</div>"
+
+
 def classes(explained: Mapping[str, str]) -> str:
     """The classes as people read them, each with what it means."""
     rows = "".join(f"<p><strong>{escape(name)}</strong><br>{escape(words)}</p>" for name, words in explained.items())

@@ -46,10 +46,7 @@ def show_next(here: Run) -> None:
     except ValueError:  # on another drive of a Windows machine
         address = place.as_uri()
     names = f"task = {here.params['task']!r} and run_id = {here.params['run_id']!r}"
-    words = f'Next: <a href="{html.escape(quote(address))}">{html.escape(following)}</a>, with {html.escape(names)}.'
-    if command := here.notes.get("command"):
-        words = f"Now give this command again: <code>{html.escape(command)}</code>"
-    display(HTML(f"<div><strong>Done:</strong> nothing is left to label here. {words}</div>"))
+    display(HTML(html.done(here.notes.get("command", ""), following, quote(address), names)))
 
 
 class Desk(widgets.VBox):

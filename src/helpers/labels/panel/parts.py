@@ -151,9 +151,8 @@ class Controls:
         self.columns = panel.button("Show columns", panel.toggle_columns, f"Show {', '.join(panel.columns)}")
         self.again = panel.button("Run all cells again", self._say_how_to_go_on)
         self.again.add_class("ambo-again")  # the key layer runs them, where the front end lets it
-        self.stay = widgets.HTML(
-            html.small("Your labels are saved: a warning of lost variables does not concern them.")
-        )
+        self.stay = widgets.HTML()
+        self.stay.value = html.small("Your labels are saved: a warning of lost variables does not concern them.")
         self.go_on = flow(self.again, self.stay)
         self.go_on.layout.display = "none"
         self.together = []
