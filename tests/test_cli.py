@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -559,6 +560,43 @@ def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
     code, out, _ = ambo(monkeypatch, capsys, "labels", "import", *words)
     assert code == 0 and "taken: 1 of 3 rows" in out and "('2' 1×): 1 (row 3)" in out and "id: 1 (row 4)" in out
     assert log.annotations(labelled)["cy"][records[3]["id"]]["label"] == "y"
+
+
+def test_an_export_has_the_labels_of_every_stage_and_comes_back_without_a_change(
+    labelled, project, monkeypatch, capsys
+):
+    home = project / "outputs/t/r"
+    records = [{"id": record_id("t", f"Annuncio {i}"), "text": f"Annuncio {i}", "split": "pool"} for i in range(4)]
+    seeds = [r | {"split": name} for r, name in zip(records[2:], ("seed", "test"), strict=True)]
+    files.write_jsonl(home / "01_seed_curation/pool.jsonl", records[:2])
+    files.write_jsonl(home / "01_seed_curation/seed.jsonl", seeds[:1])
+    files.write_jsonl(home / "01_seed_curation/test.jsonl", seeds[1:])
+    for name in ("ann", "bob"):
+        (labelled / f"{name}.jsonl").unlink()
+    for folder, rows in ((labelled, records[:2]), (home / "01_seed_curation/labels", seeds)):
+        for row in rows:
+            log.append(folder, "ann", "label", row["id"], label="x")
+    log.append(home / "02_synthetic_expansion/labels", "ann", "label", "s1", label="Un altro annuncio")
+    code, out, err = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "all.csv")
+    assert code == 0 and "all.csv: 4 rows written" in out
+    assert "synthetic rows is left out: --folder" in err and err.count("\n") == 1
+    table = pd.read_csv(project / "all.csv")
+    assert dict(zip(table["text"], table["split"], strict=True)) == {r["text"]: r["split"] for r in records[:2] + seeds}
+    assert "4 events" in ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "all.jsonl", "--history")[1]
+    words = ["labels", "import", "all.csv", *RUN, "--annotator", "ann"]
+    assert "taken: 0 of 4 rows" in ambo(monkeypatch, capsys, *words)[1]
+    table.assign(label=["y", *table["label"][1:]]).to_csv(project / "all.csv", index=False)
+    out = ambo(monkeypatch, capsys, *words)[1]
+    assert "taken: 1 of 4 rows" in out and "instead of another answer in the logs: 1" in out
+    shutil.rmtree(labelled)
+    code, out, _ = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "first.csv")
+    assert code == 0 and "first.csv: 2 rows" in out  # 03 has not begun
+    shutil.rmtree(home / "01_seed_curation/labels")
+    assert f"{home} holds no labels" in ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "none.csv")[2]
+    review = ["--folder", str(home / "02_synthetic_expansion/labels")]
+    files.write_jsonl(home / "02_synthetic_expansion/synthetic.jsonl", [{"id": "s1", "text": "Un annuncio"}])
+    code, out, err = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "review.csv", *review)
+    assert code == 0 and "1 row written" in out and not err
 
 
 def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):

@@ -341,7 +341,7 @@ def test_the_page_escapes_what_it_shows(project, rows, monkeypatch, capsys):
     [
         (["none.csv"], "is not a file or folder"),
         (["in.csv", "--text-column", "body"], "no column 'body'"),
-        (["in.csv", "--run-id", "x"], "No run in run 'x' has finished 03_active_learning"),
+        (["in.csv", "--run-id", "x"], "No run with run id 'x' has finished 03_active_learning"),
         (["in.csv", "--out", "a.xlsx"], "choose one of .csv, .tsv, .jsonl, .parquet"),
         (["in.csv", "--out", "in.csv"], "is the file that is read"),
         (["in.csv", "--html", "x/../in.csv"], "is the file that is read"),

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -153,9 +154,13 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     for model in sorted({values["model"] for values in due.values() if "model" in values} - {embedded.BASE}):
         if remark := language_remark([r["text"] for r in records], model):  # of the embedded base 01 says it
             say(remark)
+    words = ["ambo", "run", "--task", task, "--profile", profile]
+    words += [word for pair in overrides.items() for word in ("-p", *pair)]
+    words += ["--stages", stages] if stages != ALL_STAGES else []
+    command = shlex.join([*words, "--run-id", params["run_id"]])
     run.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for number, (notebook, values) in enumerate(per_stage.items(), 1):
-        run_stage(notebook, values, folder / notebook, f"stage {number} of {len(per_stage)}")
+        run_stage(notebook, values, folder / notebook, f"stage {number} of {len(per_stage)}", command)
     show_results(folder, notebooks)
 
 
