@@ -1,12 +1,13 @@
 """What a reply says once its reasoning and its courtesies are gone; nothing else of it is stored or trained on."""
 
 import json
+import time
 
 import pytest
 from pydantic import BaseModel
 
 from helpers.synthesis import targets
-from helpers.synthesis.answers import Reply, assess
+from helpers.synthesis.answers import Reply, assess, final_words
 from helpers.synthesis.endpoint import Local
 from helpers.synthesis.methods import rewrites
 from helpers.task import Task
@@ -102,6 +103,50 @@ def test_a_text_that_only_resembles_a_courtesy_stays_whole(text):
 def test_a_courtesy_of_the_source_itself_is_kept():
     source = "Sure! Here is the ad: we look for a clerk."
     assert assess(f"Reword.\n\nText:\n{source}", Reply(source)).text == source
+
+
+N = 100_000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "x ‹" + " " * N + "! y",
+        "x <" + " " * N + "! y",
+        "x <a" + " " * N + "! y",
+        "< /" + " / " * N + "! y",
+        "&lt;" * N + "y",
+        "Thoughts:\nx" + "*" * N + "y",
+        "Thoughts:\nx" + "\n" * N + "y",
+        "Thoughts:" + "\nanswer" * N + "y",
+        "Thoughts:\nanswer" + " " * N + "y",
+        "x" + "\n" * N + "y",
+        "x" + " \n" * N + "y",
+        "x" + "\nlet me know" * N + "\ny",
+        "x\nse vuoi " + "a " * N + "\ny",
+        "Sure! " * N + "y",
+        "Sure" + " " * N + "y",
+        "Sure" + "!" * 60 + " " * N + "y",
+        "Here is the " + "text " * 10 + ":" + "*" * N + "y",
+        "Sure " * 10 + "here is the " + "text " * 10 + ":" + "*" * N + "y",
+        "#" * N + "text:" + "*" * N + "y",
+        "Sure!\n" + '"' + '" "' * N,
+        "<a>" + "</a> " * N + "y",
+        " " * N + "x",
+        "< " * N + "think",
+        "<" + "a" * N + " think",
+        "<|" * N,
+        "analysis " + "assistantfina " * N,
+        "<|channel|>final " * N,
+        "</s>" * N + "y",
+        "</s>" + " " * N + "y",
+    ],
+    ids=lambda reply: ascii(reply[:14] + "…" + reply[-2:]),
+)
+def test_a_long_reply_is_read_in_time_proportional_to_it(reply):
+    start = time.process_time()
+    final_words(reply, PROMPT)
+    assert time.process_time() - start < 3
 
 
 class Written(BaseModel):

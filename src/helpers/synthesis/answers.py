@@ -26,20 +26,22 @@ from helpers.text import bare_words, clean, normalise
 SCHEMA_LINE = "Answer with one JSON object and nothing else. It must satisfy this JSON schema:"
 MOST_SHOWN = 10_000  # characters of a rejected answer in the prompt that repairs it, which has to be paid
 DECLINED = "the model declined to answer"
+# A reply may have two million characters: no pattern may read a row of signs again from each of them.
 # What reasoning models write before their answer: <think>, [THINK], <|begin_of_thought|>, ◁think▷, <seed:think>.
 _THOUGHT = r"(?:\w+:)?(?:begin_of_|end_of_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis)"
 _OPEN, _CLOSE = r"(?:<\|?|\[|◁)\s*", r"(?:\s[^<>\n]{0,60})?\s*/?(?:\|?>|\]|▷)"
 THOUGHT_TAG = re.compile(rf"{_OPEN}/?{_THOUGHT}{_CLOSE}", re.IGNORECASE)
 THOUGHT_END = re.compile(rf"{_OPEN}(?:/{_THOUGHT}|\|end_of_thought\|){_CLOSE}|<\|end_of_thought\|>", re.IGNORECASE)
 FINAL_CHANNEL = re.compile(r"<\|channel\|>final\b[^<]*<\|message\|>|\Aanalysis.*assistantfinal", re.DOTALL)
+MOST_COURTESIES = 20  # one after the other
 COURTESIES = ("assent", "announcement", "work", "closing")
 TURN_END = re.compile(r"(?:<\|(?:return|end|im_end|eot_id|endoftext)\|>|</s>|<end_of_turn>|<eos>)\s*\Z")
 ASIDE = re.compile(r"\A\W*(?:thoughts?|reasoning|analysis|think|ragionamento|pensieri?|analisi)\W*[:\n]", re.IGNORECASE)
 ANSWER = re.compile(
-    r"(?:\A|\n|\*\*)\W*(?:final )?(?:answer|response|output|risposta(?: finale)?)\W*:\W*", re.IGNORECASE
+    r"(?:\A|\n|\*\*)\W{0,40}(?:final )?(?:answer|response|output|risposta(?: finale)?)\W*:\W*", re.IGNORECASE
 )
 WRAPPER = re.compile(r"\s*<(\w+)>(.*)</\1>\s*", re.DOTALL)  # around the whole answer
-TAG = re.compile(r"(?<!\w)(?:<|&lt;)\s*/?\s*([a-z][\w:-]*)(?:\s[^<>\n]{0,60})?\s*/?(?:>|&gt;)", re.IGNORECASE)
+TAG = re.compile(r"(?<!\w)(?:<|&lt;)\s*+(?:/\s*+)?([a-z][\w:-]*)(?:\s[^<>\n]{0,60})?\s*/?(?:>|&gt;)", re.IGNORECASE)
 MARKUP = re.compile(r"<\|[^|<>\n]{1,40}\|?>|<[^|<>\n]{1,40}\|>")  # of chat templates; in an answer it closes nothing
 
 
@@ -137,7 +139,9 @@ def without_courtesies(text: str, prompt: str = "") -> str:
     """The text without "Sure! Here is the rewritten ad:" in front and "Let me know …" at its end."""
     opening, closing = _courtesies()
     asked = normalise(prompt)
-    while (match := opening.match(text)) and match[0] and normalise(match[0]) not in asked:
+    for _ in range(MOST_COURTESIES):  # each copies what is left of the text
+        if not (match := opening.match(text)) or not match[0] or normalise(match[0]) in asked:
+            break
         text = text[match.end() :].strip()
         if (quoted := re.fullmatch(r'["“«](.*)["”»]', text, re.DOTALL)) and not re.search('["“”«»]', quoted[1]):
             text = quoted[1].strip()
@@ -155,7 +159,7 @@ def _courtesies() -> tuple[re.Pattern, re.Pattern]:
     titled = rf"[*#\s]*(?:\w+ )?{work}\b[^\n:]{{0,20}}:[*\s]*\n\s*"
     granted = rf"{yes}(?:\b[^\n:]{{0,60}})?[!.:]\s*\n\s*|{yes}!\s+"
     opening = rf"\A(?:{announced}|{titled}|{granted})"
-    return re.compile(opening, re.IGNORECASE), re.compile(rf"\n\s*{end}\b[^\n]*\Z", re.IGNORECASE)
+    return re.compile(opening, re.IGNORECASE), re.compile(rf"(?<!\s)[^\S\n]*+\n\s*+{end}\b[^\n]*\Z", re.IGNORECASE)
 
 
 def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check] = ()) -> Answer:
