@@ -281,6 +281,19 @@ def test_the_kernel_is_this_interpreter_whatever_kernelspecs_the_user_has(projec
     assert cells[-1]["outputs"][0]["text"] == [f"{sys.executable}\n"]
 
 
+@pytest.mark.parametrize(("words", "lines"), [(["run", "--help"], 0), (["status"], 0), ([*SOUND, "--stages", "01"], 1)])
+def test_a_reader_that_has_ended_is_no_fault_of_the_disk(project, words, lines):
+    """As in `ambo run … | head -3`."""
+    (project / "a.csv").write_text(
+        "text,label\n" + "".join(f"word {i} of text {i % 7},{'xy'[i % 2]}\n" for i in range(60))
+    )
+    process = start(project, [sys.executable, "-m", "helpers.cli", *words])
+    for _ in range(lines):
+        process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(60)) == ("", 1)
+
+
 @pytest.mark.parametrize("task", ["/tmp/x", "../x", "a/b", "**"])
 def test_status_of_a_task_that_is_no_name(project, monkeypatch, capsys, task):
     code, _, err = ambo(monkeypatch, capsys, "status", "--task", task)

@@ -94,7 +94,7 @@ def print_lines(table: pd.DataFrame) -> None:
     if sys.stdout.isatty():
         say(table.to_csv(index=False).rstrip("\n"))
     else:
-        table.to_csv(sys.stdout, index=False)
+        files.write_delimited(sys.stdout, table)
 
 
 def answer_counts(answers: pd.Series) -> str:

@@ -21,7 +21,7 @@ from helpers.data.reading import add_remark, listed, read_table, source_path
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
 from helpers.env import UserError
-from helpers.files import replacing
+from helpers.files import replacing, write_delimited
 from helpers.task import threshold_classes
 from helpers.text import clean, guarded, quoted
 
@@ -30,6 +30,7 @@ __all__ = ["cell_text", "read_table", "source_path", "spreadsheet_safe", "to_rec
 # Fields of a record, which no group column may be called.
 RESERVED = (
     "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id", "own_ids",
+    "labelled_by", "method", "writer", "target_source",
 )  # fmt: skip
 
 
@@ -47,12 +48,13 @@ def flat(value: Any) -> Any:
     """A list or dict as JSON text for a cell, '' when it is empty."""
     if not isinstance(value, list | dict):
         return value
-    return json.dumps(value, ensure_ascii=False) if value else ""
+    return _savable(json.dumps(value, ensure_ascii=False)) if value else ""
 
 
 def _write_delimited(table: pd.DataFrame, path: Path, raw: bool, separator: str = ",") -> None:
     whole = table.map(flat) if raw else spreadsheet_safe(table.map(flat))
-    whole.to_csv(path, index=False, sep=separator, lineterminator="\n")
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        write_delimited(stream, whole, separator)
 
 
 WRITERS: dict[str, Callable[[pd.DataFrame, Path, bool], None]] = {
@@ -273,7 +275,7 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
                 raise UserError(f"{place}; the table has {columns}.{remedy}")
     for name in params["group_columns"]:
         if name in RESERVED:
-            problem = f"{name!r} is the name of a field that every record has"
+            problem = f"{name!r} is the name of a field of the records"
             raise UserError(f"Parameter group_columns: {problem}; rename that column.")
     text = params["text_column"]
     if text in [params["label_column"], *roles["target_columns"]]:
