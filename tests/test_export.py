@@ -249,6 +249,12 @@ def test_both_folders_are_pushed_to_private_repositories(home, project):
         hub.refusing = True
         out, err = finish(project, words, 2, **environment)
         assert "The hub did not take the model owner/name" in err and "hf_secret" not in out + err
+        with_password = environment | {"HF_ENDPOINT": address.replace("//", "//user:s3cretpassw0rd@")}
+        out, err = finish(project, words, 2, **with_password)
+        assert "The hub did not take the model owner/name" in err and "s3cret" not in out + err
+        for proxy in ("socks5://127.0.0.1:1", "http://127.0.0.1:x", "foo://127.0.0.1"):
+            _, err = finish(project, words, 2, **environment | {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy})
+            assert "The hub did not take the model owner/name" in err
         _, err = finish(project, words, 2, **environment | {"HF_TOKEN": "", "HF_ENDPOINT": "http://127.0.0.1:9"})
         assert "--push needs a token" in err
         _, err = finish(project, words, 2, **environment | {"HF_ENDPOINT": "http://127.0.0.1:9"})

@@ -18,6 +18,7 @@ from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, 
 from helpers.core.folder import TOKENIZER, refuse_foreign_files, refuse_growing_tokenizer
 from helpers.core.recipe import EMBEDDED, Recipe, refuse_missing_folder
 from helpers.env import UserError
+from helpers.masking import without_secrets
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft uses the old name
@@ -82,9 +83,10 @@ def load_base(recipe: Recipe, head: str | None = None):
     except UserError:
         raise
     except Exception as error:  # the files of a stranger fail in many ways
+        reason = without_secrets((str(error).splitlines() or [type(error).__name__])[0])[:160]
         raise UserError(
             f"model {recipe.model!r} could not be loaded: it is neither a folder with config.json, tokenizer and "
-            f"safetensors, nor a hub id that can be reached ({(str(error).splitlines() or [type(error).__name__])[0][:160]})."
+            f"safetensors, nor a hub id that can be reached ({reason})."
         ) from error
     # A pooler is new where the model was trained without one, and nothing reads it.
     if missing := sorted(key for key in loading["missing_keys"] if "pooler" not in key.split(".")):
