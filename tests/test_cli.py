@@ -520,6 +520,14 @@ def test_mistakes_with_labels(labelled, project, monkeypatch, capsys, words, sen
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out and "Traceback" not in err
 
 
+@pytest.mark.parametrize("content", ["[1]", "{}", '{"labels": 3}', '{"labels": [1]}', '{"labels": [], "kind": []}'])
+def test_a_damaged_task_is_a_sentence(labelled, project, monkeypatch, capsys, content):
+    (path,) = project.rglob("01_seed_curation/task.json")
+    path.write_text(content)
+    code, out, err = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)
+    assert code == 2 and "task.json is damaged (no list of labels)" in err and err.count("\n") == 1 and not out
+
+
 def test_what_the_data_say_is_shown_by_a_terminal_and_not_obeyed(labelled, monkeypatch, capsys):
     """In a note, in the label of a copied log, in its annotator, in a file's name and in an error."""
     attack = "\x1b]8;;http://payload.invalid\x1b\\\x1b[2J\a\r\x9b31m\u202e"

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pandas as pd
+import yaml
 from safetensors import SafetensorError
 
 from helpers.env import UserError
@@ -129,6 +130,12 @@ def read_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         remedy = "run what writes it again, or restore it"
         raise UserError(f"{path} is damaged ({str(error)[:80]}): {remedy}.") from error
+
+
+def refuse_aliases(text: str) -> None:
+    """Raise ValueError where YAML repeats a part by its name: a few lines can stand for gigabytes."""
+    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        raise ValueError("an alias, as in `*name`; write the value out")
 
 
 def sha256(path: Path) -> str:

@@ -19,6 +19,7 @@ from helpers.data.records import (
     split_by_answer,
 )
 from helpers.env import UserError
+from helpers.files import refuse_aliases
 from helpers.parameters import allowed_values, check_type, check_value, parameter_help, stage_parameters, type_name
 from helpers.task import make_task
 from helpers.text import say
@@ -96,12 +97,6 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must hold flat `key: value` lines, each key a text.")
     return values
-
-
-def refuse_aliases(text: str) -> None:
-    """Raise ValueError where YAML repeats a part by its name: a few lines can stand for gigabytes."""
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-        raise ValueError("an alias, as in `*name`; write the value out")
 
 
 def known_parameters(notebooks: dict[str, str]) -> dict[str, Any]:
