@@ -485,7 +485,7 @@ SAFE = {
     "self.annotator": "checked by check_annotator",
     "path.name": "the file itself",
     "path.stem": "the file itself",
-    "os.getpid()": "a number",
+    "secrets.token_hex(6)": "a digest",
     "key": "a digest",
     "uuid.uuid4().hex": "a digest",
 }

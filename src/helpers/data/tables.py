@@ -275,7 +275,7 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
                 raise UserError(f"{place}; the table has {columns}.{remedy}")
     for name in params["group_columns"]:
         if name in RESERVED:
-            problem = f"{name!r} is the name of a field of the records"
+            problem = f"{name!r} is the name of a field that every record has"
             raise UserError(f"Parameter group_columns: {problem}; rename that column.")
     text = params["text_column"]
     if text in [params["label_column"], *roles["target_columns"]]:
