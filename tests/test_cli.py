@@ -358,6 +358,19 @@ def test_the_kernel_is_this_interpreter_whatever_kernelspecs_the_user_has(projec
     assert cells[-1]["outputs"][0]["text"] == [f"{sys.executable}\n"]
 
 
+@pytest.mark.parametrize(("words", "lines"), [(["run", "--help"], 0), (["status"], 0), ([*SOUND, "--stages", "01"], 1)])
+def test_a_reader_that_has_ended_is_no_fault_of_the_disk(project, words, lines):
+    """As in `ambo run … | head -3`."""
+    (project / "a.csv").write_text(
+        "text,label\n" + "".join(f"word {i} of text {i % 7},{'xy'[i % 2]}\n" for i in range(60))
+    )
+    process = start(project, [sys.executable, "-m", "helpers.cli", *words])
+    for _ in range(lines):
+        process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(60)) == ("", 1)
+
+
 @pytest.mark.parametrize("task", ["/tmp/x", "../x", "a/b", "**"])
 def test_status_of_a_task_that_is_no_name(project, monkeypatch, capsys, task):
     code, _, err = ambo(monkeypatch, capsys, "status", "--task", task)
@@ -643,6 +656,14 @@ def test_mistakes_with_labels(labelled, project, monkeypatch, capsys, words, sen
     log.append(project / "other", "ann", "label", "q", label="x")
     code, out, err = ambo(monkeypatch, capsys, "labels", *words)
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out and "Traceback" not in err
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", '{"labels": 3}', '{"labels": [1]}', '{"labels": [], "kind": []}'])
+def test_a_damaged_task_is_a_sentence(labelled, project, monkeypatch, capsys, content):
+    (path,) = project.rglob("01_seed_curation/task.json")
+    path.write_text(content)
+    code, out, err = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)
+    assert code == 2 and "task.json is damaged (no list of labels)" in err and err.count("\n") == 1 and not out
 
 
 def test_what_the_data_say_is_shown_by_a_terminal_and_not_obeyed(labelled, monkeypatch, capsys):

@@ -584,7 +584,7 @@ SAFE = {
     "self.annotator": "checked by check_annotator",
     "path.name": "the file itself",
     "path.stem": "the file itself",
-    "os.getpid()": "a number",
+    "secrets.token_hex(6)": "a digest",
     "key": "a digest",
     "uuid.uuid4().hex": "a digest",
 }
@@ -647,6 +647,22 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left on device"):
         files.write_text(path, "new")
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a" * 200 + ".txt"])
+def test_a_link_made_in_advance_is_not_written_through(tmp_path, monkeypatch, name):
+    """In a folder that others may write in, the name of the temporary file is not to be known."""
+    monkeypatch.setattr("os.getpid", lambda: 4321)
+    (tmp_path / "victim").write_text("mine")
+    written = []
+    for _ in range(2):
+        with files.replacing(tmp_path / name) as temporary:
+            written.append(temporary)
+            temporary.write_text("new")
+        if len(written) == 1:
+            written[0].symlink_to(tmp_path / "victim")
+    assert written[0] != written[1] and "4321" not in written[1].name
+    assert (tmp_path / "victim").read_text() == "mine" and not (tmp_path / name).is_symlink()
 
 
 def test_a_file_where_a_folder_is_needed_is_named(tmp_path):

@@ -1,13 +1,17 @@
 """A user's table: what is read unchanged, and what is refused in one sentence that names the file, the row and the remedy."""
 
+import csv
 import json
 
 import pandas as pd
 import pytest
 
+from helpers import files
+from helpers.cli.detector import print_lines
 from helpers.data import embedded, tables
 from helpers.data.records import drop_exact_duplicates, with_given_answers, without_answer
 from helpers.env import UserError
+from helpers.text import unguarded
 
 PARAMS = {
     "task": "t",
@@ -108,6 +112,10 @@ def test_missing_file_and_empty_folder(tmp_path):
             [{"text": "a", "label": "x"}],
             {"group_columns": ["label"]},
             "'label' is the name of a field .*; write 'label_'",
+        ),
+        *(
+            ([{"text": "a", "label": "x", name: "m"}], {"group_columns": [name]}, f"'{name}' is the name of a field")
+            for name in ("labelled_by", "method", "writer", "target_source")
         ),
         ([{"text": "a", "label": "x"}], {"label_column": "text"}, "'text' is both the text and the answer"),
         ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),
@@ -273,6 +281,26 @@ def test_no_cell_of_any_kind_is_more_than_a_sentence(tmp_path, cell):
         tables.write_table(tmp_path / "out.parquet", table)
     assert not list(tmp_path.iterdir())
     tables.write_table(tmp_path / "out.csv", table)
+
+
+CARRIAGES = ["a\rb", "a\r=cmd|x", "\r", "a\r\nb", "a\nb", 'a "quoted"\r', "plain"]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_bare_carriage_return_ends_no_row(tmp_path, suffix, raw):
+    path = tables.write_table(tmp_path / f"out{suffix}", pd.DataFrame({"a\rb": CARRIAGES, "n": 1.5}), raw)
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream, delimiter="\t" if suffix == ".tsv" else ","))
+    assert [unguarded(row[0]) for row in rows] == ["a\rb", *CARRIAGES] and {row[1] for row in rows[1:]} == {"1.5"}
+    assert path.read_bytes().endswith(b"plain,1.5\n".replace(b",", b"\t" if suffix == ".tsv" else b","))
+
+
+def test_every_writer_of_a_table_quotes_a_bare_carriage_return(tmp_path, capsys):
+    files.write_csv(tmp_path / "a.csv", pd.DataFrame({"a": ["x\ry"]}))
+    assert (tmp_path / "a.csv").read_bytes() == b'a\n"x\ry"\n'
+    print_lines(pd.DataFrame({"a": ["x\ry"]}))
+    assert capsys.readouterr().out == 'a\n"x\ry"\n'
 
 
 @pytest.mark.parametrize("suffix", tables.WRITERS)

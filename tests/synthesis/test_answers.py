@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from helpers.synthesis import targets
-from helpers.synthesis.answers import Reply, assess
+from helpers.synthesis.answers import Reply, assess, final_words
 from helpers.synthesis.endpoint import Local
 from helpers.synthesis.methods import rewrites
 from helpers.task import Task
@@ -281,6 +281,50 @@ def test_labels_and_lists_of_the_source_itself_are_kept(source):
 def test_the_labels_of_the_examples_in_a_prompt_are_not_those_of_the_source():
     prompt = f"Reword.\n\nExamples:\nText: Anna\nAnswer: Bea\n\nText:\n{SAID}"
     assert assess(prompt, Reply("Answer: At nine it was opened.")).text == "At nine it was opened."
+
+
+N = 100_000
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "x ‹" + " " * N + "! y",
+        "x <" + " " * N + "! y",
+        "x <a" + " " * N + "! y",
+        "< /" + " / " * N + "! y",
+        "&lt;" * N + "y",
+        "Thoughts:\nx" + "*" * N + "y",
+        "Thoughts:\nx" + "\n" * N + "y",
+        "Thoughts:" + "\nanswer" * N + "y",
+        "Thoughts:\nanswer" + " " * N + "y",
+        "x" + "\n" * N + "y",
+        "x" + " \n" * N + "y",
+        "x" + "\nlet me know" * N + "\ny",
+        "x\nse vuoi " + "a " * N + "\ny",
+        "Sure! " * N + "y",
+        "Sure" + " " * N + "y",
+        "Sure" + "!" * 60 + " " * N + "y",
+        "Here is the " + "text " * 10 + ":" + "*" * N + "y",
+        "Sure " * 10 + "here is the " + "text " * 10 + ":" + "*" * N + "y",
+        "#" * N + "text:" + "*" * N + "y",
+        "Sure!\n" + '"' + '" "' * N,
+        "<a>" + "</a> " * N + "y",
+        " " * N + "x",
+        "< " * N + "think",
+        "<" + "a" * N + " think",
+        "<|" * N,
+        "analysis " + "assistantfina " * N,
+        "<|channel|>final " * N,
+        "</s>" * N + "y",
+        "</s>" + " " * N + "y",
+    ],
+    ids=lambda reply: ascii(reply[:14] + "…" + reply[-2:]),
+)
+def test_a_long_reply_is_read_in_time_proportional_to_it(reply):
+    start = time.process_time()
+    final_words(reply, PROMPT)
+    assert time.process_time() - start < 3
 
 
 class Written(BaseModel):

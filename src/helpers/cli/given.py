@@ -22,6 +22,7 @@ from helpers.data.records import (
     whole_pool_remark,
 )
 from helpers.env import UserError
+from helpers.files import refuse_aliases
 from helpers.labels import log
 from helpers.parameters import (
     allowed_values,
@@ -107,12 +108,6 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
         raise UserError(f"{path} must hold flat `key: value` lines, each key a text.")
     return values
-
-
-def refuse_aliases(text: str) -> None:
-    """Raise ValueError where YAML repeats a part by its name: a few lines can stand for gigabytes."""
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-        raise ValueError("an alias, as in `*name`; write the value out")
 
 
 def known_parameters(notebooks: dict[str, str]) -> dict[str, Any]:

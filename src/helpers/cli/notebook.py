@@ -76,6 +76,8 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
             raise
         remedy = "look for a full disk or home folder, run `ambo doctor`, and run the same command again"
         raise UserError(f"{source.name}: its kernel did not start ({error}): {remedy}.") from None
+    except BrokenPipeError:  # of the terminal, as after `| head`
+        raise
     except OSError as error:
         reason = f"{error.filename or target} could not be written ({error.strerror})"
         raise UserError(f"{reason}: free space or permission is missing there.") from None

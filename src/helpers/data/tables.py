@@ -21,7 +21,7 @@ from helpers.data.reading import add_remark, column_name, listed, read_table, so
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
 from helpers.env import UserError
-from helpers.files import replacing
+from helpers.files import replacing, write_delimited
 from helpers.task import threshold_classes
 from helpers.text import clean, guarded, normalise, quoted
 
@@ -30,6 +30,7 @@ __all__ = ["cell_text", "column_name", "read_table", "source_path", "spreadsheet
 # Fields of a record: a group column that the user calls so is named with `_` behind it in group_columns, and is kept so.
 RESERVED = (
     "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id", "own_ids",
+    "labelled_by", "method", "writer", "target_source",
 )  # fmt: skip
 
 
@@ -65,7 +66,8 @@ def flat(value: Any) -> Any:
 def _write_delimited(table: pd.DataFrame, path: Path, raw: bool, separator: str = ",") -> None:
     whole = mapped(table, flat)
     whole = whole if raw else spreadsheet_safe(whole)
-    whole.to_csv(path, index=False, sep=separator, lineterminator="\n")
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        write_delimited(stream, whole, separator)
 
 
 WRITERS: dict[str, Callable[[pd.DataFrame, Path, bool], None]] = {

@@ -72,7 +72,7 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
         raise UserError(
             f"{first} is missing: run `ambo run --task {task} --run-id {run_id} …` first, or check the names."
         )
-    facts = files.read_json(first / "task.json")
+    facts = _task_facts(first / "task.json")
     records: dict[str, dict] = {}
     for path in [*sorted(first.glob("*.jsonl")), home / run.STAGES["02"] / "synthetic.jsonl"]:
         if path.exists():
@@ -81,6 +81,15 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
     logs = [env.resolve(folder)] if folder else [home / notebook / "labels" / "human", first / "labels"]
     labels = [] if run.STAGES["02"] in logs[0].parts else facts["labels"]  # there people answer with texts
     return Store(logs, list(records.values()), labels, manifest["parameters"].get("group_columns", []))
+
+
+def _task_facts(path: Path) -> dict:
+    facts = files.read_json(path)
+    labels = facts.get("labels") if isinstance(facts, dict) else None
+    is_task = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    if not is_task or not isinstance(facts.get("kind", ""), str):
+        raise UserError(f"{path} is damaged (no list of labels): run 01_seed_curation again, or restore it.")
+    return facts
 
 
 @app.command("agreement")

@@ -30,6 +30,7 @@ MOST_AROUND, LONGEST_REMARK = (
     1500,
 )  # courtesies taken off at either end, and the characters looked at for the last ones
 DECLINED = "the model declined to answer"
+# A reply may have two million characters: no pattern may read a row of signs again from each of them.
 # What reasoning models write before their answer: <think>, [THINK], <|begin_of_thought|>, ◁think▷, <seed:think>.
 _THOUGHT = r"(?:\w+:)?(?:begin_of_|end_of_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis)"
 _OPEN, _CLOSE = r"(?:<\|?|\[|◁)\s*", r"(?:\s[^<>\n]{0,60})?\s*/?(?:\|?>|\]|▷)"
@@ -52,7 +53,7 @@ FENCE = re.compile(
 )
 SOURCE = re.compile(r"(?:\A|\n)(?:Text|Testo):\n")  # before the text to rewrite, in prompts.yaml
 QUOTED, BOLD = re.compile(r'["“«](.*)["”»]', re.DOTALL), re.compile(r"\*\*(.*)\*\*", re.DOTALL)
-TAG = re.compile(r"(?<!\w)(?:<|&lt;)\s*/?\s*([a-z][\w:-]*)(?:\s[^<>\n]{0,60})?\s*/?(?:>|&gt;)", re.IGNORECASE)
+TAG = re.compile(r"(?<!\w)(?:<|&lt;)\s*+(?:/\s*+)?([a-z][\w:-]*)(?:\s[^<>\n]{0,60})?\s*/?(?:>|&gt;)", re.IGNORECASE)
 MARKUP = re.compile(r"<\|[^|<>\n]{1,40}\|?>|<[^|<>\n]{1,40}\|>")  # of chat templates; in an answer it closes nothing
 
 
