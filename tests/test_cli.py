@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -109,6 +110,17 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         ([*WRITING, "--stages", "01,03", "-p", "scorer", "magic"], "scorer='magic' is unknown"),
         ([*WRITING, "-p", "pooling", "mean"], "'pooling' is of no use to a task of this kind"),
         ([*WRITING, "-p", "epoch", "3"], "'epoch' is unknown: did you mean 'epochs'?"),
+        ([*JOBS, "--stages", "01", "-p", "strategy", "foo"], "strategy='foo' is unknown: choose one of badge, bait,"),
+        ([*JOBS, "--stages", "01", "-p", "methods", "[foo]"], "methods: 'foo' is none of"),
+        ([*JOBS, "-p", "annotators", "[a/b]"], "Annotator 'a/b' names a file"),
+        ([*JOBS, "-p", "annotators", "[teacher]"], "Annotator 'teacher' is the name of a machine"),
+        ([*JOBS, "-p", "brief", "/nope.yaml"], "brief='/nope.yaml' cannot be read"),
+        ([*JOBS, "-p", "guideline", "nope.md"], "guideline='nope.md' is not a text file"),
+        ([*JOBS, "-p", "teacher", "endpoint"], "TEACHER_BASE_URL is not set"),
+        ([*JOBS, "-p", "labeller", "teacher"], "TEACHER_BASE_URL is not set"),
+        ([*JOBS, "-p", "judge", "endpoint"], "JUDGE_BASE_URL is not set"),
+        ([*WRITING, "--stages", "01,03", "-p", "scorer", "judge"], "JUDGE_BASE_URL is not set"),
+        ([*JOBS, "-p", "bootstrap", "1"], "bootstrap=1 must lie between 100 and 1,000,000"),
     ],
 )
 def test_mistakes_before_any_kernel_starts(project, monkeypatch, capsys, words, sentence):
@@ -155,11 +167,60 @@ TABLES = {
 FEW = "".join(f"a text of its own number {i},{'xy'[i % 2]}\n" for i in range(60))
 TABLES |= {
     "few": (f"text,label\n{FEW}", "leave 42 texts to choose from and the seed (seed_size=40) takes 40 of them"),
-    "two": ("text,label\na b c,x\nd e f,y\n", "leave 2 texts to choose from: give more texts"),
-    "many": (f"text,label\n{FEW}once more,z\n", "set positive_label to one of them"),
+    "two": ("text,label\na b c,x\na b c,x\nd e f,y\nd e f,y\n", "leave 2 texts to choose from: give more texts"),
 }
 A_CSV = ["run", "--task", "csv", "--profile", "demo", "--run-id", "r", "-p", "data_path", "a.csv"]
 SOUND = [*A_CSV, "-p", "seed_size", "9"]  # for the 60 rows of FEW
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["label_names", "[a]"], "label_names=['a'] needs one for each of the labels (x, y)"),
+        (
+            ["test_size", "10000000"],
+            "(test_size=10000000, validation_size=6, scorer_size=0) take every text (60): lower",
+        ),
+        (["brief", "b.yaml"], "b.yaml must say what each of x, y means"),
+    ],
+)
+def test_parameters_that_do_not_fit_the_data_are_reported_before_any_kernel_starts(
+    project, monkeypatch, capsys, words, sentence
+):
+    (project / "a.csv").write_text(f"text,label\n{FEW}")
+    (project / "b.yaml").write_text("text: an ad\nlabels: {u: one, v: another}\ncolumns: {}\n")
+    code, out, err = ambo(monkeypatch, capsys, *SOUND, "-p", *words)
+    assert code == 2 and sentence in err and err.count("\n") == 1 and not out
+    assert not (project / "outputs").exists()
+
+
+@pytest.mark.parametrize(
+    ("rows", "remark"),
+    [
+        (f"{FEW}once more,z\n", "Class 'z' with one row only: a slip of the pen?"),
+        ("".join(f"text number {i},{i}\n" for i in range(60)), "are numbers, not classes: set label_threshold."),
+    ],
+)
+def test_what_the_table_has_to_say_is_said_beside_a_mistake(project, monkeypatch, capsys, rows, remark):
+    (project / "a.csv").write_text(f"text,label\n{rows}")
+    code, out, err = ambo(monkeypatch, capsys, *A_CSV)
+    assert code == 2 and "set positive_label to one of them" in err and err.count("\n") == 1
+    assert out.endswith(f"{remark}\n") and not (project / "outputs").exists()
+
+
+def test_batches_that_take_the_whole_pool_are_said(project, monkeypatch, capsys):
+    (project / "a.csv").write_text(f"text,label\n{FEW}")
+    params = given.gather_parameters("csv", "demo", {"data_path": "a.csv", "seed_size": "14"})
+    first, loop = (given.stage_parameters(run.STAGES[number], params) for number in ("01", "03"))
+    with monkeypatch.context() as at:
+        at.chdir(project)
+        given.check_data(params | first, loop)
+        remark = capsys.readouterr().out
+        given.check_data(params | first, loop | {"batch_labels": 5})
+    assert remark.startswith(
+        "4 rounds of 90 labels take all 28 texts of the pool, whatever the strategy: set batch_labels to 5"
+    )
+    assert not capsys.readouterr().out
 
 
 @pytest.mark.parametrize("case", TABLES)
@@ -187,12 +248,18 @@ def test_a_table_without_labels_says_how_and_one_command_leads_to_the_panel(proj
 
 
 def test_a_mistake_that_a_notebook_finds_is_one_sentence_too(project, monkeypatch, capsys):
-    (project / "a.csv").write_text("text,label\na b c,x\nd e f,y\n")
-    code, out, err = ambo(monkeypatch, capsys, *A_CSV, "-p", "test_size", "9", "-p", "validation_size", "9")
-    assert code == 2 and "take every text (2): lower these" in err and err.count("\n") == 1 and "2 texts" in out
+    rows = [f"{' '.join(map(str, range(100)))} {i},{'xy'[i % 2]},{'test' if i < 4 else 'train'}" for i in range(60)]
+    (project / "a.csv").write_text("\n".join(["text,label,split", *rows]))  # every text resembles a test row
+    code, out, err = ambo(monkeypatch, capsys, *SOUND, "-p", "split_column", "split")
+    assert (
+        code == 2
+        and "leave 0 texts to choose from: give more texts" in err
+        and err.count("\n") == 1
+        and "60 texts" in out
+    )
     assert run.read_manifest(project / "outputs/csv/r/01_seed_curation")["status"] == "failed"
     out = ambo(monkeypatch, capsys, "status")[1]
-    assert "failed" in out and "\n    The evaluation sets" in out
+    assert "failed" in out and "\n    The evaluation sets leave" in out
 
 
 def test_a_stage_whose_process_is_gone_was_cut_off(project):
@@ -289,6 +356,19 @@ def test_the_kernel_is_this_interpreter_whatever_kernelspecs_the_user_has(projec
     execute_notebook(page, project / "out.ipynb", {"x": 2})
     cells = files.read_json(project / "out.ipynb")["cells"]
     assert cells[-1]["outputs"][0]["text"] == [f"{sys.executable}\n"]
+
+
+@pytest.mark.parametrize(("words", "lines"), [(["run", "--help"], 0), (["status"], 0), ([*SOUND, "--stages", "01"], 1)])
+def test_a_reader_that_has_ended_is_no_fault_of_the_disk(project, words, lines):
+    """As in `ambo run … | head -3`."""
+    (project / "a.csv").write_text(
+        "text,label\n" + "".join(f"word {i} of text {i % 7},{'xy'[i % 2]}\n" for i in range(60))
+    )
+    process = start(project, [sys.executable, "-m", "helpers.cli", *words])
+    for _ in range(lines):
+        process.stdout.readline()
+    process.stdout.close()
+    assert (process.stderr.read(), process.wait(60)) == ("", 1)
 
 
 @pytest.mark.parametrize("task", ["/tmp/x", "../x", "a/b", "**"])
@@ -495,6 +575,43 @@ def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
     assert log.annotations(labelled)["cy"][records[3]["id"]]["label"] == "y"
 
 
+def test_an_export_has_the_labels_of_every_stage_and_comes_back_without_a_change(
+    labelled, project, monkeypatch, capsys
+):
+    home = project / "outputs/t/r"
+    records = [{"id": record_id("t", f"Annuncio {i}"), "text": f"Annuncio {i}", "split": "pool"} for i in range(4)]
+    seeds = [r | {"split": name} for r, name in zip(records[2:], ("seed", "test"), strict=True)]
+    files.write_jsonl(home / "01_seed_curation/pool.jsonl", records[:2])
+    files.write_jsonl(home / "01_seed_curation/seed.jsonl", seeds[:1])
+    files.write_jsonl(home / "01_seed_curation/test.jsonl", seeds[1:])
+    for name in ("ann", "bob"):
+        (labelled / f"{name}.jsonl").unlink()
+    for folder, rows in ((labelled, records[:2]), (home / "01_seed_curation/labels", seeds)):
+        for row in rows:
+            log.append(folder, "ann", "label", row["id"], label="x")
+    log.append(home / "02_synthetic_expansion/labels", "ann", "label", "s1", label="Un altro annuncio")
+    code, out, err = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "all.csv")
+    assert code == 0 and "all.csv: 4 rows written" in out
+    assert "synthetic rows is left out: --folder" in err and err.count("\n") == 1
+    table = pd.read_csv(project / "all.csv")
+    assert dict(zip(table["text"], table["split"], strict=True)) == {r["text"]: r["split"] for r in records[:2] + seeds}
+    assert "4 events" in ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "all.jsonl", "--history")[1]
+    words = ["labels", "import", "all.csv", *RUN, "--annotator", "ann"]
+    assert "taken: 0 of 4 rows" in ambo(monkeypatch, capsys, *words)[1]
+    table.assign(label=["y", *table["label"][1:]]).to_csv(project / "all.csv", index=False)
+    out = ambo(monkeypatch, capsys, *words)[1]
+    assert "taken: 1 of 4 rows" in out and "instead of another answer in the logs: 1" in out
+    shutil.rmtree(labelled)
+    code, out, _ = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "first.csv")
+    assert code == 0 and "first.csv: 2 rows" in out  # 03 has not begun
+    shutil.rmtree(home / "01_seed_curation/labels")
+    assert f"{home} holds no labels" in ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "none.csv")[2]
+    review = ["--folder", str(home / "02_synthetic_expansion/labels")]
+    files.write_jsonl(home / "02_synthetic_expansion/synthetic.jsonl", [{"id": "s1", "text": "Un annuncio"}])
+    code, out, err = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "review.csv", *review)
+    assert code == 0 and "1 row written" in out and not err
+
+
 def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):
     first = project / "outputs/w/r/01_seed_curation"
     files.write_jsonl(first / "pool.jsonl", [{"id": "r0", "text": "Cercasi cuoco"}])
@@ -539,6 +656,14 @@ def test_mistakes_with_labels(labelled, project, monkeypatch, capsys, words, sen
     log.append(project / "other", "ann", "label", "q", label="x")
     code, out, err = ambo(monkeypatch, capsys, "labels", *words)
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out and "Traceback" not in err
+
+
+@pytest.mark.parametrize("content", ["[1]", "{}", '{"labels": 3}', '{"labels": [1]}', '{"labels": [], "kind": []}'])
+def test_a_damaged_task_is_a_sentence(labelled, project, monkeypatch, capsys, content):
+    (path,) = project.rglob("01_seed_curation/task.json")
+    path.write_text(content)
+    code, out, err = ambo(monkeypatch, capsys, "labels", "agreement", *RUN)
+    assert code == 2 and "task.json is damaged (no list of labels)" in err and err.count("\n") == 1 and not out
 
 
 def test_what_the_data_say_is_shown_by_a_terminal_and_not_obeyed(labelled, monkeypatch, capsys):

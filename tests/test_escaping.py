@@ -37,6 +37,9 @@ ALLOWED = {
         "widgets.HTML(html.fold('Guideline', html.classes(classes) + html.markdown(guideline)))",
         "widgets.HTML(html.fold('Help', f'<div class=\"ambo-plain\">{HELP}</div>'))",
     },
+    "src/helpers/labels/panel/opening.py": {
+        "HTML(html.done(here.notes.get('command', ''), following, quote(address), names))"
+    },
     "src/helpers/italian/ad_frames.py": {"plan.style"},
     "src/helpers/progress.py": {"HTML(html)"},
     "notebooks/00_start_here.ipynb": {"HTML(start.pipeline_picture())"},

@@ -204,6 +204,28 @@ def test_a_model_that_was_not_measured_says_so(home, project, monkeypatch, capsy
     assert "another adapter" in evaluation_of(latest, "classification")["missing"]
 
 
+@pytest.mark.parametrize(
+    "content", ["", "model,macro_f1,low,high,accuracy,count\n", "a,b\n1,2\n", "model,count\nx,y\n", "\xff"]
+)
+@pytest.mark.parametrize("name", ["headline", "systems"])
+def test_damaged_tables_of_04_are_a_sentence(tmp_path, name, content):
+    stage = tmp_path / "04_bias_evaluation"
+    stage.mkdir()
+    (stage / f"{name}.csv").write_text(content, encoding="latin-1")
+    read = cards.detection_scores if name == "headline" else cards.generation_scores
+    with pytest.raises(UserError, match=r"The tables in .*04_bias_evaluation are damaged .*: run 04 again"):
+        read(stage)
+    (stage / "by_group.csv").write_text("column,group\na,b\n")
+    with pytest.raises(UserError, match="The tables in"):
+        cards.group_scores(stage, 5)
+
+
+def test_an_export_without_the_manifest_of_01_is_a_sentence(home, project, monkeypatch, capsys):
+    (home / "01_seed_curation/manifest.json").unlink()
+    code, _, err = ambo(monkeypatch, capsys, "export", "--to", "shared")
+    assert code == 2 and "01_seed_curation has no manifest.json, which names the data" in err and err.count("\n") == 1
+
+
 def test_a_folder_of_somebody_else_is_refused_and_an_edited_card_stays(home, project, monkeypatch, capsys):
     (project / "mine").mkdir()
     (project / "mine/notes.txt").write_text("mine")
@@ -249,6 +271,12 @@ def test_both_folders_are_pushed_to_private_repositories(home, project):
         hub.refusing = True
         out, err = finish(project, words, 2, **environment)
         assert "The hub did not take the model owner/name" in err and "hf_secret" not in out + err
+        with_password = environment | {"HF_ENDPOINT": address.replace("//", "//user:s3cretpassw0rd@")}
+        out, err = finish(project, words, 2, **with_password)
+        assert "The hub did not take the model owner/name" in err and "s3cret" not in out + err
+        for proxy in ("socks5://127.0.0.1:1", "http://127.0.0.1:x", "foo://127.0.0.1"):
+            _, err = finish(project, words, 2, **environment | {"HTTP_PROXY": proxy, "HTTPS_PROXY": proxy})
+            assert "The hub did not take the model owner/name" in err
         _, err = finish(project, words, 2, **environment | {"HF_TOKEN": "", "HF_ENDPOINT": "http://127.0.0.1:9"})
         assert "--push needs a token" in err
         _, err = finish(project, words, 2, **environment | {"HF_ENDPOINT": "http://127.0.0.1:9"})
@@ -263,11 +291,8 @@ def test_what_is_no_name_of_a_repository_is_refused(name):
 
 def test_a_front_matter_is_plain_values():
     text = cards.front_matter({"name": HOSTILE, "list": [HOSTILE, 0.5]}, ["# license:"])
-    parts = text.split("\n---\n")
-    assert len(parts) == 2 and yaml.safe_load(text.split("---\n")[1]) == {
-        "name": cards.visible(" ".join(HOSTILE.split())),
-        "list": [cards.visible(" ".join(HOSTILE.split())), 0.5],
-    }
+    parts, shown = text.split("\n---\n"), " ".join(HOSTILE.replace("\u202e", "").split())
+    assert len(parts) == 2 and yaml.safe_load(text.split("---\n")[1]) == {"name": shown, "list": [shown, 0.5]}
 
 
 def test_of_many_small_groups_some_are_named_and_the_rest_counted(tmp_path):

@@ -107,7 +107,7 @@ def test_a_parameter_changed_by_a_person_makes_a_new_version_and_by_a_batch_run_
     manager, client = start_new_kernel(kernel_name="python3")
     try:
         refused = cell_output(client, code.format(2), allow_stdin=False)  # as papermill and nbconvert ask
-        assert "belongs to a run with seed=1, not 2: choose another run_id" in refused
+        assert "belongs to a run with seed=1, not 2: to keep its labels, open" in refused
         assert not stage.path("earlier").exists()
         again = cell_output(client, code.format(2), allow_stdin=True)  # as JupyterLab, VS Code and Colab ask
         assert again == f"seed was 1 and is 2: the stage is done anew, labels stay; before: {stage.path('earlier/1')}\n"
@@ -121,6 +121,103 @@ def test_a_parameter_changed_by_a_person_makes_a_new_version_and_by_a_batch_run_
     assert [run.read_manifest(stage.path(f"earlier/{k}"))["parameters"]["seed"] for k in (1, 2)] == [1, 2]
     assert run.read_manifest(stage.folder)["parameters"]["seed"] == 3
     assert stage.path("01_seed_curation.ipynb").exists() and stage.path("earlier/1/01_seed_curation.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("log", "executed", "remedy"),
+    [
+        (
+            "me.jsonl",
+            True,
+            'outputs/demo/r/01_seed_curation/01_seed_curation.ipynb in JupyterLab, change seed there in the cell "# P',
+        ),
+        (
+            "human/anna.jsonl",
+            False,
+            "notebooks/01_seed_curation.ipynb in JupyterLab, change seed there and run all cells; or choose",
+        ),
+        ("teacher/teacher.jsonl", False, "bring them there by `ambo labels export` and `ambo labels import`"),
+        ("bait/oracle.jsonl", True, "choose another run_id, or delete that folder"),
+        ("", True, "choose another run_id, or delete that folder"),
+    ],
+)
+def test_no_refusal_says_to_delete_a_folder_that_holds_labels(project, log, executed, remedy):
+    stage = open_stage(project)
+    files.write_text(stage.path("out.txt"), "seed 1")
+    if log:
+        files.write_text(stage.path(f"labels/{log}"), "a label")
+    if executed:
+        shutil.copy(project / "notebooks/01_seed_curation.ipynb", stage.folder)
+    stage.close()
+    with pytest.raises(UserError, match="belongs to a run with seed=1, not 2: ") as refused:
+        open_stage(project, seed=2)
+    assert remedy in str(refused.value)
+    assert ("delete that folder" in str(refused.value)) == ("oracle" in log or not log)
+
+
+@pytest.mark.parametrize(
+    ("changes", "command"),
+    [({}, "ambo run --run-id r"), ({"seed": 3, "use": False}, "ambo run --run-id r -p seed 3 -p use false")],
+)
+def test_the_command_that_stopped_here_is_remembered_with_what_has_changed(project, monkeypatch, changes, command):
+    stage = open_stage(project)
+    stage.close("awaiting_labels")
+    files.write_json(stage.path("manifest.json"), run.read_manifest(stage.folder) | {"command": "ambo run --run-id r"})
+    monkeypatch.setattr(run.env, "frontend", lambda: "notebook")
+    monkeypatch.setattr(run, "_follow_cells", lambda run: None)
+    for _ in range(2):  # run all cells, and again
+        again = open_stage(project, **changes)
+        assert again.notes["command"] == command
+        again.close()
+    assert run.read_manifest(stage.folder)["command"] == command
+
+
+@pytest.mark.parametrize(("written", "status"), [("", "failed"), ("labels/human/me.jsonl", "failed"), ("", "running")])
+def test_a_stage_that_left_nothing_takes_other_parameters(project, written, status, capsys):
+    stage = open_stage(project)
+    if written:
+        files.write_text(stage.path(written), "a label")
+    stage.save_manifest(status, error="no data")
+    run._locks.pop(stage.folder).release()  # its process has ended
+    again = open_stage(project, seed=2)
+    again.close()
+    assert run.read_manifest(stage.folder)["parameters"]["seed"] == 2 and not stage.path("earlier").exists()
+    assert not written or stage.path(written).read_text() == "a label"
+    assert not capsys.readouterr().out
+
+
+def test_a_stage_whose_folder_was_deleted_begins_anew_in_the_same_process(project, monkeypatch):
+    stage = open_stage(project)
+    shutil.rmtree(stage.folder)
+    again = open_stage(project)
+    assert run.is_held(again.folder) and stage.path("manifest.json").exists()
+    again.close()
+    assert not run.is_held(again.folder)
+    monkeypatch.delenv("AMBO_ROOT")
+    monkeypatch.chdir(stage.folder)
+    shutil.rmtree(stage.folder)
+    with pytest.raises(UserError, match="has been deleted: open the notebook in notebooks/ instead"):
+        open_stage(project)
+
+
+def test_a_cell_that_fails_in_an_open_notebook_is_in_the_manifest_until_the_next_goes_well(project):
+    folder = project / "outputs/demo/r/01_seed_curation"
+    cells = ["import os, sys", f"os.environ['AMBO_ROOT'] = {str(project)!r}", f"sys.path[:0] = {sys.path!r}"]
+    first = "\n".join([*cells, PARAMETERS, "from helpers import run", "here = run.open_run('01', globals())"])
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        cell_output(client, f"{first}\nraise run.UserError('row 3 is empty')", allow_stdin=True)
+        assert run.stage_status(folder) == "failed" and run.is_held(folder)
+        assert run.read_manifest(folder)["error"] == "UserError: row 3 is empty"
+        cell_output(client, "1 + 1", allow_stdin=True)
+        assert run.stage_status(folder) == "running" and "error" not in run.read_manifest(folder)
+        cell_output(client, "raise KeyboardInterrupt", allow_stdin=True)
+        assert run.read_manifest(folder)["error"] == "stopped by hand"
+        cell_output(client, "here.close()", allow_stdin=True)
+        assert "division" in cell_output(client, "1 / 0", allow_stdin=True) and run.stage_status(folder) == "success"
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
 
 
 def test_each_version_of_a_stage_has_a_number_of_its_own(project):
@@ -211,16 +308,6 @@ def test_a_folder_with_other_parameters_is_refused_unharmed(project):
     assert {f: f.read_bytes() for f in stage.folder.iterdir()} == before
 
 
-def test_a_stage_that_has_written_nothing_takes_other_parameters(project):
-    stage = open_stage(project)
-    shutil.copy(project / "notebooks/01_seed_curation.ipynb", stage.folder)
-    stage.save_manifest("failed")
-    run.refuse_other_parameters(stage.folder, stage.params | {"seed": 2})
-    files.write_text(stage.path("labels/anna.jsonl"), "her labels")
-    with pytest.raises(UserError, match="seed=1, not 2"):
-        run.refuse_other_parameters(stage.folder, stage.params | {"seed": 2})
-
-
 def test_a_limit_may_be_raised_when_a_run_goes_on(project):
     save_manifest(project, parameters={"seed": 1, "teacher_tokens": 100})
     run.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
@@ -232,8 +319,8 @@ def test_missing_inputs_and_bad_run_names(project):
     stage = open_stage(project)
     with pytest.raises(UserError, match="run 01_seed_curation with run_id='r' first"):
         stage.earlier("01", "seed.jsonl")
-    with pytest.raises(UserError, match="run 01_seed_curation with run_id='r' first, or go without it"):
-        stage.earlier("01", "seed.jsonl", "or go without it")
+    with pytest.raises(UserError, match="first, or set use_synthetic to false"):
+        stage.earlier("01", "seed.jsonl", "set use_synthetic to false")
     with pytest.raises(UserError, match=r"none\.csv is missing"):
         stage.reads("none.csv")
     with pytest.raises(UserError, match=r"run_id='\.\./x' names a folder"):
@@ -497,7 +584,7 @@ SAFE = {
     "self.annotator": "checked by check_annotator",
     "path.name": "the file itself",
     "path.stem": "the file itself",
-    "os.getpid()": "a number",
+    "secrets.token_hex(6)": "a digest",
     "key": "a digest",
     "uuid.uuid4().hex": "a digest",
 }
@@ -560,6 +647,22 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="No space left on device"):
         files.write_text(path, "new")
     assert path.read_text() == "old" and len(list(tmp_path.iterdir())) == 1
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a" * 200 + ".txt"])
+def test_a_link_made_in_advance_is_not_written_through(tmp_path, monkeypatch, name):
+    """In a folder that others may write in, the name of the temporary file is not to be known."""
+    monkeypatch.setattr("os.getpid", lambda: 4321)
+    (tmp_path / "victim").write_text("mine")
+    written = []
+    for _ in range(2):
+        with files.replacing(tmp_path / name) as temporary:
+            written.append(temporary)
+            temporary.write_text("new")
+        if len(written) == 1:
+            written[0].symlink_to(tmp_path / "victim")
+    assert written[0] != written[1] and "4321" not in written[1].name
+    assert (tmp_path / "victim").read_text() == "mine" and not (tmp_path / name).is_symlink()
 
 
 def test_a_file_where_a_folder_is_needed_is_named(tmp_path):

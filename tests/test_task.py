@@ -31,3 +31,12 @@ def test_of_more_than_two_classes_one_must_be_named():
     ):
         make_task(PARAMS, "aabbc")
     assert make_task(PARAMS | {"labels": ["a", "b", "c"]}, "aab").positive == "c"
+    for labels in (["0", "1", "2"], ["0.1", "1.1e-05", "none"]):
+        with pytest.raises(UserError, match=r"set positive_label to one of them, or label_threshold to the number"):
+            make_task(PARAMS, labels)
+
+
+@pytest.mark.parametrize("name", ["label_names", "label_help"])
+def test_names_of_the_labels_are_as_many_as_the_labels_of_the_data(name):
+    with pytest.raises(UserError, match=rf"Parameter {name}=\['a'\] needs one for each of the labels \(x, y\)"):
+        make_task(PARAMS | {name: ["a"]}, "xy")

@@ -25,7 +25,12 @@ def root() -> Path:
     """Project root: `$AMBO_ROOT`, otherwise the nearest folder upwards that has notebooks/ and params/."""
     if home := os.environ.get("AMBO_ROOT"):
         return Path(home)
-    for folder in [Path.cwd(), *Path.cwd().parents, *Path(__file__).resolve().parents]:
+    try:
+        here = Path.cwd()
+    except FileNotFoundError:  # the system's own words would not say which
+        remedy = "open the notebook in notebooks/ instead, or give the same `ambo run` command again"
+        raise UserError(f"The folder that this was started in has been deleted: {remedy}.") from None
+    for folder in [here, *here.parents, *Path(__file__).resolve().parents]:
         if (folder / "notebooks").is_dir() and (folder / "params").is_dir():
             return folder
     raise UserError("No project root found: start inside the project folder, or set AMBO_ROOT to it.")

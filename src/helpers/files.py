@@ -7,11 +7,13 @@ import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pandas as pd
+import yaml
 from safetensors import SafetensorError
 
 from helpers.env import UserError
@@ -23,13 +25,16 @@ def replacing(path: Path):
 
     Raises UserError when the disk refuses; `path` is then as it was.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # A name that nobody can guess: a link of that name would be written through.
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)  # a folder cannot be replaced at once
         os.replace(temporary, path)
+    except BrokenPipeError:  # of the terminal, not of the disk
+        raise
     except (OSError, SafetensorError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise UserError(f"{path} could not be written ({reason}): free space or permission is missing.") from error
@@ -96,9 +101,24 @@ def own_rows(path: Path, *texts: str) -> list[dict]:
 
 
 def write_csv(path: Path, table: pd.DataFrame) -> Path:
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False, lineterminator="\n")
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as stream:
+        write_delimited(stream, table)
     return path
+
+
+def write_delimited(stream: TextIO, table: pd.DataFrame, separator: str = ",") -> None:
+    """Write a table to a stream, a line a row; a cell with a bare `\r` is quoted too, or readers would end the row there."""
+    table.to_csv(LineFeeds(stream), index=False, sep=separator, lineterminator="\r\n")
+
+
+class LineFeeds:
+    """A stream for a `csv` writer, which quotes the signs of its line end, and so `\r` only where rows end in `\r\n`."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, row: str) -> int:
+        return self.stream.write(row.removesuffix("\r\n") + "\n")
 
 
 def read_json(path: Path) -> Any:
@@ -110,6 +130,12 @@ def read_json(path: Path) -> Any:
     except (ValueError, RecursionError) as error:
         remedy = "run what writes it again, or restore it"
         raise UserError(f"{path} is damaged ({str(error)[:80]}): {remedy}.") from error
+
+
+def refuse_aliases(text: str) -> None:
+    """Raise ValueError where YAML repeats a part by its name: a few lines can stand for gigabytes."""
+    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
+        raise ValueError("an alias, as in `*name`; write the value out")
 
 
 def sha256(path: Path) -> str:

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import base64
 import html
+import os
 import re
 import sys
 import unicodedata
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import accumulate, pairwise
+from urllib.parse import unquote
+from urllib.request import getproxies
 
 MASK = "…"
 Place = tuple[int, int]  # where a character begins and ends in the text as it came
 REST = re.compile(r"[\w+/-]?(?:=|%3d){1,2}|", re.IGNORECASE)  # of base64 and base32, behind the last whole character
+HEX_SIGN = re.compile(r"0x(?=[0-9a-f]{2})|[\W_]+")  # what stands between bytes in hexadecimal
+NUMBER = re.compile(r"(?<!\d)\d{1,3}(?!\d)")
 BYTE = re.compile(r"(?:%(?:25)*|\\{1,4}x|=)[0-9a-f]{2}", re.IGNORECASE)
 ESCAPED = re.compile(  # one character, or a row of escaped bytes
     rf"""(?P<bytes>(?:{BYTE.pattern})+)
@@ -30,15 +35,17 @@ def make_mask(secrets: Iterable[str]) -> Callable[[str], str]:
 
     It finds them, and pieces of them (half of a long one, three quarters of one below 24 characters,
     at least eight), in any case and width, with what is invisible in between; URL-quoted, escaped as in JSON, HTML, mail or C, also
-    twice; in hexadecimal, base32 and base64, there also behind a user or a scheme. A secret below
+    twice; in hexadecimal (of UTF-16 too, whatever stands between the bytes), base32 and base64 (also twice), there also
+    behind a user or a scheme; as a list of numbers; and with the same one or two signs between its characters. A secret below
     eight characters is found only where it stands alone, and one below four not at all: the texts
     of a corpus are full of its letters.
     """
-    pieces: dict[int, set[str]] = {}  # length → pieces of a spelling, each of which gives it away
+    spelled: dict[int, set[str]] = {}  # length → pieces of a spelling, each of which gives it away
+    in_hex: dict[int, set[str]] = {}
     alone: set[str] = set()
     ends: set[str] = set()
     for secret in {s for s in secrets if len(s) >= 4}:
-        for form in _forms(secret):
+        for pieces, form in [*((spelled, f) for f in _forms(secret)), *((in_hex, f) for f in _hex_forms(secret))]:
             length = len(form) if len(secret) < 8 else _telling_length(form)
             found = {form[i : i + length] for i in range(len(form) - length + 1)}
             pieces.setdefault(length, set()).update(found)
@@ -48,16 +55,19 @@ def make_mask(secrets: Iterable[str]) -> Callable[[str], str]:
     def mask(text: str) -> str:
         hidden, layer = bytearray(len(text)), (text, [(i, i + 1) for i in range(len(text))])
         for _ in range(3):  # as it stands, and what it says once or twice decoded
-            said, places = _folded(*layer)
-            for length, known in pieces.items():
-                for i in range(len(said) - length + 1):
-                    piece = said[i : i + length]
-                    if piece in known:
-                        start, end = places[i][0], places[i + length - 1][1]
-                        if piece in ends:
-                            end = REST.match(text, end).end()
-                        if piece not in alone or _stands_alone(text, start, end):
-                            hidden[start:end] = b"\1" * (end - start)
+            folded = _folded(*layer)
+            views = [
+                (spelled, *folded, 1),
+                (spelled, *_folded(*_numbered(*layer)), 1),
+                (in_hex, *_bare_hex(*folded), 1),
+            ]
+            views += [(spelled, *folded, step) for step in (2, 3)]
+            for pieces, said, places, step in views:
+                for start, end, piece in _found(pieces, said, places, step):
+                    if piece in ends:
+                        end = REST.match(text, end).end()
+                    if piece not in alone or _stands_alone(text, start, end):
+                        hidden[start:end] = b"\1" * (end - start)
             decoded = _decoded(*layer)
             if decoded[0] == layer[0]:
                 break
@@ -69,6 +79,58 @@ def make_mask(secrets: Iterable[str]) -> Callable[[str], str]:
         return "".join([*masked, text[shown:]])
 
     return mask
+
+
+def without_secrets(text: str, *secrets: str) -> str:
+    """A text of the hub's client or of a proxy without secrets: those given, and what the environment has for both."""
+    secrets += tuple(os.environ.get(name, "") for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"))
+    for address in (os.environ.get("HF_ENDPOINT", ""), *getproxies().values()):
+        user, has_user, _ = address.rpartition("//")[2].rpartition("@")
+        name, has_password, password = user.partition(":")
+        if has_user:
+            secrets += (
+                user,
+                unquote(user),
+                *((password, unquote(password)) if has_password else (name, unquote(name))),
+            )
+    return make_mask(secrets)(text)
+
+
+def _found(
+    pieces: dict[int, set[str]], said: str, places: Sequence[Place], step: int
+) -> Iterator[tuple[int, int, str]]:
+    """Start, end and piece wherever a piece stands, or every `step`th character of a row does and the signs between repeat."""
+    for first in range(step):
+        letters = said[first::step]
+        for length, known in pieces.items():
+            for i in range(len(letters) - length + 1):
+                if (piece := letters[i : i + length]) in known:
+                    row = range(first + i * step, first + (i + length - 1) * step, step)
+                    if len({said[k + 1 : k + step] for k in row}) == 1:
+                        yield places[row.start][0], places[row.stop][1], piece
+
+
+def _numbered(text: str, places: Sequence[Place]) -> tuple[str, list[Place]]:
+    """The characters that the numbers of a list stand for; a line end where something else lies between two numbers."""
+    said, where, end = [], [], 0
+    for match in NUMBER.finditer(text):
+        if not 0 < match.start() - end <= 3 or text[end : match.start()].isalpha():
+            said.append("|")
+            where.append(places[match.start()])
+        end = match.end()
+        said.append(chr(int(match[0])))
+        where.append((places[match.start()][0], places[end - 1][1]))
+    return "".join(said), where
+
+
+def _bare_hex(said: str, places: Sequence[Place]) -> tuple[str, list[Place]]:
+    """Letters and digits of a folded text, without `0x`."""
+    kept, end = [], 0
+    for match in HEX_SIGN.finditer(said):
+        kept += range(end, match.start())
+        end = match.end()
+    kept += range(end, len(said))
+    return "".join([said[k] for k in kept]), [places[k] for k in kept]
 
 
 def _telling_length(form: str) -> int:
@@ -83,11 +145,17 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 def _forms(secret: str) -> set[str]:
     """The spellings of a secret that no decoding of a text reveals, as `_folded` gives them."""
     data = secret.encode()
-    forms = {secret, data.hex(), data.hex(":"), base64.b32encode(data).decode()[: 8 * len(data) // 5]}
+    forms = {secret, base64.b32encode(data).decode()[: 8 * len(data) // 5]}
     forms |= _base64_forms(data) | _base64_forms(secret.encode("utf-16-le"))
+    forms |= {form for once in _base64_forms(data) for form in _base64_forms(once.encode())}
     once = _decoded(secret, [(0, 0)] * len(secret))  # what a secret with a backslash or a % is read as in a text
     forms |= {form for form in (once[0], _decoded(*once)[0]) if len(form) >= min(8, len(secret))}
     return {_folded(form, [(0, 0)] * len(form))[0] for form in forms}
+
+
+def _hex_forms(secret: str) -> set[str]:
+    """In hexadecimal, also of UTF-16, whose other order of bytes has the same digits."""
+    return {secret.encode().hex(), secret.encode("utf-16-le").hex()}
 
 
 def _folded(text: str, places: Sequence[Place]) -> tuple[str, list[Place]]:

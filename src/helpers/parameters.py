@@ -6,6 +6,7 @@ import ast
 import io
 import math
 import tokenize
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,7 +79,7 @@ BOUNDS = {
     "lora_alpha": (1, 65_536),
     "lora_dropout": (0, 0.95),
     "distil_weight": SHARE,
-    "bootstrap": (1, 1_000_000),
+    "bootstrap": (100, 1_000_000),
     "smallest_group": COUNT,
     "errors_shown": (0, 1000),
     "samples_shown": (0, 1000),
@@ -137,11 +138,17 @@ def stage_parameters(notebook: str, values: dict[str, Any]) -> dict[str, Any]:
     if balanced and balanced not in params["group_columns"]:
         columns = ", ".join(params["group_columns"]) or "none"
         raise UserError(f"Parameter balance_group={balanced!r} is not among the group_columns ({columns}).")
-    for name in ("label_names", "label_help"):
-        if params.get(name) and params.get("labels") and len(params[name]) != len(params["labels"]):
-            classes = ", ".join(params["labels"])
-            raise UserError(f"Parameter {name}={_shown(params[name])} needs one for each of the labels ({classes}).")
+    check_label_lists(params, params.get("labels", []))
     return params
+
+
+def check_label_lists(params: dict[str, Any], labels: Sequence[str]) -> None:
+    """Raise UserError where `label_names` or `label_help` has not one entry for each of the labels, which may be none yet."""
+    for name in ("label_names", "label_help"):
+        if params.get(name) and labels and len(params[name]) != len(labels):
+            raise UserError(
+                f"Parameter {name}={_shown(params[name])} needs one for each of the labels ({', '.join(labels)})."
+            )
 
 
 def check_type(name: str, value: Any, default: Any) -> Any:

@@ -12,8 +12,10 @@ import importlib.metadata
 import json
 import math
 import re
+import shlex
 import shutil
 import subprocess
+import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,14 +73,21 @@ class Run:
     def earlier(self, stage: str, name: str, otherwise: str = "") -> Path:
         """Record the file `name` of an earlier stage of this run, such as `01`, as an input and return its path.
 
-        Raises UserError where it is missing; `otherwise` says what else there is to do than to run that stage.
+        Raises UserError where it is missing; `otherwise` says what else can be done then.
         """
         notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
         path = inside(self.folder.parent / notebook, name)
         if not path.exists():
             remedy = f"run {notebook} with run_id={self.params['run_id']!r} first"
-            raise UserError(f"{path} is missing: {', '.join(filter(None, [remedy, otherwise]))}.")
+            raise UserError(f"{path} is missing: {remedy}{otherwise and f', or {otherwise}'}.")
         return self.reads(path)
+
+    @property
+    def following(self) -> str:
+        """The notebook that comes after this one in a run; '' after the last."""
+        is_generation = self.params.get("kind") == "generation" or self.stage not in STAGES.values()
+        names = [*(GENERATION if is_generation else STAGES).values(), ""]
+        return names[names.index(self.stage) + 1]
 
     def wrote(self, path: Path) -> Path:
         """Record a file or folder as an output of this stage and return its path."""
@@ -152,16 +161,17 @@ class Run:
         """Add facts, such as the model's revision, to the manifest."""
         self.notes |= facts
 
-    def save_manifest(self, status: str) -> None:
-        """Write `manifest.json` as things stand now."""
+    def save_manifest(self, status: str, **more: str) -> None:
+        """Write `manifest.json` as things stand now, with `more` facts about this moment."""
         facts = {"stage": self.stage, "status": status, "parameters": self.params, **self.notes}
         facts |= {"code": code_sha(self.stage), "git": _git(), "packages": {p: version(p) for p in PACKAGES}}
         facts |= {"machine": env.machine(), "peak_memory_gib": env.peak_memory_gib()}
         facts |= {"seconds": round(time.time() - self.started, 1), "inputs": self.inputs, "outputs": self.outputs}
-        write_json(self.path("manifest.json"), facts)
+        write_json(self.path("manifest.json"), facts | more)
 
     def close(self, status: str = "success") -> None:
         """Write the final manifest and release the folder; `status` is `success` or `awaiting_labels`."""
+        _open.clear()
         self.save_manifest(status)
         if lock := _locks.pop(self.folder, None):
             lock.release()
@@ -207,17 +217,57 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     folder = run_folder(params["task"], params["run_id"]) / stage
     if env.frontend() != "notebook":
         refuse_other_parameters(folder, params)
+    before = _read_facts(folder / "manifest.json")
+    name = changed_parameter(folder, params)  # asked first: a stage that we hold does not look cut off
     hold_folder(folder)
-    if name := changed_parameter(folder, params):
+    if name:
         place = put_results_aside(folder)
         was = read_manifest(place)["parameters"].get(name)
         print(f"{name} was {was!r} and is {params.get(name)!r}: the stage is done anew, labels stay; before: {place}")
     env.seed_everything(params["seed"])
     run = Run(stage, params, folder)
+    _open[:] = [run]
+    if env.frontend() == "notebook":  # of a batch run papermill says it
+        _follow_cells(run)
+        run.notes |= _command_now(before, params)
     for path in side_files(params):
         run.reads(path)
     run.save_manifest("running")
     return run
+
+
+def _command_now(before: dict[str, Any], params: dict[str, Any]) -> dict[str, str]:
+    """`command`, which stopped here for labels, with the parameters that a person has changed since; {} where none did."""
+    command, earlier = before.get("command"), before.get("parameters")
+    if not isinstance(command, str) or not isinstance(earlier, dict):
+        return {}
+    changed = [name for name, value in params.items() if earlier.get(name) != value]
+    words = [word for name in changed for word in ("-p", name, json.dumps(params[name], ensure_ascii=False))]
+    return {"command": f"{command} {shlex.join(words)}".rstrip()}
+
+
+_open: list[Run] = []  # the run that this process has opened and not closed
+
+
+def _follow_cells(run: Run) -> None:
+    """Have the manifest say that the stage failed when a cell of its notebook does, and that it runs when the next goes well.
+
+    The kernel lives on after an error, and holds the folder: nothing else would tell the two apart.
+    """
+    events = sys.modules["IPython"].get_ipython().events
+
+    def after_cell(result: Any) -> None:
+        if not any(opened is run for opened in _open):
+            events.unregister("post_run_cell", after_cell)
+            return
+        error = result.error_before_exec or result.error_in_exec
+        if error is not None:
+            words = "stopped by hand" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
+            run.save_manifest("failed", error=words)
+        elif _read_facts(run.path("manifest.json")).get("status") == "failed":
+            run.save_manifest("running")
+
+    events.register("post_run_cell", after_cell)
 
 
 def side_files(params: dict[str, Any]) -> list[Path]:
@@ -307,8 +357,10 @@ def hold_folder(folder: Path, patience: float = 10.0) -> None:
 
     The kernel of a killed run lives on for a moment, so the lock is tried for `patience` seconds.
     """
-    if folder in _locks:
+    if (folder / ".lock").exists() and folder in _locks:
         return
+    if lock := _locks.pop(folder, None):  # somebody deleted the folder
+        lock.release()
     make_folder(folder)
     # Not bound to one thread: the panel's worker thread may release what the main thread acquired.
     lock = FileLock(folder / ".lock", thread_local=False)
@@ -424,23 +476,21 @@ def mark_failed(folder: Path, error: str) -> None:
 
 
 def changed_parameter(folder: Path, params: dict[str, Any]) -> str:
-    """The first parameter that differs from those `folder` was run with; '' without one, or where it has no results."""
-    if not _has_results(folder):
-        return ""
+    """The first parameter that differs from those `folder` was run with; '' without one, or where that run left nothing."""
     try:
         manifest = read_manifest(folder)
     except UserError:  # the stage is done again, and nothing says with which parameters it was done before
         manifest = None
     earlier = manifest["parameters"] if manifest else params
-    return next((k for k in {**earlier, **params} if earlier.get(k) != params.get(k) and k not in LIMITS), "")
+    name = next((k for k in {**earlier, **params} if earlier.get(k) != params.get(k) and k not in LIMITS), "")
+    return "" if name and _left_nothing(folder, manifest["status"]) else name
 
 
-def _has_results(folder: Path) -> bool:
-    """Whether a stage has written anything but its manifest and its page, or has succeeded."""
-    own = {"manifest.json", f"{folder.name}.ipynb", ".lock", "earlier"}
-    if folder.is_dir() and any(path.name not in own for path in folder.iterdir()):
-        return True
-    return _read_facts(folder / "manifest.json").get("status") in ("success", "awaiting_labels")
+def _left_nothing(folder: Path, status: str) -> bool:
+    """Whether the stage stopped before it wrote more than its manifest and its page; labels stay in any case."""
+    kept = ("manifest.json", f"{folder.name}.ipynb", "labels", "earlier")
+    written = [path for path in folder.iterdir() if path.name not in kept and not path.name.startswith(".")]
+    return not written and (status == "failed" or (status == "running" and not is_held(folder)))
 
 
 def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
@@ -448,7 +498,19 @@ def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
     if name := changed_parameter(folder, params):
         earlier = read_manifest(folder)["parameters"].get(name)
         problem = f"belongs to a run with {name}={earlier!r}, not {params.get(name)!r}"
-        raise UserError(f"{folder} {problem}: choose another run_id, or delete that folder.")
+        raise UserError(f"{folder} {problem}: {_how_to_change(folder, name)}.")
+
+
+def _how_to_change(folder: Path, name: str) -> str:
+    """How to go on with another value of a parameter; no folder that holds labels is named as one to delete."""
+    logs = (folder / "labels").rglob("*.jsonl")
+    if all(path.stem == "oracle" for path in logs):  # its labels are in the data
+        return "choose another run_id, or delete that folder"
+    page, cell = folder / f"{folder.name}.ipynb", ' in the cell "# Parameters"'
+    if not page.exists():
+        page, cell = env.root() / "notebooks" / page.name, ""
+    here = f"to keep its labels, open {env.short_path(page)} in JupyterLab, change {name} there{cell} and run all cells"
+    return f"{here}; or choose another run_id and bring them there by `ambo labels export` and `ambo labels import`"
 
 
 def put_results_aside(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from helpers.env import UserError
 from helpers.files import read_json
+from helpers.parameters import check_label_lists
 from helpers.text import quoted
 
 TEXT = "{text}"  # where a prompt takes the text
@@ -81,6 +83,7 @@ def make_task(params: dict[str, Any], labels_in_data: Sequence[str] = ()) -> Tas
             raise UserError(f"Parameter labels={labels!r} needs at least two labels, all different.")
         words = params.get("label_words") or [f" {label}" for label in labels]
         positive, _ = looked_for(params, labels_in_data)
+        check_label_lists(params, labels)
         task = Task(params["task"], tuple(labels), positive, tuple(words), prompt, groups)
     task.check()
     return task
@@ -102,11 +105,19 @@ def looked_for(params: dict[str, Any], labels_in_data: Sequence[str]) -> tuple[s
     if len(classes) > 2:
         names = ", ".join(map(quoted, classes[:10])) + (", …" if len(classes) > 10 else "")
         problem = f"the data have {len(classes)} classes ({names}) and none is said to be looked for"
-        raise UserError(f"Parameter positive_label is empty: {problem}; set positive_label to one of them.")
+        remedy = "set positive_label to one of them"
+        if sum(map(is_number, classes)) > len(classes) / 2:
+            remedy += ", or label_threshold to the number from which on a text counts"
+        raise UserError(f"Parameter positive_label is empty: {problem}; {remedy}.")
     rarer = min(reversed(classes), key=counts.__getitem__)
     if len(set(counts.values())) == 1:
         return rarer, "the last of two that are as frequent, because positive_label is empty"
     return rarer, "the rarer of two, because positive_label is empty"
+
+
+def is_number(label: str) -> bool:
+    """Whether a label is written as a number, with a point or a comma, perhaps with an exponent."""
+    return bool(re.fullmatch(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", label))
 
 
 def threshold_classes(params: dict[str, Any]) -> tuple[str, str]:

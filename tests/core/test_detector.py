@@ -341,7 +341,7 @@ def test_the_page_escapes_what_it_shows(project, rows, monkeypatch, capsys):
     [
         (["none.csv"], "is not a file or folder"),
         (["in.csv", "--text-column", "body"], "no column 'body'"),
-        (["in.csv", "--run-id", "x"], "No run in run 'x' has finished 03_active_learning"),
+        (["in.csv", "--run-id", "x"], "No run with run id 'x' has finished 03_active_learning"),
         (["in.csv", "--out", "a.xlsx"], "choose one of .csv, .tsv, .jsonl, .parquet"),
         (["in.csv", "--out", "in.csv"], "is the file that is read"),
         (["in.csv", "--html", "x/../in.csv"], "is the file that is read"),
@@ -356,6 +356,14 @@ def test_mistakes_are_a_sentence_and_write_nothing(project, monkeypatch, capsys,
     code, out, err = ambo(monkeypatch, capsys, *words)
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out
     assert {p: p.read_bytes() for p in project.glob("*.csv")} == before
+
+
+def test_a_column_called_words_is_in_the_way_of_explain_alone(project, monkeypatch, capsys):
+    (project / "in.csv").write_text("text,words\nshort text,2\n")
+    assert ambo(monkeypatch, capsys, "in.csv", "--out", "out.csv")[0] == 0
+    assert pd.read_csv(project / "out.csv").words.tolist() == [2]
+    code, _, err = ambo(monkeypatch, capsys, "in.csv", "--out", "out.csv", "--explain")
+    assert code == 2 and "has a column 'words' already" in err
 
 
 def test_standard_input_that_is_no_utf8_is_a_sentence(project, monkeypatch, capsys):

@@ -1,14 +1,18 @@
 """Models from strangers: nothing in their folder runs, nothing outside it is read, and odd tokenizers work."""
 
+import base64
 import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
 
+from helpers.core import chat
 from helpers.core.qlora import QLoRA
 from helpers.core.recipe import check_model
 from helpers.core.writer import Writer
@@ -95,6 +99,107 @@ def test_no_layers_beyond_the_weights(base, task):
     assert "has num_hidden_layers=1000000000, more than its" in refusal(base, task)
     (base / "model.safetensors").write_bytes(b"cut off")
     assert "model.safetensors is damaged" in refusal(base, task)
+
+
+def without(folder, *words) -> int:
+    """Leave out the weights with one of the words in their names; returns their number."""
+    tensors = load_file(folder / "model.safetensors")
+    kept = {name: value for name, value in tensors.items() if not any(word in name for word in words)}
+    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+    return len(tensors) - len(kept)
+
+
+@pytest.mark.parametrize("quantization", ["nf4", "none"])
+@pytest.mark.parametrize("head", ["classifier", "lm"])
+@pytest.mark.parametrize("fault", ["mlp", "layers.1.", "embed_tokens", "a layer more"])
+def test_no_weights_drawn_at_random(base, task, head, fault, quantization):
+    if fault == "a layer more":
+        edit(base / "config.json", num_hidden_layers=3)
+    else:
+        assert without(base, fault)
+    with pytest.raises(UserError, match=r"lacks \d+ of its weights \(first: .*which would be drawn at random"):
+        QLoRA(task, recipe(base, head=head, quantization=quantization))
+
+
+def test_an_encoder_without_a_pooler_is_whole(task, tmp_path, tiny_llama):
+    config = BertConfig(
+        vocab_size=320, hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32
+    )
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    for file in tiny_llama.glob("tokenizer*"):
+        shutil.copy(file, tmp_path)
+    QLoRA(task, recipe(tmp_path, lora_r=2))
+
+
+def replace(one, many):
+    return {"type": "Replace", "pattern": {"String": one}, "content": many}
+
+
+GROWING = {
+    "eleven": {"type": "Sequence", "normalizers": [replace("e", "e" * 10)] * 11},
+    "nested": {"type": "Sequence", "normalizers": [{"type": "Sequence", "normalizers": [replace("e", "e" * 9)] * 2}]},
+    "long": replace("ab", "a" * 1000),
+    "regex": {"type": "Replace", "pattern": {"Regex": ""}, "content": "a" * 65},
+    "prepended": {"type": "Prepend", "prepend": "a" * 10**6},
+    "map": {
+        "type": "Precompiled",
+        "precompiled_charsmap": base64.b64encode(b"\4\0\0\0" + b"trie" + b"a\0" + b"a" * 99 + b"\0").decode(),
+    },
+}
+
+
+@pytest.mark.parametrize("kind", GROWING)
+@pytest.mark.parametrize("part", ["normalizer", "decoder"])
+def test_a_tokenizer_that_multiplies_a_text_is_refused(base, task, kind, part):
+    edit(base / "tokenizer.json", **{part: GROWING[kind]})
+    assert f"tokenizer.json has a {part} that makes more than 64 characters of one" in refusal(base, task)
+
+
+def test_replacements_of_real_tokenizers_are_none_that_multiply(base, task):
+    steps = [
+        {"type": "NFKC"},
+        {"type": "Prepend", "prepend": "▁"},
+        replace(" ", "▁"),
+        replace("``", '"'),
+        replace("\n", "<newline>"),
+    ]
+    edit(base / "tokenizer.json", normalizer={"type": "Sequence", "normalizers": steps})
+    QLoRA(task, recipe(base))
+
+
+ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}x"
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (ENDLESS, "has not ended after 8 seconds"),
+        ("{{ ('x' * 3000000000)[:1] }}", "MemoryError"),
+        ("{{ '%9000000000d' % 1 }}", "MemoryError"),
+        ("{% set n = namespace(s='xx') %}{% for a in range(60) %}{% set n.s = n.s ~ n.s %}{% endfor %}", "MemoryError"),
+        ("{{ 'x' * 2000000 }}", "makes 2,000,000 characters of 5"),
+        ("{{ raise_exception('no such role') }}", "no such role"),
+        ("{% for", "TemplateSyntaxError"),
+    ],
+)
+def test_a_chat_template_ends_and_stays_small(base, task, template, words, monkeypatch):
+    monkeypatch.setattr(chat, "SECONDS", 8 if template == ENDLESS else 60)
+    edit(base / "tokenizer_config.json", chat_template=template)
+    learner = QLoRA(task, recipe(base, head="lm"))
+    with pytest.raises(UserError, match="has a chat template that cannot be used") as error:
+        learner.generate(["cerca"], max_new_tokens=2)
+    assert words in str(error.value) or (words == "MemoryError" and sys.platform != "linux")
+
+
+def test_a_chat_template_says_what_transformers_says(base, task):
+    template = "{{ bos_token }}{% for m in messages %}[{{ m.role }}] {{ m.content | trim }}\n{% endfor %}"
+    template += "{% if add_generation_prompt %}→ {% endif %}"
+    edit(base / "tokenizer_config.json", chat_template=template)
+    tokenizer = AutoTokenizer.from_pretrained(base)
+    prompts = [" è vero?\u2028 ", "a\r\n😀", ""]
+    turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
+    expected = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+    assert chat.in_template(tokenizer, prompts, "m") == expected
 
 
 def test_no_tokenizer_file_from_elsewhere(base, task, tmp_path):

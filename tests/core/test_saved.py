@@ -8,6 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from helpers.core import saved
 from helpers.core.qlora import QLoRA
 from helpers.core.recipe import check_model
 from helpers.core.writer import Writer
@@ -70,6 +71,16 @@ def test_absurd_facts_are_a_sentence(copy, changes, words):
     with pytest.raises(UserError, match=r"learner\.json") as error:
         QLoRA.load(copy)
     assert words in str(error.value)
+
+
+def test_batches_and_texts_of_a_stranger_fit_this_machine(copy, monkeypatch):
+    monkeypatch.setattr(saved.env, "machine", lambda: {"ram_gib": 4.0})
+    edit_facts(copy, recipe__token_budget=16_777_216, recipe__max_length=8192)
+    assert saved.read_facts(copy).recipe.token_budget == 8192
+    edit_facts(copy, recipe__max_length=1_048_576)
+    with pytest.raises(UserError, match=r"max_length 1,048,576 is more than the 8,192 tokens for which this machine"):
+        saved.read_facts(copy)
+    assert saved.read_facts(copy, max_length=512).recipe.max_length == 512
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", "[" * 100_000, "\x00"], ids=range(6))

@@ -143,6 +143,8 @@ def test_blanks_around_every_label_are_no_news():
         ("x x y y label label", "Class 'label', which looks like a gap or a header"),
         (" ".join(f"c{i} c{i}" for i in range(21)), "There are 21 classes ('c0', 'c1'"),
         ("0.1 0.25 1 0.7", "3 of the 4 classes ('0.1', '0.25', '0.7') are numbers, not classes"),
+        ("1.1e-05 2E-3 1 0", "2 of the 4 classes ('1.1e-05', '2E-3') are numbers, not classes: set label_threshold"),
+        (" ".join(map(str, range(101))), "101 of the 101 classes ('0', '1', '2'"),
     ],
 )
 def test_suspicions_are_said(labels, sentence):
@@ -191,7 +193,18 @@ def test_a_class_in_the_test_rows_only_is_said():
     rows = [("a", "x", "train"), ("b", "x", "test"), ("c", "y", "train"), ("d", "y", "test")]
     rows += [("e", "z", "test"), ("f", "z", "test")]
     _, remarks = records_of(rows, "text label part", split_column="part")
-    assert remarks == ["Class 'z' in the test rows only: nothing can be learned about it."]
+    assert remarks[-1] == "Class 'z' in the test rows only: nothing can be learned about it."
+    rows += [("g", "z", "dev"), ("h", "v", "dev"), ("i", "v", "dev")]
+    _, remarks = records_of(rows, "text label part", split_column="part", validation_split="dev")
+    assert remarks[-2:] == [
+        "Class 'z' in the test and validation rows only: nothing can be learned about it.",
+        "Class 'v' in the validation rows only: nothing can be learned about it.",
+    ]
+
+
+def test_a_few_whole_numbers_are_classes():
+    _, remarks = records_of([(f"text {i}", str(i % 5)) for i in range(10)])
+    assert not remarks
 
 
 def test_one_line_counts_the_classes_of_every_split():

@@ -16,6 +16,7 @@ from helpers.data.records import (
     drop_exact_duplicates,
     evaluation_sizes,
     group_shares,
+    largest_batch,
     leaked_records,
     link_parents,
     named_sets,
@@ -24,6 +25,7 @@ from helpers.data.records import (
     refuse_small_run,
     split_by_answer,
     split_by_group,
+    whole_pool_remark,
 )
 from helpers.env import UserError
 from helpers.text import clean
@@ -210,7 +212,8 @@ def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
 
 def test_a_run_whose_seed_takes_most_texts_is_refused():
     for size, taken in ((100, 42), (40, 40)):
-        sentence = rf"leave 42 texts .* \(seed_size={size}\) takes {taken} of them.*: set seed_size to 14"
+        sentence = rf"leave 42 texts .* \(seed_size={size}\) takes {taken} of them"
+        sentence += ".*: set seed_size to 14 or less and batch_labels to 5 or less"
         with pytest.raises(UserError, match=sentence):
             refuse_small_run(42, 0, size)
     with pytest.raises(UserError, match="leave 2 texts to choose from: give more texts"):
@@ -218,6 +221,15 @@ def test_a_run_whose_seed_takes_most_texts_is_refused():
     refuse_small_run(42, 0, 31)
     refuse_small_run(42, 92, 100)
     refuse_small_run(3, 0, 2)
+
+
+def test_batches_that_leave_nothing_of_the_pool_are_said_with_a_remedy():
+    assert whole_pool_remark(361, 4, 90) == ""
+    assert "4 rounds of 90 labels take all 360 texts of the pool, whatever" in whole_pool_remark(360, 4, 90)
+    for pool in (28, 40, 360):
+        batch = largest_batch(pool, 4)
+        assert f"set batch_labels to {batch} or less" in whole_pool_remark(pool, 4, 90) and pool - 4 * batch >= batch
+    assert "set fewer rounds, or give more texts" in whole_pool_remark(4, 4, 90)
 
 
 def test_evaluation_sets_without_a_size_take_a_share():

@@ -1,13 +1,17 @@
 """A user's table: what is read unchanged, and what is refused in one sentence that names the file, the row and the remedy."""
 
+import csv
 import json
 
 import pandas as pd
 import pytest
 
+from helpers import files
+from helpers.cli.detector import print_lines
 from helpers.data import embedded, tables
 from helpers.data.records import drop_exact_duplicates, with_given_answers, without_answer
 from helpers.env import UserError
+from helpers.text import unguarded
 
 PARAMS = {
     "task": "t",
@@ -104,7 +108,15 @@ def test_missing_file_and_empty_folder(tmp_path):
         ([{"text": "a", "label": "x"}, {"text": "b", "label": "z"}], {"labels": ["x", "y"]}, "row 2: label 'z'"),
         ([{"text": "a", "label": "x"}], {"label_column": "gold"}, r"'gold' is missing \(parameter label_column\)"),
         ([{"text": "a", "label": "x"}], {"group_columns": ["sex"]}, r"'sex' is missing \(parameter group_columns\)"),
-        ([{"text": "a", "label": "x"}], {"group_columns": ["label"]}, "'label' is the name of a field"),
+        (
+            [{"text": "a", "label": "x"}],
+            {"group_columns": ["label"]},
+            "'label' is the name of a field .*; write 'label_'",
+        ),
+        *(
+            ([{"text": "a", "label": "x", name: "m"}], {"group_columns": [name]}, f"'{name}' is the name of a field")
+            for name in ("labelled_by", "method", "writer", "target_source")
+        ),
         ([{"text": "a", "label": "x"}], {"label_column": "text"}, "'text' is both the text and the answer"),
         ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),
         ([{"text": ["a", "b"], "label": "x"}], {}, "row 1: the text is a list of 2"),
@@ -174,6 +186,54 @@ def test_parameters_name_columns_as_cells_are_spelled(tmp_path, given):
     assert tables.clean_texts(table, given) == ["uno", "due"]
 
 
+@pytest.mark.parametrize("name", ["source", "weight", "target", "parent_id", "id"])
+def test_a_group_column_may_be_called_like_a_field_of_the_record(name):
+    table = pd.DataFrame({"text": list("ab"), "label": list("xy"), name: ["north", "south"]})
+    records = tables.to_records(table, PARAMS | {"group_columns": [f"{name}_"]})
+    assert [r[f"{name}_"] for r in records] == ["north", "south"] and {r["source"] for r in records} == {"pool"}
+    assert name not in ("weight", "target", "parent_id") or name not in records[0]
+    with pytest.raises(UserError, match=f"Parameter group_columns: '{name}' is the name of .*; write '{name}_' there"):
+        tables.to_records(table, PARAMS | {"group_columns": [name]})
+
+
+SPLITS = ["test", "Test", "TEST ", "dev", "Dev", "train", "", "Test_far"]
+
+
+@pytest.mark.parametrize(
+    ("change", "splits", "remark"),
+    [
+        (
+            {"validation_split": "dev"},
+            ["test", "test", "test", "validation", "validation", "pool", "pool", "test_far"],
+            "'Test' (1 row), 'TEST' (1 row): read as test; 'Dev' (1 row): read as validation; "
+            "'train' (1 row), no value (1 row): to the pool; 'Test_far' (1 row): read as test_far; if that is an",
+        ),
+        (
+            {},
+            ["test", "test", "test", "pool", "pool", "pool", "pool", "test_far"],
+            "'dev' (1 row), 'Dev' (1 row), 'train' (1 row), no value (1 row): to the pool, from which validation rows",
+        ),
+        (
+            {"test_split": "dev", "validation_split": "Dev"},
+            ["pool", "pool", "pool", "test", "validation", "pool", "pool", "test_far"],
+            "'test' (1 row), 'Test' (1 row), 'TEST' (1 row), 'train' (1 row), no value (1 row): to the pool; ",
+        ),
+    ],
+)
+def test_every_value_of_the_split_column_is_accounted_for(change, splits, remark):
+    table = pd.DataFrame({"text": list("abcdefgh"), "label": list("xy") * 4, "part": SPLITS})
+    records = tables.to_records(table, PARAMS | {"split_column": "part"} | change)
+    assert [r["split"] for r in records] == splits
+    (said,) = [words for words in table.attrs["remarks"] if words.startswith("Column 'part'")]
+    assert remark in said and said.endswith("name it in test_split or validation_split.")
+
+
+def test_splits_that_the_parameters_name_are_no_news():
+    table = pd.DataFrame({"text": list("ab"), "label": list("xy"), "part": ["test", "dev"]})
+    tables.to_records(table, PARAMS | {"split_column": "part", "validation_split": "dev", "label_column": ""})
+    assert not table.attrs.get("remarks")
+
+
 def test_empty_labels_are_missing_labels(tmp_path):
     path = write(tmp_path / "t.csv", "text,label\nuno,a\ndue,b\ntre,\n")
     rows = tables.to_records(tables.read_table(path, "text"), PARAMS | {"labels": ["a", "b"]})
@@ -221,6 +281,26 @@ def test_no_cell_of_any_kind_is_more_than_a_sentence(tmp_path, cell):
         tables.write_table(tmp_path / "out.parquet", table)
     assert not list(tmp_path.iterdir())
     tables.write_table(tmp_path / "out.csv", table)
+
+
+CARRIAGES = ["a\rb", "a\r=cmd|x", "\r", "a\r\nb", "a\nb", 'a "quoted"\r', "plain"]
+
+
+@pytest.mark.parametrize("raw", [False, True])
+@pytest.mark.parametrize("suffix", [".csv", ".tsv"])
+def test_a_bare_carriage_return_ends_no_row(tmp_path, suffix, raw):
+    path = tables.write_table(tmp_path / f"out{suffix}", pd.DataFrame({"a\rb": CARRIAGES, "n": 1.5}), raw)
+    with path.open(encoding="utf-8", newline="") as stream:
+        rows = list(csv.reader(stream, delimiter="\t" if suffix == ".tsv" else ","))
+    assert [unguarded(row[0]) for row in rows] == ["a\rb", *CARRIAGES] and {row[1] for row in rows[1:]} == {"1.5"}
+    assert path.read_bytes().endswith(b"plain,1.5\n".replace(b",", b"\t" if suffix == ".tsv" else b","))
+
+
+def test_every_writer_of_a_table_quotes_a_bare_carriage_return(tmp_path, capsys):
+    files.write_csv(tmp_path / "a.csv", pd.DataFrame({"a": ["x\ry"]}))
+    assert (tmp_path / "a.csv").read_bytes() == b'a\n"x\ry"\n'
+    print_lines(pd.DataFrame({"a": ["x\ry"]}))
+    assert capsys.readouterr().out == 'a\n"x\ry"\n'
 
 
 @pytest.mark.parametrize("suffix", tables.WRITERS)

@@ -669,6 +669,24 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
     assert "left out, label not in the task ('7' 1×): 1 (row 7)" in exchange.describe(report)
 
 
+@pytest.mark.parametrize(
+    ("label", "options", "remark"),
+    [
+        ("Yes", {}, "label: 'Yes' (1 row): read as 'yes'."),
+        ("yes\u200b", {}, "label: 'yes\\u200b' (1 row): read as 'yes'."),
+        ("no\u00a0", {}, "label: 'no\\xa0' (1 row): read as 'no'."),
+        ("nan", {}, "label: 'nan' (1 row): read as missing."),
+        ("ja", {"mapping": {"ja": "yes"}}, None),
+        (" ja ", {"mapping": {"ja": "yes"}}, None),
+    ],
+)
+def test_an_import_says_what_it_merged(tmp_path, label, options, remark):
+    (tmp_path / "in.csv").write_text(f"id,label\nr0,yes\nr1,{label}\nr2,no\n")
+    options |= {"id_column": "id", "task_labels": ["yes", "no"]}
+    report = exchange.import_labels(tmp_path / "in.csv", tmp_path / "logs", RECORDS, "t", **options)
+    assert report["remarks"] == ([remark] if remark else []) and report["taken"] == 3 - ("missing" in (remark or ""))
+
+
 def test_an_import_is_compared_with_what_the_log_says_now(tmp_path):
     def load(label):
         (tmp_path / "in.csv").write_text(f"id,label\nr0,{label}\n")

@@ -24,7 +24,7 @@ SETTINGS = {
     "test_size": "60",
     "validation_size": "12",
     "secondary": "[tagger, half]",
-    "bootstrap": "50",
+    "bootstrap": "100",
 }
 
 

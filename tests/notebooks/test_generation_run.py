@@ -207,7 +207,7 @@ def test_silver_pairs_of_evaluation_rows_are_not_trained_on_and_04_refuses_a_row
     table = pd.DataFrame([{c: r[c] for c in columns} for r in rows + known])
     table.assign(split=splits[: len(table)]).to_csv(project / "leak.csv", index=False)
     more = {"data_path": "leak.csv", "group_columns": "[]", "near_duplicate": "0.95", "silver": "60", "rounds": "1"}
-    more |= {"with_random": "false", "secondary": "[]", "bootstrap": "20"}
+    more |= {"with_random": "false", "secondary": "[]", "bootstrap": "100"}
     command = words("leak", settings | more, task="inclusive_rewriting_it")
     out, _ = finish(project, command)
     folder = project / "outputs/inclusive_rewriting_it/leak"

@@ -30,7 +30,7 @@ LABELS = {"good": payload("good"), "bad": payload("bad")}
 SET, STRATEGY = payload("set"), payload("strategy")
 TEACHER, NOTE, PERSON = (payload(place) for place in ("teacher", "note", "person"))
 CLASSES, WRITING = "outputs/csv/hostile", "outputs/counter_narrative/hostile"
-COMMON = {"bidirectional": "false", "epochs": "1", "rounds": "1", "bootstrap": "20", "near_duplicate": "0.95"}
+COMMON = {"bidirectional": "false", "epochs": "1", "rounds": "1", "bootstrap": "100", "near_duplicate": "0.95"}
 COMMON |= {"group_columns": json.dumps([COLUMN]), "text_column": TEXT, "language": "''", "teacher": "endpoint"}
 COMMON |= {"smallest_group": "2", "split_column": FURTHER, "test_split": "test", "validation_split": "validation"}
 

@@ -2,12 +2,13 @@
 
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from helpers import files, run, text
-from helpers.data.records import record_id
-from helpers.labels import log, seats
+from helpers.data.records import record_id, with_given_answers
+from helpers.labels import exchange, log, seats
 from helpers.labels.panel.panel import Panel
 from helpers.labels.seats import pending
 from tests.project import ambo_run, assert_quiet, code_cells, finish, new_project
@@ -41,7 +42,7 @@ def ambo(project, model, code=0):
         "seed_size": "12",
         "test_size": "20",
         "validation_size": "12",
-        "bootstrap": "20",
+        "bootstrap": "100",
         "near_duplicate": "0.9",
         "use_synthetic": "false",
     }
@@ -64,7 +65,10 @@ def test_the_run_waits_for_people_and_goes_on_where_it_stopped(project, tiny_lla
     folder = project / "outputs/csv/hers"
     out = ambo(project, tiny_llama, 3)
     assert "01_seed_curation: waits for labels; open" in out
-    assert run.read_manifest(folder / "01_seed_curation")["status"] == "awaiting_labels"
+    manifest = run.read_manifest(folder / "01_seed_curation")
+    assert manifest["status"] == "awaiting_labels"
+    assert manifest["command"].startswith("ambo run --task csv --profile demo -p data_path raw.csv -p label_column")
+    assert manifest["command"].endswith("--stages 01,03,04 --run-id hers")
     assert (folder / "01_seed_curation/01_seed_curation.ipynb").exists()
     asked = files.read_json(folder / "01_seed_curation/waiting.json")
     assert sum(map(len, asked.values())) == 12 + 20 + 12
@@ -176,6 +180,49 @@ def test_a_rule_that_stops_early_asks_for_no_more_labels(tmp_path):
     assert names["request_labels"](rounds, tmp_path, data, "human", None, people) == {}
     data.batches = 1  # the budget: a label taken back is asked for again
     assert names["request_labels"](rounds, tmp_path, data, "human", None, people) == asked
+
+
+def test_a_pool_that_is_used_up_says_so():
+    """`run_round` of notebook 03."""
+    names = {
+        "train_and_score": lambda *_: {"macro_f1": 0.5, "low": 0.4, "high": 0.6},
+        "stop_reason": lambda *_: "",
+        "strategy_inputs": lambda *_: {},
+        "select": lambda name, count, k, seed, **_: range(min(count, k)),
+        "np": np,
+    }
+    for part in ("def open_texts(", "def run_round("):
+        exec(next(cell for cell in code_cells("03_active_learning") if part in cell), names)
+    pool = [{"id": i, "text": i} for i in "abcd"]
+    data = SimpleNamespace(pool=pool, kept={"d"}, batches=4, synthetic=[], validation=[])
+    params = {"seed": 1, "pool_limit": 100, "batch_labels": 10}
+    finished = []
+    for _ in range(2):
+        finished.append(names["run_round"]("random", finished, [], None, data, 40, params))
+    assert finished[0]["picks"] == ["a", "b", "c"] and not finished[0]["stop"]
+    assert (
+        not finished[1]["picks"] and finished[1]["stop"] == "The pool is used up: all of its 4 texts have been chosen."
+    )
+
+
+def test_a_correction_of_a_seed_label_that_was_imported_counts(tmp_path):
+    """The cell of notebook 01 that brings the labels of people to the rows."""
+    source = next(cell for cell in code_cells("01_seed_curation") if "human_answers =" in cell)
+    here = run.Run("01_seed_curation", {}, tmp_path / "01_seed_curation")
+    loop_logs, own = tmp_path / "human", here.path("labels")
+    log.append(loop_logs, "imported", "label", "c", label="good")
+    for record in "ab":
+        log.append(own, "anna", "label", record, label="good")
+    log.append(loop_logs, "anna", "label", "a", label="bad")  # `ambo labels import` writes there
+    log.append(loop_logs, "bruno", "label", "b", label="bad")  # a tie is no correction
+    rows = [{"id": i, "text": i} for i in "abc"]
+    names = {"here": here, "loop_logs": loop_logs, "needed": rows, "rows_to_label": rows[:0], "annotators": ["anna"]}
+    names |= {"exchange": exchange, "log": log, "files": files, "answer": "label", "seed_rows": rows, "evaluation": []}
+    names |= {name: getattr(seats, name) for name in ("keep_seats", "assign", "pending")}
+    names |= {"here_task": SimpleNamespace(labels=CLASSES), "with_given_answers": with_given_answers}
+    names["given"] = exchange.settled_labels(loop_logs)
+    exec(source, names)
+    assert names["human_answers"] == {"a": "bad", "b": "good", "c": "good"} and names["complete"]
 
 
 def test_people_are_not_asked_again_when_the_data_change(project, tiny_llama, rows):

@@ -36,7 +36,7 @@ def settings(model):
         "seed_size": "20",
         "test_size": "60",
         "validation_size": "30",
-        "bootstrap": "50",
+        "bootstrap": "100",
         "near_duplicate": "0.9",
         "language": "en",
     }

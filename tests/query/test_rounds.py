@@ -222,6 +222,14 @@ def test_projection_says_worth_it_not_worth_it_or_inconclusive():
     assert few == "No projection yet: a curve needs 5 rounds, there are 4."
 
 
+@pytest.mark.parametrize(
+    ("done", "possible", "words"), [(2, 2, "this run has 2."), (1, 4, "this run has 4."), (4, 5, "yet")]
+)
+def test_a_projection_that_cannot_come_is_not_promised(done, possible, words):
+    sentence = rounds.projection([40 + 10 * i for i in range(done)], [0.5] * done, possible)
+    assert words in sentence and ("yet" in sentence) == (words == "yet")
+
+
 def test_projection_never_promises_more_than_perfection_nor_a_loss():
     n = np.arange(50, 501, 50)
     *_, high = rounds.gain_with_interval(n, np.minimum(0.9 + 0.0002 * n, 1.0), 100_000)

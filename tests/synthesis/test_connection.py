@@ -19,7 +19,7 @@ from pydantic import create_model
 from helpers import files
 from helpers.env import UserError
 from helpers.labels import log
-from helpers.masking import MASK, make_mask
+from helpers.masking import MASK, make_mask, without_secrets
 from helpers.synthesis import annotator, answers, endpoint, targets
 from helpers.synthesis.answers import Reply, assess
 from helpers.synthesis.budget import Budget
@@ -395,6 +395,17 @@ SPELLINGS = {
     "base64 of UTF-16": base64.b64encode(KEY.encode("utf-16")).decode(),
     "all but its end": KEY[:-3],
     "its first half": KEY[: len(KEY) // 2 + 1],
+    "numbers": ",".join(str(byte) for byte in KEY.encode()),
+    "a list of numbers": str(list(KEY.encode())),
+    "bytes with dashes": KEY.encode().hex("-").upper(),
+    "a list of bytes": ", ".join(f"0x{byte:02x}" for byte in KEY.encode()),
+    "bytes of UTF-16": KEY.encode("utf-16-le").hex(),
+    "bytes of UTF-16, the other order": KEY.encode("utf-16-be").hex(" "),
+    "base64 of base64": in_base64(in_base64(KEY)),
+    "base64 of base64 of user and key": in_base64(in_base64(f"u:{KEY}")),
+    "one sign between": "_".join(KEY),
+    "two signs between": "-/".join(KEY),
+    "a sign and a blank between": ", ".join(KEY),
     "base32": base64.b32encode(KEY.encode()).decode(),
     "hexadecimal": KEY.encode().hex(),
     "bytes with colons": KEY.encode().hex(":"),
@@ -490,6 +501,28 @@ def test_a_key_with_signs_that_escape_is_masked_however_it_is_escaped(key):
     for spelled in (key, json.dumps(key)[1:-1], html.escape(key), urllib.parse.quote(key, safe="")):
         for text in (spelled, json.dumps(spelled)[1:-1]):
             assert mask(f"The key {text}.") == "The key …."
+
+
+def test_what_only_resembles_a_spelling_is_not_masked():
+    mask = make_mask([KEY, "mypassword1"])
+    for text in (
+        "[115, 107, 45, 12]",
+        "5a-73-6b-10",
+        "m, y, p, a",
+        "1, 2, 3 | a, b, c, d, e, f, g, h, i, j",
+    ):
+        assert mask(text) == text
+
+
+@pytest.mark.parametrize("name", ["HF_ENDPOINT", "HTTPS_PROXY", "http_proxy"])
+def test_passwords_in_addresses_of_the_environment_are_masked(monkeypatch, name):
+    monkeypatch.setenv(name, "http://user:s3cret%21passw0rd@127.0.0.1:3128")
+    said = "Cannot access http://user:s3cret%21passw0rd@127.0.0.1:3128/api nor s3cret!passw0rd"
+    assert without_secrets(said) == "Cannot access http://…@127.0.0.1:3128/api nor …"
+    monkeypatch.setenv(name, "http://tokentoken9@127.0.0.1")
+    assert without_secrets("at http://tokentoken9@127.0.0.1") == "at http://…@127.0.0.1"
+    monkeypatch.setenv(name, "http://127.0.0.1")
+    assert without_secrets("at http://127.0.0.1") == "at http://127.0.0.1"
 
 
 def test_an_ordinary_word_in_a_short_key_is_not_masked():

@@ -222,6 +222,15 @@ def test_settings_that_cannot_work(connect, monkeypatch, name, value, sentence):
         endpoint.Endpoint()
 
 
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "http://user:s3cretpassw0rd@127.0.0.1:x", "foo://127.0.0.1"])
+def test_a_proxy_of_no_use_is_one_sentence(connect, monkeypatch, proxy):
+    for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, proxy)
+    with pytest.raises(UserError, match="PROXY is of no use") as error:
+        connect("http://example.org/v1")
+    assert "s3cret" not in str(error.value)
+
+
 def test_the_key_stays_in_the_environment(connect, tmp_path):
     with Proxy(always(AD)) as proxy:
         url = proxy.url.replace("//", "//ambo:password@")

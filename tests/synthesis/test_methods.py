@@ -133,6 +133,44 @@ def test_a_brief_that_does_not_fit_is_one_sentence(tmp_path):
     assert brief.read_brief("", TASK)["columns"] == {}
 
 
+WHOLE = {"text": "x", "labels": {"inclusive": "a", "not_inclusive": "b"}, "columns": {}}
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ("text: x\ncolumns: {}\n", "labels: Field required"),
+        ("labels: {inclusive: a, not_inclusive: b}\ncolumns: {}\n", "text: Field required"),
+        ("text: 2024-13-45\nlabels: {a: x}\ncolumns: {}\n", "month must be in 1..12"),
+        (
+            yaml.safe_dump(WHOLE | {"labels": {"inclusive": 1, "not_inclusive": "b"}}),
+            "labels.inclusive: Input should be",
+        ),
+        (yaml.safe_dump(WHOLE | {"labels": 3}), "labels: Input should be"),
+        (yaml.safe_dump(WHOLE | {"columns": {"c": [1]}}), "columns.c: Input should be"),
+        (
+            yaml.safe_dump(WHOLE | {"columns": {"c": {"options": [{"value": "v", "words": 3}]}}}),
+            "words: Input should be",
+        ),
+        (yaml.safe_dump(WHOLE | {"columns": {"c": {"options": [{"value": "v", "forms": [1]}]}}}), "forms.0: Input"),
+        (yaml.safe_dump(WHOLE | {"columns": {"c": {"options": [{"says": "v"}]}}}), "value: Field required"),
+        (f"text: x\nlabels: {{a: x}}\ncolumns: {'[' * 5000}\n", "cannot be read"),
+        ("text: &a x\nlabels: {inclusive: *a, not_inclusive: *a}\ncolumns: {}\n", "an alias"),
+        ("[1]", "the file: Input should be"),
+        ("", "the file: Input should be"),
+        ("text: \ud800".encode("utf-8", "surrogatepass"), "cannot be read"),
+    ],
+    ids=range(14),
+)
+def test_a_damaged_brief_is_one_sentence(tmp_path, content, words):
+    (tmp_path / "b.yaml").write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(
+        UserError, match=r"b\.yaml' cannot be read: it is a YAML file with text, labels and col"
+    ) as error:
+        brief.read_brief(str(tmp_path / "b.yaml"), TASK)
+    assert words in str(error.value) and "\n" not in str(error.value)
+
+
 def test_the_brief_asks_for_what_the_embedded_generator_can_write():
     requests = brief.plan_requests(
         brief.thin_cells([record("x")], "sector", TASK.labels, [{"sector": o["sector"]} for o in occupations()]),

@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from helpers.cli.detector import export, predict
 from helpers.cli.given import (
     check_combinations,
     check_data,
+    check_endpoints,
     check_models,
     chosen_notebooks,
     gather_parameters,
@@ -142,16 +144,23 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     for notebook, values in per_stage.items():
         run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / notebook, values)
     folder = run.run_folder(params["task"], params["run_id"])
-    check_combinations(per_stage)
+    kind, given = params.get("kind", "classification"), {name: params[name] for name in overrides}
+    check_combinations(per_stage, kind, given)
     due = {name: values for name, values in per_stage.items() if run.why_due(folder / name, values)}
-    records = check_data(params | due[run.STAGES["01"]]) if run.STAGES["01"] in due else []
+    check_endpoints(due)
+    loop = per_stage.get(run.notebooks(kind)["03"])
+    records = check_data(params | due[run.STAGES["01"]], loop) if run.STAGES["01"] in due else []
     check_models(due.values())
     for model in sorted({values["model"] for values in due.values() if "model" in values} - {embedded.BASE}):
         if remark := language_remark([r["text"] for r in records], model):  # of the embedded base 01 says it
             say(remark)
+    words = ["ambo", "run", "--task", task, "--profile", profile]
+    words += [word for pair in overrides.items() for word in ("-p", *pair)]
+    words += ["--stages", stages] if stages != ALL_STAGES else []
+    command = shlex.join([*words, "--run-id", params["run_id"]])
     run.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for number, (notebook, values) in enumerate(per_stage.items(), 1):
-        run_stage(notebook, values, folder / notebook, f"stage {number} of {len(per_stage)}")
+        run_stage(notebook, values, folder / notebook, f"stage {number} of {len(per_stage)}", command)
     show_results(folder, notebooks)
 
 

@@ -106,7 +106,7 @@ def print_lines(table: pd.DataFrame) -> None:
     if sys.stdout.isatty():
         say(table.to_csv(index=False).rstrip("\n"))
     else:
-        table.to_csv(sys.stdout, index=False)
+        files.write_delimited(sys.stdout, table)
 
 
 def answer_counts(answers: pd.Series) -> str:
@@ -149,6 +149,10 @@ def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: 
 
     stage, home = latest.adapter.parent, run.run_folder(latest.task, latest.run)
     manifest, first = (run.read_manifest(place) or {} for place in (stage, home / run.STAGES["01"]))
+    if not first:
+        raise UserError(
+            f"{home / run.STAGES['01']} has no manifest.json, which names the data: restore it, or run 01 again."
+        )
     settings, revision = manifest["parameters"], manifest.get("revision", "")
     facts = core.export_adapter(latest.adapter, folder / "model", revision)
     arm = settings["strategy"] if settings["labeller"] == "oracle" else settings["labeller"]

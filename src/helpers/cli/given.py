@@ -11,15 +11,27 @@ import yaml
 
 from helpers import env, run
 from helpers.data import tables
+from helpers.data.embedded import read_guideline
 from helpers.data.records import (
     drop_exact_duplicates,
     evaluation_sizes,
     is_evaluation,
+    refuse_no_pool,
     refuse_small_run,
     split_by_answer,
+    whole_pool_remark,
 )
 from helpers.env import UserError
-from helpers.parameters import allowed_values, check_type, check_value, parameter_help, stage_parameters, type_name
+from helpers.files import refuse_aliases
+from helpers.labels import log
+from helpers.parameters import (
+    allowed_values,
+    check_type,
+    check_value,
+    parameter_help,
+    stage_parameters,
+    type_name,
+)
 from helpers.task import make_task
 from helpers.text import say
 
@@ -98,12 +110,6 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
     return values
 
 
-def refuse_aliases(text: str) -> None:
-    """Raise ValueError where YAML repeats a part by its name: a few lines can stand for gigabytes."""
-    if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
-        raise ValueError("an alias, as in `*name`; write the value out")
-
-
 def known_parameters(notebooks: dict[str, str]) -> dict[str, Any]:
     """Names and defaults of every parameter that one of the notebooks takes."""
     return {name: value for notebook in notebooks.values() for name, value in stage_parameters(notebook, {}).items()}
@@ -145,12 +151,32 @@ def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
     return [notebooks[number] for number in numbers if number in notebooks]
 
 
-def check_data(params: dict[str, Any]) -> list[dict]:
-    """The records of a user's file, read as 01 will, to report a mistake in it before a kernel starts; raises UserError."""
+def check_data(params: dict[str, Any], loop: dict[str, Any] | None = None) -> list[dict]:
+    """The records of a user's file, read as 01 will, to report a mistake in it before a kernel starts; raises UserError.
+
+    `loop` has the parameters of 03, where it is to run. What the file's remarks say is printed beside a mistake, which
+    they may explain; otherwise 01 prints them.
+    """
     if params["data_path"].startswith(("embedded:", "hf:")):
         return []
-    records = tables.to_records(tables.read_table(params["data_path"], params["text_column"]), params)
-    make_task(params, [r["label"] for r in records if "label" in r])
+    table = tables.read_table(params["data_path"], params["text_column"])
+    try:
+        records = tables.to_records(table, params)
+        _check_records(records, params, loop or {})
+    except UserError:
+        for remark in table.attrs.get("remarks", []):
+            say(remark)
+        raise
+    return records
+
+
+def _check_records(records: list[dict], params: dict[str, Any], loop: dict[str, Any]) -> None:
+    """Raise UserError where task, set sizes, seed or brief do not fit the records; say where the batches take the whole pool."""
+    from helpers.synthesis.brief import read_brief
+
+    task = make_task(params, [r["label"] for r in records if "label" in r])
+    if params.get("brief"):
+        read_brief(params["brief"], task)
     answer = "target" if params["kind"] == "generation" else "label"
     rows, pool_only = split_by_answer(drop_exact_duplicates(records), answer, params["labeller"])
     sizes = evaluation_sizes(len(rows), params["test_size"], params["validation_size"])
@@ -158,26 +184,62 @@ def check_data(params: dict[str, Any]) -> list[dict]:
     splits = [r["split"] for r in rows]
     to_draw = sum(size for name, size in sizes.items() if name not in splits)
     candidates = sum(not is_evaluation(split) for split in splits) - to_draw
-    if candidates > 0:  # otherwise 01 says that the evaluation sets take every text
-        refuse_small_run(candidates, len(pool_only), params["seed_size"])
-    return records
+    if candidates < 1:
+        refuse_no_pool(len(rows), sizes)
+    refuse_small_run(candidates, len(pool_only), params["seed_size"], loop.get("rounds") or 4)
+    pool = (
+        candidates - min(params["seed_size"], candidates) + len(pool_only)
+    )  # what resembles an evaluation row goes, too
+    if loop and (remark := whole_pool_remark(pool, loop["rounds"], loop["batch_labels"])):
+        say(remark)
 
 
-def check_combinations(per_stage: dict[str, dict[str, Any]]) -> None:
-    """Raise UserError where the rooms would refuse a parameter that depends on others, before a kernel starts."""
+def check_combinations(per_stage: dict[str, dict[str, Any]], kind: str, given: dict[str, Any]) -> None:
+    """Raise UserError where the rooms would refuse a parameter that depends on others, before a kernel starts.
+
+    `given` are the parameters of the command, whose names are checked whichever stages run.
+    """
     # Imported here: these rooms load scikit-learn and openai, and `ambo status` should answer at once.
     from helpers.query import strategies
     from helpers.synthesis import methods, scorer, targets
+    from helpers.synthesis.brief import read_brief
 
+    if "strategy" in given:
+        strategies.check_strategy(given["strategy"], kind)
+    methods.check_names(given.get("methods", []))
+    for params in per_stage.values():
+        for name in params.get("annotators", []):
+            log.check_person(name)
+        read_guideline(params.get("guideline", ""))
     for notebook, params in per_stage.items():
         if notebook == run.STAGES["02"]:
             methods.check_methods(params["methods"], params["teacher"], params["data_path"])
+            read_brief(params["brief"], make_task(params) if params["labels"] else None)
         elif notebook == run.STAGES["03"]:
             strategies.check_strategy(params["strategy"], "classification")
+            if params["labeller"] == "teacher":
+                read_brief(params["brief"], make_task(params) if params["labels"] else None)
         elif notebook == run.GENERATION["03"]:
             targets.check_parameters(params)
         elif notebook == run.GENERATION["04"]:
             scorer.check_scorer(params["scorer"], params["language"])
+
+
+def check_endpoints(due: dict[str, dict[str, Any]]) -> None:
+    """Raise UserError where a stage that is due asks an endpoint that the environment does not name."""
+    from helpers.synthesis.endpoint import Endpoint
+
+    for notebook, params in due.items():
+        asks_judge = params.get("judge") == "endpoint" or params.get("scorer") == "judge"
+        if notebook == run.STAGES["02"]:
+            asks_teacher = params["teacher"] == "endpoint"
+        elif notebook == run.STAGES["03"]:
+            asks_teacher = params["labeller"] == "teacher"
+        else:  # 04 of a generation task has no labeller and asks no teacher
+            asks_teacher = params.get("teacher") == "endpoint" and params.get("labeller", "oracle") != "oracle"
+        for name, is_asked in (("TEACHER", asks_teacher), ("JUDGE", asks_judge)):
+            if is_asked:
+                Endpoint(name)
 
 
 def check_models(parameters: Iterable[dict[str, Any]]) -> None:

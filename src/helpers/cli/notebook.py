@@ -11,7 +11,7 @@ from typing import Any
 
 import typer
 
-from helpers import env, run
+from helpers import env, files, run
 from helpers.env import UserError
 from helpers.progress import duration
 from helpers.text import say, visible
@@ -20,10 +20,10 @@ AWAITING = 3  # exit code: the run waits for labels
 LONGEST = 10 * 365 * 86_400  # seconds that a stage can have taken
 
 
-def run_stage(name: str, params: dict[str, Any], folder: Path, place: str) -> None:
+def run_stage(name: str, params: dict[str, Any], folder: Path, place: str, command: str) -> None:
     """Run one notebook unless its stage is unchanged; ends the command where people have to label first.
 
-    `place` says which of the stages asked for it is.
+    `place` says which of the stages asked for it is; `command` is what to give again once people have labelled.
     """
     reason = run.why_due(folder, params)
     if not reason:
@@ -39,6 +39,7 @@ def run_stage(name: str, params: dict[str, Any], folder: Path, place: str) -> No
     execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
     manifest = run.read_manifest(folder)
     if manifest["status"] == "awaiting_labels":
+        files.write_json(folder / "manifest.json", manifest | {"command": command})
         page = folder / f"{name}.ipynb"
         say(f"{name}: waits for labels; open {page} in JupyterLab,")
         say("  choose Run → Run All Cells, label in the panel at its end, then run this command again.")
@@ -75,6 +76,8 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
             raise
         remedy = "look for a full disk or home folder, run `ambo doctor`, and run the same command again"
         raise UserError(f"{source.name}: its kernel did not start ({error}): {remedy}.") from None
+    except BrokenPipeError:  # of the terminal, as after `| head`
+        raise
     except OSError as error:
         reason = f"{error.filename or target} could not be written ({error.strerror})"
         raise UserError(f"{reason}: free space or permission is missing there.") from None

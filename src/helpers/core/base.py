@@ -15,9 +15,10 @@ from torch import nn
 
 from helpers import env
 from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, unpacked
-from helpers.core.folder import refuse_foreign_files
+from helpers.core.folder import TOKENIZER, refuse_foreign_files, refuse_growing_tokenizer
 from helpers.core.recipe import EMBEDDED, Recipe, refuse_missing_folder
 from helpers.env import UserError
+from helpers.masking import without_secrets
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft uses the old name
@@ -26,6 +27,9 @@ warnings.filterwarnings("ignore", message=".*fan_in_fan_out is set to False.*") 
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing_enable` is deprecated.*")
 # It reports a missing optional CPU kernel at each start.
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+
+# `cached_file` gives None for a file that is not there
+OPTIONAL = {"_raise_exceptions_for_missing_entries": False}
 
 
 def model_path(model: str) -> str:
@@ -54,6 +58,7 @@ def load_base(recipe: Recipe, head: str | None = None):
         When the model is neither a folder with a model nor a hub id that can be reached.
     """
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils import cached_file
     from transformers.utils import logging as transformers_logging
 
     if env.device() == "cpu":
@@ -71,13 +76,24 @@ def load_base(recipe: Recipe, head: str | None = None):
         if Path(path).is_dir():
             refuse_foreign_files(Path(path))
     try:
+        if file := cached_file(path, TOKENIZER, revision=recipe.revision or None, **OPTIONAL):
+            refuse_growing_tokenizer(Path(file))
         tokenizer = AutoTokenizer.from_pretrained(path, **source)
-        model = model_class.from_pretrained(path, **source, **options)
+        model, loading = model_class.from_pretrained(path, output_loading_info=True, **source, **options)
+    except UserError:
+        raise
     except Exception as error:  # the files of a stranger fail in many ways
+        reason = without_secrets((str(error).splitlines() or [type(error).__name__])[0])[:160]
         raise UserError(
             f"model {recipe.model!r} could not be loaded: it is neither a folder with config.json, tokenizer and "
-            f"safetensors, nor a hub id that can be reached ({(str(error).splitlines() or [type(error).__name__])[0][:160]})."
+            f"safetensors, nor a hub id that can be reached ({reason})."
         ) from error
+    # A pooler is new where the model was trained without one, and nothing reads it.
+    if missing := sorted(key for key in loading["missing_keys"] if "pooler" not in key.split(".")):
+        raise UserError(
+            f"model {recipe.model!r} lacks {len(missing)} of its weights (first: {missing[0]}), which would be drawn at "
+            "random: fetch the model again, or take one that was saved with this head."
+        )
     _complete_special_tokens(tokenizer, model.config.eos_token_id)
     _correct_on_cpu(model)
     model.requires_grad_(False)

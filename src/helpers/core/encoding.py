@@ -10,6 +10,7 @@ import torch
 
 from helpers import env
 from helpers.core.batches import Targets, pad, padded
+from helpers.core.chat import in_template
 from helpers.core.recipe import Recipe
 from helpers.env import UserError
 from helpers.task import Task
@@ -114,8 +115,7 @@ class Encoding:
         """Token ids of prompts as a user's turn; without a chat template, behind the opening token."""
         opening = self.opening()
         if self.tokenizer.chat_template and len(prompts):
-            turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
-            prompts = self.tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+            prompts = in_template(self.tokenizer, prompts, self.recipe.model)
             opening = []  # the template brings its own
         return [opening + ids for ids in self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
 

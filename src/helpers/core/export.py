@@ -11,7 +11,7 @@ from helpers.core.base import model_path
 from helpers.core.recipe import EMBEDDED
 from helpers.env import UserError
 from helpers.files import read_json, sha256, write_json
-from helpers.masking import make_mask
+from helpers.masking import without_secrets
 
 LOCAL = "local folder"  # the revision of a base that is no hub model
 RECORD, CARD = "export.json", "README.md"
@@ -134,15 +134,15 @@ def push(folder: Path, name: str, kind: str) -> str:
     from huggingface_hub.utils import disable_progress_bars
 
     disable_progress_bars()
-    get_session().timeout = ANSWER_SECONDS  # by itself the client waits for ever
-    hub = HfApi()
     try:
+        get_session().timeout = ANSWER_SECONDS  # by itself the client waits for ever
+        hub = HfApi()
         address = hub.create_repo(name, repo_type=kind, private=True, exist_ok=True)
         hub.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, commit_message="Exported by Ambo")
         private = hub.repo_info(name, repo_type=kind).private
     except Exception as error:  # a server, a proxy or a cut line fails in many ways
-        mask = make_mask([get_token() or ""])
-        reason = mask(" ".join((str(error) or type(error).__name__).split())[:10_000])[:200]
+        said = " ".join((str(error) or type(error).__name__).split())[:10_000]
+        reason = without_secrets(said, get_token() or "")[:200]
         remedy = "check the token's rights and the connection; what was exported stays here"
         raise UserError(f"The hub did not take the {kind} {name} ({reason}): {remedy}.") from error
-    return f"{address} ({'private' if private else 'PUBLIC'})"
+    return f"{without_secrets(address)} ({'private' if private else 'PUBLIC'})"

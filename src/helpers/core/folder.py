@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from helpers.env import UserError
 from helpers.files import read_json
 
 LAYERS = re.compile(r"(num|n)(_\w+coder)?(_hidden)?_layers?|\w+coder_layers")  # keys that count them
+TOKENIZER = "tokenizer.json"
+MOST_GROWTH = 64  # characters that a tokenizer may make of one before it cuts a text into tokens
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
 
 
@@ -49,6 +52,51 @@ def refuse_foreign_files(folder: Path) -> None:
             raise UserError(
                 f"{folder / 'tokenizer_config.json'} has {key}={value!r}, a file elsewhere: remove that line."
             )
+    if (folder / TOKENIZER).exists():
+        refuse_growing_tokenizer(folder / TOKENIZER)
+
+
+def refuse_growing_tokenizer(path: Path) -> None:
+    """Raise UserError where the replacements of a tokenizer multiply: eleven of one sign by ten fill any memory.
+
+    What one replacement adds, the next may replace again, so their factors are multiplied.
+    """
+    facts = _object(path)
+    for part in ("normalizer", "decoder"):
+        growth = 1.0
+        for step in _steps(facts.get(part)):
+            added = step.get("content", step.get("prepend")) or _longest_of_charsmap(step.get("precompiled_charsmap"))
+            pattern = step.get("pattern")
+            replaced = pattern.get("String") if isinstance(pattern, dict) else None
+            # A regular expression may match one character, or none.
+            growth *= max(1, _length(added) / max(1, _length(replaced)))
+            if growth > MOST_GROWTH:
+                raise UserError(
+                    f"{path} has a {part} that makes more than {MOST_GROWTH} characters of one: take another model."
+                )
+
+
+def _steps(value: Any) -> list[dict[str, Any]]:
+    """Every step of a tokenizer's part, those of nested sequences included, in order."""
+    if isinstance(value, list):
+        return [step for inner in value for step in _steps(inner)]
+    if not isinstance(value, dict):
+        return []
+    return [value, *(step for inner in value.values() if isinstance(inner, list) for step in _steps(inner))]
+
+
+def _longest_of_charsmap(value: Any) -> str:
+    """The longest replacement of a SentencePiece map: its size, a trie of that size, and texts that end in zeros."""
+    try:
+        data = base64.b64decode(value)
+    except (TypeError, ValueError):
+        return ""
+    texts = data[4 + int.from_bytes(data[:4], "little") :].decode("utf-8", "replace")
+    return max(texts.split("\0"), key=len)
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, str) else 0
 
 
 def _tensors(folder: Path) -> int:

@@ -9,6 +9,7 @@ from typing import Any
 from helpers import env
 from helpers.core.folder import refuse_foreign_files
 from helpers.env import UserError
+from helpers.masking import without_secrets
 from helpers.parameters import check_value
 
 EMBEDDED = "embedded:italian_jobs/base_model"  # the small model that comes with the package
@@ -134,6 +135,6 @@ def check_model(model: str, revision: str = "") -> None:
     except (OSError, ValueError) as error:
         raise UserError(
             f"model {model!r} is neither a folder nor a hub id that can be reached "
-            f"({str(error).splitlines()[0][:160]}): check the name and the connection, or give the folder of a "
+            f"({without_secrets(str(error).splitlines()[0])[:160]}): check the name and the connection, or give the folder of a "
             "downloaded model."
         ) from error

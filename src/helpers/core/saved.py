@@ -15,6 +15,7 @@ from helpers.env import UserError
 from helpers.task import Task
 
 MOST_LABELS = 10_000
+TOKENS_PER_GIB = 2048  # of memory, in one batch: what fits a small model, and more than a large one takes at once
 KINDS = {"torch.float32", "torch.float16", "torch.bfloat16"}
 LARGEST = 1e6  # of a weight
 FACTS, ADAPTER, HEAD = "learner.json", "adapter_model.safetensors", "head.safetensors"
@@ -59,6 +60,7 @@ def read_facts(folder: Path, **changes: Any) -> Facts:
         facts = TypeAdapter(Facts).validate_json(path.read_bytes(), strict=True)
         facts.recipe = replace(facts.recipe, **changes)
         facts.recipe.check()
+        facts.recipe = _within_memory(facts.recipe)
         if len(facts.task.labels) > MOST_LABELS:
             raise UserError(f"{len(facts.task.labels):,} labels are more than {MOST_LABELS:,}")
         facts.task.check()
@@ -77,6 +79,16 @@ def read_facts(folder: Path, **changes: Any) -> Facts:
     if facts.recipe.model.startswith("embedded:") and facts.recipe.model != EMBEDDED:
         raise other_base(folder)
     return facts
+
+
+def _within_memory(recipe: Recipe) -> Recipe:
+    """The recipe with batches that this machine can hold, which changes no answer; raises UserError on longer texts."""
+    machine = env.machine()
+    most = int(TOKENS_PER_GIB * machine.get("gpu_gib", machine["ram_gib"]))
+    if recipe.max_length > most:
+        remedy = f"max_length {recipe.max_length:,} is more than the {most:,} tokens for which this machine has memory"
+        raise UserError(f"{remedy}; load it with max_length={most} or less")
+    return replace(recipe, token_budget=min(recipe.token_budget, most))
 
 
 def read_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

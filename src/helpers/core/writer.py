@@ -15,6 +15,7 @@ from helpers import edits, env
 from helpers.core import decoding, saved
 from helpers.core.base import reset_adapters
 from helpers.core.batches import pad, padded, token_batches
+from helpers.core.chat import in_template
 from helpers.core.cpu import reading
 from helpers.core.encoding import IGNORED
 from helpers.core.heads import Completions, distillation, head_state
@@ -242,8 +243,7 @@ class Writer:
         prompts, start = [self.task.prompt.replace("{text}", text) for text in texts], len(self.task.prefix)
         if not self.tokenizer.chat_template:
             return prompts, [start] * len(texts)
-        turns = [[{"role": "user", "content": prompt}] for prompt in prompts]
-        chats = [self.tokenizer.apply_chat_template(t, tokenize=False, add_generation_prompt=True) for t in turns]
+        chats = in_template(self.tokenizer, prompts, self.recipe.model)
         # A template may strip the prompt.
         stripped = [len(prompt) - len(prompt.lstrip()) for prompt in prompts]
         starts = [c.index(p.strip()) + start - s for c, p, s in zip(chats, prompts, stripped, strict=True)]

@@ -6,6 +6,8 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 
+from helpers.data.records import is_evaluation
+from helpers.task import is_number
 from helpers.text import name, normalise, quoted
 
 # How other programs write a missing value into a text file, whatever the case; and as Python and R write it alone, because
@@ -104,10 +106,13 @@ def suspicions(records: Iterable[dict], columns: Collection[str], meant: Collect
         if record.get("label"):
             splits[record["label"]][record["split"]] += 1
     counts = Counter({label: sum(own.values()) for label, own in splits.items()})
-    fractions = [label for label in counts if re.fullmatch(r"[+-]?\d*[.,]\d+", label) and label not in meant]
-    if fractions:
+    numbers = [label for label in counts if is_number(label) and label not in meant]
+    fractions = [label for label in numbers if not re.fullmatch(r"[+-]?\d+", label)]
+    # A few whole numbers may be the names of classes; many are ratings or per cents.
+    if fractions or len(numbers) > MANY:
+        shown = fractions if len(numbers) <= MANY else numbers
         return [
-            f"{len(fractions)} of the {len(counts)} classes ({_some(fractions)}) are numbers, not classes: set label_threshold."
+            f"{len(shown)} of the {len(counts)} classes ({_some(shown)}) are numbers, not classes: set label_threshold."
         ]
     sentences = []
     if len(counts) > MANY and not meant:
@@ -115,9 +120,12 @@ def suspicions(records: Iterable[dict], columns: Collection[str], meant: Collect
     else:
         if lone := [label for label, count in counts.items() if count == 1]:
             sentences.append(f"{_class(lone)} with one row only: a slip of the pen?")
-        far = [label for label, own in splits.items() if all(split.startswith("test") for split in own)]
-        if far := [label for label in far if label not in lone]:
-            sentences.append(f"{_class(far)} in the test rows only: nothing can be learned about it.")
+        far: dict[str, list[str]] = defaultdict(list)  # evaluation sets → classes that no other row has
+        for label, own in splits.items():
+            if label not in lone and all(map(is_evaluation, own)):
+                far[" and ".join(sorted({split.partition("_")[0] for split in own}))].append(label)
+        for sets, labels in far.items():
+            sentences.append(f"{_class(labels)} in the {sets} rows only: nothing can be learned about it.")
     odd = [label for label in counts if label not in meant and (label == "-1" or label in columns)]
     if odd:
         sentences.append(f"{_class(odd)}, which looks like a gap or a header: correct the rows if it is none.")

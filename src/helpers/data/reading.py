@@ -23,6 +23,7 @@ from helpers import env
 from helpers.data import embedded, tabbed
 from helpers.env import UserError
 from helpers.italian.addressees import WORKPLACE
+from helpers.masking import without_secrets
 from helpers.text import clean, quoted
 from helpers.text import name as cleaned_name
 
@@ -422,7 +423,8 @@ def _read_dataset(path: str) -> pd.DataFrame:
     except UserError:
         raise
     except Exception as error:  # the library raises many kinds: offline, unknown id, gated
-        problem = f"data_path {path!r}: data set not reachable ({str(error).splitlines()[0]})"
+        reason = without_secrets((str(error).splitlines() or [type(error).__name__])[0][:10_000])
+        problem = f"data_path {path!r}: data set not reachable ({reason})"
         remedy = "check the name and the connection, or download it and give the file"
         raise UserError(f"{problem}; {remedy}.") from error
 

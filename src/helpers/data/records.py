@@ -255,10 +255,11 @@ def evaluation_sizes(rows: int, test: int = 0, validation: int = 0) -> dict[str,
     return {"test": test or min(1000, rows // 5), "validation": validation or min(500, rows // 10)}
 
 
-def refuse_small_run(candidates: int, pool_only: int, seed_size: int) -> None:
+def refuse_small_run(candidates: int, pool_only: int, seed_size: int, rounds: int = 4) -> None:
     """Raise UserError where the seed takes over three quarters of the texts, so that next to nothing can be chosen later.
 
-    `candidates` is the number of texts that may be in the seed, `pool_only` of those that can only be in the pool.
+    `candidates` is the number of texts that may be in the seed, `pool_only` of those that can only be in the pool; the
+    advice leaves the last of the `rounds` something to choose from.
     """
     takes_most = 4 * seed_size > 3 * (candidates + pool_only)
     if takes_most or candidates < 3:  # of fewer no seed can be chosen that represents the others
@@ -267,8 +268,24 @@ def refuse_small_run(candidates: int, pool_only: int, seed_size: int) -> None:
         if candidates > 2:
             taken = min(seed_size, candidates)
             problem += f" and the seed (seed_size={seed_size}) takes {taken:,} of them, so that hardly a pool is left"
-            remedy = f"set seed_size to {candidates // 3} or less, or {remedy}"
+            best = candidates // 3
+            batch = largest_batch(candidates + pool_only - best, rounds)
+            remedy = f"set seed_size to {best} or less and batch_labels to {batch} or less, or {remedy}"
         raise UserError(f"{problem}: {remedy}.")
+
+
+def largest_batch(pool: int, rounds: int) -> int:
+    """Labels a batch at which as many texts as a batch takes are left when the rounds are over, at least 1."""
+    return max(1, pool // (rounds + 1))
+
+
+def whole_pool_remark(pool: int, rounds: int, batch_labels: int) -> str:
+    """The sentence on batches that leave nothing of the pool, so that every strategy ends with the same labels; '' for others."""
+    if rounds * batch_labels < pool:
+        return ""
+    remedy = f"set batch_labels to {largest_batch(pool, rounds)} or less" if pool > rounds else "set fewer rounds"
+    taken = f"{rounds} rounds of {batch_labels} labels take all {pool:,} texts of the pool"
+    return f"{taken}, whatever the strategy: {remedy}, or give more texts."
 
 
 def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int], seed: int = 0) -> list[dict]:
@@ -307,9 +324,14 @@ def split_by_group(records: list[dict], groups: np.ndarray, sizes: dict[str, int
                 records[i]["split"] = split
     evaluation = {int(group) for group, r in zip(groups, records, strict=True) if is_evaluation(r["split"])}
     if all(is_evaluation(r["split"]) for r in records):
-        sets = f"The evaluation sets ({', '.join(f'{name}_size={size}' for name, size in sizes.items())})"
-        raise UserError(f"{sets} take every text ({len(records):,}): lower these, so that a pool is left.")
+        refuse_no_pool(len(records), sizes)
     return [r for r, group in zip(records, groups, strict=True) if is_evaluation(r["split"]) or group not in evaluation]
+
+
+def refuse_no_pool(rows: int, sizes: dict[str, int]) -> None:
+    """Raise the UserError on evaluation sets of these sizes that take all of the rows."""
+    sets = f"The evaluation sets ({', '.join(f'{name}_size={size}' for name, size in sizes.items())})"
+    raise UserError(f"{sets} take every text ({rows:,}): lower these, so that a pool is left.")
 
 
 def _quotas(labels: Counter, sizes: dict[str, int]) -> dict[str, Counter]:

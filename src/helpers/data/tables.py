@@ -21,15 +21,16 @@ from helpers.data.reading import add_remark, column_name, listed, read_table, so
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
 from helpers.env import UserError
-from helpers.files import replacing
+from helpers.files import replacing, write_delimited
 from helpers.task import threshold_classes
-from helpers.text import clean, guarded, quoted
+from helpers.text import clean, guarded, normalise, quoted
 
 __all__ = ["cell_text", "column_name", "read_table", "source_path", "spreadsheet_safe", "to_records", "write_table"]
 
-# Fields of a record, which no group column may be called.
+# Fields of a record: a group column that the user calls so is named with `_` behind it in group_columns, and is kept so.
 RESERVED = (
     "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id", "own_ids",
+    "labelled_by", "method", "writer", "target_source",
 )  # fmt: skip
 
 
@@ -65,7 +66,8 @@ def flat(value: Any) -> Any:
 def _write_delimited(table: pd.DataFrame, path: Path, raw: bool, separator: str = ",") -> None:
     whole = mapped(table, flat)
     whole = whole if raw else spreadsheet_safe(whole)
-    whole.to_csv(path, index=False, sep=separator, lineterminator="\n")
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        write_delimited(stream, whole, separator)
 
 
 WRITERS: dict[str, Callable[[pd.DataFrame, Path, bool], None]] = {
@@ -145,7 +147,9 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
         records = [r | ({"label": label} if label else {}) for r, label in zip(records, labels, strict=True)]
     _add_references(records, rows, params)
     for name, column in zip(names, params["group_columns"], strict=True):
-        for record, group in zip(records, _names(table, rows, column, path, "the group"), strict=True):
+        for record, group in zip(
+            records, _names(table, rows, _column_of(column, table), path, "the group"), strict=True
+        ):
             record[name] = group
         add_remark(table, *_merge_spellings(records, name))
     if path.startswith(embedded.PREFIX):  # in a user's table these mean what the user says
@@ -269,21 +273,46 @@ def _splits(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> 
     """The split of every row; raises UserError when none is a test row."""
     path, column = params["data_path"], params["split_column"]
     names = _names(table, rows, column, path, "the split")
-    splits = [_split_name(name, params) for name in names]
+    counts = Counter(names)
+    split_of = {value: _split_name(value, params) for value in counts}
+    splits = [split_of[name] for name in names]
     if not any(split.startswith("test") for split in splits):
-        values = listed([quoted(value) for value, _ in Counter(names).most_common()], 10)
+        values = listed([quoted(value) for value, _ in counts.most_common()], 10)
         remedy = f"set test_split to one of {values}, or split_column to ''"
         raise UserError(f"{path}: column {column!r} names no test row: {remedy}.")
+    if not path.startswith(embedded.PREFIX):
+        add_remark(table, *_split_remark(counts, split_of, params))
     return splits
 
 
 def _split_name(value: str, params: dict[str, Any]) -> str:
-    """The split that a value of the data's split column means; rows of no evaluation set belong to the pool."""
-    if value and value == params["test_split"]:
-        return "test"
-    if value and value == params["validation_split"]:
-        return "validation"
-    return value if value.startswith("test_") else "pool"
+    """The split that a value of the data's split column means; rows of no evaluation set belong to the pool.
+
+    What equals `test_split` or `validation_split` but for case means it, unless the other is spelled so.
+    """
+    meant = {params["test_split"]: "test", params["validation_split"]: "validation"}
+    meant = {spelling: split for spelling, split in meant.items() if spelling}
+    without_case = {normalise(spelling): split for spelling, split in reversed(meant.items())}
+    if split := meant.get(value) or without_case.get(normalise(value)):
+        return split
+    return f"test_{value[5:]}" if value.casefold().startswith("test_") else "pool"
+
+
+def _split_remark(counts: Counter, split_of: dict[str, str], params: dict[str, Any]) -> list[str]:
+    """One sentence on every value of the split column but those that the parameters name: its count, where its rows go."""
+    named = (params["test_split"], params["validation_split"])
+    goes_to: dict[str, list[str]] = {}
+    for value, count in counts.most_common():
+        if not value or value not in named:
+            shown = f"{quoted(value) if value else 'no value'} ({count:,} row{'' if count == 1 else 's'})"
+            goes_to.setdefault(split_of[value], []).append(shown)
+    if not goes_to:
+        return []
+    pool = "to the pool" if "validation" in split_of.values() else "to the pool, from which validation rows are drawn"
+    places = {split: pool if split == "pool" else f"read as {split}" for split in goes_to}
+    parts = [f"{listed(values, 10)}: {places[split]}" for split, values in goes_to.items()]
+    remedy = "; if that is an evaluation set, name it in test_split or validation_split" if "pool" in goes_to else ""
+    return [f"Column {params['split_column']!r}: {'; '.join(parts)}{remedy}."]
 
 
 SINGLE = ("text_column", "label_column", "split_column", "id_column", "spans_column")
@@ -300,7 +329,7 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
     roles = {role: [params[role]] for role in SINGLE} | {role: params[role] for role in SEVERAL}
     for role, names in roles.items():
         for name in filter(None, names):
-            if name not in table.columns:
+            if (_column_of(name, table) if role == "group_columns" else name) not in table.columns:
                 columns = listed(table.columns)
                 place = f"{params['data_path']}: column {name!r} is missing (parameter {role})"
                 remedy = ""
@@ -310,11 +339,17 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
     for name in params["group_columns"]:
         if name in RESERVED:
             problem = f"{name!r} is the name of a field that every record has"
-            raise UserError(f"Parameter group_columns: {problem}; rename that column.")
+            raise UserError(f"Parameter group_columns: {problem}; write {name + '_'!r} there for that column of yours.")
     text = params["text_column"]
     if text in [params["label_column"], *roles["target_columns"]]:
         remedy = "correct text_column, or the column of the answer"
         raise UserError(f"Column {text!r} is both the text and the answer: {remedy}.")
+
+
+def _column_of(group: str, table: pd.DataFrame) -> str:
+    """The table's column for a name in group_columns: `source_` means `source`, where there is no `source_`."""
+    plain = group.removesuffix("_")
+    return plain if group not in table.columns and plain in RESERVED else group
 
 
 def _add_own_ids(table: pd.DataFrame, rows: pd.DataFrame, records: list[dict], params: dict[str, Any]) -> None:

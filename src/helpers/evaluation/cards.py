@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
@@ -14,6 +15,7 @@ import yaml
 from markupsafe import Markup
 
 from helpers.data.embedded import PREFIX
+from helpers.env import UserError
 from helpers.files import write_text
 from helpers.task import Task
 from helpers.text import name as one_line
@@ -120,6 +122,21 @@ def _with_interval(table: pd.DataFrame, name: str, low: str, high: str) -> list[
     return [f"{value:.3f} ({below:.3f}–{above:.3f})" for value, below, above in rows]
 
 
+def refusing_damage(read: Callable[..., dict[str, Any]]) -> Callable[..., dict[str, Any]]:
+    """Raise UserError where the tables of a stage lack rows or columns, or have no numbers in them."""
+
+    @functools.wraps(read)
+    def reading(folder: Path, *arguments: Any) -> dict[str, Any]:
+        try:
+            return read(folder, *arguments)
+        except (LookupError, ValueError, TypeError, AttributeError) as error:
+            remedy = f"run {folder.name[:2]} again, or restore them"
+            raise UserError(f"The tables in {folder} are damaged ({error!r:.100}): {remedy}.") from error
+
+    return reading
+
+
+@refusing_damage
 def detection_scores(folder: Path) -> dict[str, Any]:
     """What the card of a detector says of the tables that 04_bias_evaluation wrote."""
     headline, flips, other = (_read(folder / f"{name}.csv") for name in ("headline", "flips", "carried_over"))
@@ -145,6 +162,7 @@ def detection_scores(folder: Path) -> dict[str, Any]:
     return values
 
 
+@refusing_damage
 def generation_scores(folder: Path) -> dict[str, Any]:
     """What the card of a model that writes says of the tables that 04_generation_evaluation wrote."""
     systems = _read(folder / "systems.csv")
@@ -159,6 +177,7 @@ def generation_scores(folder: Path) -> dict[str, Any]:
     return {"scores": scores, "further": [], "test_rows": int(first["count"]), "metrics": metrics}
 
 
+@refusing_damage
 def group_scores(folder: Path, smallest: int) -> dict[str, Any]:
     """The worst groups of every column, and those too small to say anything about."""
     groups = _read(folder / "by_group.csv")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import warnings
 from dataclasses import dataclass
@@ -20,15 +21,15 @@ app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
 Task = Annotated[str, typer.Option(help="a file name in params/tasks")]
 RunId = Annotated[str, typer.Option(help="name of the run")]
-Folder = Annotated[str, typer.Option(help="folder with the logs; without it those of the run's human annotators")]
+Folder = Annotated[str, typer.Option(help="folder with the logs; without it those of the run's people, in 01 and 03")]
 WIDEST = 8  # annotators whose matrix still fits a terminal
 
 
 @dataclass
 class Store:
-    """A folder of logs, and the records and task that its labels belong to."""
+    """Folders of logs, and the records and task that their labels belong to; what is imported goes to the first."""
 
-    folder: Path
+    folders: list[Path]
     records: list[dict]
     labels: list[str]
     groups: list[str]
@@ -37,11 +38,12 @@ class Store:
         """The state of the logs, with a note on stderr for whatever does not fit the run or the task."""
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            state = log.annotations(self.folder)
+            state = log.annotations(log.events(*self.folders))
         for warning in caught:
             _note(str(warning.message))
         if not state:
-            raise UserError(f"{self.folder} holds no labels: label first, or name another folder with --folder.")
+            place = os.path.commonpath(self.folders)
+            raise UserError(f"{place} holds no labels: label first, or name another folder with --folder.")
         if missing := log.unmatched(state, [row["id"] for row in self.records]):
             remedy = "they stay in the logs and count again where their texts come back into the table"
             _note(f"labelled records that are not among the run's: {len(missing)} (first: {missing[0]}); {remedy}.")
@@ -50,7 +52,8 @@ class Store:
             _note(f"the logs have labels that the task does not have: {counts}.")
             try:
                 with warnings.catch_warnings(action="ignore"):  # they are noted above
-                    exchange.refuse_outside(self.folder, self.labels, {row["id"] for row in self.records})
+                    for folder in self.folders:
+                        exchange.refuse_outside(folder, self.labels, {row["id"] for row in self.records})
             except UserError as error:
                 _note(f"03 would stop at {error}")
         return state
@@ -69,14 +72,24 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
         raise UserError(
             f"{first} is missing: run `ambo run --task {task} --run-id {run_id} …` first, or check the names."
         )
-    facts = files.read_json(first / "task.json")
+    facts = _task_facts(first / "task.json")
     records: dict[str, dict] = {}
     for path in [*sorted(first.glob("*.jsonl")), home / run.STAGES["02"] / "synthetic.jsonl"]:
         if path.exists():
             records |= {row["id"]: row for row in files.read_jsonl(path) if "text" in row}
     notebook = run.notebooks(facts.get("kind", "classification"))["03"]
-    logs = env.resolve(folder) if folder else home / notebook / "labels" / "human"
-    return Store(logs, list(records.values()), facts["labels"], manifest["parameters"].get("group_columns", []))
+    logs = [env.resolve(folder)] if folder else [home / notebook / "labels" / "human", first / "labels"]
+    labels = [] if run.STAGES["02"] in logs[0].parts else facts["labels"]  # there people answer with texts
+    return Store(logs, list(records.values()), labels, manifest["parameters"].get("group_columns", []))
+
+
+def _task_facts(path: Path) -> dict:
+    facts = files.read_json(path)
+    labels = facts.get("labels") if isinstance(facts, dict) else None
+    is_task = isinstance(labels, list) and all(isinstance(label, str) for label in labels)
+    if not is_task or not isinstance(facts.get("kind", ""), str):
+        raise UserError(f"{path} is damaged (no list of labels): run 01_seed_curation again, or restore it.")
+    return facts
 
 
 @app.command("agreement")
@@ -124,10 +137,15 @@ def export_command(
         bool, typer.Option("--raw", help="in a .csv, no apostrophe before what looks like a formula")
     ] = False,
 ) -> None:
-    """Write the labels to a table: one row a record with everyone's label, or every event with --history."""
+    """Write the labels of 01 and 03 to a table: one row a record with everyone's label, or every event with --history."""
     store = open_store(task, run_id, folder)
     store.read()
-    table = exchange.export(store.folder, env.resolve(to), store.records, final=not history, raw=raw)
+    with warnings.catch_warnings(action="ignore"):  # `read` has noted them
+        rows = log.events(*store.folders)
+    table = exchange.export(rows, env.resolve(to), store.records, final=not history, raw=raw)
+    reviews = run.run_folder(task, run_id) / run.STAGES["02"] / "labels"
+    if not folder and any(reviews.glob("*.jsonl")):
+        _note(f"what people said of synthetic rows is left out: --folder {env.short_path(reviews)} exports it.")
     noun = ("event" if history else "row") + ("" if len(table) == 1 else "s")
     say(f"{to}: {len(table):,} {noun} written")
 
@@ -151,7 +169,7 @@ def import_command(
     store = open_store(task, run_id, folder)
     report = exchange.import_labels(
         path,
-        store.folder,
+        store.folders[0],
         store.records,
         task,
         label_column=label_column,
@@ -161,6 +179,7 @@ def import_command(
         annotator=annotator,
         task_labels=store.labels,
         mapping=_renames(rename or []),
+        others=store.folders[1:],
     )
     for remark in report["remarks"]:
         _note(remark)

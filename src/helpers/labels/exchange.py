@@ -22,18 +22,18 @@ from helpers.text import name as cleaned_name
 
 
 def export(
-    folder: Path, path: Path, records: list[dict] | None = None, final: bool = True, raw: bool = False
+    source: Path | list[dict], path: Path, records: list[dict] | None = None, final: bool = True, raw: bool = False
 ) -> pd.DataFrame:
-    """Write the labels to a table (see `tables.write_table`), and return them.
+    """Write the labels of a folder, or of what `log.events` returned, to a table (see `tables.write_table`); returns it.
 
     The table has one row a record (see `final_labels`), or without `final` one row an event, with everything in the logs.
     What annotators said about themselves is never in it. In a .csv or .tsv, a text that a spreadsheet would run as a formula has
     an apostrophe in front, unless it is to be `raw`; `import_labels` takes the apostrophe off again.
     """
     suffix = tables.check_suffix(path)
-    rows = log.events(folder)
+    rows = source if isinstance(source, list) else log.events(source)
     if not rows:
-        raise UserError(f"{folder} holds no labels: label first, or name the folder with the .jsonl logs.")
+        raise UserError(f"{source} holds no labels: label first, or name the folder with the .jsonl logs.")
     table = final_labels(rows, records) if final else pd.DataFrame(rows)
     # JSON alone has lists, and columns of texts and numbers.
     tables.write_table(
@@ -45,20 +45,22 @@ def export(
 def final_labels(source: Path | list[dict], records: list[dict] | None = None) -> pd.DataFrame:
     """One row a record, or one for each id that the data have for it, with the label decided on and everybody's own.
 
-    Columns: `id`, `own_id` where the data have ids of their own, `text`, `label` (empty on a tie), `decided` (as in
-    `decisions.decisions`), `count` (number of labels), `label_<name>` for every annotator, `spans`, `notes` and `flags`
-    (see `decisions.remarks`), and with three annotators or more `dawid_skene`, the likeliest label by
-    `decisions.dawid_skene`.
+    Columns: `id`, `own_id` where the data have ids of their own, `split` (`seed`, `pool`, `test` …) where the records have
+    one, `text`, `label` (empty on a tie), `decided` (as in `decisions.decisions`), `count` (number of labels),
+    `label_<name>` for every annotator, `spans`, `notes` and `flags` (see `decisions.remarks`), and with three annotators or
+    more `dawid_skene`, the likeliest label by `decisions.dawid_skene`.
     """
     state = log.annotations(source)
-    texts = {row["id"]: row["text"] for row in records or []}
+    known = {row["id"]: row for row in records or []}
+    has_split = any("split" in row for row in records or [])
     has_own_ids = any(map(own_ids, records or []))
     people = sorted(name for name in state if name != log.ADJUDICATOR)
     rows = []
     for record, decision in decisions.decisions(state).items():
         labels = decision["labels"]
         row = {"id": record} | ({"own_id": ""} if has_own_ids else {})
-        row["text"] = texts.get(record, "")
+        row |= {"split": known.get(record, {}).get("split", "")} if has_split else {}
+        row["text"] = known.get(record, {}).get("text", "")
         row |= {"label": decision["label"], "decided": decision["decided"], "count": len(labels)}
         row |= {f"label_{name}": labels.get(name) for name in people}
         rows.append(row | decisions.remarks(state, record))
@@ -122,8 +124,9 @@ def import_labels(
     annotator: str = "imported",
     task_labels: Sequence[str] = (),
     mapping: dict[str, str] | None = None,
+    others: Sequence[Path] = (),
 ) -> dict[str, Any]:
-    """Write the labels of a table into the logs, one log per annotator; importing a file again adds nothing.
+    """Write the labels of a table into the logs of `folder`, one log per annotator; importing a file again adds nothing.
 
     A label replaces what the annotator said of the record before. Of two equal rows one counts; of two labels of one
     annotator for one record, the first.
@@ -140,6 +143,8 @@ def import_labels(
         Rows with other labels are left out, unless it is empty.
     mapping : dict, optional
         Renames labels of the file.
+    others : sequence of Path
+        Folders whose logs say what was labelled too.
 
     Returns
     -------
@@ -171,7 +176,7 @@ def import_labels(
             f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
             "id_column, and that the file belongs to this task."
         )
-    taken, corrected = _write_labels(folder, labels_by_key, Path(path).name)
+    taken, corrected = _write_labels([folder, *others], labels_by_key, Path(path).name)
     unknown = set(left_out["not_in_task"])
     return left_out | {
         "rows": len(table),
@@ -204,12 +209,18 @@ def _single(value: Any) -> str | None:
 def _task_labels(
     cells: list[str | None], task_labels: Sequence[str], mapping: dict[str, str]
 ) -> tuple[list[str | None], list[str]]:
-    """(label of every cell in the task's spelling, what was merged); a task of generation keeps the text."""
+    """(label of every cell in the task's spelling, what was merged or read as missing); a task of generation keeps the text."""
     texts = [cell or "" for cell in cells]
     if task_labels:
-        names, _ = clean_names(texts, [*task_labels, *mapping])
+        names, missing = clean_names(texts, [*task_labels, *mapping])
+        # What was renamed is no news.
+        written = [mapping.get(name, text) for text, name in zip(texts, names, strict=True)]
         names = [mapping.get(name, name) for name in names]
-        labels, merged = merge_look_alikes(names, names, task_labels)
+        labels, merged = merge_look_alikes(written, names, task_labels)
+        merged += [
+            f"{quoted(value)} ({count:,} row{'' if count == 1 else 's'}): read as missing"
+            for value, count in missing.items()
+        ]
     else:
         labels, merged = [mapping.get(text, text) for text in map(clean, texts)], []
     return [None if cell is None else label for cell, label in zip(cells, labels, strict=True)], merged
@@ -242,12 +253,12 @@ def _sort_rows(
     return labels_by_key, left_out
 
 
-def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], source: str) -> tuple[int, int]:
-    """Write the labels that differ from what the logs say now, one annotator after another.
+def _write_labels(folders: Sequence[Path], labels_by_key: dict[tuple[str, str], str], source: str) -> tuple[int, int]:
+    """Write the labels that differ from what the logs say now to the first folder, one annotator after another.
 
     Returns (their number, how many of them replace another answer).
     """
-    rows = log.events(folder)
+    rows = log.events(*folders)
     stored, state = {row.get("event_id") for row in rows}, log.annotations(rows)
     new_events: dict[str, list[dict]] = {}
     corrected = 0
@@ -263,7 +274,7 @@ def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], sourc
     for name in new_events:  # all of them before the first log is written
         log.check_person(name)
     for name, own in new_events.items():
-        log.append_all(folder, name, own)
+        log.append_all(folders[0], name, own)
     return sum(map(len, new_events.values())), corrected
 
 

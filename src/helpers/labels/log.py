@@ -156,12 +156,12 @@ def _sync_folder(folder: Path) -> None:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
-def events(folder: Path) -> list[dict]:
+def events(*folders: Path) -> list[dict]:
     """All events of all annotators in order of time, each once; unreadable lines are left out with a warning.
 
     The order of lines within a log is kept, so a clock that jumped back changes nothing.
     """
-    logs = [_read_log(path) for path in sorted(Path(folder).glob("*.jsonl"))]
+    logs = [_read_log(path) for folder in folders for path in sorted(Path(folder).glob("*.jsonl"))]
     rows: dict[str | int, dict] = {}
     for row in heapq.merge(*logs, key=lambda row: row["time"]):  # takes each log's lines in their order
         key = row.get("event_id") or json.dumps(row, sort_keys=True)

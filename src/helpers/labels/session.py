@@ -18,6 +18,7 @@ from helpers.env import UserError
 from helpers.labels import log
 
 SHORTEST = 0.01  # seconds: nobody labels in less
+FEWEST = 5  # labels from which a pace is known
 Key = tuple[str, bool]  # record id, and whether this is its second showing
 
 
@@ -116,12 +117,11 @@ class Session:
         return list(islice((place for place in around if self.answer(place) is None), count))
 
     def search(self, words: str) -> list[int]:
-        """The first 50 places whose text contains `words` in any case; without words, the latest answered."""
+        """Places whose text contains `words` in any case; without words, of those answered, the latest first."""
         query = words.casefold()
         if not query:
-            return [place for place in self.touched() if self.answer(place)][:50]
-        matches = (place for place, record in enumerate(self.records) if query in record["text"].casefold())
-        return list(islice(matches, 50))
+            return [place for place in self.touched() if self.answer(place)]
+        return [place for place, record in enumerate(self.records) if query in record["text"].casefold()]
 
     def touched(self) -> list[int]:
         """Places of the items that an event stands for, the latest first."""
@@ -130,8 +130,8 @@ class Session:
         return [self.place[key] for key in keys if key in self.place and self._own(key)]
 
     def items_a_minute(self) -> float:
-        """Pace over the latest labels, from their median time so that a coffee break does not count."""
-        seconds = statistics.median(self.paces) if self.paces else 0.0
+        """Pace over the latest labels, from their median time so that a coffee break does not count; 0 until it is known."""
+        seconds = statistics.median(self.paces) if len(self.paces) >= FEWEST else 0.0
         return 60 / seconds if seconds else 0.0
 
     # --- what changes it ---

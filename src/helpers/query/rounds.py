@@ -160,10 +160,15 @@ def plateau(finished_rounds: list[dict]) -> Verdict:
 # --- what more labels would bring ---
 
 
-def projection(labels: Sequence[int], scores: Sequence[float]) -> str:
-    """Say how much macro-F1 the next AHEAD labels would add to a learning curve, and whether that is worth GAIN."""
+def projection(labels: Sequence[int], scores: Sequence[float], rounds: int | None = None) -> str:
+    """Say how much macro-F1 the next AHEAD labels would add to a learning curve, and whether that is worth GAIN.
+
+    `rounds` is how many rounds the run can have.
+    """
     n, s = np.asarray(labels, dtype=float), np.asarray(scores, dtype=float)
     distinct = len(np.unique(n))
+    if rounds is not None and distinct <= rounds < 5:
+        return f"No projection: a curve needs 5 rounds, and this run has {rounds}."
     if distinct < 5:
         return f"No projection yet: a curve needs 5 rounds, there are {distinct}."
     gain, now, low, high = gain_with_interval(n, s, AHEAD)

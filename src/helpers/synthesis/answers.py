@@ -25,21 +25,35 @@ from helpers.text import bare_words, clean, normalise
 
 SCHEMA_LINE = "Answer with one JSON object and nothing else. It must satisfy this JSON schema:"
 MOST_SHOWN = 10_000  # characters of a rejected answer in the prompt that repairs it, which has to be paid
+MOST_AROUND, LONGEST_REMARK = (
+    5,
+    1500,
+)  # courtesies taken off at either end, and the characters looked at for the last ones
 DECLINED = "the model declined to answer"
+# A reply may have two million characters: no pattern may read a row of signs again from each of them.
 # What reasoning models write before their answer: <think>, [THINK], <|begin_of_thought|>, ◁think▷, <seed:think>.
 _THOUGHT = r"(?:\w+:)?(?:begin_of_|end_of_)?(?:think(?:ing)?|thoughts?|reasoning|reflection|scratchpad|analysis)"
 _OPEN, _CLOSE = r"(?:<\|?|\[|◁)\s*", r"(?:\s[^<>\n]{0,60})?\s*/?(?:\|?>|\]|▷)"
 THOUGHT_TAG = re.compile(rf"{_OPEN}/?{_THOUGHT}{_CLOSE}", re.IGNORECASE)
 THOUGHT_END = re.compile(rf"{_OPEN}(?:/{_THOUGHT}|\|end_of_thought\|){_CLOSE}|<\|end_of_thought\|>", re.IGNORECASE)
 FINAL_CHANNEL = re.compile(r"<\|channel\|>final\b[^<]*<\|message\|>|\Aanalysis.*assistantfinal", re.DOTALL)
-COURTESIES = ("assent", "announcement", "work", "closing")
 TURN_END = re.compile(r"(?:<\|(?:return|end|im_end|eot_id|endoftext)\|>|</s>|<end_of_turn>|<eos>)\s*\Z")
 ASIDE = re.compile(r"\A\W*(?:thoughts?|reasoning|analysis|think|ragionamento|pensieri?|analisi)\W*[:\n]", re.IGNORECASE)
 ANSWER = re.compile(
-    r"(?:\A|\n|\*\*)\W*(?:final )?(?:answer|response|output|risposta(?: finale)?)\W*:\W*", re.IGNORECASE
+    r"(?:\A|\n|\*\*)\W{0,20}(?:final )?(?:answer|response|output|risposta(?: finale)?)\W*:\W*", re.IGNORECASE
 )
-WRAPPER = re.compile(r"\s*<(\w+)>(.*)</\1>\s*", re.DOTALL)  # around the whole answer
-TAG = re.compile(r"(?<!\w)(?:<|&lt;)\s*/?\s*([a-z][\w:-]*)(?:\s[^<>\n]{0,60})?\s*/?(?:>|&gt;)", re.IGNORECASE)
+FINAL = re.compile(
+    r"\n[*_#> ]{0,9}(?:final answer|risposta finale|(?:endgültige|finale) antwort)\W*:\W*", re.IGNORECASE
+)
+WRAPPER = re.compile(
+    r"\s*<(?!\w*(?:tool|function|call|invoke))(\w+)>(.*)</\1>\s*", re.DOTALL
+)  # around the whole answer
+FENCE = re.compile(
+    r"```(?:text|txt|plain|plaintext|markdown|md|json)?[ \t]*\n((?:(?!```).)*)```", re.DOTALL | re.IGNORECASE
+)
+SOURCE = re.compile(r"(?:\A|\n)(?:Text|Testo):\n")  # before the text to rewrite, in prompts.yaml
+QUOTED, BOLD = re.compile(r'["“«](.*)["”»]', re.DOTALL), re.compile(r"\*\*(.*)\*\*", re.DOTALL)
+TAG = re.compile(r"(?<!\w)(?:<|&lt;)\s*+(?:/\s*+)?([a-z][\w:-]*)(?:\s[^<>\n]{0,60})?\s*/?(?:>|&gt;)", re.IGNORECASE)
 MARKUP = re.compile(r"<\|[^|<>\n]{1,40}\|?>|<[^|<>\n]{1,40}\|>")  # of chat templates; in an answer it closes nothing
 
 
@@ -124,6 +138,8 @@ def final_words(text: str, prompt: str = "") -> str:
     if (aside := ASIDE.match(text)) and normalise(aside[0]) not in normalise(prompt):
         answers = list(ANSWER.finditer(text))
         text = text[answers[-1].end() :] if answers else ""
+    if (finals := list(FINAL.finditer(text))) and normalise(finals[-1][0]) not in normalise(prompt):
+        text = text[finals[-1].end() :]
     if (wrapped := WRAPPER.fullmatch(text)) and wrapped[1] not in prompt:
         text = wrapped[2].strip()
     plain = unicodedata.normalize("NFKC", text)  # a tag may be written in full width
@@ -134,28 +150,98 @@ def final_words(text: str, prompt: str = "") -> str:
 
 
 def without_courtesies(text: str, prompt: str = "") -> str:
-    """The text without "Sure! Here is the rewritten ad:" in front and "Let me know …" at its end."""
-    opening, closing = _courtesies()
-    asked = normalise(prompt)
-    while (match := opening.match(text)) and match[0] and normalise(match[0]) not in asked:
+    """The text without what models put around it.
+
+    That is "Sure! Here is the rewritten ad:" or "Paraphrase:" in front, a fence or quotation marks after that, and "Let me
+    know …" or a remark on the wording at its end. What the text to rewrite has itself stays.
+    """
+    forms = _forms()
+    source = SOURCE.split(prompt)[-1]
+    if fenced := FENCE.fullmatch(text):
+        text = fenced[1].strip()
+    for _ in range(MOST_AROUND):
+        match = forms["opening"].match(text)
+        if not match or _stands_in(match[0], source):
+            break
         text = text[match.end() :].strip()
-        if (quoted := re.fullmatch(r'["“«](.*)["”»]', text, re.DOTALL)) and not re.search('["“”«»]', quoted[1]):
-            text = quoted[1].strip()
-    if (match := closing.search(text)) and normalise(match[0]) not in asked:
+        for around in (FENCE, QUOTED, BOLD):
+            if (inner := around.fullmatch(text)) and not re.search(r'["“”«»]|\*\*|```', inner[1]):
+                text = inner[1].strip()
+    for _ in range(MOST_AROUND):
+        match = forms["closing"].search(text, max(1, len(text) - LONGEST_REMARK))
+        if not match or _stands_in(match[0], source):
+            break
         text = text[: match.start()].strip()
     return text
 
 
+def fault_of_form(text: str, prompt: str = "") -> str:
+    """Why a text cannot be told from what a model says about it, or ''; what the text to rewrite has itself is no reason."""
+    forms, source = _forms(), SOURCE.split(prompt)[-1].strip()
+
+    def has(form: str) -> bool:
+        match = forms[form].search(text)
+        return bool(match) and not _stands_in(match[0], source)
+
+    if has("thinking"):
+        return "it is reasoning without an answer"
+    if "```" in text and "```" not in prompt:
+        return "it has a code block beside the text"
+    if _is_json(text):
+        return "it is JSON, not a text"
+    if has("between") or has("unclear") or (_is_list(text) and not _is_list(source)):
+        return "it is several versions, or opens with a label, where one text was asked for"
+    return "it opens with an announcement" if has("announced") else ""
+
+
+def _stands_in(words: str, source: str) -> bool:
+    """Whether the words stand in the text to rewrite, from the beginning of a word on."""
+    return f" {normalise(words)}" in f" {normalise(source)}"
+
+
+def _is_list(text: str) -> bool:
+    """Whether a text is a list of items from its first line on: `1.` and `2.`, or a bullet on every line."""
+    lines = [line for line in text.splitlines() if line.strip()]
+    numbers = [int(match[1]) for line in lines if (match := re.match(r"\W*(\d{1,2})[.):]\W*\s", line))]
+    starts = bool(lines) and re.match(r"\W*1[.):]\W*\s", lines[0])
+    is_bulleted = len(lines) > 1 and all(re.match(r"\s*[-*•–]\s", line) for line in lines)
+    return is_bulleted or bool(starts and 2 in numbers)
+
+
 @cache
-def _courtesies() -> tuple[re.Pattern, re.Pattern]:
-    """What opens and what closes an answer beside the text that was asked for."""
+def _forms() -> dict[str, re.Pattern]:
+    """Patterns of what stands around a text that was asked for, and of what cannot be told from it."""
     parts = yaml.safe_load(Path(__file__).with_name("courtesies.yaml").read_text(encoding="utf-8"))
-    yes, here, work, end = (f"(?:{'|'.join(parts[name])})" for name in COURTESIES)
-    announced = rf"(?:{yes}\b[^\n:]{{0,60}}?[!.,;:–—-]?\s+)?{here}\b[^\n:]{{0,60}}?\b{work}\b[^\n:]{{0,80}}:\W*?\s+"
-    titled = rf"[*#\s]*(?:\w+ )?{work}\b[^\n:]{{0,20}}:[*\s]*\n\s*"
-    granted = rf"{yes}(?:\b[^\n:]{{0,60}})?[!.:]\s*\n\s*|{yes}!\s+"
-    opening = rf"\A(?:{announced}|{titled}|{granted})"
-    return re.compile(opening, re.IGNORECASE), re.compile(rf"\n\s*{end}\b[^\n]*\Z", re.IGNORECASE)
+    is_ = {name: f"(?:{'|'.join(wordings)})" for name, wordings in parts.items()}
+    yes, here, work = is_["assent"], is_["announcement"], is_["work"]
+    mark, colon = r"[*#>_\s]*", r"(?:\*\*|__|[*_])?\s?:(?:\*\*|__|[*_])?\s*"
+    opening = [
+        rf"(?:{yes}\b[^\n:]{{0,60}}?[!.,;:–—-]?\s+)?{here}\b[^\n:]{{0,60}}?\b{work}\b[^\n:]{{0,80}}:\W*?\s+",
+        rf"[*#\s]*(?:\w+ )?{work}\b[^\n:]{{0,20}}:[*\s]*\n\s*",
+        rf"{yes}[!.:]\s*\n\s*|{yes}!\s+|{yes}[!.,]?\s[^\n:]{{0,20}}\b{is_['offer']}\b[^\n:]{{0,60}}[!.:]\s*\n\s*",
+        rf"{mark}(?:(?:the|my|la|il|die|der|das) )?{is_['label']}(?: \d| \([^()\n]{{1,30}}\))?{colon}",
+        rf"(?:#+\s*|\*\*){is_['label']}\**\s*\n\s*",
+        rf"{mark}{is_['role']}{colon}",
+        r"(?-i:A:\s+(?=[\"“«]?[A-ZÀ-Þ]))",
+    ]
+    below = r"\n[*_(\[# ]{0,9}"
+    closing = [
+        rf"\n[ \t]{{0,9}}{is_['closing']}\b[^\n]*",
+        rf"{below}{is_['remark']}[*_]*\s?:(?s:.*)",
+        rf"{below}{is_['note']}[*_]*\s?:(?s:.*?)\b(?:{is_['wording']}|{is_['about']})\b(?s:.*)",
+        rf"{below}{is_['about']}\b[^\n]*\b{is_['wording']}\b[^\n]*",
+        rf"\s\((?:{is_['note']}\s?:)?[^()\n]*\b{is_['wording']}\b[^()\n]*\)",
+    ]
+    patterns = {
+        "opening": rf"\A(?:{'|'.join(opening)})",
+        "closing": rf"(?:{'|'.join(closing)})\s*\Z",
+        "thinking": rf"\A\W*{is_['thinking']}",
+        "between": rf"\n[*_ ]{{0,9}}{is_['between']}[*_:,. ]{{0,9}}\n",
+        "unclear": rf"\A{mark}{is_['unclear']}(?: \d+| [a-c])?{colon}",
+        "field": rf"(?:\w+[_ ])?(?:{is_['role']}|{work}|{is_['label']})",
+        "announced": rf"\A(?:{yes}|{here})\b[^\n]{{0,80}}:[*\s]*\n",
+    }
+    return {name: re.compile(pattern, re.IGNORECASE) for name, pattern in patterns.items()}
 
 
 def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check] = ()) -> Answer:
@@ -182,12 +268,16 @@ def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check
             return answer("invalid", reason=f"{limit}{place}: {fault['msg']}"[:300])
     elif reply.cut:
         return answer("invalid", reason="the answer is cut off by the length limit")
+    else:
+        text = _text_of_json(text)
+        answer = partial(answer, text=text)
     written = (value or {}).get("text", text)
     if not written:
         return answer("invalid", reason="it is reasoning without an answer")
     if refuses(written):
         return answer("refused", reason=DECLINED)
-    reason = next(filter(None, (check(prompt, written) for check in checks)), "")
+    faults = fault_of_form if schema is None or "text" in value else lambda *_: ""
+    reason = faults(written, prompt) or next(filter(None, (check(prompt, written) for check in checks)), "")
     return answer("invalid" if reason else "ok", value=value, reason=reason)
 
 
@@ -196,6 +286,15 @@ def _is_json(text: str) -> bool:
         return isinstance(json.loads(text), dict)
     except (ValueError, RecursionError):
         return False
+
+
+def _text_of_json(text: str) -> str:
+    """The text in an object such as {"text": "…"}; another answer as it is."""
+    if not _is_json(text):
+        return text
+    (name, value), *others = json.loads(text).items() or [("", "")]
+    is_text = not others and isinstance(value, str) and _forms()["field"].fullmatch(name)
+    return clean(value) if is_text else text
 
 
 def add_usage(answer: Answer, earlier: Answer) -> Answer:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import yaml
+from pydantic import BaseModel, ValidationError
 
 from helpers.data.embedded import embedded_file
 from helpers.env import UserError
+from helpers.files import refuse_aliases
 from helpers.italian import ads
 from helpers.task import Task
 from helpers.text import bare_words
@@ -33,29 +35,55 @@ def thin_cells(records: list[dict], group: str, labels: Sequence[str], pool: Seq
     return table[table.missing > 0].sort_values(["count", "pool"], kind="stable").reset_index(drop=True)
 
 
-def read_brief(path: str, task: Task) -> dict:
+class Option(BaseModel):
+    value: str
+    says: str = ""
+    only: dict[str, str] = {}
+    forms: list[str] = []
+    words: tuple[int, int] = (0, 0)
+
+
+class Column(BaseModel):
+    name: str = ""
+    options: list[Option] = []
+
+
+class Brief(BaseModel):
+    """What the file of a brief must have; see `read_brief`."""
+
+    text: str
+    labels: dict[str, str]
+    columns: dict[str, Column]
+
+
+def read_brief(path: str, task: Task | None) -> dict:
     """Read the YAML file that tells a teacher what to write.
 
     It has `text` (the kind of text), `labels` (label → meaning) and `columns` (name → what a text can be requested to
     be), all empty for the path ''. A column has a `name` for the prompt and `options`. An option has a `value`, its
     wording in the prompt (`says`), the other columns that it requires (`only`), and the `forms` or the range of `words`
-    by which `count_options` recognises it.
+    by which `count_options` recognises it. Without a `task`, whose labels the data are still to say, any labels will do.
     """
     if not path:
         return {"text": "", "labels": {}, "columns": {}}
     file = embedded_file(path)
     try:
-        brief = yaml.safe_load(file.read_text(encoding="utf-8"))
-        columns = brief["columns"]
-        values = [option["value"] for column in columns.values() for option in column.get("options", [])]
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError, KeyError, TypeError) as error:
+        text = file.read_text(encoding="utf-8")
+        refuse_aliases(text)
+        brief = yaml.safe_load(text)
+        Brief.model_validate(brief)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:  # a value that is no date is a ValueError
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            reason = f"{'.'.join(map(str, first['loc'])) or 'the file'}: {first['msg']}"
         fault = f"Parameter brief={path!r} cannot be read: it is a YAML file with text, labels and columns"
-        raise UserError(f"{fault} ({error!r}).") from error
-    if set(brief["labels"]) != set(task.labels) or not all(isinstance(value, str) for value in values):
+        raise UserError(f"{fault} ({reason}).") from error
+    if task is not None and set(brief["labels"]) != set(task.labels):
         raise UserError(f"{file} must say what each of {', '.join(task.labels)} means, and nothing else, in text.")
     if path.startswith("embedded:"):  # without the occupations that only the test rows have
         jobs = [(job, [job["masculine"], job["feminine"], job["double"]]) for job in ads.jobs_of({})]
-        columns["occupation"]["options"] = [
+        brief["columns"]["occupation"]["options"] = [
             {"value": job["lemma"], "says": job["lemma"], "only": {"sector": job["sector"]}, "forms": forms}
             for job, forms in jobs
         ]

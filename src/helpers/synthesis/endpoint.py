@@ -22,7 +22,7 @@ import openai
 from helpers import env
 from helpers.env import UserError
 from helpers.files import digest
-from helpers.masking import MASK, make_mask
+from helpers.masking import MASK, make_mask, without_secrets
 from helpers.progress import Bar
 from helpers.synthesis import answers, connection
 from helpers.synthesis.answers import Answer, Check, Reply, add_schema, add_usage, assess, repair_prompt
@@ -79,7 +79,12 @@ class Endpoint:
         self._counted_keys: set[str] = set()
         self._length_option, self._constrains = "max_tokens", True
         self._end, self._failed_in_a_row = "", 0  # why no further attempt is sent; prompts that failed since a reply
-        self._client = self._metered_client(url, key)
+        try:
+            self._client = self._metered_client(url, key)
+        except (ImportError, ValueError, httpx.InvalidURL) as error:
+            reason = without_secrets((str(error).splitlines() or [type(error).__name__])[0])[:160]
+            remedy = "give it an address such as http://127.0.0.1:3128, or unset it"
+            raise UserError(f"HTTP_PROXY, HTTPS_PROXY or ALL_PROXY is of no use ({reason}): {remedy}.") from error
 
     def ask(self, prompts: Sequence[str], schema: Any = None, checks: Sequence[Check] = ()) -> list[Answer]:
         """Have every prompt answered; an answer that fails a check gets one repair attempt.

@@ -29,10 +29,15 @@ RULES = ("swap", "double_form", "neutral_form", "schwa", "one_gender")  # counte
 METHODS = (*RULES, "few_shot", "paraphrase", "back_translation", "neutral", "hard_negative")
 
 
-def check_methods(methods: Sequence[str], teacher: str, data_path: str) -> None:
-    """Raise UserError on an unknown method or teacher, or on methods that the teacher cannot follow."""
+def check_names(methods: Sequence[str]) -> None:
+    """Raise UserError on an unknown method."""
     if unknown := [m for m in methods if m not in METHODS]:
         raise UserError(f"Parameter methods: {unknown[0]!r} is none of {', '.join(sorted(METHODS))}.")
+
+
+def check_methods(methods: Sequence[str], teacher: str, data_path: str) -> None:
+    """Raise UserError on an unknown method or teacher, or on methods that the teacher cannot follow."""
+    check_names(methods)
     check_teacher(teacher)
     if teacher == "embedded" and data_path != embedded.JOB_ADS:
         raise UserError("Parameter teacher: embedded is for embedded data only; set endpoint, local, or '' for none.")

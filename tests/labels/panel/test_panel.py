@@ -15,13 +15,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from helpers import run
 from helpers.env import UserError
 from helpers.italian.cues import find_cues
 from helpers.labels import seats
 from helpers.labels.decisions import disagreements
 from helpers.labels.exchange import settled_labels
 from helpers.labels.log import annotations, events, guideline_version
-from helpers.labels.panel import Panel, adjudication_panel, desk
+from helpers.labels.panel import Panel, adjudication_panel, desk, opening, show_next
 from helpers.labels.panel.html import differences, markdown, marked, progress, segments
 from helpers.labels.panel.kinds import KINDS
 from helpers.labels.panel.parts import Row
@@ -667,20 +668,101 @@ def test_where_one_is_and_when_to_stop(make):
         {"picks": ["r0", "r1"], "macro_f1": 0.5, "stop": ""},
         {"picks": ["r2", "r3"], "macro_f1": 0.61, "stop": ""},
     ]
-    panel = make(texts(4), rounds=rounds, batches=3, goes_on=True)
-    assert "Batch 1 of 3" in panel.controls.progress.value and "0.500 → 0.610" in panel.controls.progress.value
+    panel = make(texts(4), rounds=rounds, batches=3, goes_on=True, validation_rows=12)
+    assert "Batch 1 of 3" in panel.controls.progress.value
+    measured = "macro-F1 on 12 validation rows"
+    assert f"<span>{measured}: 0.500 → 0.610</span>" in panel.controls.progress.value
+    assert f"<title>{measured}, after each round: 0.500, 0.610</title>" in panel.controls.progress.value
     assert panel.controls.progress.value.count("<polyline") == 1 and "stop" not in panel.controls.progress.value
     for _ in range(2):
         panel.buttons["yes"].click()
-    assert "Batch 2 of 3" in panel.controls.progress.value and panel.controls.again.layout.display == "none"
+    assert "Batch 2 of 3" in panel.controls.progress.value and panel.controls.go_on.layout.display == "none"
     rounds.append({"picks": [], "macro_f1": 0.61, "stop": "Nothing <was> gained."})
     panel.buttons["yes"].click()
     assert "You may stop now. Nothing &lt;was&gt; gained." in panel.controls.progress.value
-    assert panel.controls.again.layout.display is None
+    assert panel.controls.go_on.layout.display is None
     panel.buttons["yes"].click()
     assert "Run all cells again, or give the same ambo run command again" in page_text(panel)
+    assert panel.controls.stay in panel.controls.go_on.children and "Your labels are saved" in panel.controls.stay.value
     panel.controls.again.click()  # where the front end has no such button
     assert "Run ▸ Run All Cells" in message(panel)
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [({"compliance": 0.5}, "share that complies on 1 validation row: 0.500"), ({}, "")],
+)
+def test_a_score_is_named(make, row, words):
+    panel = make(texts(2), rounds=[{"picks": ["r0"], **row}], batches=2, validation_rows=1)
+    assert words in panel.controls.progress.value and ("complies" in panel.controls.progress.value) == bool(words)
+
+
+@pytest.mark.parametrize(("count", "kind"), [(66, "class yes"), (250, "class yes"), (250, "all"), (1, "class yes")])
+def test_a_list_says_how_many_texts_it_has_and_which_are_cut(make, count, kind):
+    records = [r | {"text": r["text"] + (" It goes on." * 9 if i == 0 else "")} for i, r in enumerate(texts(count))]
+    panel = make(records)
+    for _ in records:
+        panel.buttons["yes"].click()
+    panel.search.kind.value = "" if kind == "all" else kind
+    panel.search.query.value = "number" if kind == "all" else ""
+    panel.search.button.click()
+    options = panel.search.results.options
+    assert len(options) == min(count, 200)
+    assert (
+        f"{count} text{'s' * (count > 1)}" + ", of which the first 200 are listed" * (count > 200)
+    ) in panel.search.count.value
+    assert next(text for text, place in options if place == 0).endswith("…") if kind == "all" or count <= 200 else True
+    assert not any(text.endswith("…") for text, place in options if place)
+    panel.search.query.value = "zebra"
+    panel.search.button.click()
+    assert not panel.search.count.value
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind", "following"),
+    [
+        ("01_seed_curation", "classification", "02_synthetic_expansion"),
+        ("01_seed_curation", "generation", "03_active_generation"),
+        ("03_active_learning", None, "04_bias_evaluation"),
+        ("03_active_generation", None, "04_generation_evaluation"),
+    ],
+)
+def test_what_comes_next_is_a_link_or_the_command_that_stopped_here(tmp_path, monkeypatch, stage, kind, following):
+    shown = []
+    monkeypatch.setattr(opening, "display", lambda page: shown.append(page.data))
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    folder = tmp_path / "outputs/t/r" / stage
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(folder)  # where JupyterLab runs a page of the outputs
+    here = run.Run(stage, {"task": "t", "run_id": "<r>"} | ({"kind": kind} if kind else {}), folder)
+    show_next(here)
+    assert f'<a href="../../../../notebooks/{following}.ipynb">{following}.ipynb</a>' in shown[0]
+    assert "Done:" in shown[0] and "task = &#x27;t&#x27; and run_id = &#x27;&lt;r&gt;&#x27;" in shown[0]
+    here.note(command="ambo run --task t -p labels '[<b>, c]' --run-id r")
+    show_next(here)
+    assert (
+        "give this command again: <code>ambo run --task t -p labels &#x27;[&lt;b&gt;, c]&#x27; --run-id r</code>"
+        in shown[1]
+    )
+
+
+@pytest.mark.parametrize("page", [1, 10])
+def test_a_pace_is_that_of_several_labels_and_the_same_by_page(make, tmp_path, monkeypatch, page):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    panel = make(texts(40), page=page)
+    for number in range(1, 11):
+        now[0] += 3.0
+        if page == 1:
+            panel.buttons["yes"].click()
+            said = "a minute" in panel.controls.progress.value
+            assert said == (number >= 5) == ("left" in panel.controls.progress.value)
+    if page > 1:
+        panel.rows[0].answer.buttons["no"].click()  # 30 seconds for the first, 9 for each of the others
+        now[0] += 81.0
+        panel.controls.together[0].click()
+        assert [row["seconds"] for row in log(tmp_path)] == [30.0, *[9.0] * 9]
+    assert ("7 a minute" if page > 1 else "20 a minute") in panel.controls.progress.value
 
 
 def test_twenty_thousand_texts_take_the_work_of_one(make, tmp_path, monkeypatch):
@@ -713,7 +795,9 @@ def test_twenty_thousand_texts_take_the_work_of_one(make, tmp_path, monkeypatch)
     assert counts["drawn"] <= 8 and counts["asked"] < 60
     assert len(type(panel.layer).widgets) == widgets_before
     panel.search.kind.value = "doubtful"
-    assert len(panel.search.results.options) == 50
+    assert (
+        len(panel.search.results.options) == 200 and "20,000 texts, of which the first 200" in panel.search.count.value
+    )
     counts["asked"] = counts["drawn"] = 0
     paged = make(many, page=10)
     assert counts["drawn"] == 10 and counts["asked"] < 400

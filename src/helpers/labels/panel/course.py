@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-SCORES = ("macro_f1", "compliance")  # what a round of either kind of task is measured by
+from helpers.labels.panel.html import plural
+
+SCORES = {
+    "macro_f1": "macro-F1",
+    "compliance": "share that complies",
+}  # what a round of either kind of task is measured by
 
 
 class Course:
@@ -16,10 +21,12 @@ class Course:
         Finished rounds in order, each with `picks` (record ids), one of `SCORES`, and `stop`, a sentence or ''.
     batches : int
         How many batches the run will ask for; 0 where it has none.
+    validation_rows : int
+        How many rows the rounds are scored on; 0 where nobody says.
     """
 
-    def __init__(self, rounds: Sequence[dict], batches: int):
-        self.rounds, self.batches = rounds, batches
+    def __init__(self, rounds: Sequence[dict], batches: int, validation_rows: int = 0):
+        self.rounds, self.batches, self.validation_rows = rounds, batches, validation_rows
         self._number: dict[str, int] = {}  # record id → its batch, from 1
         self._read = 0
 
@@ -30,6 +37,12 @@ class Course:
 
     def scores(self) -> list[float]:
         return [row[name] for row in self.rounds for name in SCORES if name in row]
+
+    def measured(self) -> str:
+        """What the scores are: `macro-F1 on 40 validation rows`."""
+        names = {words for row in self.rounds for name, words in SCORES.items() if name in row}
+        rows = plural(self.validation_rows, "validation row") if self.validation_rows else "the validation rows"
+        return f"{' or '.join(sorted(names))} on {rows}"
 
     def batch(self, record_id: str | None) -> int:
         """The batch that a text belongs to; without a text the latest, 0 where there is none."""

@@ -148,29 +148,43 @@ def progress(done: int, total: int, skipped: int, counts: Mapping[str, int], ite
     )
 
 
-def course(batch: int, batches: int, scores: Sequence[float], stop: str) -> str:
-    """Which batch this is, the scores after each round as a small curve, and what the stopping rule says."""
+def small(text: str) -> str:
+    """A line in small print."""
+    return f'<div class="ambo-small">{escape(text)}</div>'
+
+
+def course(batch: int, batches: int, measured: str, scores: Sequence[float], stop: str) -> str:
+    """Which batch this is, what was `measured` after each round, also as a small curve, and what the stopping rule says."""
     facts = [f"Batch {batch:,} of {batches:,}"] if batch and batches else []
     if scores:
-        facts.append("score " + " → ".join(f"{score:.3f}" for score in dict.fromkeys([scores[0], scores[-1]])))
+        ends = dict.fromkeys([scores[0], scores[-1]])
+        facts.append(f"{measured}: " + " → ".join(f"{score:.3f}" for score in ends))
     line = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
     if len(scores) > 1:
-        line += sparkline(scores)
+        line += sparkline(scores, measured)
     line = f'<div class="ambo-small ambo-course">{line}</div>' if line else ""
     return line + (f'<div class="ambo-info">You may stop now. {escape(stop)}</div>' if stop else "")
 
 
-def sparkline(values: Sequence[float], width: int = 120, height: int = 24) -> str:
-    """Values as a line without axes; a rise of less than 0.1 stays a small one."""
+def sparkline(values: Sequence[float], measured: str, width: int = 120, height: int = 24) -> str:
+    """Values as a line without axes, named and listed where the mouse rests; a rise of less than 0.1 stays a small one."""
     low, high = min(values), max(max(values), min(values) + 0.1)
     step = (width - 8) / max(1, len(values) - 1)
     points = [(4 + i * step, 4 + (height - 8) * (high - value) / (high - low)) for i, value in enumerate(values)]
     line = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    spoken = "Scores after each round: " + ", ".join(f"{value:.3f}" for value in values)
+    spoken = escape(f"{measured}, after each round: " + ", ".join(f"{value:.3f}" for value in values))
     return (
-        f'<svg class="ambo-curve" width="{width}" height="{height}" role="img" aria-label="{spoken}">'
+        f'<svg class="ambo-curve" width="{width}" height="{height}" role="img" aria-label="{spoken}"><title>{spoken}</title>'
         f'<polyline points="{line}"/><circle cx="{points[-1][0]:.1f}" cy="{points[-1][1]:.1f}" r="3"/></svg>'
     )
+
+
+def done(command: str, following: str, address: str, names: str) -> str:
+    """That nothing is left to label, and the command to give again or, without one, a link to the notebook that follows."""
+    words = f"Now give this command again: <code>{escape(command)}</code>"
+    if not command:
+        words = f'Next: <a href="{escape(address)}">{escape(following)}</a>, with {escape(names)}.'
+    return f"<div><strong>Done:</strong> nothing is left to label here. {words}</div>"
 
 
 def classes(explained: Mapping[str, str]) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import ipywidgets as widgets
 from IPython.display import HTML, display
 
+from helpers import env
 from helpers.env import UserError
 from helpers.labels import seats
 from helpers.labels.log import ADJUDICATOR
@@ -16,6 +19,7 @@ from helpers.labels.panel import html
 from helpers.labels.panel.kinds import button, flow
 from helpers.labels.panel.panel import Panel
 from helpers.labels.panel.parts import sheet, shortened
+from helpers.run import Run
 
 
 def show(panel: widgets.Widget) -> None:
@@ -30,6 +34,19 @@ def show(panel: widgets.Widget) -> None:
         )
     )
     display(panel)
+
+
+def show_next(here: Run) -> None:
+    """Display what to do now that nothing is left to label: the command that stopped here again, or the next notebook."""
+    following = f"{here.following}.ipynb"
+    place = env.root() / "notebooks" / following
+    page = here.folder if env.frontend() == "batch" else Path.cwd()  # a link is read from where the page lies
+    try:
+        address = Path(os.path.relpath(place, page)).as_posix()
+    except ValueError:  # on another drive of a Windows machine
+        address = place.as_uri()
+    names = f"task = {here.params['task']!r} and run_id = {here.params['run_id']!r}"
+    display(HTML(html.done(here.notes.get("command", ""), following, quote(address), names)))
 
 
 class Desk(widgets.VBox):

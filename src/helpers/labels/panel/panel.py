@@ -56,8 +56,9 @@ class Panel(widgets.VBox):
         What people read for each label, and a sentence on what it means.
     columns : list of str
         Fields of the records that a person can have shown.
-    rounds, batches
-        The finished rounds of the run, a list that may grow, and how many batches it asks for; see `Course`.
+    rounds, batches, validation_rows
+        The finished rounds of the run, a list that may grow, how many batches it asks for, and on how many rows every round
+        is scored; see `Course`.
     goes_on : bool
         Running the notebook again goes on from the labels: when all is done, say so.
     embed : function, optional
@@ -87,6 +88,7 @@ class Panel(widgets.VBox):
         columns: Sequence[str] = (),
         rounds: Sequence[dict] = (),
         batches: int = 0,
+        validation_rows: int = 0,
         goes_on: bool = False,
         embed: Callable[[Sequence[str]], Any] | None = None,
     ):
@@ -100,7 +102,7 @@ class Panel(widgets.VBox):
         self.suggestions, self.revealed = suggestions, show_suggestions
         self.context, self.require_reason = context or {}, require_reason
         self.columns, self.columns_shown, self.embed = columns, False, embed
-        self.course, self.goes_on = Course(rounds, batches), goes_on
+        self.course, self.goes_on = Course(rounds, batches, validation_rows), goes_on
         answers = functools.partial(KINDS[kind], names=label_names, explanations=label_help)
         self.rows = [Row(self, number, answers, labels) for number in range(page)]
         self.now, self.steps = self.rows[0], Steps(self)
@@ -145,7 +147,7 @@ class Panel(widgets.VBox):
             columns = widgets.Box([widgets.VBox(parts), *guideline])
             columns.add_class("ambo-columns")
             parts = [columns]
-        return [sheet(), controls.progress, flow(controls.again), *parts, self.layer, instructions]
+        return [sheet(), controls.progress, controls.go_on, *parts, self.layer, instructions]
 
     def _report_misfits(self) -> None:
         """Say which events of the log this panel cannot show: labels of a removed class, texts outside the list."""

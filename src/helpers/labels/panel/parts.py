@@ -115,10 +115,10 @@ class Row:
         self.box.layout.display = None
 
 
-def shortened(label: Any) -> str:
-    """At most 60 characters of a label."""
+def shortened(label: Any, most: int = 60) -> str:
+    """At most `most` characters of a label or a text."""
     text = str(label) or "rejected"
-    return text if len(text) <= 60 else text[:59] + "…"
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 class Field(widgets.Text):
@@ -152,7 +152,10 @@ class Controls:
         self.columns = panel.button("Show columns", panel.toggle_columns, f"Show {', '.join(panel.columns)}")
         self.again = panel.button("Run all cells again", self._say_how_to_go_on)
         self.again.add_class("ambo-again")  # the key layer runs them, where the front end lets it
-        self.again.layout.display = "none"
+        self.stay = widgets.HTML()
+        self.stay.value = html.small("Your labels are saved: a warning of lost variables does not concern them.")
+        self.go_on = flow(self.again, self.stay)
+        self.go_on.layout.display = "none"
         self.together = []
         if len(panel.rows) > 1 and not answer.saves:
             tooltip = "Label all open texts of this page (Shift and the number)"
@@ -182,11 +185,11 @@ class Controls:
     def show_progress(self, session: Session) -> None:
         course, row, total = self.panel.course, self.panel.now, len(session.records)
         batch = course.batch(None if row.place is None else row.record["id"])
-        self.progress.value = html.course(batch, course.batches, course.scores(), course.stop) + html.progress(
-            session.done, total, session.skipped, session.counts, session.items_a_minute()
-        )
+        self.progress.value = html.course(
+            batch, course.batches, course.measured(), course.scores(), course.stop
+        ) + html.progress(session.done, total, session.skipped, session.counts, session.items_a_minute())
         goes_on = self.panel.goes_on and (bool(course.stop) or self.panel.all_done)
-        self.again.layout.display = None if goes_on else "none"
+        self.go_on.layout.display = None if goes_on else "none"
 
     def press_all(self, n: int) -> None:
         """Act on Shift and a digit: label the page."""

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterable
 from typing import Any
 
 import ipywidgets as widgets
 
 from helpers.env import UserError
+from helpers.labels.panel import html
 from helpers.labels.panel.kinds import flow
-from helpers.labels.panel.parts import Field
+from helpers.labels.panel.parts import Field, shortened
 
-MOST = 50  # texts in a list
+MOST = 200  # texts in a list: the page gets them anew at every label
 
 
 class Review:
@@ -31,17 +31,20 @@ class Review:
         self.results = widgets.Select(options=[], rows=6, layout=hidden, tooltip="Texts found")
         self.results.observe(self._choose, "value")
         self.kind.observe(lambda _: panel.command(self._search), "value")
-        self.box = widgets.VBox([flow(self.kind, self.query, self.button), self.results])
+        self.count = widgets.HTML()
+        self.box = widgets.VBox([flow(self.kind, self.query, self.button), self.count, self.results])
 
     def follow(self) -> None:
         """Bring a list that is shown up to the labels of now; one found by words keeps its texts."""
         if self.results.layout.display == "none":
             return
-        places = [place for _, place in self.results.options]
-        self._list(list(self._places()) if self.kind.value else places)
+        if self.kind.value:
+            self._list(self._places())
+        else:
+            self._draw([place for _, place in self.results.options])
 
     def _search(self) -> None:
-        self._list(list(self._places()))
+        self._list(self._places())
         if not self.results.options:
             query = self.query.value.strip()
             if self.kind.value:
@@ -50,13 +53,13 @@ class Review:
                 )
             raise UserError(f"No text contains “{query}”." if query else "Nothing is done yet.")
 
-    def _places(self) -> Iterator[int]:
+    def _places(self) -> Iterable[int]:
         session, kind, query = self.panel.session, self.kind.value, self.query.value.strip()
         if not kind:
-            return iter(session.search(query))
+            return session.search(query)
         places = self._doubtful() if kind == "doubtful" else filter(self._belongs, session.touched())
         words = query.casefold()
-        return islice((p for p in places if words in session.records[p]["text"].casefold()), MOST)
+        return (p for p in places if words in session.records[p]["text"].casefold())
 
     def _belongs(self, place: int) -> bool:
         session, kind = self.panel.session, self.kind.value
@@ -78,13 +81,22 @@ class Review:
         }
         return sorted((p for p, share in sure.items() if share is not None), key=sure.__getitem__)
 
-    def _list(self, places: list[int]) -> None:
+    def _list(self, places: Iterable[int]) -> None:
+        """Show the first places, and say how many there are."""
+        places = list(places)
+        line = html.plural(len(places), "text")
+        if len(places) > MOST:
+            line += f", of which the first {MOST} are listed: words of a text, above, find the others"
+        self.count.value = html.small(line) if places else ""
+        self._draw(places[:MOST])
+
+    def _draw(self, places: list[int]) -> None:
         session, options = self.panel.session, []
         for place in places:
             text = " ".join(session.records[place]["text"].split())
             answer = self.panel.text_of(session.answer(place)) or "open"
             flag = " · ⚑" if session.flagged(place) else ""
-            options.append((f"{place + 1} · {answer}{flag} · {text[:80]}", place))
+            options.append((f"{place + 1} · {answer}{flag} · {shortened(text, 80)}", place))
         if list(self.results.options) == options:
             return
         chosen = self.results.value

@@ -145,8 +145,9 @@ class Steps:
         if panel.require_reason:
             raise UserError("A decision needs a reason: decide one text at a time.")
         token = os.urandom(4).hex() if len(rows) > 1 else ""
+        since = max(row.start_time for row in panel.rows)  # the page came up, or a text of it was labelled
+        seconds = round((time.monotonic() - since) / len(rows), 2)
         for row in rows:
-            seconds = round((time.monotonic() - panel.rows[0].start_time) / len(rows), 2)
             facts = {"spans": row.spans, "shown": sorted(row.visible_hints), "seconds": seconds}
             self._write(row, "label", label=label, **facts, **({"together": token} if token else {}))
             row.fill(row.place)
