@@ -250,12 +250,12 @@ def tokenise(text: str) -> list[Token]:
 def _mark_english(tokens: list[Token]) -> None:
     """Read a word that Italian and English share as English before an English one: "native speaker".
 
-    Where women are named before it in the sentence, it stays Italian: "addette operative part-time".
+    Right behind a word for women it stays Italian: "addette operative part-time".
     """
     for i, token in enumerate(tokens[:-1]):
         if belongs(token, "also_english") and is_foreign(tokens[i + 1]):
-            women = (reading_of(before, {"noun", "role", "person"}) for before in tokens[token.sentence : i])
-            if not any(reading and reading.mask == SLOT_BITS[3] for reading in women):
+            women = i and reading_of(tokens[i - 1], {"noun", "role", "person", "adj"}, SLOT_BITS[3])
+            if not women or women.mask != SLOT_BITS[3]:
                 token.readings = [Reading("english", (token.lower,) * 4, ANY)]
 
 
