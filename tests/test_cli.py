@@ -381,6 +381,24 @@ def test_the_demo_is_a_run_of_its_own_name(project, monkeypatch, capsys):
     assert code == 2 and not out and f"{folder} belongs to a run with seed=99" in err
 
 
+@pytest.mark.parametrize("stages", ["04", "03,04", "01,02,03,04"])
+@pytest.mark.parametrize("change", [("-p", "strategy", "entropy"), ("-p", "lora_r", "4")])
+def test_a_stage_that_is_not_asked_for_keeps_its_parameters_too(project, monkeypatch, capsys, stages, change):
+    params = given.gather_parameters("italian_jobs", "demo", {}) | {"run_id": "r"}
+    folder = project / "outputs/italian_jobs/r"
+    for name in run.STAGES.values():
+        save_manifest(folder / name, parameters=given.stage_parameters(name, params))
+    code, out, err = ambo(monkeypatch, capsys, "run", *JOBS, "--run-id", "r", "--stages", stages, *change)
+    assert code == 2 and not out and f"{folder / '03_active_learning'} belongs to a run with {change[1]}=" in err
+
+
+def test_a_later_stage_says_nothing_of_an_earlier_one(project, monkeypatch, capsys):
+    """04 had other draws: 01 alone is asked for, whatever comes of it."""
+    save_manifest(project / "outputs/italian_jobs/r/04_bias_evaluation", parameters={"bootstrap": 7})
+    monkeypatch.setattr(command, "run_stage", lambda *words: None)
+    assert ambo(monkeypatch, capsys, "run", *JOBS, "--run-id", "r", "--stages", "01")[0] == 0
+
+
 def test_the_tests_are_run_as_make_runs_them(project, monkeypatch, capsys):
     words = [sys.executable, "-m", "helpers.cli", "test", "tests/test_rooms.py", "-k", "circle", "-n", "0", "-v"]
     assert "1 passed" in finish(ROOT, words)[0]
