@@ -479,6 +479,43 @@ def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
     assert log.annotations(labelled)["cy"][records[3]["id"]]["label"] == "y"
 
 
+@pytest.fixture
+def asking(project):
+    """A run whose 01 asked people for the labels of seed and test; one validation row came with its label."""
+    first = project / "outputs/t/r/01_seed_curation"
+    sets = {"seed": "ab", "test": "c", "validation": "d", "pool": "ef"}
+    for name, texts in sets.items():
+        files.write_jsonl(first / f"{name}.jsonl", [{"id": record_id("t", t), "text": t} for t in texts])
+    files.write_json(first / "task.json", {"labels": ["x", "y"], "positive_label": "y"})
+    files.write_json(first / "asked.json", [record_id("t", text) for text in "abc"])
+    save_manifest(first, parameters={"labeller": "oracle"})
+    for text in "ab":
+        log.append(first / "labels", "me", "label", record_id("t", text), label="x")
+    return first
+
+
+@pytest.mark.parametrize("knows_asked", [True, False], ids=["asked.json", "an older run"])
+def test_imported_labels_go_where_they_count(asking, project, monkeypatch, capsys, knows_asked):
+    if not knows_asked:
+        (asking / "asked.json").unlink()
+        log.append(asking / "labels", "me", "label", record_id("t", "c"), label="x")
+    (project / "fix.csv").write_text("text,label,who\n" + "".join(f"{text},y,me\n" for text in "abcdef"))
+    code, out, err = ambo(monkeypatch, capsys, "labels", "import", "fix.csv", *RUN, "--annotator-column", "who")
+    assert code == 0 and "taken: 6 of 6 rows" in out
+    assert "for the seed and evaluation rows of 01, which is due again: 3" in out
+    assert "1 are of seed and evaluation rows whose answer comes with the data, which counts: correct the data" in err
+    assert "2 are of the pool, where this run takes labels of oracle: a run with -p labeller human does" in err
+    ids = {text: record_id("t", text) for text in "abcdef"}
+    own, loop = (log.annotations(p)["me"] for p in (asking / "labels", project / "outputs/t/r/03_active_learning/labels/human"))
+    assert {i: answer["label"] for i, answer in own.items()} == {ids[text]: "y" for text in "abc"}
+    assert loop.keys() == {ids[text] for text in "def"}
+    (project / "back.csv").write_text("text,label\na,x\n")
+    err = ambo(monkeypatch, capsys, "labels", "import", "back.csv", *RUN)[2]
+    assert "1 have now as many votes for one label as for another" in err and "--annotator NAME" in err
+    words = ["fix.csv", *RUN, "--annotator-column", "who", "--folder", "mine"]
+    assert ambo(monkeypatch, capsys, "labels", "import", *words)[0] == 0 and len(log.annotations(project / "mine")["me"]) == 6
+
+
 def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):
     first = project / "outputs/w/r/01_seed_curation"
     files.write_jsonl(first / "pool.jsonl", [{"id": "r0", "text": "Cercasi cuoco"}])

@@ -572,6 +572,19 @@ def test_the_last_cell_notes_no_input(path):
     assert not [c for c in cells if "checks" in c["metadata"].get("tags", []) and ".reads(" in "".join(c["source"])]
 
 
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0[1-3]*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_notes_every_folder_of_logs_that_it_reads(path):
+    """Otherwise a label that comes in later makes nothing due."""
+    calls = [n for source in code_cells(path.stem) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    names: dict[str, set[str]] = {"reads": set(), "settled_labels": set(), "pending": set()}
+    for call in calls:
+        called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        if called in names and isinstance(call.args[0], ast.Name):
+            names[called].add(call.args[0].id)
+    read = names["settled_labels"] | names["pending"]
+    assert read and read <= names["reads"]
+
+
 def test_two_sessions_lose_no_round(project):
     first, _ = rounds_of(project, "a")
     second, _ = rounds_of(project, "a")

@@ -65,12 +65,6 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0) -> p
     return table
 
 
-def source_path(path: str) -> Path | None:
-    """The file or folder behind `data_path`; None for the embedded sets and for hub data."""
-    file = None if path.startswith(embedded.PREFIX) else env.resolve(path)
-    return file if file and file.exists() else None
-
-
 def add_remark(table: pd.DataFrame, *sentences: str) -> None:
     """Put sentences among the table's remarks, each once."""
     remarks = table.attrs.setdefault("remarks", [])

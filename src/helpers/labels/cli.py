@@ -26,12 +26,20 @@ WIDEST = 8  # annotators whose matrix still fits a terminal
 
 @dataclass
 class Store:
-    """A folder of logs, and the records and task that its labels belong to."""
+    """A folder of logs, and the records and task that its labels belong to.
+
+    `asked` are the records for whose answer 01 asks people, in logs of its own, `first`; `given` are those of its other
+    sets, whose answer came with the data, and `labeller` says whose answers 03 takes.
+    """
 
     folder: Path
     records: list[dict]
     labels: list[str]
     groups: list[str]
+    first: Path
+    asked: set[str]
+    given: set[str]
+    labeller: str
 
     def read(self) -> dict[str, dict[str, dict]]:
         """The state of the logs, with a note on stderr for whatever does not fit the run or the task."""
@@ -70,12 +78,29 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
         )
     facts = files.read_json(first / "task.json")
     records: dict[str, dict] = {}
+    own: set[str] = set()  # of seed and evaluation sets
     for path in [*sorted(first.glob("*.jsonl")), home / run.STAGES["02"] / "synthetic.jsonl"]:
         if path.exists():
-            records |= {row["id"]: row for row in files.read_jsonl(path) if "text" in row}
+            rows = {row["id"]: row for row in files.read_jsonl(path) if "text" in row}
+            records |= rows
+            own |= rows.keys() if path.parent == first and path.name != "pool.jsonl" else set()
+    asked = set(files.read_json(first / "asked.json")) if (first / "asked.json").exists() else set()
+    with warnings.catch_warnings(action="ignore"):  # of lines that cannot be read 01 tells
+        state = log.annotations(first / "labels")
+    asked = own & asked.union(*state.values())
     notebook = run.notebooks(facts.get("kind", "classification"))["03"]
     logs = env.resolve(folder) if folder else home / notebook / "labels" / "human"
-    return Store(logs, list(records.values()), facts["labels"], manifest["parameters"].get("group_columns", []))
+    params = manifest["parameters"]
+    return Store(
+        logs,
+        list(records.values()),
+        facts["labels"],
+        groups=params.get("group_columns", []),
+        first=first / "labels",
+        asked=asked,
+        given=own - asked,
+        labeller=params.get("labeller", "human"),
+    )
 
 
 @app.command("agreement")
@@ -160,10 +185,30 @@ def import_command(
         annotator=annotator,
         task_labels=store.labels,
         mapping=_renames(rename or []),
+        elsewhere={} if folder else dict.fromkeys(store.asked, store.first),
     )
     for remark in report["remarks"]:
         _note(remark)
     say("\n".join(exchange.describe(report)))
+    if not folder:
+        _say_what_counts(store, report["records"])
+
+
+def _say_what_counts(store: Store, records: list[str]) -> None:
+    """Where imported labels go, and which of them this run will not read."""
+    asked, given = (sum(record in ids for record in records) for ids in (store.asked, store.given))
+    if asked:
+        say(f"of these, for the seed and evaluation rows of 01, which is due again: {asked}")
+    if given:
+        _note(f"{given} are of seed and evaluation rows whose answer comes with the data, which counts: correct the data.")
+    places = [store.folder, *([store.first] if asked else [])]
+    decided = [decisions.decisions(log.annotations(place)) for place in places]
+    if tied := sum(own.get(record, {}).get("decided") == "tie" for own in decided for record in records):
+        remedy = "to correct what NAME said, import them with --annotator NAME"
+        _note(f"{tied} have now as many votes for one label as for another, so that none of them counts: {remedy}.")
+    if store.labeller != "human" and len(records) > asked + given:
+        remedy = "a run with -p labeller human does"
+        _note(f"{len(records) - asked - given} are of the pool, where this run takes labels of {store.labeller}: {remedy}.")
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:
