@@ -506,14 +506,19 @@ def test_imported_labels_go_where_they_count(asking, project, monkeypatch, capsy
     assert "1 are of seed and evaluation rows whose answer comes with the data, which counts: correct the data" in err
     assert "2 are of the pool, where this run takes labels of oracle: a run with -p labeller human does" in err
     ids = {text: record_id("t", text) for text in "abcdef"}
-    own, loop = (log.annotations(p)["me"] for p in (asking / "labels", project / "outputs/t/r/03_active_learning/labels/human"))
+    own, loop = (
+        log.annotations(p)["me"] for p in (asking / "labels", project / "outputs/t/r/03_active_learning/labels/human")
+    )
     assert {i: answer["label"] for i, answer in own.items()} == {ids[text]: "y" for text in "abc"}
     assert loop.keys() == {ids[text] for text in "def"}
     (project / "back.csv").write_text("text,label\na,x\n")
     err = ambo(monkeypatch, capsys, "labels", "import", "back.csv", *RUN)[2]
     assert "1 have now as many votes for one label as for another" in err and "--annotator NAME" in err
     words = ["fix.csv", *RUN, "--annotator-column", "who", "--folder", "mine"]
-    assert ambo(monkeypatch, capsys, "labels", "import", *words)[0] == 0 and len(log.annotations(project / "mine")["me"]) == 6
+    assert (
+        ambo(monkeypatch, capsys, "labels", "import", *words)[0] == 0
+        and len(log.annotations(project / "mine")["me"]) == 6
+    )
 
 
 def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):

@@ -264,7 +264,14 @@ def test_both_folders_are_pushed_to_private_repositories(home, project):
         assert "The hub did not take the model owner/name" in err
 
 
-SCORES = {"model": ["QLoRA detector"], "macro_f1": [0.8], "low": [0.7], "high": [0.9], "accuracy": [0.81], "count": [50]}
+SCORES = {
+    "model": ["QLoRA detector"],
+    "macro_f1": [0.8],
+    "low": [0.7],
+    "high": [0.9],
+    "accuracy": [0.81],
+    "count": [50],
+}
 GROUPS = {"group": ["a", "b"], "count": [12, 30], "accuracy": [0.5, 0.9], "column": "kind"}
 
 

@@ -189,7 +189,7 @@ def test_a_manifest_that_names_no_file_is_no_success(project, stage, emptied):
     files.write_text(here.path("out.txt"), "a")
     here.close()
     assert not run.why_due(folder, {})
-    files.write_json(folder / "manifest.json", run.read_manifest(folder) | dict.fromkeys(emptied, {}))
+    files.write_json(folder / "manifest.json", run.read_manifest(folder) | {name: {} for name in emptied})
     assert run.why_due(folder, {}) == "its manifest names no file that it read or wrote"
 
 
@@ -230,7 +230,8 @@ def test_whatever_a_parameter_names_is_a_source(project, parameter, value, place
 
 
 @pytest.mark.parametrize(
-    ("parameter", "value"), [("scorer", "pairs"), ("secondary", ["half"]), ("guideline", "embedded:pairs"), ("brief", "")]
+    ("parameter", "value"),
+    [("scorer", "pairs"), ("secondary", ["half"]), ("guideline", "embedded:pairs"), ("brief", "")],
 )
 def test_a_word_is_no_source_where_a_folder_of_that_name_stands(project, parameter, value):
     for name in ("pairs", "half", "embedded:pairs"):
@@ -242,7 +243,11 @@ def test_every_parameter_that_names_a_file_is_known():
     """By its comment in the notebook."""
     others = {"task", "replies", "curves_csv", "full_json"}  # folders that are written; what 05 notes itself
     for path in (ROOT / "notebooks").glob("0*.ipynb"):
-        named = {name for name, words in parameter_help(path).items() if re.search(r"\b([Ff]ile|FILE|[Ff]older|FOLDER)\b", words)}
+        named = {
+            name
+            for name, words in parameter_help(path).items()
+            if re.search(r"\b([Ff]ile|FILE|[Ff]older|FOLDER)\b", words)
+        }
         assert named <= {*run.SOURCES, *others}, path.name
 
 

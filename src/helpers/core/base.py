@@ -15,9 +15,10 @@ from torch import nn
 
 from helpers import env
 from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, unpacked
-from helpers.core.folder import refuse_foreign_files
+from helpers.core.folder import model_digest, refuse_foreign_files
 from helpers.core.recipe import EMBEDDED, Recipe, refuse_missing_folder
 from helpers.env import UserError
+from helpers.files import sha256
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")  # peft uses the old name
@@ -33,6 +34,14 @@ def model_path(model: str) -> str:
     if model == EMBEDDED:
         return str(Path(__file__).parents[1] / "data" / model.removeprefix("embedded:"))
     return str(env.resolve(model)) if env.resolve(model).is_dir() else model
+
+
+def base_version(model: str) -> str | None:
+    """Digest of the embedded base or of the folder of another one; None for a model of the hub, which has a commit."""
+    path = Path(model_path(model))
+    if model == EMBEDDED:
+        return sha256(path / "model.safetensors")
+    return f"folder {model_digest(path)}" if path.is_dir() else None
 
 
 def load_base(recipe: Recipe, head: str | None = None):
@@ -51,7 +60,7 @@ def load_base(recipe: Recipe, head: str | None = None):
     Raises
     ------
     UserError
-        When the model is neither a folder with a model nor a hub id that can be reached.
+        When the model is neither a folder with a model nor a hub id that can be reached, or lacks some of its weights.
     """
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging as transformers_logging
@@ -72,12 +81,18 @@ def load_base(recipe: Recipe, head: str | None = None):
             refuse_foreign_files(Path(path))
     try:
         tokenizer = AutoTokenizer.from_pretrained(path, **source)
-        model = model_class.from_pretrained(path, **source, **options)
+        model, loaded = model_class.from_pretrained(path, **source, **options, output_loading_info=True)
     except Exception as error:  # the files of a stranger fail in many ways
         raise UserError(
             f"model {recipe.model!r} could not be loaded: it is neither a folder with config.json, tokenizer and "
             f"safetensors, nor a hub id that can be reached ({(str(error).splitlines() or [type(error).__name__])[0][:160]})."
         ) from error
+    # A pooler is read by nothing here, and many encoders come without one.
+    if missing := sorted(name for name in loaded["missing_keys"] if "pooler" not in name):
+        raise UserError(
+            f"model {recipe.model!r} lacks {len(missing)} of its weights, such as {missing[0]}, which would be drawn at "
+            "random: fetch or save the model again."
+        )
     _complete_special_tokens(tokenizer, model.config.eos_token_id)
     _correct_on_cpu(model)
     model.requires_grad_(False)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from helpers.env import UserError
-from helpers.files import read_json
+from helpers.files import digest, read_json, sha256
 
+READ = {".json", ".safetensors", ".txt", ".model", ".jinja"}  # what is loaded of a model: weights, tokenizer, templates
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
 
 
@@ -48,6 +49,13 @@ def refuse_foreign_files(folder: Path) -> None:
             raise UserError(
                 f"{folder / 'tokenizer_config.json'} has {key}={value!r}, a file elsewhere: remove that line."
             )
+
+
+def model_digest(folder: Path) -> str:
+    """Digest of all that is loaded from a model's folder; its pages are none of it."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in READ]
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    return digest({name: sha256(path) for name, path in names.items() if not re.search(r"(^|/)\.", name)})
 
 
 def _tensors(folder: Path) -> int:

@@ -200,7 +200,9 @@ def _say_what_counts(store: Store, records: list[str]) -> None:
     if asked:
         say(f"of these, for the seed and evaluation rows of 01, which is due again: {asked}")
     if given:
-        _note(f"{given} are of seed and evaluation rows whose answer comes with the data, which counts: correct the data.")
+        _note(
+            f"{given} are of seed and evaluation rows whose answer comes with the data, which counts: correct the data."
+        )
     places = [store.folder, *([store.first] if asked else [])]
     decided = [decisions.decisions(log.annotations(place)) for place in places]
     if tied := sum(own.get(record, {}).get("decided") == "tie" for own in decided for record in records):
@@ -208,7 +210,9 @@ def _say_what_counts(store: Store, records: list[str]) -> None:
         _note(f"{tied} have now as many votes for one label as for another, so that none of them counts: {remedy}.")
     if store.labeller != "human" and len(records) > asked + given:
         remedy = "a run with -p labeller human does"
-        _note(f"{len(records) - asked - given} are of the pool, where this run takes labels of {store.labeller}: {remedy}.")
+        _note(
+            f"{len(records) - asked - given} are of the pool, where this run takes labels of {store.labeller}: {remedy}."
+        )
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:
