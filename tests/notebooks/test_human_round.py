@@ -119,7 +119,8 @@ def test_without_labels_and_without_people_one_sentence_says_what_to_do(project,
     assert "None of the 120 texts has a label: name the column in label_column" in finish(project, words, 2)[1]
 
 
-def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tiny_llama, rows):
+def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tiny_llama, rows, monkeypatch):
+    monkeypatch.setenv("AMBO_ROOT", str(project))
     some = pd.DataFrame([r | {"text": f"{r['text']} She gave it to him."} for r in rows])
     some[["text", "label"]].to_csv(project / "labelled.csv", index=False)
     settings = {
