@@ -392,6 +392,15 @@ def test_a_stage_that_is_not_asked_for_keeps_its_parameters_too(project, monkeyp
     assert code == 2 and not out and f"{folder / '03_active_learning'} belongs to a run with {change[1]}=" in err
 
 
+def test_other_people_may_label_the_pool_than_the_seed(project, monkeypatch, capsys):
+    params = given.gather_parameters("italian_jobs", "demo", {}) | {"run_id": "r", "labeller": "human"}
+    first = project / "outputs/italian_jobs/r/01_seed_curation"
+    save_manifest(first, parameters=given.stage_parameters(first.name, params))
+    monkeypatch.setattr(command, "run_stage", lambda *words: None)
+    words = ["--run-id", "r", "--stages", "03", "-p", "labeller", "oracle", "-p", "annotators", "[bob]"]
+    assert ambo(monkeypatch, capsys, "run", *JOBS, *words)[0] == 0
+
+
 def test_a_later_stage_says_nothing_of_an_earlier_one(project, monkeypatch, capsys):
     """04 had other draws: 01 alone is asked for, whatever comes of it."""
     save_manifest(project / "outputs/italian_jobs/r/04_bias_evaluation", parameters={"bootstrap": 7})

@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -472,19 +473,19 @@ def mark_failed(folder: Path, error: str) -> None:
             write_json(folder / "manifest.json", manifest | {"status": "failed", "error": error})
 
 
-def changed_parameter(folder: Path, params: dict[str, Any]) -> str:
-    """The first parameter that differs from those `folder` was run with; '' without one."""
+def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> str:
+    """The first parameter, but for the `free` ones, that differs from those `folder` was run with; '' without one."""
     try:
         manifest = read_manifest(folder)
     except UserError:  # the stage is done again, and nothing says with which parameters it was done before
         manifest = None
     earlier = manifest["parameters"] if manifest else params
-    return next((k for k in {**earlier, **params} if earlier.get(k) != params.get(k) and k not in LIMITS), "")
+    return next((k for k in {**earlier, **params} if earlier.get(k) != params.get(k) and k not in free), "")
 
 
-def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
-    """Raise UserError naming the first parameter that differs from those `folder` was run with."""
-    if name := changed_parameter(folder, params):
+def refuse_other_parameters(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> None:
+    """Raise UserError naming the first parameter, but for the `free` ones, that differs from those `folder` was run with."""
+    if name := changed_parameter(folder, params, free):
         earlier = read_manifest(folder)["parameters"].get(name)
         problem = f"belongs to a run with {name}={earlier!r}, not {params.get(name)!r}"
         raise UserError(f"{folder} {problem}: choose another run_id, or delete that folder.")

@@ -142,7 +142,8 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     folder = run.run_folder(params["task"], params["run_id"])
     for notebook in every[: max(map(every.index, notebooks), default=-1) + 1]:  # also those that it goes on from
         if notebook in per_stage or (folder / notebook / "manifest.json").exists():
-            run.refuse_other_parameters(folder / notebook, stage_parameters(notebook, params))
+            free = run.LIMITS if notebook in per_stage else run.OWN
+            run.refuse_other_parameters(folder / notebook, stage_parameters(notebook, params), free)
     check_combinations(per_stage)
     due = {name: values for name, values in per_stage.items() if run.why_due(folder / name, values)}
     records = check_data(params | due[run.STAGES["01"]]) if run.STAGES["01"] in due else []
