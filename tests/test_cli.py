@@ -495,6 +495,33 @@ def test_the_demo_is_a_run_of_its_own_name(project, monkeypatch, capsys):
     assert code == 2 and not out and f"{folder} belongs to a run with seed=99" in err
 
 
+@pytest.mark.parametrize("stages", ["04", "03,04", "01,02,03,04"])
+@pytest.mark.parametrize("change", [("-p", "strategy", "entropy"), ("-p", "lora_r", "4")])
+def test_a_stage_that_is_not_asked_for_keeps_its_parameters_too(project, monkeypatch, capsys, stages, change):
+    params = given.gather_parameters("italian_jobs", "demo", {}) | {"run_id": "r"}
+    folder = project / "outputs/italian_jobs/r"
+    for name in run.STAGES.values():
+        save_manifest(folder / name, parameters=given.stage_parameters(name, params))
+    code, out, err = ambo(monkeypatch, capsys, "run", *JOBS, "--run-id", "r", "--stages", stages, *change)
+    assert code == 2 and not out and f"{folder / '03_active_learning'} belongs to a run with {change[1]}=" in err
+
+
+def test_other_people_may_label_the_pool_than_the_seed(project, monkeypatch, capsys):
+    params = given.gather_parameters("italian_jobs", "demo", {}) | {"run_id": "r", "labeller": "human"}
+    first = project / "outputs/italian_jobs/r/01_seed_curation"
+    save_manifest(first, parameters=given.stage_parameters(first.name, params))
+    monkeypatch.setattr(command, "run_stage", lambda *words: None)
+    words = ["--run-id", "r", "--stages", "03", "-p", "labeller", "oracle", "-p", "annotators", "[bob]"]
+    assert ambo(monkeypatch, capsys, "run", *JOBS, *words)[0] == 0
+
+
+def test_a_later_stage_says_nothing_of_an_earlier_one(project, monkeypatch, capsys):
+    """04 had other draws: 01 alone is asked for, whatever comes of it."""
+    save_manifest(project / "outputs/italian_jobs/r/04_bias_evaluation", parameters={"bootstrap": 7})
+    monkeypatch.setattr(command, "run_stage", lambda *words: None)
+    assert ambo(monkeypatch, capsys, "run", *JOBS, "--run-id", "r", "--stages", "01")[0] == 0
+
+
 def test_the_tests_are_run_as_make_runs_them(project, monkeypatch, capsys):
     words = [sys.executable, "-m", "helpers.cli", "test", "tests/test_rooms.py", "-k", "circle", "-n", "0", "-v"]
     assert "1 passed" in finish(ROOT, words)[0]
@@ -610,6 +637,48 @@ def test_an_export_has_the_labels_of_every_stage_and_comes_back_without_a_change
     files.write_jsonl(home / "02_synthetic_expansion/synthetic.jsonl", [{"id": "s1", "text": "Un annuncio"}])
     code, out, err = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "review.csv", *review)
     assert code == 0 and "1 row written" in out and not err
+
+
+@pytest.fixture
+def asking(project):
+    """A run whose 01 asked people for the labels of seed and test; one validation row came with its label."""
+    first = project / "outputs/t/r/01_seed_curation"
+    sets = {"seed": "ab", "test": "c", "validation": "d", "pool": "ef"}
+    for name, texts in sets.items():
+        files.write_jsonl(first / f"{name}.jsonl", [{"id": record_id("t", t), "text": t} for t in texts])
+    files.write_json(first / "task.json", {"labels": ["x", "y"], "positive_label": "y"})
+    files.write_json(first / "asked.json", [record_id("t", text) for text in "abc"])
+    save_manifest(first, parameters={"labeller": "oracle"})
+    for text in "ab":
+        log.append(first / "labels", "me", "label", record_id("t", text), label="x")
+    return first
+
+
+@pytest.mark.parametrize("knows_asked", [True, False], ids=["asked.json", "an older run"])
+def test_imported_labels_go_where_they_count(asking, project, monkeypatch, capsys, knows_asked):
+    if not knows_asked:
+        (asking / "asked.json").unlink()
+        log.append(asking / "labels", "me", "label", record_id("t", "c"), label="x")
+    (project / "fix.csv").write_text("text,label,who\n" + "".join(f"{text},y,me\n" for text in "abcdef"))
+    code, out, err = ambo(monkeypatch, capsys, "labels", "import", "fix.csv", *RUN, "--annotator-column", "who")
+    assert code == 0 and "taken: 6 of 6 rows" in out
+    assert "for the seed and evaluation rows of 01, which is due again: 3" in out
+    assert "1 are of seed and evaluation rows whose answer comes with the data, which counts: correct the data" in err
+    assert "2 are of the pool, where this run takes labels of oracle: a run with -p labeller human does" in err
+    ids = {text: record_id("t", text) for text in "abcdef"}
+    own, loop = (
+        log.annotations(p)["me"] for p in (asking / "labels", project / "outputs/t/r/03_active_learning/labels/human")
+    )
+    assert {i: answer["label"] for i, answer in own.items()} == {ids[text]: "y" for text in "abc"}
+    assert loop.keys() == {ids[text] for text in "def"}
+    (project / "back.csv").write_text("text,label\na,x\n")
+    err = ambo(monkeypatch, capsys, "labels", "import", "back.csv", *RUN)[2]
+    assert "1 have now as many votes for one label as for another" in err and "--annotator NAME" in err
+    words = ["fix.csv", *RUN, "--annotator-column", "who", "--folder", "mine"]
+    assert (
+        ambo(monkeypatch, capsys, "labels", "import", *words)[0] == 0
+        and len(log.annotations(project / "mine")["me"]) == 6
+    )
 
 
 def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):

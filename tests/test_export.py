@@ -63,8 +63,10 @@ def evaluated(home, stage="04_bias_evaluation", of="03_active_learning", **table
     """A finished 04 with these tables."""
     for name, table in tables.items():
         files.write_csv(home / stage / f"{name}.csv", pd.DataFrame(table))
-    inputs = {f"outputs/t/r/{of}/adapter": files.sha256(home / of / "adapter")}
-    save_manifest(home / stage, parameters={"smallest_group": 10}, inputs=inputs)
+    here = run.Run(stage, {"smallest_group": 10}, home / stage)
+    here.reads(home / of / "adapter")
+    here.reads(files.write_text(home / "01_seed_curation/test.jsonl", "{}"))
+    here.close()
 
 
 def ambo(monkeypatch, capsys, *words):
@@ -195,12 +197,19 @@ def test_the_labelled_rows_are_a_data_set(home, project, monkeypatch, capsys):
 def test_a_model_that_was_not_measured_says_so(home, project, monkeypatch, capsys):
     assert ambo(monkeypatch, capsys, "export", "--to", "shared")[0] == 0
     card = (project / "shared/model/README.md").read_text()
-    assert "**This model was not evaluated:** 04\\_bias\\_evaluation has not finished" in card
+    assert "**This model was not evaluated as it is:** 04\\_bias\\_evaluation has not finished" in card
     assert "model-index" not in card and "0." not in card.partition("## Scores")[2].partition("## Limits")[0]
     evaluated(home, headline={"model": ["QLoRA detector"]})
     (home / "03_active_learning/adapter/head.safetensors").write_bytes(b"another")
     record_adapter(home / "03_active_learning")
     latest = runs.require_detector("t", "r")
+    assert "03_active_learning/adapter changed" in evaluation_of(latest, "classification")["missing"]
+    evaluated(home, headline={"model": ["QLoRA detector"]})
+    other = home.parent / "other/04_bias_evaluation"
+    files.write_text(other.parent / "03_active_learning/adapter/learner.json", "{}")
+    here = run.Run(other.name, {"smallest_group": 10}, home / other.name)
+    here.reads(other.parent / "03_active_learning/adapter")
+    here.close()
     assert "another adapter" in evaluation_of(latest, "classification")["missing"]
 
 
@@ -281,6 +290,36 @@ def test_both_folders_are_pushed_to_private_repositories(home, project):
         assert "--push needs a token" in err
         _, err = finish(project, words, 2, **environment | {"HF_ENDPOINT": "http://127.0.0.1:9"})
         assert "The hub did not take the model owner/name" in err
+
+
+SCORES = {
+    "model": ["QLoRA detector"],
+    "macro_f1": [0.8],
+    "low": [0.7],
+    "high": [0.9],
+    "accuracy": [0.81],
+    "count": [50],
+}
+GROUPS = {"group": ["a", "b"], "count": [12, 30], "accuracy": [0.5, 0.9], "column": "kind"}
+
+
+@pytest.mark.parametrize(
+    ("name", "harm", "words"),
+    [
+        ("01_seed_curation/test.jsonl", "edit", "test.jsonl changed"),
+        ("04_bias_evaluation/headline.csv", "edit", "headline.csv changed"),
+        ("04_bias_evaluation/by_group.csv", "delete", "by_group.csv is missing"),
+        ("04_bias_evaluation/manifest.json", "edit", "manifest is damaged"),
+    ],
+)
+def test_scores_that_no_longer_count_are_in_no_card(home, name, harm, words):
+    evaluated(home, headline=SCORES, by_group=GROUPS)
+    latest = runs.require_detector("t", "r")
+    assert evaluation_of(latest, "classification")["test_rows"] == 50
+    path = home / name
+    path.unlink() if harm == "delete" else path.write_text(path.read_text().replace("}", "").replace("50", "300000"))
+    scores = evaluation_of(latest, "classification")
+    assert scores.keys() == {"missing"} and (words in scores["missing"] or path.name == "manifest.json")
 
 
 @pytest.mark.parametrize("name", ["name", "a/b/c", "../x", "owner/na me", "owner/name\n"])

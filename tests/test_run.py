@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from safetensors import SafetensorError
 
 from helpers import files, run
 from helpers.env import UserError
-from helpers.parameters import notebook_parameters
+from helpers.parameters import notebook_parameters, parameter_help
 from tests.project import ROOT, code_cells, notebook, save_manifest
 
 PARAMETERS = """task = 'demo'  # name
@@ -38,7 +39,10 @@ def write_notebook(project, code="1 + 1"):
 
 
 def open_stage(project, **changes):
-    return run.open_run("01", {**notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
+    """A stage with one result."""
+    stage = run.open_run("01", {**notebook_parameters(project / "notebooks" / "01_seed_curation.ipynb"), **changes})
+    files.write_text(stage.path("result.txt"), "a")
+    return stage
 
 
 @pytest.mark.parametrize(
@@ -247,6 +251,101 @@ def test_a_finished_stage_is_unchanged_until_a_parameter_an_input_an_output_or_t
     assert not run.why_due(stage.folder, stage.params)
     write_notebook(project, "1 + 2")
     assert run.why_due(stage.folder, stage.params)
+
+
+@pytest.mark.parametrize("name", ["figure.png", "table.csv", "adapter/weights.bin"])
+@pytest.mark.parametrize("harm", ["deleted", "edited"])
+def test_every_file_that_a_stage_wrote_is_an_output(project, name, harm):
+    """Nobody has to name it; what people add later, and what they label, is none."""
+    stage = open_stage(project)
+    path = files.write_text(stage.path(name), "a")
+    stage.close()
+    files.write_text(stage.path("mine.txt"), "a note")
+    files.write_text(stage.path("labels/anna.jsonl"), "a label")
+    assert not run.why_due(stage.folder, stage.params)
+    path.unlink() if harm == "deleted" else path.write_text("b")
+    assert name.partition("/")[0] in run.why_due(stage.folder, stage.params)
+
+
+def test_an_executed_notebook_has_to_stay_and_may_be_opened(project):
+    stage = open_stage(project)
+    page, ended = stage.path("01_seed_curation.ipynb"), {"papermill": {"end_time": "2026-11-29T10:00:00"}}
+    files.write_json(page, {"metadata": ended})
+    stage.close()
+    files.write_json(page, {"metadata": ended, "cells": []})  # as JupyterLab saves it
+    assert not run.why_due(stage.folder, stage.params)
+    page.unlink()
+    assert run.why_due(stage.folder, stage.params) == "01_seed_curation.ipynb is missing"
+
+
+@pytest.mark.parametrize(("stage", "emptied"), [("01", ["outputs"]), ("04", ["inputs"]), ("04", ["inputs", "outputs"])])
+def test_a_manifest_that_names_no_file_is_no_success(project, stage, emptied):
+    folder = project / "outputs/demo/r" / run.STAGES[stage]
+    here = run.Run(run.STAGES[stage], {}, folder)
+    here.reads(files.write_text(project / "in.txt", "a"))
+    files.write_text(here.path("out.txt"), "a")
+    here.close()
+    assert not run.why_due(folder, {})
+    files.write_json(folder / "manifest.json", run.read_manifest(folder) | {name: {} for name in emptied})
+    assert run.why_due(folder, {}) == "its manifest names no file that it read or wrote"
+
+
+def test_the_code_is_noted_before_it_runs(project):
+    stage = open_stage(project)
+    write_notebook(project, "1 + 2")  # while the stage runs
+    stage.close()
+    assert run.why_due(stage.folder, stage.params) == "the code, or a table of the package, changed"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value", "place"),
+    [
+        ("model", "mymodel", "mymodel"),
+        ("model", "a/b", "a/b"),
+        ("teacher_model", "mymodel", "mymodel"),
+        ("brief", "brief1.yaml", "brief1.yaml"),
+        ("guideline", "guide.md", "guide.md"),
+        ("scorer", "table:x.csv", "x.csv"),
+        ("scorer", "detector:mymodel", "mymodel"),
+        ("secondary", ["tagger", "mymodel"], "mymodel"),
+        ("data_path", "d.csv", "d.csv"),
+    ],
+)
+def test_whatever_a_parameter_names_is_a_source(project, parameter, value, place):
+    stage = "01_seed_curation" if parameter == "data_path" else "03_active_generation"
+    assert run.sources(stage, {parameter: value}) == []  # a hub id, say
+    if "." in place:
+        files.write_text(project / place, "a")
+    else:
+        files.write_text(project / place / "config.json", "a")
+    assert run.sources(stage, {parameter: value}) == [project / place]
+    here = run.Run(stage, {parameter: value}, project / "outputs/demo/r" / stage)
+    here.reads(files.write_text(project / "other.txt", "a"))
+    files.write_text(here.path("out.txt"), "a")
+    here.close()
+    assert run.why_due(here.folder, here.params) == f"{place} was not read yet"
+
+
+@pytest.mark.parametrize(
+    ("parameter", "value"),
+    [("scorer", "pairs"), ("secondary", ["half"]), ("guideline", "embedded:pairs"), ("brief", "")],
+)
+def test_a_word_is_no_source_where_a_folder_of_that_name_stands(project, parameter, value):
+    for name in ("pairs", "half", "embedded:pairs"):
+        (project / name).mkdir()
+    assert run.sources("03_active_generation", {parameter: value}) == []
+
+
+def test_every_parameter_that_names_a_file_is_known():
+    """By its comment in the notebook."""
+    others = {"task", "replies", "curves_csv", "full_json"}  # folders that are written; what 05 notes itself
+    for path in (ROOT / "notebooks").glob("0*.ipynb"):
+        named = {
+            name
+            for name, words in parameter_help(path).items()
+            if re.search(r"\b([Ff]ile|FILE|[Ff]older|FOLDER)\b", words)
+        }
+        assert named <= {*run.SOURCES, *others}, path.name
 
 
 @pytest.fixture
@@ -496,6 +595,40 @@ def test_rounds_and_adapter_of_another_run_are_refused(finished_loop, project):
         later.refuse_stale("03")
 
 
+@pytest.mark.parametrize(
+    ("name", "theirs", "refused"),
+    [
+        ("run_id", "other", True),
+        ("language", "en", True),
+        ("annotators", ["bob"], False),  # every stage may have its own people
+        ("teacher_tokens", 9, False),  # a limit
+        ("lora_r", 4, False),  # the later stage does not have it
+    ],
+)
+def test_a_stage_of_another_run_is_refused_by_the_parameters_that_both_have(finished_loop, name, theirs, refused):
+    stage, later = finished_loop
+    later.params |= {"language": "it", "annotators": ["anna"], "teacher_tokens": 5}
+    save_manifest(stage.folder, parameters={"seed": 1, name: theirs})
+    if refused:
+        with pytest.raises(UserError, match=f"03_active_learning was run with {name}='{theirs}', and 04_bias_eval"):
+            later.earlier("03", "adapter")
+    else:
+        later.earlier("03", "adapter")
+
+
+def test_rounds_of_another_run_are_refused_without_their_manifest(project, finished_loop):
+    other = run.Run("03_active_learning", {"run_id": "b"}, project / "outputs/t/b/03_active_learning")
+    other.reads("pool.jsonl")
+    other.resume_rounds()
+    files.write_text(other.path("adapter/learner.json"), "{}")
+    other.add_round({"strategy": "bait", "round": 0, "picks": [], "adapter": files.sha256(other.path("adapter"))})
+    stage, later = finished_loop
+    for name in ("rounds.jsonl", "rounds_from.json"):
+        shutil.copy(other.path(name), stage.path(name))
+    with pytest.raises(UserError, match="was run with run_id='b', and 04_bias_evaluation has 'r'"):
+        later.refuse_stale("03")
+
+
 def test_training_rows_that_were_edited_are_refused(finished_loop):
     stage, later = finished_loop
     training = files.write_jsonl(stage.path("training.jsonl"), [{"text": "a", "label": "good"}])
@@ -525,8 +658,7 @@ def test_a_damaged_list_of_sets_is_one_sentence(finished_loop, content):
 
 def test_a_guideline_makes_a_stage_due_but_no_round_void(project):
     guide = files.write_text(project / "notes/guide.md", "first")
-    params = {"guideline": "notes/guide.md", "model": "notes", "scorer": "pairs"}
-    assert run.side_files(params | {"scorer": f"table:{guide}"}) == [project / "notes/guide.md", guide]
+    params = {"guideline": "notes/guide.md"}
     for content in ("first", "second"):
         files.write_text(guide, content)
         stage = run.Run("03_active_learning", params, project / "outputs/t/r/03_active_learning")
@@ -542,6 +674,19 @@ def test_the_last_cell_notes_no_input(path):
     """There it would note what came in while the notebook ran, such as a corrected label, and call it read."""
     cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
     assert not [c for c in cells if "checks" in c["metadata"].get("tags", []) and ".reads(" in "".join(c["source"])]
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0[1-3]*.ipynb")), ids=lambda path: path.stem)
+def test_a_notebook_notes_every_folder_of_logs_that_it_reads(path):
+    """Otherwise a label that comes in later makes nothing due."""
+    calls = [n for source in code_cells(path.stem) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
+    names: dict[str, set[str]] = {"reads": set(), "settled_labels": set(), "pending": set()}
+    for call in calls:
+        called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        if called in names and isinstance(call.args[0], ast.Name):
+            names[called].add(call.args[0].id)
+    read = names["settled_labels"] | names["pending"]
+    assert read and read <= names["reads"]
 
 
 def test_two_sessions_lose_no_round(project):

@@ -17,6 +17,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,18 @@ GENERATION = {"01": "01_seed_curation", "03": "03_active_generation", "04": "04_
 KINDS = {"classification": STAGES, "generation": GENERATION}  # kind of task → its notebooks by stage number
 LIMITS = ("teacher_tokens",)  # parameters that may change when a run is resumed
 LOOKS = ("page", "show_suggestions", "label_names", "label_help")  # of the panel: they make no round void
+# What two stages of one run may have each of their own: who labels, and by which words; where answers are kept; memory.
+OWN = (*LIMITS, *LOOKS, "annotators", "labeller", "guideline", "brief", "replies", "token_budget")
+# Parameters that name a file or folder, each with the words that are none even where a folder of that name stands here.
+SOURCES = {
+    "data_path": (),
+    "model": (),
+    "teacher_model": (),
+    "guideline": (),
+    "brief": (),
+    "scorer": ("lexicon", "pairs", "judge"),
+    "secondary": ("tagger", "half"),
+}
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
 PACKAGE = Path(__file__).parent
 IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that change no result
@@ -57,6 +70,10 @@ class Run:
     outputs: dict[str, str] = field(default_factory=dict)
     notes: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
+    code: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.code = code_sha(self.stage)  # noted before it runs, as every input is before it is read
 
     def path(self, name: str) -> Path:
         """Path of a file in this stage's folder; raises UserError where the name would lead out of it."""
@@ -80,6 +97,7 @@ class Run:
         if not path.exists():
             remedy = f"run {notebook} with run_id={self.params['run_id']!r} first"
             raise UserError(f"{path} is missing: {remedy}{otherwise and f', or {otherwise}'}.")
+        _refuse_unlike(path.parent, _read_facts(path.with_name("manifest.json")), self)
         return self.reads(path)
 
     @property
@@ -137,7 +155,9 @@ class Run:
         adapter is not the one that it trained last.
         """
         record = self.earlier(stage, "rounds_from.json")
-        recorded, notebook = _read_facts(record).get("inputs"), record.parent.name
+        facts, notebook = _read_facts(record), record.parent.name
+        _refuse_unlike(record.parent, facts, self)
+        recorded = facts.get("inputs")
         if not isinstance(recorded, dict) or not recorded or not all(isinstance(sha, str) for sha in recorded.values()):
             raise UserError(f"{record} is damaged: run {notebook} again.")
         for name, sha in recorded.items():
@@ -164,17 +184,51 @@ class Run:
     def save_manifest(self, status: str, **more: str) -> None:
         """Write `manifest.json` as things stand now, with `more` facts about this moment."""
         facts = {"stage": self.stage, "status": status, "parameters": self.params, **self.notes}
-        facts |= {"code": code_sha(self.stage), "git": _git(), "packages": {p: version(p) for p in PACKAGES}}
+        facts |= {"code": self.code, "git": _git(), "packages": {p: version(p) for p in PACKAGES}}
         facts |= {"machine": env.machine(), "peak_memory_gib": env.peak_memory_gib()}
         facts |= {"seconds": round(time.time() - self.started, 1), "inputs": self.inputs, "outputs": self.outputs}
         write_json(self.path("manifest.json"), facts | more)
 
     def close(self, status: str = "success") -> None:
-        """Write the final manifest and release the folder; `status` is `success` or `awaiting_labels`."""
+        """Write the final manifest and release the folder; `status` is `success` or `awaiting_labels`.
+
+        With a success, all that stands in the folder is an output, and the executed notebook has to stay.
+        """
+        if status == "success":
+            for path in _results(self.folder):
+                self.wrote(path)
+            self.note(notebook=_executed(self.folder).exists())
         _open.clear()
         self.save_manifest(status)
         if lock := _locks.pop(self.folder, None):
             lock.release()
+
+
+def _results(folder: Path) -> list[Path]:
+    """What a stage wrote: everything in its folder but notebooks, which change when they are opened, and what stays."""
+    return [path for path in sorted(folder.iterdir()) if not (_stays(path) or path.suffix == ".ipynb")]
+
+
+def _stays(path: Path) -> bool:
+    """Whether a file or folder of a stage is none of its results."""
+    return path.name in ("labels", "earlier", "manifest.json") or path.name.startswith(".")
+
+
+def _executed(folder: Path) -> Path:
+    """The place of a stage's executed notebook."""
+    return folder / f"{folder.name}.ipynb"
+
+
+def _refuse_unlike(folder: Path, facts: dict[str, Any], later: Run) -> None:
+    """Raise UserError where an earlier stage recorded another value of a parameter that a later one has as well.
+
+    Both are of one run, so they differ in OWN alone; the rest shows a stage of another run, or one that was done anew.
+    """
+    recorded = facts.get("parameters")
+    for name, value in recorded.items() if isinstance(recorded, dict) else ():
+        if name in later.params and name not in OWN and later.params[name] != value:
+            problem = f"{folder} was run with {name}={value!r}, and {later.stage} has {later.params[name]!r}"
+            raise UserError(f"{problem}: give both the same, or run {folder.name} again.")
 
 
 def _read_rounds(path: Path) -> list[dict]:
@@ -230,7 +284,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     if env.frontend() == "notebook":  # of a batch run papermill says it
         _follow_cells(run)
         run.notes |= _command_now(before, params)
-    for path in side_files(params):
+    for path in sources(stage, params):
         run.reads(path)
     run.save_manifest("running")
     return run
@@ -270,15 +324,15 @@ def _follow_cells(run: Run) -> None:
     events.register("post_run_cell", after_cell)
 
 
-def side_files(params: dict[str, Any]) -> list[Path]:
-    """The files and folders beside the data that parameters name: base model, guideline, brief, scorer, …"""
+def sources(stage: str, params: dict[str, Any]) -> list[Path]:
+    """The files and folders that a stage's parameters name: data, base model, guideline, brief, scorer, …"""
     names = []
-    for name in ("model", "teacher_model", "guideline", "brief", "scorer", "secondary"):
-        value = params.get(name, "")
-        names += value if isinstance(value, list) else [value]
-    places = [re.sub(r"^(table|detector):", "", name) for name in names if name and not name.startswith("embedded:")]
-    # A word such as `pairs` is no path, even where a folder of that name happens to stand here.
-    return [env.resolve(place) for place in places if "/" in place and env.resolve(place).exists()]
+    for parameter, words in SOURCES.items():
+        if parameter != "data_path" or stage == STAGES["01"]:  # elsewhere it only says which set 01 has read
+            value = params.get(parameter, "")
+            names += [name for name in (value if isinstance(value, list) else [value]) if name and name not in words]
+    places = [re.sub(r"^(table|detector):", "", name) for name in names if not name.startswith("embedded:")]
+    return [env.resolve(place) for place in places if env.resolve(place).exists()]
 
 
 def save_sets(here: Run, sets: dict[str, list[dict]]) -> list[Path]:
@@ -454,7 +508,7 @@ def stage_status(folder: Path) -> str:
         return "damaged"
     if manifest is None:
         return "damaged"
-    unfinished = manifest["status"] == "running" or not is_finished(folder / f"{folder.name}.ipynb")
+    unfinished = manifest["status"] == "running" or not is_finished(_executed(folder))
     return "cut off" if unfinished and manifest["status"] != "failed" and not is_held(folder) else manifest["status"]
 
 
@@ -475,14 +529,17 @@ def mark_failed(folder: Path, error: str) -> None:
             write_json(folder / "manifest.json", manifest | {"status": "failed", "error": error})
 
 
-def changed_parameter(folder: Path, params: dict[str, Any]) -> str:
-    """The first parameter that differs from those `folder` was run with; '' without one, or where that run left nothing."""
+def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> str:
+    """The first parameter, but for the `free` ones, that differs from those `folder` was run with.
+
+    '' without one, or where that run left nothing.
+    """
     try:
         manifest = read_manifest(folder)
     except UserError:  # the stage is done again, and nothing says with which parameters it was done before
         manifest = None
     earlier = manifest["parameters"] if manifest else params
-    name = next((k for k in {**earlier, **params} if earlier.get(k) != params.get(k) and k not in LIMITS), "")
+    name = next((k for k in {**earlier, **params} if earlier.get(k) != params.get(k) and k not in free), "")
     return "" if name and _left_nothing(folder, manifest["status"]) else name
 
 
@@ -493,9 +550,9 @@ def _left_nothing(folder: Path, status: str) -> bool:
     return not written and (status == "failed" or (status == "running" and not is_held(folder)))
 
 
-def refuse_other_parameters(folder: Path, params: dict[str, Any]) -> None:
-    """Raise UserError naming the first parameter that differs from those `folder` was run with."""
-    if name := changed_parameter(folder, params):
+def refuse_other_parameters(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> None:
+    """Raise UserError naming the first parameter, but for the `free` ones, that differs from those `folder` was run with."""
+    if name := changed_parameter(folder, params, free):
         earlier = read_manifest(folder)["parameters"].get(name)
         problem = f"belongs to a run with {name}={earlier!r}, not {params.get(name)!r}"
         raise UserError(f"{folder} {problem}: {_how_to_change(folder, name)}.")
@@ -523,7 +580,7 @@ def put_results_aside(folder: Path) -> Path:
     make_folder(place)
     try:
         for path in sorted(folder.iterdir(), key=lambda path: path.name == "manifest.json"):  # last: then all is moved
-            if path.name == f"{folder.name}.ipynb":
+            if path == _executed(folder):
                 shutil.copy2(path, place)
             elif path.name not in ("labels", "earlier", ".lock"):
                 path.rename(place / path.name)
@@ -542,13 +599,25 @@ def why_due(folder: Path, params: dict[str, Any]) -> str:
         return "not run yet"
     if manifest["status"] != "success":
         return f"its last run is marked {manifest['status'].replace('_', ' ')}"
-    if not is_finished(folder / f"{folder.name}.ipynb"):
+    if not is_finished(_executed(folder)):
         return "its notebook was cut off at the end"
+    if manifest.get("notebook") and not _executed(folder).exists():
+        return f"{folder.name}.ipynb is missing"
     if manifest["parameters"] != params:
         return "its parameters changed"
     if manifest["code"] != code_sha(folder.name):
         return "the code, or a table of the package, changed"
-    for kind in ("inputs", "outputs"):
+    if not manifest["outputs"] or not (manifest["inputs"] or folder.name == STAGES["01"]):
+        return "its manifest names no file that it read or wrote"
+    for path in sources(folder.name, params):
+        if _manifest_name(path) not in manifest["inputs"]:
+            return f"{_short_name(_manifest_name(path))} was not read yet"
+    return changed_file(folder, manifest)
+
+
+def changed_file(folder: Path, manifest: dict, kinds: tuple[str, ...] = ("inputs", "outputs")) -> str:
+    """What is no longer as the manifest of the stage in `folder` records it; '' where all is."""
+    for kind in kinds:
         for name, sha in manifest[kind].items():
             try:
                 path = env.resolve(name)

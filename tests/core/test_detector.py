@@ -1,5 +1,6 @@
 """The detector put to work: a table of answers, resumed where it was cut off, explained, from Python and by `ambo predict`."""
 
+import contextlib
 import io
 import json
 import os
@@ -165,6 +166,23 @@ def test_two_predictions_of_one_file_do_not_run_at_once(recorded, tmp_path):
     assert [p.name for p in (tmp_path / "predictions").iterdir() if p.suffix == ".jsonl"] == []
     with recorded("a/s.csv"):
         pass
+
+
+def test_a_prediction_that_was_cut_off_does_not_go_on_over_another_base(task, tmp_path, monkeypatch):
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    monkeypatch.setattr(module, "CHUNK", 10)
+    (tmp_path / "adapter").mkdir()
+    texts, read = [f"bad {i}" for i in range(20)], []
+    for base, fail_at in (("folder a", 15), ("folder b", None), ("folder b", None)):
+        learner = Counting(task, **({"fail_at": fail_at} if fail_at else {}))
+        learner.base = base
+        detector = Detector(learner, tmp_path / "adapter")
+        with (
+            contextlib.suppress(KeyboardInterrupt),
+            detector.predict_recorded(texts, tmp_path / "predictions", "s.csv"),
+        ):
+            read.append(learner.read)
+    assert read == [20, 20]
 
 
 HOLDER = """

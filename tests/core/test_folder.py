@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, BertModel
 
 from helpers.core import chat
 from helpers.core.qlora import QLoRA
@@ -52,6 +52,34 @@ def test_a_base_in_pickles_is_refused_by_name(base, task, name):
     QLoRA(task, recipe(base))  # beside safetensors it is not read
     (base / "model.safetensors").unlink()
     assert f"has its weights in {name}, and a pickle can run code" in refusal(base, task)
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+@pytest.mark.parametrize("head", ["classifier", "lm"])
+@pytest.mark.parametrize("damage", ["mlp", "layers.1.", "embed_tokens", "norm", "one layer more"])
+def test_weights_that_a_base_lacks_are_not_drawn_at_random(base, task, damage, head, quantization):
+    if damage == "one layer more":
+        edit(base / "config.json", num_hidden_layers=3)
+    else:
+        tensors = load_file(base / "model.safetensors")
+        left = {name: tensor for name, tensor in tensors.items() if damage not in name}
+        assert left and len(left) < len(tensors)
+        save_file(left, base / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"lacks \d+ of its weights, such as .*: fetch or save the model again"):
+        QLoRA(task, recipe(base, head=head, quantization=quantization))
+
+
+@pytest.mark.parametrize("quantization", ["none", "nf4"])
+def test_a_head_that_is_made_anew_is_none_that_is_missing(task, tiny_llama, tmp_path, quantization):
+    """An encoder without a pooler, and a decoder's body without its output layer, which the classifier does not read."""
+    tokenizer = AutoTokenizer.from_pretrained(tiny_llama)
+    sizes = {"vocab_size": len(tokenizer), "hidden_size": 64, "intermediate_size": 128, "num_hidden_layers": 2}
+    bert = BertConfig(**sizes, num_attention_heads=2, max_position_embeddings=512)
+    BertModel(bert, add_pooling_layer=False).save_pretrained(tmp_path / "encoder")
+    AutoModel.from_pretrained(tiny_llama).save_pretrained(tmp_path / "body")
+    for name in ("encoder", "body"):
+        tokenizer.save_pretrained(tmp_path / name)
+        QLoRA(task, recipe(tmp_path / name, quantization=quantization))
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json", "config.json", "additional_chat_templates"])

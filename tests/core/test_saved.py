@@ -130,6 +130,38 @@ def test_weights_that_do_not_fit_are_a_sentence(copy, name, damage):
         QLoRA.load(copy)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "tokenizer.json"])
+def test_a_base_that_changed_since_the_training_is_refused(tiny_llama, rows, task, tmp_path, name):
+    base = shutil.copytree(tiny_llama, tmp_path / "base")
+    learner = QLoRA(task, recipe(base, epochs=1))
+    learner.fit(rows[:16])
+    folder = learner.save(tmp_path / "adapter")
+    (base / "README.md").write_text("a page")
+    expected = QLoRA.load(folder).logits(["kind"])
+    content = (base / name).read_bytes()
+    if name == "model.safetensors":
+        save_file({k: v + 0.1 for k, v in load_file(base / name).items()}, base / name, metadata={"format": "pt"})
+    else:
+        (base / name).write_bytes(content + b" ")
+    with pytest.raises(UserError, match=r"was trained on another version of the base .*put that version back"):
+        QLoRA.load(folder)
+    (base / name).write_bytes(content)
+    moved = base.rename(tmp_path / "moved")
+    assert (QLoRA.load(folder, model=str(moved)).logits(["kind"]) == expected).all()
+
+
+def test_an_adapter_that_recorded_no_base_loads(copy):
+    edit_facts(copy, base=None)
+    assert QLoRA.load(copy).base.startswith("folder ")
+
+
+def test_a_base_of_the_hub_is_loaded_as_it_was_at_the_training(copy):
+    edit_facts(copy, base="commit 1f2e", recipe__model="owner/name", recipe__revision="")
+    assert saved.read_facts(copy).recipe.revision == "1f2e"
+    assert saved.read_facts(copy, revision="main").recipe.revision == "main"
+    assert saved.is_other_base("commit 1", "commit 2") and not saved.is_other_base("commit 1", "folder 1")
+
+
 @pytest.mark.parametrize("name", ["../outside.bin", "pytorch_model.bin", "../model.safetensors", 3, None])
 def test_weights_outside_the_folder_of_a_model_are_refused(tiny_llama, tmp_path, task, name):
     folder = shutil.copytree(tiny_llama, tmp_path / "base")

@@ -648,6 +648,7 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
     assert report == {
         "rows": 7,
         "taken": 2,
+        "records": [records[0]["id"]] * 2,
         "corrected": 0,
         "empty": [6],
         "several": [],

@@ -14,7 +14,7 @@ from helpers.labels.panel.panel import Panel
 from helpers.task import Task
 from tests.core.recipes import recipe
 from tests.endpoints import Proxy, completion
-from tests.project import ambo_run, assert_quiet, finish, kill_after_rounds, new_project, write_rounds
+from tests.project import ambo_run, assert_quiet, copy_stage, finish, kill_after_rounds, new_project, write_rounds
 
 FIRST, LOOP, LAST = "01_seed_curation", "03_active_generation", "04_generation_evaluation"
 SENTENCES = [
@@ -57,7 +57,7 @@ def undisturbed(project, settings):
 def from_01(undisturbed, run_id):
     """A run of that id that has 01 done; its folder of 03."""
     folder = undisturbed[0].parent / run_id
-    shutil.copytree(undisturbed[0] / FIRST, folder / FIRST)
+    copy_stage(undisturbed[0] / FIRST, folder / FIRST)
     return folder / LOOP
 
 
@@ -136,6 +136,8 @@ def test_a_killed_run_goes_on_to_the_same_picks_and_scores(project, settings, un
 def test_a_damaged_file_of_the_stage_itself_does_not_stop_it(project, settings, undisturbed, name):
     folder = undisturbed[0].parent / f"damaged_{name[0]}" / LOOP
     shutil.copytree(undisturbed[0], folder.parent)
+    shutil.rmtree(folder.parent / FIRST)
+    copy_stage(undisturbed[0] / FIRST, folder.parent / FIRST)
     manifest = files.read_json(folder / "manifest.json")
     changed = {"run_id": folder.parent.name}
     due = {"status": "failed", "parameters": manifest["parameters"] | changed}

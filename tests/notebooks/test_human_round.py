@@ -72,6 +72,7 @@ def test_the_run_waits_for_people_and_goes_on_where_it_stopped(project, tiny_lla
     assert (folder / "01_seed_curation/01_seed_curation.ipynb").exists()
     asked = files.read_json(folder / "01_seed_curation/waiting.json")
     assert sum(map(len, asked.values())) == 12 + 20 + 12
+    seen = asked
     by_id = {record_id("csv", text.clean(r["text"])): r for r in rows}
 
     def records(asked):
@@ -96,6 +97,9 @@ def test_the_run_waits_for_people_and_goes_on_where_it_stopped(project, tiny_lla
     assert len(files.read_jsonl(folder / "03_active_learning/labelled.jsonl")) == 20
     assert run.read_manifest(folder / "03_active_learning")["quantization"] == "nf4"
     before = log.events(logs)
+    first = folder / "01_seed_curation"
+    assert {i for ids in seen.values() for i in ids} == set(files.read_json(first / "asked.json"))
+    assert "outputs/csv/hers/01_seed_curation/labels" in run.read_manifest(first)["inputs"]
     assert ambo(project, tiny_llama).count("unchanged, skipped") == 3
     assert log.events(logs) == before
     assert "qlora" in again[1] and "qlora" not in again[0]  # trained once, at the end
@@ -119,7 +123,8 @@ def test_without_labels_and_without_people_one_sentence_says_what_to_do(project,
     assert "None of the 120 texts has a label: name the column in label_column" in finish(project, words, 2)[1]
 
 
-def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tiny_llama, rows):
+def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tiny_llama, rows, monkeypatch):
+    monkeypatch.setenv("AMBO_ROOT", str(project))
     some = pd.DataFrame([r | {"text": f"{r['text']} She gave it to him."} for r in rows])
     some[["text", "label"]].to_csv(project / "labelled.csv", index=False)
     settings = {
@@ -147,6 +152,10 @@ def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tin
     left = {r["id"]: r["text"] for r in files.read_jsonl(folder / "synthetic.jsonl")}
     assert left.keys() - rows.keys() == {record_id("csv", mended)} and mended in left.values()
     assert rows.keys() - left.keys() == set(asked)
+    params = run.read_manifest(folder)["parameters"]
+    assert not run.why_due(folder, params)
+    log.append(folder / "labels", "me", "label", asked[0], label="She has thought better of it.")  # in the panel, later
+    assert run.why_due(folder, params) == "outputs/csv/look/02_synthetic_expansion/labels changed"
 
 
 def test_the_panel_of_a_second_tab_goes_on_from_the_round_that_the_first_has_chosen(tmp_path):

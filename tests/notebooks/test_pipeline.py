@@ -13,7 +13,7 @@ import pytest
 
 from helpers import run
 from helpers.files import read_jsonl, sha256
-from tests.project import ambo_run, assert_quiet, finish, kill_after_rounds, new_project, start
+from tests.project import ambo_run, assert_quiet, copy_stage, finish, kill_after_rounds, new_project, start
 
 
 @pytest.fixture(scope="module")
@@ -117,7 +117,7 @@ def copied(undisturbed, run_id, *stages):
     """The folder of 03 of a run of that id for which these stages are done."""
     folder = undisturbed[0].parent / run_id
     for stage in stages:
-        shutil.copytree(undisturbed[0] / stage, folder / stage)
+        copy_stage(undisturbed[0] / stage, folder / stage)
     return folder / run.STAGES["03"]
 
 
@@ -170,7 +170,7 @@ def test_keywords_take_half_of_the_seed(project, tiny_llama):
 
 def test_plain_papermill_gives_the_same_files(project, tiny_llama, undisturbed):
     values = "{" + ", ".join(f"{k}: {v}" for k, v in settings(tiny_llama).items()) + ", run_id: plain}"
-    shutil.copytree(undisturbed[0] / run.STAGES["01"], project / "outputs/csv/plain/01_seed_curation")
+    copy_stage(undisturbed[0] / run.STAGES["01"], project / "outputs/csv/plain/01_seed_curation")
     stage = run.STAGES["02"]
     files = ["-f", "params/tasks/csv.yaml", "-f", "params/profiles/demo.yaml", "-y", values, "--cwd", str(project)]
     words = [sys.executable, "-m", "papermill", f"notebooks/{stage}.ipynb", f"{stage}.ipynb", *files]

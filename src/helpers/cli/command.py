@@ -139,11 +139,14 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     if not isinstance(params.get("task"), str):
         raise UserError(f"params/tasks/{task}.yaml names no task: add a line such as `task: {task}`.")
     params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
+    every = list(run.notebooks(params.get("kind", "classification")).values())
     notebooks = chosen_notebooks(stages, run.notebooks(params.get("kind", "classification")))
     per_stage = {notebook: stage_parameters(notebook, params) for notebook in notebooks}
-    for notebook, values in per_stage.items():
-        run.refuse_other_parameters(run.run_folder(values["task"], values["run_id"]) / notebook, values)
     folder = run.run_folder(params["task"], params["run_id"])
+    for notebook in every[: max(map(every.index, notebooks), default=-1) + 1]:  # also those that it goes on from
+        if notebook in per_stage or (folder / notebook / "manifest.json").exists():
+            free = run.LIMITS if notebook in per_stage else run.OWN
+            run.refuse_other_parameters(folder / notebook, stage_parameters(notebook, params), free)
     kind, given = params.get("kind", "classification"), {name: params[name] for name in overrides}
     check_combinations(per_stage, kind, given)
     due = {name: values for name, values in per_stage.items() if run.why_due(folder / name, values)}

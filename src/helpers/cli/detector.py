@@ -188,6 +188,8 @@ def evaluation_of(latest: runs.Detector, kind: str) -> dict[str, Any]:
     if not (folder / "manifest.json").exists() or run.stage_status(folder) != "success":
         return {"missing": f"{folder.name} has not finished for this run"}
     manifest = run.read_manifest(folder)
+    if reason := run.why_due(folder, manifest["parameters"]):
+        return {"missing": f"what {folder.name} measured no longer counts ({reason}); run it again"}
     measured = [sha for name, sha in manifest["inputs"].items() if Path(name).name == "adapter"]
     if files.sha256(latest.adapter) not in measured:
         return {"missing": f"{folder.name} has measured another adapter than this one"}

@@ -15,9 +15,10 @@ from torch import nn
 
 from helpers import env
 from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, unpacked
-from helpers.core.folder import TOKENIZER, refuse_foreign_files, refuse_growing_tokenizer
+from helpers.core.folder import TOKENIZER, model_digest, refuse_foreign_files, refuse_growing_tokenizer
 from helpers.core.recipe import EMBEDDED, Recipe, refuse_missing_folder
 from helpers.env import UserError
+from helpers.files import sha256
 from helpers.masking import without_secrets
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -39,6 +40,14 @@ def model_path(model: str) -> str:
     return str(env.resolve(model)) if env.resolve(model).is_dir() else model
 
 
+def base_version(model: str) -> str | None:
+    """Digest of the embedded base or of the folder of another one; None for a model of the hub, which has a commit."""
+    path = Path(model_path(model))
+    if model == EMBEDDED:
+        return sha256(path / "model.safetensors")
+    return f"folder {model_digest(path)}" if path.is_dir() else None
+
+
 def load_base(recipe: Recipe, head: str | None = None):
     """Load the base in 4 bits or full precision, frozen; no remote code and no pickles.
 
@@ -55,7 +64,7 @@ def load_base(recipe: Recipe, head: str | None = None):
     Raises
     ------
     UserError
-        When the model is neither a folder with a model nor a hub id that can be reached.
+        When the model is neither a folder with a model nor a hub id that can be reached, or lacks some of its weights.
     """
     from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import cached_file

@@ -119,7 +119,11 @@ class Detector:
         UserError
             Where a prediction of this source is running.
         """
-        facts = {"adapter": sha256(self.adapter), "texts": digest(list(texts))}
+        facts = {
+            "adapter": sha256(self.adapter),
+            "texts": digest(list(texts)),
+            "base": getattr(self.learner, "base", None),
+        }
         with parts.hold_place(folder, source, facts["texts"]) as place:
             partial = parts.parts_file(place)
             with Bar(len(texts), "answering") as bar:

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from helpers.env import UserError
-from helpers.files import read_json
+from helpers.files import digest, read_json, sha256
 
 LAYERS = re.compile(r"(num|n)(_\w+coder)?(_hidden)?_layers?|\w+coder_layers")  # keys that count them
 TOKENIZER = "tokenizer.json"
 MOST_GROWTH = 64  # characters that a tokenizer may make of one before it cuts a text into tokens
+READ = {".json", ".safetensors", ".txt", ".model", ".jinja"}  # what is loaded of a model: weights, tokenizer, templates
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
 
 
@@ -97,6 +98,13 @@ def _longest_of_charsmap(value: Any) -> str:
 
 def _length(value: Any) -> int:
     return len(value) if isinstance(value, str) else 0
+
+
+def model_digest(folder: Path) -> str:
+    """Digest of all that is loaded from a model's folder; its pages are none of it."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in READ]
+    names = {path.relative_to(folder).as_posix(): path for path in files}
+    return digest({name: sha256(path) for name, path in names.items() if not re.search(r"(^|/)\.", name)})
 
 
 def _tensors(folder: Path) -> int:

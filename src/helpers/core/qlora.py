@@ -18,7 +18,7 @@ from torch import nn
 
 from helpers import env
 from helpers.core import decoding, saved
-from helpers.core.base import attach, load_base, model_path, reset_adapters
+from helpers.core.base import attach, base_version, load_base, model_path, reset_adapters
 from helpers.core.batches import Targets, holdout, pad, padded, token_batches
 from helpers.core.calibration import HeldOutLoss, softmax
 from helpers.core.cpu import over_batches, reading
@@ -50,13 +50,18 @@ class QLoRA:
         Divides the logits; fitted on held-out rows.
     held_out_rows : list of records
         Those that the last `fit` did not train on.
+    base : str or None
+        Which version of the base this is: a digest of its files, or the hub's commit.
     tokens_read : int
         Tokens that went through the base in any pass so far, padding included.
     """
 
     def __init__(self, task: Task, recipe: Recipe, seed: int = 0):
         self.task, self.recipe, self.seed, self.temperature = task, recipe, seed, 1.0
+        self.base = base_version(recipe.model)  # noted, then read
         model, self.tokenizer = load_base(recipe)
+        if commit := self.base is None and getattr(model.config, "_commit_hash", None):
+            self.base = f"commit {commit}"
         self.model = attach(model, recipe)
         self.encoding = Encoding(task, recipe, self.tokenizer)
         self.tokens_read, self._counting = 0, threading.Lock()
@@ -405,7 +410,7 @@ class QLoRA:
             "seed": self.seed,
             "recipe": asdict(self.recipe),
             "task": asdict(self.task),
-            "base": self._base_digest(),
+            "base": self.base,
         }
         with replacing(folder) as temporary:
             self.model.save_pretrained(temporary)
@@ -428,7 +433,7 @@ class QLoRA:
         Raises
         ------
         UserError
-            Where there is no learner, it is damaged, or it was trained on another embedded base.
+            Where there is no learner, it is damaged, or it was trained on another version of its base.
         """
         facts = saved.read_facts(folder, **changes)
         learner = cls(facts.task, facts.recipe, facts.seed)
@@ -438,13 +443,13 @@ class QLoRA:
     def restore(self, folder: Path) -> None:
         """Take over the weights and the temperature that `save` wrote for the same task and recipe.
 
-        Raises UserError where they do not fit, or were trained on another version of the embedded base.
+        Raises UserError where they do not fit, or were trained on another version of the base.
         """
         from peft import get_peft_model_state_dict, set_peft_model_state_dict
 
         facts = saved.read_facts(folder)
-        if self.is_embedded and facts.base != self._base_digest():
-            raise saved.other_base(folder)
+        if saved.is_other_base(facts.base, self.base) or (self.is_embedded and facts.base is None):
+            raise saved.other_base(folder, self.recipe.model)
         adapter = saved.read_weights(folder / saved.ADAPTER, get_peft_model_state_dict(self.model))
         set_peft_model_state_dict(self.model, adapter)
         self.module = self._new_head(torch.ones(len(self.task.labels), device=self.model.device))
@@ -452,10 +457,6 @@ class QLoRA:
             head = saved.read_weights(folder / saved.HEAD, head_state(self.module))
             self.module.load_state_dict(head, strict=False)
         self.temperature = facts.temperature
-
-    def _base_digest(self) -> str | None:
-        """Digest of the embedded base, whose weights may change with the version of this package."""
-        return sha256(Path(model_path(EMBEDDED)) / "model.safetensors") if self.is_embedded else None
 
 
 # --- without training ------------------------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ class Facts:
     Attributes
     ----------
     base : str or None
-        Digest of the embedded base that the adapter was trained on, None for another base.
+        Version of the base that the adapter was trained on (see `QLoRA.base`); None where an older version recorded none.
     """
 
     temperature: float
@@ -58,6 +58,9 @@ def read_facts(folder: Path, **changes: Any) -> Facts:
         raise UserError(f"{folder} needs its weights in {ADAPTER}: {problem}; ask for an adapter in safetensors.")
     try:
         facts = TypeAdapter(Facts).validate_json(path.read_bytes(), strict=True)
+        commit = (facts.base or "").removeprefix("commit ")
+        if commit != facts.base and not facts.recipe.revision:  # what the hub has under that name may change
+            facts.recipe = replace(facts.recipe, revision=commit)
         facts.recipe = replace(facts.recipe, **changes)
         facts.recipe.check()
         facts.recipe = _within_memory(facts.recipe)
@@ -77,7 +80,7 @@ def read_facts(folder: Path, **changes: Any) -> Facts:
     if not 0.01 <= facts.temperature <= 100:  # fitted between 0.25 and 10
         raise UserError(f"{path} has temperature {facts.temperature}: train it again, or copy the folder anew.")
     if facts.recipe.model.startswith("embedded:") and facts.recipe.model != EMBEDDED:
-        raise other_base(folder)
+        raise other_base(folder, facts.recipe.model)
     return facts
 
 
@@ -120,8 +123,14 @@ def read_weights(path: Path, expected: Mapping[str, torch.Tensor]) -> dict[str, 
     return tensors
 
 
-def other_base(folder: Path) -> UserError:
+def is_other_base(recorded: str | None, now: str | None) -> bool:
+    """Whether two versions of a base differ; a folder and a commit of the hub cannot be compared."""
+    return bool(recorded and now) and recorded != now and recorded.split()[:-1] == now.split()[:-1]
+
+
+def other_base(folder: Path, model: str) -> UserError:
+    what = "the embedded base" if model.startswith("embedded:") else f"the base {model}"
     return UserError(
-        f"{folder} was trained on another version of the embedded base, and its adapter does not fit this one: "
-        "run 03_active_learning again under a new run_id."
+        f"{folder} was trained on another version of {what}, and its adapter does not fit this one: "
+        "put that version back, or run 03_active_learning again under a new run_id."
     )

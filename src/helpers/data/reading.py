@@ -73,12 +73,6 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0, scop
     return table
 
 
-def source_path(path: str) -> Path | None:
-    """The file or folder behind `data_path`; None for the embedded sets and for hub data."""
-    file = None if path.startswith(embedded.PREFIX) else env.resolve(path)
-    return file if file and file.exists() else None
-
-
 def column_name(table: pd.DataFrame, name: str) -> str:
     """What the table calls the column of a parameter, which may have blanks or another form of Unicode."""
     return name if name in table.columns else cleaned_name(name)

@@ -17,7 +17,7 @@ import pandas as pd
 
 from helpers.data import embedded
 from helpers.data.classes import by_threshold, clean_names, merge_look_alikes, missing_remark, suspicions
-from helpers.data.reading import add_remark, column_name, listed, read_table, source_path
+from helpers.data.reading import add_remark, column_name, listed, read_table
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
 from helpers.env import UserError
@@ -25,7 +25,7 @@ from helpers.files import replacing, write_delimited
 from helpers.task import threshold_classes
 from helpers.text import clean, guarded, normalise, quoted
 
-__all__ = ["cell_text", "column_name", "read_table", "source_path", "spreadsheet_safe", "to_records", "write_table"]
+__all__ = ["cell_text", "column_name", "read_table", "spreadsheet_safe", "to_records", "write_table"]
 
 # Fields of a record: a group column that the user calls so is named with `_` behind it in group_columns, and is kept so.
 RESERVED = (

@@ -56,7 +56,11 @@ def finished_runs(task: str, stage: str, names: Sequence[str] = ()) -> tuple[lis
     for name, part in table.groupby("run", sort=False):
         if names and name not in names:
             continue
-        status = dict(zip(part.stage.str[:2], part.status, strict=True)).get(stage, f"{stage} has not been run")
+        own = part[part.stage.str[:2] == stage]
+        status = f"{stage} has not been run" if own.empty else own.status.iloc[0]
+        if status == "success":
+            place = own.folder.iloc[0]
+            status = run.changed_file(place, run.read_manifest(place), ("outputs",)) or status
         if status == "success":
             folders.append(part.folder.iloc[0].parent)
         else:

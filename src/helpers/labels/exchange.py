@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +124,7 @@ def import_labels(
     annotator: str = "imported",
     task_labels: Sequence[str] = (),
     mapping: dict[str, str] | None = None,
-    others: Sequence[Path] = (),
+    elsewhere: Mapping[str, Path] | None = None,
 ) -> dict[str, Any]:
     """Write the labels of a table into the logs of `folder`, one log per annotator; importing a file again adds nothing.
 
@@ -143,8 +143,8 @@ def import_labels(
         Rows with other labels are left out, unless it is empty.
     mapping : dict, optional
         Renames labels of the file.
-    others : sequence of Path
-        Folders whose logs say what was labelled too.
+    elsewhere : mapping, optional
+        Record id → the folder of logs that counts for this record in place of `folder`.
 
     Returns
     -------
@@ -176,12 +176,20 @@ def import_labels(
             f"{path}: none of its {len(table)} rows matches one of the {len(records)} records; check text_column or "
             "id_column, and that the file belongs to this task."
         )
-    taken, corrected = _write_labels([folder, *others], labels_by_key, Path(path).name)
+    for name, _ in labels_by_key:  # all of them before the first log is written
+        log.check_person(name)
+    places: dict[Path, dict[tuple[str, str], str]] = {}
+    for (name, record), label in labels_by_key.items():
+        places.setdefault((elsewhere or {}).get(record, folder), {})[name, record] = label
+    written = [_write_labels(place, labels, Path(path).name) for place, labels in places.items()]
+    records_taken = [record for ids, _ in written for record in ids]
+    taken = len(records_taken)
     unknown = set(left_out["not_in_task"])
     return left_out | {
         "rows": len(table),
         "taken": taken,
-        "corrected": corrected,
+        "records": records_taken,
+        "corrected": sum(corrected for _, corrected in written),
         "known": len(labels_by_key) - taken,
         "annotators": len({name for name, _ in labels_by_key}),
         "unknown_labels": dict(Counter(label for number, _, _, label in rows if number in unknown)),
@@ -253,12 +261,12 @@ def _sort_rows(
     return labels_by_key, left_out
 
 
-def _write_labels(folders: Sequence[Path], labels_by_key: dict[tuple[str, str], str], source: str) -> tuple[int, int]:
-    """Write the labels that differ from what the logs say now to the first folder, one annotator after another.
+def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], source: str) -> tuple[list[str], int]:
+    """Write the labels that differ from what the logs say now, one annotator after another.
 
-    Returns (their number, how many of them replace another answer).
+    Returns (their records, how many of them replace another answer).
     """
-    rows = log.events(*folders)
+    rows = log.events(folder)
     stored, state = {row.get("event_id") for row in rows}, log.annotations(rows)
     new_events: dict[str, list[dict]] = {}
     corrected = 0
@@ -271,11 +279,9 @@ def _write_labels(folders: Sequence[Path], labels_by_key: dict[tuple[str, str], 
         # At every first import the same: what was imported into two copies of the logs counts once in both together.
         key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]
         new_events.setdefault(name, []).append(row if key in stored else row | {"event_id": key})
-    for name in new_events:  # all of them before the first log is written
-        log.check_person(name)
     for name, own in new_events.items():
-        log.append_all(folders[0], name, own)
-    return sum(map(len, new_events.values())), corrected
+        log.append_all(folder, name, own)
+    return [row["id"] for own in new_events.values() for row in own], corrected
 
 
 def describe(report: dict[str, Any]) -> list[str]:
