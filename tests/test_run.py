@@ -179,6 +179,7 @@ def test_the_command_that_stopped_here_is_remembered_with_what_has_changed(proje
 @pytest.mark.parametrize(("written", "status"), [("", "failed"), ("labels/human/me.jsonl", "failed"), ("", "running")])
 def test_a_stage_that_left_nothing_takes_other_parameters(project, written, status, capsys):
     stage = open_stage(project)
+    stage.path("result.txt").unlink()
     if written:
         files.write_text(stage.path(written), "a label")
     stage.save_manifest(status, error="no data")
