@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from helpers import run
 from helpers.env import UserError
-from helpers.italian.cues import find_cues
+from helpers.italian.cues import find_cues, find_notes
 from helpers.labels import seats
 from helpers.labels.decisions import disagreements
 from helpers.labels.exchange import settled_labels
@@ -351,6 +351,15 @@ def test_evidence_typed_accepted_and_removed(make, tmp_path):
     panel.go_to(0)
     panel.evidence.mark(0, 3)
     assert annotations(tmp_path)["anna"]["a"]["spans"][0] == [0, 3]  # on a done text it is saved at once
+
+
+def test_forms_for_people_outside_the_scope_are_marked_more_lightly_and_are_no_evidence(make):
+    text = "Un addetto per i clienti."
+    panel = make([{"id": "a", "text": text}], cues=find_cues, notes=find_notes)
+    page = panel.now.text.value
+    assert 'class="ambo-cue"' in page and 'class="ambo-aside" data-at="15"' in page and "no finding" in page
+    panel.evidence.cues.click()
+    assert panel.now.spans == [[0, 10]]
 
 
 def test_the_mouse_marks_whole_words_and_a_skip_keeps_them(make, tmp_path):
