@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from helpers import files, run, text
-from helpers.data.records import record_id, with_given_answers
-from helpers.labels import exchange, log, seats
+from helpers.data.records import record_id
+from helpers.labels import log, seats
 from helpers.labels.panel.panel import Panel
 from helpers.labels.seats import pending
 from tests.project import ambo_run, assert_quiet, code_cells, finish, new_project
@@ -212,26 +212,6 @@ def test_a_pool_that_is_used_up_says_so():
     assert (
         not finished[1]["picks"] and finished[1]["stop"] == "The pool is used up: all of its 4 texts have been chosen."
     )
-
-
-def test_a_correction_of_a_seed_label_that_was_imported_counts(tmp_path):
-    """The cell of notebook 01 that brings the labels of people to the rows."""
-    source = next(cell for cell in code_cells("01_seed_curation") if "human_answers =" in cell)
-    here = run.Run("01_seed_curation", {}, tmp_path / "01_seed_curation")
-    loop_logs, own = tmp_path / "human", here.path("labels")
-    log.append(loop_logs, "imported", "label", "c", label="good")
-    for record in "ab":
-        log.append(own, "anna", "label", record, label="good")
-    log.append(loop_logs, "anna", "label", "a", label="bad")  # `ambo labels import` writes there
-    log.append(loop_logs, "bruno", "label", "b", label="bad")  # a tie is no correction
-    rows = [{"id": i, "text": i} for i in "abc"]
-    names = {"here": here, "loop_logs": loop_logs, "needed": rows, "rows_to_label": rows[:0], "annotators": ["anna"]}
-    names |= {"exchange": exchange, "log": log, "files": files, "answer": "label", "seed_rows": rows, "evaluation": []}
-    names |= {name: getattr(seats, name) for name in ("keep_seats", "assign", "pending")}
-    names |= {"here_task": SimpleNamespace(labels=CLASSES), "with_given_answers": with_given_answers}
-    names["given"] = exchange.settled_labels(loop_logs)
-    exec(source, names)
-    assert names["human_answers"] == {"a": "bad", "b": "good", "c": "good"} and names["complete"]
 
 
 def test_people_are_not_asked_again_when_the_data_change(project, tiny_llama, rows):
