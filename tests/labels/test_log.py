@@ -823,3 +823,13 @@ def test_settled_takes_the_adjudicator_then_the_majority_and_no_tie(tmp_path):
     assert settled_labels(tmp_path) == {"1": "x", "2": "y", "3": "y", "5": ""}
     append(tmp_path, ADJUDICATOR, "label", "4", label="y", reason="rule 3")
     assert settled_labels(tmp_path)["4"] == "y"
+
+
+def test_ties_are_refused_where_a_label_is_needed(tmp_path):
+    for name, label in (("anna", "good"), ("bruno", "bad")):
+        log.append(tmp_path, name, "label", "a", label=label)
+    exchange.refuse_ties(tmp_path, {"b"})
+    with pytest.raises(UserError, match=r"1 records have as many votes .* --annotator NAME"):
+        exchange.refuse_ties(tmp_path, {"a", "b"})
+    log.append(tmp_path, "bruno", "label", "a", label="good")
+    exchange.refuse_ties(tmp_path, {"a"})

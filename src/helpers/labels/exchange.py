@@ -77,6 +77,17 @@ def settled_labels(source: Path | list[dict]) -> dict[str, Any]:
     return {i: decision["label"] for i, decision in decided.items() if decision["label"] is not None}
 
 
+def refuse_ties(folder: Path, ids: Collection[str]) -> None:
+    """Raise UserError where people gave one of the records as many votes for one label as for another.
+
+    Such a record has no label, and a set without it would be another set.
+    """
+    decided = decisions.decisions(log.annotations(folder))
+    if tied := sum(decision["decided"] == "tie" for i, decision in decided.items() if i in ids):
+        remedy = "correct what one of them said in the panel, or import it anew with --annotator NAME"
+        raise UserError(f"{folder}: {tied} records have as many votes for one label as for another: {remedy}.")
+
+
 def _of_one_type(column: pd.Series) -> pd.Series:
     """The column, as text where its cells are of several types, such as labels that several programs have written."""
     types = {float if type(cell) is int else type(cell) for cell in column.dropna()}
