@@ -545,9 +545,7 @@ def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] 
 
 def _left_nothing(folder: Path, status: str) -> bool:
     """Whether the stage stopped before it wrote more than its manifest and its page; labels stay in any case."""
-    kept = ("manifest.json", f"{folder.name}.ipynb", "labels", "earlier")
-    written = [path for path in folder.iterdir() if path.name not in kept and not path.name.startswith(".")]
-    return not written and (status == "failed" or (status == "running" and not is_held(folder)))
+    return not _results(folder) and (status == "failed" or (status == "running" and not is_held(folder)))
 
 
 def refuse_other_parameters(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> None:
@@ -563,7 +561,7 @@ def _how_to_change(folder: Path, name: str) -> str:
     logs = (folder / "labels").rglob("*.jsonl")
     if all(path.stem == "oracle" for path in logs):  # its labels are in the data
         return "choose another run_id, or delete that folder"
-    page, cell = folder / f"{folder.name}.ipynb", ' in the cell "# Parameters"'
+    page, cell = _executed(folder), ' in the cell "# Parameters"'
     if not page.exists():
         page, cell = env.root() / "notebooks" / page.name, ""
     here = f"to keep its labels, open {env.short_path(page)} in JupyterLab, change {name} there{cell} and run all cells"

@@ -222,8 +222,7 @@ def _say_what_counts(store: Store, records: list[str]) -> None:
             f"{given} are of seed and evaluation rows whose answer comes with the data, which counts: correct the data."
         )
     places = [store.folders[0], *(store.folders[-1:] if asked else [])]
-    decided = [decisions.decisions(log.annotations(place)) for place in places]
-    if tied := sum(own.get(record, {}).get("decided") == "tie" for own in decided for record in records):
+    if tied := sum(record in ties for ties in map(exchange.tied_records, places) for record in records):
         remedy = "to correct what NAME said, import them with --annotator NAME"
         _note(f"{tied} have now as many votes for one label as for another, so that none of them counts: {remedy}.")
     if store.labeller != "human" and len(records) > asked + given:

@@ -77,13 +77,15 @@ def settled_labels(source: Path | list[dict]) -> dict[str, Any]:
     return {i: decision["label"] for i, decision in decided.items() if decision["label"] is not None}
 
 
-def refuse_ties(folder: Path, ids: Collection[str]) -> None:
-    """Raise UserError where people gave one of the records as many votes for one label as for another.
-
-    Such a record has no label, and a set without it would be another set.
-    """
+def tied_records(folder: Path) -> set[str]:
+    """The records to which people gave as many votes for one label as for another, and which so have none."""
     decided = decisions.decisions(log.annotations(folder))
-    if tied := sum(decision["decided"] == "tie" for i, decision in decided.items() if i in ids):
+    return {i for i, decision in decided.items() if decision["decided"] == "tie"}
+
+
+def refuse_ties(folder: Path, ids: Collection[str]) -> None:
+    """Raise UserError where one of the records is tied: a set without it would be another set."""
+    if tied := len(tied_records(folder).intersection(ids)):
         remedy = "correct what one of them said in the panel, or import it anew with --annotator NAME"
         raise UserError(f"{folder}: {tied} records have as many votes for one label as for another: {remedy}.")
 
