@@ -69,7 +69,7 @@ def test_gate_sentences_come_back_from_their_double_form():
         pytest.skip("the GATE sentences are not beside the repository (../shared/data/gate_it)")
     with GATE.open(encoding="utf-8") as file:
         texts = [row["m"] for row in csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)]
-    pairs = [(text, double) for text in texts if (double := gender.neutralise(text)) != text]
+    pairs = [(text, double) for text in texts if (double := gender.neutralise(text, "everyone")) != text]
     back = sum(single(double, "masculine") == text for text, double in pairs) / len(pairs)
     # 499 pairs and 0.996 when last measured
     assert len(pairs) > 450 and back > 0.98
