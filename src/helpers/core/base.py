@@ -16,6 +16,7 @@ from torch import nn
 from helpers import env
 from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, unpacked
 from helpers.core.folder import TOKENIZER, model_digest, refuse_foreign_files, refuse_growing_tokenizer
+from helpers.core.gguf import converted, is_gguf
 from helpers.core.recipe import EMBEDDED, Recipe, refuse_missing_folder
 from helpers.env import UserError
 from helpers.files import sha256
@@ -34,9 +35,11 @@ OPTIONAL = {"_raise_exceptions_for_missing_entries": False}
 
 
 def model_path(model: str) -> str:
-    """Folder of a local or the embedded model; a hub id is returned as it is."""
+    """Folder of a local, converted or the embedded model; a hub id is returned as it is."""
     if model == EMBEDDED:
         return str(Path(__file__).parents[1] / "data" / model.removeprefix("embedded:"))
+    if is_gguf(model):
+        return str(converted(model))
     return str(env.resolve(model)) if env.resolve(model).is_dir() else model
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from helpers import env
 from helpers.core.folder import refuse_foreign_files
+from helpers.core.gguf import converted, is_gguf
 from helpers.env import UserError
 from helpers.masking import without_secrets
 from helpers.parameters import check_value
@@ -110,6 +111,8 @@ class Recipe:
 
 def refuse_missing_folder(model: str) -> None:
     """Raise UserError where a model reads as a path to a folder that is not there: no hub is asked for it."""
+    if is_gguf(model):
+        return
     first, *rest = model.replace("\\", "/").split("/")
     is_path = first in ("", ".", "..", "~") or len(rest) != 1 or "\\" in model or env.resolve(first).is_dir()
     if is_path and (rest or first in ("", ".", "..", "~")) and not env.resolve(model).is_dir():
@@ -117,10 +120,13 @@ def refuse_missing_folder(model: str) -> None:
 
 
 def check_model(model: str, revision: str = "") -> None:
-    """Raise UserError unless a model is embedded, a folder with a model, or a reachable hub id."""
+    """Raise UserError unless a model is embedded, a folder with a model, a .gguf that can be read, or a reachable hub id."""
     from huggingface_hub import hf_hub_download
 
     if model == EMBEDDED:
+        return
+    if is_gguf(model):
+        converted(model)
         return
     folder = env.resolve(model)
     if (folder / "config.json").is_file():
