@@ -7,6 +7,7 @@ import sys
 import time
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -377,26 +378,27 @@ def test_status_of_a_task_that_is_no_name(project, monkeypatch, capsys, task):
     assert code == 2 and "--task" in err and err.count("\n") == 1
 
 
-def test_ctrl_c_ends_a_run_in_a_sentence_and_it_goes_on(project):
+@pytest.mark.parametrize("moment", ["papermill starts", 0.3, 0.8, "a cell runs"])
+def test_ctrl_c_ends_a_run_and_its_kernel_in_a_sentence_and_it_goes_on(project, moment):
     (project / "a.csv").write_text(
         "text,label\n" + "".join(f"word {i} of text {i % 7},{'xy'[i % 2]}\n" for i in range(60))
     )
     words = [sys.executable, "-m", "helpers.cli", *SOUND, "--stages", "01"]
     manifest = project / "outputs/csv/r/01_seed_curation/manifest.json"
-    for _ in range(
-        4
-    ):  # between two cells nbclient takes the signal and now and then forgets it: the stage then ends well
-        shutil.rmtree(project / "outputs", ignore_errors=True)
-        process = start(project, words)
-        while not manifest.exists():
-            assert process.poll() is None
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-        if process.returncode:
-            break
+    process = start(project, words, PYTHONUNBUFFERED="1")
+    assert "running, stage 1 of 1" in process.stdout.readline()
+    while moment == "a cell runs" and not manifest.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(moment if isinstance(moment, float) else 0)  # seconds, in which the kernel starts
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted; the same command goes on" in err and "Traceback" not in err
-    assert run.stage_status(manifest.parent) == "cut off"
+    assert not [
+        p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("AMBO_ROOT") == str(project)
+    ]
+    if manifest.exists():
+        assert run.stage_status(manifest.parent) == "cut off"
     assert "01_seed_curation: done" in finish(project, words)[0]
 
 
