@@ -16,8 +16,9 @@ from typing import Any, ClassVar
 
 import typer
 
-from helpers import env, files, run
+from helpers import env, run
 from helpers.env import UserError
+from helpers.manifest import write_manifest
 from helpers.progress import duration
 from helpers.text import say, visible
 
@@ -44,7 +45,7 @@ def run_stage(name: str, params: dict[str, Any], folder: Path, place: str, comma
     execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
     manifest = run.read_manifest(folder)
     if manifest["status"] == "awaiting_labels":
-        files.write_json(folder / "manifest.json", manifest | {"command": command})
+        write_manifest(folder, manifest | {"command": command})
         page = folder / f"{name}.ipynb"
         say(f"{name}: waits for labels; open {page} in JupyterLab,")
         say("  choose Run → Run All Cells, label in the panel at its end, then run this command again.")
