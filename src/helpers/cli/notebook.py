@@ -60,6 +60,7 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # errors are said below, in one sentence
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of tasks that a run that was cut off leaves
     kernels = own_kernels()
     try:
         options = {"progress_bar": sys.stderr.isatty(), "stdout_file": IndentedOutput(), "cwd": str(env.root())}
@@ -115,7 +116,7 @@ def own_kernels() -> type:
 def _in_thread(work: Callable[[], Any], kernels: type) -> None:
     """Do the work in a thread, where nbclient cannot take Ctrl-C for itself and now and then forget it.
 
-    Ctrl-C in this thread kills the kernels, waits for the work to end, and is raised again.
+    Ctrl-C in this thread kills the kernels, waits for the work to end, and is raised again. No kernel outlives the work.
     """
     outcome: Future = Future()
 
@@ -131,12 +132,18 @@ def _in_thread(work: Callable[[], Any], kernels: type) -> None:
             wait([outcome], 0.2)  # without a limit Windows would not hear Ctrl-C
     except KeyboardInterrupt:
         while not outcome.done():  # again and again: the work may be about to start its kernel
-            for manager in kernels.started:
-                with contextlib.suppress(OSError, AttributeError):  # it is gone, or not there yet
-                    asyncio.run(manager.provisioner.kill())
+            _kill(kernels)
             wait([outcome], 0.2)
         raise
+    finally:
+        _kill(kernels)
     outcome.result()
+
+
+def _kill(kernels: type) -> None:
+    for manager in kernels.started:
+        with contextlib.suppress(OSError, AttributeError):  # it is gone, or not there yet
+            asyncio.run(manager.provisioner.kill())
 
 
 class IndentedOutput:
