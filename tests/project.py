@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from helpers import files, run
+from helpers import files, manifest, run
 from helpers.cli import given
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -99,15 +99,22 @@ def save_manifest(folder: Path, **facts: Any) -> Path:
     if (folder / "adapter").exists():
         record_adapter(folder)
     whole = {"stage": folder.name, "status": "success", "parameters": {}, "code": "", "seconds": 1.0}
-    return files.write_json(folder / "manifest.json", whole | {"inputs": {}, "outputs": {}} | facts)
+    return manifest.write_manifest(folder, whole | {"inputs": {}, "outputs": {}, "hub": {}} | facts)
 
 
 def copy_stage(source: Path, target: Path) -> None:
     """Copy a finished stage into another run of the same parameters, as if that run had done it."""
     shutil.copytree(source, target)
-    manifest = files.read_json(target / "manifest.json")
-    manifest["parameters"]["run_id"] = target.parent.name
-    files.write_json(target / "manifest.json", manifest)
+    facts = files.read_json(target / "manifest.json")
+    facts["parameters"]["run_id"] = target.parent.name
+    manifest.write_manifest(target, facts)
+
+
+def record_outputs(stage: Path) -> None:
+    """Record the outputs of a stage as they are now, as if it had written them."""
+    facts = files.read_json(stage / "manifest.json")
+    facts["outputs"] = {name: files.sha256(stage.parents[3] / name) for name in facts["outputs"]}
+    manifest.write_manifest(stage, facts)
 
 
 def record_adapter(stage: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 import time
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -377,26 +378,27 @@ def test_status_of_a_task_that_is_no_name(project, monkeypatch, capsys, task):
     assert code == 2 and "--task" in err and err.count("\n") == 1
 
 
-def test_ctrl_c_ends_a_run_in_a_sentence_and_it_goes_on(project):
+@pytest.mark.parametrize("moment", ["papermill starts", 0.3, 0.8, "a cell runs"])
+def test_ctrl_c_ends_a_run_and_its_kernel_in_a_sentence_and_it_goes_on(project, moment):
     (project / "a.csv").write_text(
         "text,label\n" + "".join(f"word {i} of text {i % 7},{'xy'[i % 2]}\n" for i in range(60))
     )
     words = [sys.executable, "-m", "helpers.cli", *SOUND, "--stages", "01"]
     manifest = project / "outputs/csv/r/01_seed_curation/manifest.json"
-    for _ in range(
-        4
-    ):  # between two cells nbclient takes the signal and now and then forgets it: the stage then ends well
-        shutil.rmtree(project / "outputs", ignore_errors=True)
-        process = start(project, words)
-        while not manifest.exists():
-            assert process.poll() is None
-            time.sleep(0.02)
-        os.kill(process.pid, signal.SIGINT)
-        _, err = process.communicate(timeout=60)
-        if process.returncode:
-            break
+    process = start(project, words, PYTHONUNBUFFERED="1")
+    assert "running, stage 1 of 1" in process.stdout.readline()
+    while moment == "a cell runs" and not manifest.exists():
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(moment if isinstance(moment, float) else 0)  # seconds, in which the kernel starts
+    os.kill(process.pid, signal.SIGINT)
+    _, err = process.communicate(timeout=60)
     assert process.returncode == 130 and "interrupted; the same command goes on" in err and "Traceback" not in err
-    assert run.stage_status(manifest.parent) == "cut off"
+    assert not [
+        p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("AMBO_ROOT") == str(project)
+    ]
+    if manifest.exists():
+        assert run.stage_status(manifest.parent) == "cut off"
     assert "01_seed_curation: done" in finish(project, words)[0]
 
 
@@ -681,10 +683,90 @@ def test_imported_labels_go_where_they_count(asking, project, monkeypatch, capsy
     err = ambo(monkeypatch, capsys, "labels", "import", "back.csv", *RUN)[2]
     assert "1 have now as many votes for one label as for another" in err and "--annotator NAME" in err
     words = ["fix.csv", *RUN, "--annotator-column", "who", "--folder", "mine"]
-    assert (
-        ambo(monkeypatch, capsys, "labels", "import", *words)[0] == 0
-        and len(log.annotations(project / "mine")["me"]) == 6
-    )
+    code, _, err = ambo(monkeypatch, capsys, "labels", "import", *words)
+    assert code == 0 and len(log.annotations(project / "mine")["me"]) == 6
+    assert "mine, from which no stage of this run takes them: without --folder they go where" in err
+
+
+WAITS = "03_active_learning goes on waiting for 1 of them, because it asks bob and not me: import them as of bob"
+
+
+@pytest.mark.parametrize(
+    ("folder", "loop", "texts", "out", "err"),
+    [
+        ("01_seed_curation/labels", {}, "abc", "rows of 01, which is due again: 3", ""),
+        ("03_active_learning/labels/human", {}, "abc", "rows of 01, which is due again: 3", ""),
+        ("03_active_learning/labels/human", {}, "d", "", "1 are of seed and evaluation rows whose answer comes with"),
+        (
+            "03_active_learning/labels/human",
+            {},
+            "ef",
+            "",
+            "2 are of the pool, where this run takes labels of oracle: a",
+        ),
+        ("03_active_learning/labels/bait", {"strategy": "bait"}, "e", "pool of 03, which is due again: 1", ""),
+        ("03_active_learning/labels/human", {"labeller": "human"}, "e", "pool of 03, which is due again: 1", ""),
+        ("03_active_learning/labels/human", {"labeller": "human"}, "ef", "pool of 03, which is due again: 2", WAITS),
+        ("01_seed_curation/labels", {"labeller": "human"}, "e", "pool of 03, which is due again: 1", ""),
+        ("03_active_learning/labels/teacher", {"labeller": "human"}, "e", "", "teacher, from which no stage of this"),
+        ("02_synthetic_expansion/labels", {}, "s", "synthetic rows of 02, which is due again: 1", ""),
+        ("04_bias_evaluation/labels", {}, "a", "", "labels, from which no stage of this run takes them"),
+        (
+            "",
+            {"labeller": "human"},
+            "s",
+            "",
+            "02_synthetic_expansion/labels takes them to 02",
+        ),
+    ],
+)
+def test_an_import_says_where_labels_count(asking, project, monkeypatch, capsys, folder, loop, texts, out, err):
+    home = asking.parent
+    if loop:
+        save_manifest(home / "03_active_learning", parameters=loop)
+        files.write_json(home / "03_active_learning/waiting.json", {"bob": [record_id("t", "f")]})
+    files.write_jsonl(home / "02_synthetic_expansion/synthetic.jsonl", [{"id": record_id("t", "s"), "text": "s"}])
+    (project / "in.csv").write_text("text,label\n" + "".join(f"{text},y\n" for text in texts))
+    words = [
+        "labels",
+        "import",
+        "in.csv",
+        *RUN,
+        "--annotator",
+        "me",
+        *(["--folder", f"outputs/t/r/{folder}"] if folder else []),
+    ]
+    code, said, noted = ambo(monkeypatch, capsys, *words)
+    assert code == 0 and (out in said if out else "which is due again" not in said)
+    assert err in noted if err else not noted
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(
+    ("queues", "who", "waits"),
+    [
+        (
+            {"me": "abc"},
+            "imported",
+            "01_seed_curation goes on waiting for 1 of them, because it asks me and not imported: ",
+        ),
+        (
+            {"me": "c", "you": "ab"},
+            "imported",
+            "because it asks me and not imported: import them as of me (--annotator), or put",
+        ),
+        ({"me": "c", "you": "ab"}, "you", ""),  # who is asked may answer for another
+        ({"me": "", "you": ""}, "imported", ""),
+    ],
+)
+def test_an_import_says_that_01_asks_other_people(asking, project, monkeypatch, capsys, own, queues, who, waits):
+    ids = {name: [record_id("t", text) for text in texts] for name, texts in queues.items()}
+    files.write_json(asking / "waiting.json", ids)
+    (project / "in.csv").write_text("text,label\na,x\nb,x\nc,x\n")
+    words = ["in.csv", *RUN, "--annotator", who, *(["--folder", str(asking / "labels")] if own else [])]
+    code, out, err = ambo(monkeypatch, capsys, "labels", "import", *words)
+    assert code == 0 and "rows of 01, which is due again: 3" in out
+    assert waits in err and ("goes on waiting" in err) == bool(waits)
 
 
 def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):

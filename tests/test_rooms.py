@@ -9,7 +9,20 @@ import pytest
 from tests.project import ROOT, code_cells, finish, new_project
 
 PACKAGE = ROOT / "src" / "helpers"
-GROUND = {"env", "files", "masking", "parameters", "progress", "run", "task", "text", "edits", "english"}
+GROUND = {
+    "env",
+    "files",
+    "hub",
+    "manifest",
+    "masking",
+    "parameters",
+    "progress",
+    "run",
+    "task",
+    "text",
+    "edits",
+    "english",
+}
 MAY_USE = {
     "cli": {"core", "synthesis", "fairness", "labels", "evaluation", "data", "query", "italian"},
     "synthesis": {"labels", "fairness", "evaluation", "query", "italian", "data"},

@@ -8,11 +8,12 @@ import shutil
 import sys
 from concurrent.futures import ThreadPoolExecutor
 
+import huggingface_hub.constants
 import pytest
 from jupyter_client.manager import start_new_kernel
 from safetensors import SafetensorError
 
-from helpers import files, run
+from helpers import files, hub, manifest, run
 from helpers.env import UserError
 from helpers.parameters import notebook_parameters, parameter_help
 from tests.project import ROOT, code_cells, notebook, save_manifest
@@ -61,7 +62,7 @@ def test_outputs_that_are_no_files_are_damage_and_are_not_opened(project, name, 
     stage.close()
     os.mkfifo(stage.path("pipe"))  # to open it would wait for ever
     facts = run.read_manifest(stage.folder)
-    files.write_json(stage.path("manifest.json"), facts | {"outputs": {name: "0" * 64}})
+    manifest.write_manifest(stage.folder, facts | {"outputs": {name: "0" * 64}})
     reason = run.why_due(stage.folder, stage.params)
     assert reason.startswith("its manifest is damaged: ") and reason.endswith(words) and len(reason) < 300
 
@@ -71,7 +72,7 @@ def test_inputs_of_the_system_are_not_waited_for(project, name):
     stage = open_stage(project)
     stage.close()
     facts = run.read_manifest(stage.folder)
-    files.write_json(stage.path("manifest.json"), facts | {"inputs": {name: "0" * 64}})
+    manifest.write_manifest(stage.folder, facts | {"inputs": {name: "0" * 64}})
     assert run.why_due(stage.folder, stage.params)
 
 
@@ -279,16 +280,19 @@ def test_an_executed_notebook_has_to_stay_and_may_be_opened(project):
     assert run.why_due(stage.folder, stage.params) == "01_seed_curation.ipynb is missing"
 
 
-@pytest.mark.parametrize(("stage", "emptied"), [("01", ["outputs"]), ("04", ["inputs"]), ("04", ["inputs", "outputs"])])
-def test_a_manifest_that_names_no_file_is_no_success(project, stage, emptied):
-    folder = project / "outputs/demo/r" / run.STAGES[stage]
-    here = run.Run(run.STAGES[stage], {}, folder)
-    here.reads(files.write_text(project / "in.txt", "a"))
-    files.write_text(here.path("out.txt"), "a")
+@pytest.mark.parametrize("kind", ["inputs", "outputs"])
+@pytest.mark.parametrize("left", [0, 1])
+def test_a_manifest_from_which_files_were_taken_is_no_success(project, kind, left):
+    folder = project / "outputs/demo/r" / run.STAGES["04"]
+    here = run.Run(run.STAGES["04"], {}, folder)
+    for name in "abc":
+        here.reads(files.write_text(project / f"{name}.txt", name))
+        files.write_text(here.path(f"{name}_out.txt"), name)
+    here.note(shares={10: 0.1, 9: 0.2})  # JSON makes texts of the numbers, which sort otherwise
     here.close()
     assert not run.why_due(folder, {})
-    files.write_json(folder / "manifest.json", run.read_manifest(folder) | {name: {} for name in emptied})
-    assert run.why_due(folder, {}) == "its manifest names no file that it read or wrote"
+    edit_manifest(folder, **{kind: dict(list(run.read_manifest(folder)[kind].items())[:left])})
+    assert run.why_due(folder, {}) == "its manifest is not as the stage wrote it"
 
 
 def test_the_code_is_noted_before_it_runs(project):
@@ -353,8 +357,8 @@ def test_every_parameter_that_names_a_file_is_known():
 def package(project, monkeypatch):
     """A copy of the package that a test may change."""
     copy = project / "helpers"
-    shutil.copytree(run.PACKAGE, copy)
-    monkeypatch.setattr(run, "PACKAGE", copy)
+    shutil.copytree(manifest.PACKAGE, copy)
+    monkeypatch.setattr(manifest, "PACKAGE", copy)
     return copy
 
 
@@ -393,6 +397,78 @@ def test_a_page_that_changes_no_result_makes_no_stage_due(project, package, patt
     change(package, pattern)
     (package / "run.cpython-311.pyc").write_bytes(b"compiled")
     assert not run.why_due(stage.folder, stage.params)
+
+
+# --- what the hub serves --------------------------------------------------------------------------
+
+OLD, NEW = "a" * 40, "b" * 40
+
+
+@pytest.fixture
+def hub_cache(tmp_path, monkeypatch):
+    """The function that has the cache of the hub say which commit a branch of an id stands for."""
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+    return lambda place, commit, branch="main": files.write_text(tmp_path / "hub" / place / "refs" / branch, commit)
+
+
+@pytest.mark.parametrize(
+    ("stage", "params", "place", "branch"),
+    [
+        ("01_seed_curation", {"data_path": "hf:owner/set"}, "datasets--owner--set", "main"),
+        ("01_seed_curation", {"data_path": "hf:owner/set:train"}, "datasets--owner--set", "main"),
+        ("03_active_learning", {"model": "owner/name", "revision": ""}, "models--owner--name", "main"),
+        ("03_active_learning", {"model": "gpt2", "revision": "dev"}, "models--gpt2", "dev"),
+        ("03_active_generation", {"model": "m", "revision": OLD, "teacher_model": "o/n"}, "models--o--n", "main"),
+        ("04_generation_evaluation", {"secondary": ["tagger", "half", "o/n"]}, "models--o--n", "main"),
+    ],
+)
+def test_an_unpinned_hub_id_is_watched_in_the_cache(project, hub_cache, stage, params, place, branch):
+    here = run.Run(stage, params, project / "outputs/t/r" / stage)
+    (sentence,) = hub.unwatched(stage, params)
+    assert "may change, and nothing here watches it" in sentence and ("revision=COMMIT" in sentence) == (
+        "revision" in params and "teacher_model" not in params
+    )
+    here.save_manifest("running")
+    hub_cache(place, OLD, branch)  # as when it is loaded
+    here.close()
+    assert not hub.unwatched(stage, params) and not run.why_due(here.folder, params)
+    hub_cache(place, NEW, branch)
+    assert re.fullmatch(r"the hub has had another \w+=\S+ since", run.why_due(here.folder, params))
+    shutil.rmtree(project / "hub")
+    assert not run.why_due(here.folder, params)  # nobody knows
+
+
+@pytest.mark.parametrize(
+    ("stage", "params"),
+    [
+        ("03_active_learning", {"model": "owner/name", "revision": OLD}),
+        ("03_active_learning", {"model": "embedded:italian_jobs/base_model", "revision": ""}),
+        ("03_active_learning", {"model": "params", "revision": ""}),  # a folder
+        ("03_active_learning", {"model": "/nowhere/name", "revision": ""}),
+        ("02_synthetic_expansion", {"data_path": "hf:owner/set"}),  # it reads what 01 has made of it
+        ("01_seed_curation", {"data_path": "a/b.csv"}),
+    ],
+)
+def test_what_is_pinned_or_no_hub_id_is_not_watched(project, hub_cache, stage, params):
+    assert hub.commits(stage, params) == {} and hub.unwatched(stage, params) == []
+
+
+def test_rounds_of_another_commit_are_put_aside(project, hub_cache, capsys):
+    hub_cache("models--owner--name", OLD)
+    for commit, kept in ((OLD, 0), (OLD, 1), (NEW, 0), (NEW, 1)):
+        hub_cache("models--owner--name", commit)
+        stage, rounds = rounds_of(project, "a", model="owner/name", revision="")
+        assert len(rounds) == kept
+        if not kept:
+            stage.add_round({"strategy": "bait", "round": 0})
+    assert "(the hub has had another model=owner/name since)" in capsys.readouterr().out
+
+
+def test_opening_says_what_is_not_watched(project, hub_cache, capsys):
+    parameters = PARAMETERS + "model = 'owner/name'  # hub id\nrevision = ''  # commit\n"
+    path = notebook(project / "notebooks/01_seed_curation.ipynb", (parameters, ["parameters"]))
+    run.open_run("01", notebook_parameters(path))
+    assert capsys.readouterr().out.count("model=owner/name: what the hub has under that name may change") == 1
 
 
 # --- folders and manifests ------------------------------------------------------------------------
@@ -442,10 +518,10 @@ def test_the_manifest_says_what_ran(project):
     stage = open_stage(project)
     stage.note(model="m")
     stage.close()
-    manifest = run.read_manifest(stage.folder)
-    assert manifest["status"] == "success" and manifest["model"] == "m" and manifest["parameters"]["seed"] == 1
-    assert manifest["packages"]["torch"].startswith("2.") and manifest["peak_memory_gib"]["ram"] > 0
-    assert set(manifest["git"]) == {"sha", "dirty"} and manifest["machine"]["cores"] > 0
+    facts = run.read_manifest(stage.folder)
+    assert facts["status"] == "success" and facts["model"] == "m" and facts["parameters"]["seed"] == 1
+    assert facts["packages"]["torch"].startswith("2.") and facts["peak_memory_gib"]["ram"] > 0
+    assert set(facts["git"]) == {"sha", "dirty"} and facts["machine"]["cores"] > 0
 
 
 DAMAGED = ["{", "[]", "{}", '"text"', "[" * 100_000, '{"status": "success"}', None]
@@ -559,41 +635,91 @@ def finished_loop(project):
     stage, _ = rounds_of(project, "a")
     files.write_text(stage.path("adapter/learner.json"), "{}")
     stage.add_round({"strategy": "bait", "round": 0, "picks": [], "adapter": files.sha256(stage.path("adapter"))})
+    stage.close()
     later = run.Run("04_bias_evaluation", {"run_id": "r"}, stage.folder.parent / "04_bias_evaluation")
     later.refuse_stale("03")
     return stage, later
 
 
-def test_rounds_chosen_from_other_sets_are_refused_later(finished_loop):
+def edit_manifest(folder, **facts):
+    """As a person edits it; a fact of None is taken out."""
+    whole = json.loads((folder / "manifest.json").read_text()) | facts
+    files.write_json(folder / "manifest.json", {name: fact for name, fact in whole.items() if fact is not None})
+
+
+@pytest.mark.parametrize(
+    ("harm", "words"),
+    [
+        (lambda stage: stage.path("manifest.json").unlink(), "03_active_learning is not run yet"),
+        (lambda stage: stage.path("manifest.json").write_text("{"), "manifest.json is damaged"),
+        (
+            lambda stage: run.mark_failed(stage.folder, "no"),
+            "03_active_learning is failed: run 03_active_learning with",
+        ),
+        (lambda stage: stage.save_manifest("awaiting_labels"), "03_active_learning is awaiting labels"),
+        (lambda stage: edit_manifest(stage.folder, seconds=9), "its manifest is not as the stage wrote it"),
+        (lambda stage: edit_manifest(stage.folder, check=None), "its manifest is not as the stage wrote it"),
+        (lambda stage: edit_manifest(stage.folder, inputs={}), "its manifest is not as the stage wrote it"),
+        (lambda stage: stage.path("03_active_learning.ipynb").write_text("{}"), "its notebook was cut off at the end"),
+        (lambda stage: (stage.folder.parents[3] / "pool.jsonl").write_text("b"), "pool.jsonl changed"),
+        (lambda stage: stage.path("adapter/learner.json").write_text('{"labels": "reversed"}'), "adapter changed"),
+        (lambda stage: stage.path("rounds.jsonl").unlink(), "rounds.jsonl is missing"),
+        (lambda stage: stage.path("rounds_from.json").write_text("[]"), "rounds_from.json changed"),
+        (lambda stage: stage.path("training.jsonl").unlink(), "training.jsonl is missing"),
+    ],
+)
+def test_what_ambo_run_would_do_again_is_refused_later(finished_loop, harm, words):
+    """As in a notebook that plain papermill runs."""
     stage, later = finished_loop
-    pool = files.write_text(stage.folder.parent / "01_seed_curation/pool.jsonl", "a")
+    files.write_jsonl(stage.path("training.jsonl"), [{"text": "a", "label": "good"}])
+    stage.close()
     later.refuse_stale("03")
-    files.write_text(pool, "b")
-    with pytest.raises(UserError, match=r"03_active_learning was made from another pool\.jsonl"):
+    harm(stage)
+    with pytest.raises(UserError, match=re.escape(words)):
         later.refuse_stale("03")
 
 
-def test_an_adapter_that_was_changed_or_that_no_round_trained_is_refused(finished_loop):
+def test_other_code_is_said_later_and_not_refused(finished_loop, project, capsys):
+    """A person edits the parameters in the notebook itself, for another run."""
+    notebook(project / "notebooks/03_active_learning.ipynb", ("1", []))
+    finished_loop[1].refuse_stale("03")
+    assert capsys.readouterr().out == "03_active_learning was run with other code than there is now.\n"
+
+
+def test_an_adapter_that_no_round_trained_is_refused(finished_loop):
     stage, later = finished_loop
     files.write_text(stage.path("adapter/learner.json"), '{"labels": "reversed"}')
+    stage.close()
     with pytest.raises(UserError, match="is not that of the last training: run 03_active_learning again"):
         later.refuse_stale("03")
     stage.path("rounds.jsonl").unlink()
     with pytest.raises(UserError, match="has no round that trained it"):
-        later.refuse_stale("03")
+        run.refuse_changed_adapter(stage.folder)
 
 
-def test_rounds_and_adapter_of_another_run_are_refused(finished_loop, project):
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["rounds.jsonl", "adapter/learner.json"], "adapter changed"),
+        (["rounds.jsonl", "rounds_from.json"], "rounds.jsonl changed"),
+        (["rounds.jsonl", "rounds_from.json", "adapter/learner.json", "manifest.json"], "is no file of this stage"),
+    ],
+)
+def test_what_another_run_made_is_refused(finished_loop, project, names, words):
     stage, later = finished_loop
     other = run.Run("03_active_learning", {"seed": 2}, project / "outputs/t/other/03_active_learning")
     other.reads("pool.jsonl")
     other.resume_rounds()
     files.write_text(other.path("adapter/learner.json"), '{"of": "other"}')
     other.add_round({"strategy": "bait", "round": 0, "picks": [], "adapter": files.sha256(other.path("adapter"))})
-    for name in ("rounds.jsonl", "adapter/learner.json"):
+    other.close()
+    for name in names:
         shutil.copy(other.path(name), stage.path(name))
-    with pytest.raises(UserError, match=r"rounds\.jsonl is damaged: line 1"):
+    with pytest.raises(UserError, match=words):
         later.refuse_stale("03")
+    if "manifest.json" not in names:
+        with pytest.raises(UserError, match=r"rounds\.jsonl is damaged: line 1|is not that of the last training"):
+            run.refuse_changed_adapter(stage.folder)
 
 
 @pytest.mark.parametrize(
@@ -615,38 +741,6 @@ def test_a_stage_of_another_run_is_refused_by_the_parameters_that_both_have(fini
             later.earlier("03", "adapter")
     else:
         later.earlier("03", "adapter")
-
-
-def test_rounds_of_another_run_are_refused_without_their_manifest(project, finished_loop):
-    other = run.Run("03_active_learning", {"run_id": "b"}, project / "outputs/t/b/03_active_learning")
-    other.reads("pool.jsonl")
-    other.resume_rounds()
-    files.write_text(other.path("adapter/learner.json"), "{}")
-    other.add_round({"strategy": "bait", "round": 0, "picks": [], "adapter": files.sha256(other.path("adapter"))})
-    stage, later = finished_loop
-    for name in ("rounds.jsonl", "rounds_from.json"):
-        shutil.copy(other.path(name), stage.path(name))
-    with pytest.raises(UserError, match="was run with run_id='b', and 04_bias_evaluation has 'r'"):
-        later.refuse_stale("03")
-
-
-def test_training_rows_that_were_edited_are_refused(finished_loop):
-    stage, later = finished_loop
-    training = files.write_jsonl(stage.path("training.jsonl"), [{"text": "a", "label": "good"}])
-    facts = {"adapter": files.sha256(stage.path("adapter")), "training": files.sha256(training)}
-    stage.add_round({"strategy": "bait", "round": 1, "picks": [], **facts})
-    later.refuse_stale("03")
-    files.write_jsonl(training, [{"text": "a", "label": "bad"}])
-    with pytest.raises(UserError, match=r"training\.jsonl is not that of the last training"):
-        later.refuse_stale("03")
-
-
-@pytest.mark.parametrize("content", ["[]", "{}", '{"inputs": ["a"]}', '{"inputs": {}}', "nonsense"])
-def test_what_rounds_were_made_from_is_not_believed_when_damaged(finished_loop, content):
-    stage, later = finished_loop
-    stage.path("rounds_from.json").write_text(content)
-    with pytest.raises(UserError, match=r"rounds_from\.json is damaged: run 03_active_learning again"):
-        later.refuse_stale("03")
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"test": 3}', '{"test": "."}', '{"test": "a\\u0000"}'])

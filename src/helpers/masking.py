@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import html
 import os
 import re
@@ -35,10 +36,10 @@ def make_mask(secrets: Iterable[str]) -> Callable[[str], str]:
 
     It finds them, and pieces of them (half of a long one, three quarters of one below 24 characters,
     at least eight), in any case and width, with what is invisible in between; URL-quoted, escaped as in JSON, HTML, mail or C, also
-    twice; in hexadecimal (of UTF-16 too, whatever stands between the bytes), base32 and base64 (also twice), there also
-    behind a user or a scheme; as a list of numbers; and with the same one or two signs between its characters. A secret below
-    eight characters is found only where it stands alone, and one below four not at all: the texts
-    of a corpus are full of its letters.
+    twice; in hexadecimal (of UTF-16 too, whatever stands between the bytes), base32 and base64 (also twice) and base85, there also
+    behind a user or a scheme; backwards and in rot13; as a list of numbers; and with the same one or two signs between
+    its characters. A secret below eight characters is found only where it stands alone, and one below four not at all:
+    the texts of a corpus are full of its letters.
     """
     spelled: dict[int, set[str]] = {}  # length → pieces of a spelling, each of which gives it away
     in_hex: dict[int, set[str]] = {}
@@ -147,6 +148,8 @@ def _forms(secret: str) -> set[str]:
     data = secret.encode()
     forms = {secret, base64.b32encode(data).decode()[: 8 * len(data) // 5]}
     forms |= _base64_forms(data) | _base64_forms(secret.encode("utf-16-le"))
+    if len(secret) >= 8:  # a short one would be a word
+        forms |= {secret[::-1], codecs.encode(secret, "rot13"), *_base85_forms(data)}
     forms |= {form for once in _base64_forms(data) for form in _base64_forms(once.encode())}
     once = _decoded(secret, [(0, 0)] * len(secret))  # what a secret with a backslash or a % is read as in a text
     forms |= {form for form in (once[0], _decoded(*once)[0]) if len(form) >= min(8, len(secret))}
@@ -211,4 +214,14 @@ def _base64_forms(data: bytes) -> set[str]:
         shifted = b"\0" * offset + data
         form = base64.b64encode(shifted).decode()[start : 8 * len(shifted) // 6]
         forms |= {form, form.translate(str.maketrans("+/", "-_"))}
+    return forms
+
+
+def _base85_forms(data: bytes) -> set[str]:
+    """The whole groups of five characters that any bytes around `data` leave alone, in both alphabets."""
+    forms = set()
+    for offset in range(4):
+        shifted = b"\0" * offset + data
+        end = 5 * (len(shifted) // 4)
+        forms |= {encode(shifted).decode()[5 * bool(offset) : end] for encode in (base64.b85encode, base64.a85encode)}
     return forms

@@ -8,13 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import importlib.metadata
 import json
-import math
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -24,9 +21,23 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from helpers import env
+from helpers import env, hub
 from helpers.env import UserError
-from helpers.files import file_name, read_json, read_jsonl, sha256, write_json, write_jsonl
+from helpers.files import file_name, read_jsonl, sha256, write_json, write_jsonl
+from helpers.manifest import (
+    PACKAGES,
+    changed_file,
+    code_sha,
+    git_state,
+    is_manifest,
+    is_whole,
+    read_facts,
+    read_manifest,
+    short_name,
+    stored_name,
+    version,
+    write_manifest,
+)
 from helpers.parameters import stage_parameters
 
 STAGES = {
@@ -51,10 +62,6 @@ SOURCES = {
     "scorer": ("lexicon", "pairs", "judge"),
     "secondary": ("tagger", "half"),
 }
-PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
-PACKAGE = Path(__file__).parent
-IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that change no result
-
 
 # --- one stage ------------------------------------------------------------------------------------
 
@@ -84,7 +91,7 @@ class Run:
         path = env.resolve(path)
         if not path.exists():
             raise UserError(f"{path} is missing: check the path, or run the notebook that writes it first.")
-        self.inputs[_manifest_name(path)] = sha256(path)
+        self.inputs[stored_name(path)] = sha256(path)
         return path
 
     def earlier(self, stage: str, name: str, otherwise: str = "") -> Path:
@@ -92,13 +99,17 @@ class Run:
 
         Raises UserError where it is missing; `otherwise` says what else can be done then.
         """
-        notebook = (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
+        notebook = self._notebook(stage)
         path = inside(self.folder.parent / notebook, name)
         if not path.exists():
             remedy = f"run {notebook} with run_id={self.params['run_id']!r} first"
             raise UserError(f"{path} is missing: {remedy}{otherwise and f', or {otherwise}'}.")
-        _refuse_unlike(path.parent, _read_facts(path.with_name("manifest.json")), self)
+        _refuse_unlike(path.parent, read_facts(path.with_name("manifest.json")), self)
         return self.reads(path)
+
+    def _notebook(self, stage: str) -> str:
+        """The notebook of an earlier stage of this run."""
+        return (GENERATION if self.stage in GENERATION.values() else STAGES)[stage]
 
     @property
     def following(self) -> str:
@@ -109,7 +120,7 @@ class Run:
 
     def wrote(self, path: Path) -> Path:
         """Record a file or folder as an output of this stage and return its path."""
-        self.outputs[_manifest_name(path)] = sha256(path)
+        self.outputs[stored_name(path)] = sha256(path)
         return path
 
     def read_rounds(self) -> list[dict]:
@@ -130,13 +141,16 @@ class Run:
         basis = {"inputs": {Path(n).name: sha for n, sha in read.items() if env.resolve(n) not in words}}
         basis["parameters"] = params
         path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
-        earlier, reason, rows = _read_facts(record), "", []
+        earlier, reason, rows = read_facts(record), "", []
+        hub_before = earlier.pop("hub", None)
         if path.exists() and earlier != basis:
             before = earlier.get("inputs")
             reason = "nothing says what they were made from"
             if isinstance(before, dict):
                 changed = [name for name, sha in basis["inputs"].items() if before.get(name) != sha]
                 reason = f"changed since: {', '.join(changed) or 'the parameters'}"
+        elif path.exists() and (name := hub.moved(hub_before, self.stage, self.params)):
+            reason = f"the hub has had another {name} since"
         elif path.exists():
             try:
                 rows = self.read_rounds()
@@ -147,24 +161,24 @@ class Run:
             self.save_manifest("running")
             print(f"The rounds so far are put aside in {place} ({reason}).")
             print("The selection starts anew; labels of people and teachers stay.")
-        write_json(record, basis)
+        if not rows:  # of those that stay it is part of their digest
+            write_json(record, basis | {"hub": hub.commits(self.stage, self.params)})
         return rows
 
     def refuse_stale(self, stage: str) -> None:
-        """Raise UserError where an earlier stage, such as `03`, chose from other files than there are now, or its
-        adapter is not the one that it trained last.
-        """
-        record = self.earlier(stage, "rounds_from.json")
-        facts, notebook = _read_facts(record), record.parent.name
-        _refuse_unlike(record.parent, facts, self)
-        recorded = facts.get("inputs")
-        if not isinstance(recorded, dict) or not recorded or not all(isinstance(sha, str) for sha in recorded.values()):
-            raise UserError(f"{record} is damaged: run {notebook} again.")
-        for name, sha in recorded.items():
-            for earlier in self.folder.parent.glob("0[12]_*/*"):
-                if earlier.name == name and sha256(earlier) != sha:
-                    raise UserError(f"{notebook} was made from another {name} than {earlier}: run {notebook} again.")
-        refuse_changed_adapter(record.parent)
+        """Raise UserError where `ambo run` would do an earlier stage, such as `03`, again; of other code a note is enough."""
+        notebook = self._notebook(stage)
+        folder = self.folder.parent / notebook
+        remedy = f"run {notebook} with run_id={self.params['run_id']!r} again"
+        manifest = read_manifest(folder) or {"status": "not run yet"}
+        if manifest["status"] != "success":
+            raise UserError(f"{folder} is {manifest['status'].replace('_', ' ')}: {remedy}.")
+        _refuse_unlike(folder, manifest, self)
+        if reason := _what_changed(folder, manifest):
+            raise UserError(f"{folder} no longer counts ({reason}): {remedy}.")
+        if manifest["code"] != code_sha(notebook):  # a person may have edited the parameters in it for another run
+            print(f"{notebook} was run with other code than there is now.")
+        refuse_changed_adapter(folder)
 
     def add_round(self, row: dict) -> None:
         """Append a round to `rounds.jsonl` as it is on the disk now; raises UserError if another session was first."""
@@ -184,10 +198,10 @@ class Run:
     def save_manifest(self, status: str, **more: str) -> None:
         """Write `manifest.json` as things stand now, with `more` facts about this moment."""
         facts = {"stage": self.stage, "status": status, "parameters": self.params, **self.notes}
-        facts |= {"code": self.code, "git": _git(), "packages": {p: version(p) for p in PACKAGES}}
+        facts |= {"code": self.code, "git": git_state(), "packages": {p: version(p) for p in PACKAGES}}
         facts |= {"machine": env.machine(), "peak_memory_gib": env.peak_memory_gib()}
         facts |= {"seconds": round(time.time() - self.started, 1), "inputs": self.inputs, "outputs": self.outputs}
-        write_json(self.path("manifest.json"), facts | more)
+        write_manifest(self.folder, facts | {"hub": hub.commits(self.stage, self.params)} | more)
 
     def close(self, status: str = "success") -> None:
         """Write the final manifest and release the folder; `status` is `success` or `awaiting_labels`.
@@ -242,7 +256,7 @@ def _read_rounds(path: Path) -> list[dict]:
 
 def _check(row: dict, path: Path) -> str:
     """Digest of a round and of what it was made from: one that was damaged, edited, or is of another run does not fit."""
-    facts = [row, _read_facts(path.with_name("rounds_from.json"))]
+    facts = [row, read_facts(path.with_name("rounds_from.json"))]
     text = json.dumps(facts, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
@@ -271,7 +285,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     folder = run_folder(params["task"], params["run_id"]) / stage
     if env.frontend() != "notebook":
         refuse_other_parameters(folder, params)
-    before = _read_facts(folder / "manifest.json")
+    before = read_facts(folder / "manifest.json")
     name = changed_parameter(folder, params)  # asked first: a stage that we hold does not look cut off
     hold_folder(folder)
     if name:
@@ -286,6 +300,8 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
         run.notes |= _command_now(before, params)
     for path in sources(stage, params):
         run.reads(path)
+    for sentence in hub.unwatched(stage, params):
+        print(sentence)
     run.save_manifest("running")
     return run
 
@@ -318,7 +334,7 @@ def _follow_cells(run: Run) -> None:
         if error is not None:
             words = "stopped by hand" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
             run.save_manifest("failed", error=words)
-        elif _read_facts(run.path("manifest.json")).get("status") == "failed":
+        elif read_facts(run.path("manifest.json")).get("status") == "failed":
             run.save_manifest("running")
 
     events.register("post_run_cell", after_cell)
@@ -341,7 +357,7 @@ def save_sets(here: Run, sets: dict[str, list[dict]]) -> list[Path]:
     The files of sets that an earlier run of 01 wrote and the data no longer have are deleted.
     """
     file_of = {name: f"{file_name(name)}.jsonl" for name in sets}
-    for name in _read_facts(here.path("sets.json")).keys() - sets.keys():
+    for name in read_facts(here.path("sets.json")).keys() - sets.keys():
         here.path(f"{file_name(name)}.jsonl").unlink(missing_ok=True)
     paths = [write_jsonl(here.path(file_of[name]), rows) for name, rows in sets.items()]
     return [*paths, write_json(here.path("sets.json"), file_of)]
@@ -357,7 +373,7 @@ def some_rows(path: Path) -> list[dict]:
 def evaluation_sets(here: Run) -> dict[str, list[dict]]:
     """Name → rows of the sets that 01 set aside: validation, test, and further test sets; recorded as inputs."""
     record = here.earlier("01", "sets.json")
-    file_of = _read_facts(record)
+    file_of = read_facts(record)
     if not file_of or not all(file == f"{file_name(name)}.jsonl" for name, file in file_of.items()):
         raise UserError(f"{record} is damaged: run {record.parent.name} again.")
     return {
@@ -466,40 +482,6 @@ def is_held(folder: Path) -> bool:
 # --- the manifest ---------------------------------------------------------------------------------
 
 
-def read_manifest(folder: Path) -> dict | None:
-    """The manifest of a stage, None before its first run; raises UserError when it is not valid JSON."""
-    path = folder / "manifest.json"
-    try:
-        manifest = read_json(path) if path.exists() else None
-    except (ValueError, RecursionError, OSError):
-        manifest = {}
-    if manifest is None or _is_manifest(manifest):
-        return manifest
-    raise UserError(f"{path} is damaged: delete it, and the stage is done again with the labels that are there.")
-
-
-def _is_manifest(facts: Any) -> bool:
-    """Whether a JSON value has what every manifest has, in the right types."""
-    types = {"stage": str, "status": str, "code": str, "parameters": dict, "inputs": dict, "outputs": dict}
-    return (
-        isinstance(facts, dict)
-        and all(isinstance(facts.get(name), kind) for name, kind in types.items())
-        and isinstance(facts.get("seconds"), (int, float))
-        and math.isfinite(facts["seconds"])
-        and all(isinstance(sha, str) for sha in [*facts["inputs"].values(), *facts["outputs"].values()])
-        and isinstance(facts.get("error", ""), str)
-    )
-
-
-def _read_facts(path: Path) -> dict[str, Any]:
-    """The JSON object in a file of this stage; {} where there is none that can be read."""
-    try:
-        facts = read_json(path)
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return facts if isinstance(facts, dict) else {}
-
-
 def stage_status(folder: Path) -> str:
     """The status in a stage's manifest; `cut off` for a stage that no process runs any more, `damaged` if unreadable."""
     try:
@@ -516,7 +498,7 @@ def is_finished(notebook: Path) -> bool:
     """Whether papermill has ended an executed notebook, the last thing that it writes; True where none was executed."""
     if not notebook.exists():
         return True  # the stage was run in JupyterLab, from the notebook itself
-    facts: Any = _read_facts(notebook)
+    facts: Any = read_facts(notebook)
     for name in ("metadata", "papermill", "end_time"):
         facts = facts.get(name) if isinstance(facts, dict) else None
     return bool(facts)
@@ -526,7 +508,7 @@ def mark_failed(folder: Path, error: str) -> None:
     """Say in the manifest of `folder` that its run failed, unless another process runs that stage."""
     with contextlib.suppress(UserError):  # a damaged manifest stays as it is
         if (manifest := read_manifest(folder)) and not is_held(folder):
-            write_json(folder / "manifest.json", manifest | {"status": "failed", "error": error})
+            write_manifest(folder, manifest | {"status": "failed", "error": error})
 
 
 def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> str:
@@ -597,92 +579,38 @@ def why_due(folder: Path, params: dict[str, Any]) -> str:
         return "not run yet"
     if manifest["status"] != "success":
         return f"its last run is marked {manifest['status'].replace('_', ' ')}"
-    if not is_finished(_executed(folder)):
-        return "its notebook was cut off at the end"
-    if manifest.get("notebook") and not _executed(folder).exists():
-        return f"{folder.name}.ipynb is missing"
     if manifest["parameters"] != params:
         return "its parameters changed"
     if manifest["code"] != code_sha(folder.name):
         return "the code, or a table of the package, changed"
-    if not manifest["outputs"] or not (manifest["inputs"] or folder.name == STAGES["01"]):
-        return "its manifest names no file that it read or wrote"
+    return _what_changed(folder, manifest)
+
+
+def _what_changed(folder: Path, manifest: dict[str, Any]) -> str:
+    """What of a finished stage, or of what it was made from, is not as it was then; '' where all is. Code does not count."""
+    if not is_finished(_executed(folder)):
+        return "its notebook was cut off at the end"
+    if manifest.get("notebook") and not _executed(folder).exists():
+        return f"{folder.name}.ipynb is missing"
+    if not is_whole(manifest):
+        return "its manifest is not as the stage wrote it"
+    params = manifest["parameters"]
     for path in sources(folder.name, params):
-        if _manifest_name(path) not in manifest["inputs"]:
-            return f"{_short_name(_manifest_name(path))} was not read yet"
+        if stored_name(path) not in manifest["inputs"]:
+            return f"{short_name(stored_name(path))} was not read yet"
+    if name := hub.moved(manifest.get("hub"), folder.name, params):
+        return f"the hub has had another {name} since"
     return changed_file(folder, manifest)
-
-
-def changed_file(folder: Path, manifest: dict, kinds: tuple[str, ...] = ("inputs", "outputs")) -> str:
-    """What is no longer as the manifest of the stage in `folder` records it; '' where all is."""
-    for kind in kinds:
-        for name, sha in manifest[kind].items():
-            try:
-                path = env.resolve(name)
-                if kind == "outputs" and not path.resolve().is_relative_to(folder.resolve()):
-                    return f"its manifest is damaged: {_short_name(name)} is no file of this stage"
-                if not path.exists():
-                    return f"{_short_name(name)} is missing"
-                if not (path.is_file() or path.is_dir()):  # a pipe or a device would be waited for
-                    return f"its manifest is damaged: {_short_name(name)} is no regular file"
-                if sha256(path) != sha:
-                    return f"{_short_name(name)} changed"
-            except (UserError, OSError):  # a name that is too long, a file that cannot be read
-                return f"its manifest is damaged: {_short_name(name)} cannot be read"
-    return ""
 
 
 def expected_seconds(stage: str, params: dict[str, Any]) -> float | None:
     """How long the stage took where it ended well with parameters most like these; None where it never did."""
     earlier = []
     for path in (env.root() / "outputs").glob(f"*/*/{stage}/manifest.json"):
-        manifest = _read_facts(path)
-        if not _is_manifest(manifest) or manifest["status"] != "success":
+        manifest = read_facts(path)
+        if not is_manifest(manifest) or manifest["status"] != "success":
             continue
         if manifest["parameters"].get("model") == params.get("model"):
             alike = sum(manifest["parameters"].get(name) == value for name, value in params.items())
             earlier.append((alike, path.stat().st_mtime, manifest["seconds"]))
     return max(earlier)[2] if earlier else None
-
-
-def _short_name(name: str) -> str:
-    return name if len(name) <= 200 else f"{name[:200]}…"
-
-
-def code_sha(stage: str) -> str:
-    """sha256 of the notebook's code cells and of this package: its code, tables, data and weights."""
-    total = hashlib.sha256()
-    notebook = env.root() / "notebooks" / f"{stage}.ipynb"
-    if notebook.exists():  # outputs and execution counts do not count as a change
-        cells = read_json(notebook)["cells"]
-        total.update("\0".join("".join(c["source"]) for c in cells if c["cell_type"] == "code").encode())
-    for file in sorted(PACKAGE.rglob("*")):
-        if file.is_file() and not any(file.match(pattern) for pattern in IGNORED):
-            total.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
-    return total.hexdigest()
-
-
-def _manifest_name(path: Path) -> str:
-    """The path as the manifest stores it: relative to the project root where it lies inside."""
-    return path.relative_to(env.root()).as_posix() if path.is_relative_to(env.root()) else path.as_posix()
-
-
-def _git() -> dict[str, Any]:
-    """Commit of the checkout and whether it has uncommitted changes; empty values without git."""
-
-    def answer(*words: str) -> str:
-        process = subprocess.run(["git", *words], cwd=env.root(), capture_output=True, text=True)
-        return process.stdout.strip()
-
-    try:
-        return {"sha": answer("rev-parse", "HEAD"), "dirty": bool(answer("status", "--porcelain"))}
-    except OSError:  # no git on this machine
-        return {"sha": "", "dirty": None}
-
-
-def version(package: str) -> str:
-    """Installed version of a distribution, `not installed` without one."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "not installed"

@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -202,6 +203,17 @@ def test_a_chat_template_ends_and_stays_small(base, task, template, words, monke
     with pytest.raises(UserError, match="has a chat template that cannot be used") as error:
         learner.generate(["cerca"], max_new_tokens=2)
     assert words in str(error.value) or (words == "MemoryError" and sys.platform != "linux")
+
+
+def test_the_time_that_a_chat_template_may_take_grows_with_the_prompts(base, monkeypatch):
+    monkeypatch.setattr(chat, "SECONDS", 4)  # the process takes one or two of them to start
+    monkeypatch.setattr(chat, "SECONDS_EACH", 1)
+    slow = "{% for a in range(90000) %}{% endfor %}" * 5
+    edit(base / "tokenizer_config.json", chat_template=slow + "{{ messages[0].content }}")
+    prompts = [f"prompt {i}" for i in range(250)]
+    began = time.time()
+    assert chat.in_template(AutoTokenizer.from_pretrained(base), prompts, "m") == prompts
+    assert time.time() - began > chat.SECONDS  # else the test proves nothing
 
 
 def test_a_chat_template_says_what_transformers_says(base, task):

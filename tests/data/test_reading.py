@@ -167,6 +167,23 @@ def test_no_rows_between_two_bare_quotes_become_one(tmp_path, content):
     assert len(table) == content.count("\n") - 1
 
 
+@pytest.mark.parametrize("texts", [["one\ntwo", "three\n\nfour", "five"], ["one\ntwo"] * 3, ["a", 'b\n"c"', "d"]])
+def test_a_single_column_keeps_its_line_breaks(tmp_path, texts):
+    pd.DataFrame({"text": texts}).to_csv(tmp_path / "a.tsv", index=False, sep="\t")
+    table = read_table(str(tmp_path / "a.tsv"), "text")
+    assert table.text.tolist() == texts
+    assert "a cell in quotation marks has line breaks in it; if these are rows of their own" in remarks(table)
+
+
+def test_a_single_cell_that_may_be_rows_stays_rows_and_is_said(tmp_path):
+    content = 'text\nplain\n"open\nno close"\n'
+    table = read_table(write(tmp_path / "a.tsv", content), "text")
+    assert table.text.tolist() == ["plain", '"open', 'no close"']
+    assert "a.tsv, row 3: a quotation mark is opened and closed in a later row" in remarks(table)
+    table = read_table(write(tmp_path / "a.tsv", content.replace("text", '"text"')), "text")  # as the sentence says
+    assert table.text.tolist() == ["plain", "open\nno close"]
+
+
 def test_quotes_around_a_whole_cell_that_stay_are_said(tmp_path):
     table = read_table(write(tmp_path / "a.tsv", 'text\tlabel\n"hello world"\tx\nplain\ty\n'), "text")
     assert table.text.tolist() == ['"hello world"', "plain"]

@@ -648,7 +648,7 @@ def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
     assert report == {
         "rows": 7,
         "taken": 2,
-        "records": [records[0]["id"]] * 2,
+        "written": [(tmp_path / "logs", name, records[0]["id"]) for name in ("ann", "bob")],
         "corrected": 0,
         "empty": [6],
         "several": [],

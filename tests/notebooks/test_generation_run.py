@@ -14,7 +14,16 @@ from helpers.labels.panel.panel import Panel
 from helpers.task import Task
 from tests.core.recipes import recipe
 from tests.endpoints import Proxy, completion
-from tests.project import ambo_run, assert_quiet, copy_stage, finish, kill_after_rounds, new_project, write_rounds
+from tests.project import (
+    ambo_run,
+    assert_quiet,
+    copy_stage,
+    finish,
+    kill_after_rounds,
+    new_project,
+    record_outputs,
+    write_rounds,
+)
 
 FIRST, LOOP, LAST = "01_seed_curation", "03_active_generation", "04_generation_evaluation"
 SENTENCES = [
@@ -227,10 +236,11 @@ def test_silver_pairs_of_evaluation_rows_are_not_trained_on_and_04_refuses_a_row
     test = files.read_jsonl(folder / FIRST / "test.jsonl")
     files.write_jsonl(folder / LOOP / "training.jsonl", [*training, {"id": "other", "text": test[0]["text"].upper()}])
     said = finish(project, [*command, "--stages", "04"], 2)[1]
-    assert "training.jsonl is not that of the last training" in said and said.count("\n") == 1
+    assert "training.jsonl changed): run 03_active_generation with" in said and said.count("\n") == 1
     rows = files.read_jsonl(folder / LOOP / "rounds.jsonl")
     rows[-1]["training"] = files.sha256(folder / LOOP / "training.jsonl")  # as if it had been trained on
     write_rounds(folder / LOOP, rows)
+    record_outputs(folder / LOOP)
     said = finish(project, [*command, "--stages", "04"], 2)[1]
     assert f"1 of the {len(test)} rows of test were trained on" in said and said.count("\n") == 1
 

@@ -1,6 +1,7 @@
 """A server that is broken or hostile, over a real connection: what it can cost, how long it can hold, what it can leak."""
 
 import base64
+import codecs
 import contextlib
 import html
 import json
@@ -406,6 +407,12 @@ SPELLINGS = {
     "one sign between": "_".join(KEY),
     "two signs between": "-/".join(KEY),
     "a sign and a blank between": ", ".join(KEY),
+    "backwards": KEY[::-1],
+    "rot13": codecs.encode(KEY, "rot13"),
+    "base85": base64.b85encode(KEY.encode()).decode(),
+    "base85 of user and key": base64.b85encode(f"user1:{KEY}".encode()).decode(),
+    "ascii85": base64.a85encode(KEY.encode(), adobe=True).decode(),
+    "ascii85 of a header": base64.a85encode(f"Bearer {KEY}".encode()).decode(),
     "base32": base64.b32encode(KEY.encode()).decode(),
     "hexadecimal": KEY.encode().hex(),
     "bytes with colons": KEY.encode().hex(":"),
@@ -482,6 +489,7 @@ def test_a_placeholder_is_no_secret_and_harms_no_answer(connect, key):
 def test_a_short_secret_is_masked_where_it_stands_alone():
     mask = make_mask(["k3y9"])
     assert mask("The key k3y9, k3y95 and K3Y9.") == "The key …, k3y95 and …."
+    assert make_mask(["evil"])("live") == "live"  # a short secret backwards is a word
 
 
 def test_masking_a_long_text_takes_time_in_proportion():

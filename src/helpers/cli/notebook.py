@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
 import sys
+import threading
 import warnings
+from collections.abc import Callable
+from concurrent.futures import Future, wait
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import typer
 
-from helpers import env, files, run
+from helpers import env, run
 from helpers.env import UserError
+from helpers.manifest import write_manifest
 from helpers.progress import duration
 from helpers.text import say, visible
 
@@ -39,7 +45,7 @@ def run_stage(name: str, params: dict[str, Any], folder: Path, place: str, comma
     execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
     manifest = run.read_manifest(folder)
     if manifest["status"] == "awaiting_labels":
-        files.write_json(folder / "manifest.json", manifest | {"command": command})
+        write_manifest(folder, manifest | {"command": command})
         page = folder / f"{name}.ipynb"
         say(f"{name}: waits for labels; open {page} in JupyterLab,")
         say("  choose Run → Run All Cells, label in the panel at its end, then run this command again.")
@@ -54,12 +60,15 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
     from nbclient.exceptions import DeadKernelError
 
     logging.getLogger("papermill").setLevel(logging.CRITICAL)  # errors are said below, in one sentence
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # it tells of tasks that a run that was cut off leaves
+    kernels = own_kernels()
     try:
         options = {"progress_bar": sys.stderr.isatty(), "stdout_file": IndentedOutput(), "cwd": str(env.root())}
         options["extra_arguments"] = ["--log-level=50"]  # the kernel's own log does not concern the user
-        options["kernel_manager_class"] = own_kernel()
+        options["kernel_manager_class"] = kernels
         options["store_widget_state"] = False  # a saved panel would look open, though its kernel has ended
-        papermill.execute_notebook(str(source), str(target), params, kernel_name="python3", **options)
+        options["kernel_name"] = "python3"
+        _in_thread(lambda: papermill.execute_notebook(str(source), str(target), params, **options), kernels)
     except papermill.PapermillExecutionError as error:
         run.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
         if error.ename == "UserError":
@@ -83,8 +92,11 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         raise UserError(f"{reason}: free space or permission is missing there.") from None
 
 
-def own_kernel() -> type:
-    """A manager whose kernel is this interpreter, whichever one a kernelspec `python3` of the user names."""
+def own_kernels() -> type:
+    """A manager whose kernel is this interpreter, whichever one a kernelspec `python3` of the user names.
+
+    `started` lists its managers, so that another thread than theirs can kill their kernels.
+    """
     from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
 
@@ -92,8 +104,46 @@ def own_kernel() -> type:
 
     class OwnKernel(AsyncKernelManager):
         kernel_spec = KernelSpec(argv=words, display_name="Python 3", language="python")
+        started: ClassVar[list] = []
+
+        def __init__(self, *args: Any, **kwargs: Any):
+            super().__init__(*args, **kwargs)
+            self.started.append(self)
 
     return OwnKernel
+
+
+def _in_thread(work: Callable[[], Any], kernels: type) -> None:
+    """Do the work in a thread, where nbclient cannot take Ctrl-C for itself and now and then forget it.
+
+    Ctrl-C in this thread kills the kernels, waits for the work to end, and is raised again. No kernel outlives the work.
+    """
+    outcome: Future = Future()
+
+    def do() -> None:
+        try:
+            outcome.set_result(work())
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    try:
+        threading.Thread(target=do, daemon=True).start()
+        while not outcome.done():
+            wait([outcome], 0.2)  # without a limit Windows would not hear Ctrl-C
+    except KeyboardInterrupt:
+        while not outcome.done():  # again and again: the work may be about to start its kernel
+            _kill(kernels)
+            wait([outcome], 0.2)
+        raise
+    finally:
+        _kill(kernels)
+    outcome.result()
+
+
+def _kill(kernels: type) -> None:
+    for manager in kernels.started:
+        with contextlib.suppress(OSError, AttributeError):  # it is gone, or not there yet
+            asyncio.run(manager.provisioner.kill())
 
 
 class IndentedOutput:

@@ -10,29 +10,29 @@ from typing import Any
 
 from helpers.env import UserError
 
-SECONDS = 60  # that a template may take for all prompts; a thousand of them take one
+SECONDS = 60  # that a template may take, to begin with
+SECONDS_EACH = 0.05  # more for every prompt; a thousand of them take one
 MEMORY = 2 * 2**30  # bytes of address space, where the system can limit it
 GROWTH = 20_000  # characters that a template may add to a prompt
 # Loops can be nested and texts doubled in more ways than reading a template would find.
 CHILD = """
 import json, sys
-asked = json.load(sys.stdin)
+asked = json.loads(sys.stdin.readline())
 try:
     import resource
     resource.setrlimit(resource.RLIMIT_AS, (asked["memory"], asked["memory"]))
 except (ImportError, ValueError, OSError):
     pass
 from transformers.utils.chat_template_utils import render_jinja_template
-chats = []
-for prompt in asked["prompts"]:
+for line in sys.stdin:
+    prompt = json.loads(line)
     turns = [[{"role": "user", "content": prompt}]]
     (chat,), _ = render_jinja_template(
         conversations=turns, chat_template=asked["template"], add_generation_prompt=True, **asked["tokens"]
     )
     if len(chat) > len(prompt) + asked["growth"]:
         sys.exit(f"it makes {len(chat):,} characters of {len(prompt):,}")
-    chats.append(chat)
-json.dump(chats, sys.stdout)
+    print(json.dumps(chat))
 """
 
 
@@ -43,18 +43,18 @@ def in_template(tokenizer: Any, prompts: Sequence[str], model: str) -> list[str]
     """
     if not len(prompts):
         return []
-    limits = {"memory": MEMORY, "growth": GROWTH}
+    limits, seconds = {"memory": MEMORY, "growth": GROWTH}, SECONDS + SECONDS_EACH * len(prompts)
     try:
         asked = limits | {"template": tokenizer.get_chat_template(), "tokens": tokenizer.special_tokens_map}
-        asked["prompts"] = list(prompts)
+        lines = "".join(json.dumps(line) + "\n" for line in [asked, *prompts])  # JSON has no line end of its own
         words = [sys.executable, "-P", "-c", CHILD]
-        child = subprocess.run(words, input=json.dumps(asked).encode(), capture_output=True, timeout=SECONDS)
+        child = subprocess.run(words, input=lines.encode(), capture_output=True, timeout=seconds)
         if child.returncode == 0:
-            return json.loads(child.stdout)
+            return [json.loads(line) for line in child.stdout.splitlines()]
         said = child.stderr.decode("utf-8", "replace").strip().splitlines()
         reason = (said or [f"its process ended with {child.returncode}"])[-1][:200]
     except subprocess.TimeoutExpired:
-        reason = f"it has not ended after {SECONDS} seconds"
+        reason = f"it has not ended after {seconds:.0f} seconds"
     except ValueError as error:  # several templates, and none is the default
         reason = str(error)[:200]
     raise UserError(f"model {model!r} has a chat template that cannot be used ({reason}): correct or remove it.")

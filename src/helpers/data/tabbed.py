@@ -17,15 +17,23 @@ def read_rows(text: str, separator: str) -> tuple[list[list[str]], list[str]]:
     if '"' not in text:
         return bare, []
     rows = list(_scanned(text, separator))
+    is_single = len(next(filter(None, rows), [])) == 1
+    wide = _places(rows, lambda cell: _holds_rows(*cell, "" if is_single else separator))
     if not _encloses(rows, bare, separator):
         marked = _places(bare, lambda cell: len(cell) > 1 and cell[0] == cell[-1] == '"')
-        return bare, marked and [f"{marked}: quotation marks around a whole cell were read as part of it."]
+        remarks = [f"{marked}: quotation marks around a whole cell were read as part of it."] if marked else []
+        if is_single and wide:
+            opened = _places(bare, lambda cell: cell[:1] == '"' and not cell[1:].endswith('"'))
+            remedy = "if it encloses one text with line breaks, put the name of the column in quotation marks too"
+            remarks.append(f"{opened}: a quotation mark is opened and closed in a later row; {remedy}.")
+        return bare, remarks
     remarks = []
     if loose := _places(rows, lambda cell: not cell[1] and '"' in cell[0]):
         remarks.append(f"{loose}: quotation marks that enclose no cell were read as part of it.")
-    if wide := _places(rows, lambda cell: _holds_rows(*cell, separator)):
+    if wide:
+        holds = "line breaks" if is_single else "tabs and line breaks"
         remedy = "if these are rows of their own, take out the quotation marks"
-        remarks.append(f"{wide}: a cell in quotation marks has tabs and line breaks in it; {remedy}.")
+        remarks.append(f"{wide}: a cell in quotation marks has {holds} in it; {remedy}.")
     return [[cell for cell, _ in row] for row in rows], remarks
 
 
@@ -62,7 +70,9 @@ def _encloses(rows: list[Row], bare: list[list[str]], separator: str) -> bool:
             score += cell == "" or '"' in cell
         else:
             score -= '"' in cell
-    if len(header) > 1:  # otherwise every line is a row that fits
+    if len(header) == 1:  # every line is a row that fits; one text with line breaks could be two between bare marks
+        score += max(0, sum(_holds_rows(*cell, "") for row in rows for cell in row) - 1)
+    else:
         for row in rows:
             fits = len(row) == len(header) and not any(_holds_rows(*cell, separator) for cell in row)
             score += 2 if fits else -2
@@ -72,7 +82,7 @@ def _encloses(rows: list[Row], bare: list[list[str]], separator: str) -> bool:
 
 
 def _holds_rows(cell: str, is_enclosed: bool, separator: str) -> bool:
-    """Whether an enclosed cell could be several rows, between marks that belong to texts."""
+    """Whether an enclosed cell could be several rows, between marks that belong to texts; with '' those of a single column."""
     return is_enclosed and separator in cell and ("\n" in cell or "\r" in cell)
 
 

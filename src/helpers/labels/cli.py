@@ -14,7 +14,8 @@ import typer
 
 from helpers import env, files, run
 from helpers.env import UserError
-from helpers.labels import agreement, decisions, exchange, log
+from helpers.labels import agreement, counting, decisions, exchange, log
+from helpers.manifest import read_facts
 from helpers.text import say
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
@@ -29,18 +30,14 @@ WIDEST = 8  # annotators whose matrix still fits a terminal
 class Store:
     """Folders of logs, and the records and task that their labels belong to.
 
-    What is imported goes to the first folder, but for the records that 01 asks people about (`asked`), whose answers stand in
-    the last. `given` are the other seed and evaluation records, whose answer came with the data, and `labeller` says whose
-    answers 03 takes.
+    What is imported goes to the first folder, but for the records that 01 asks people about, whose answers stand in the last.
     """
 
     folders: list[Path]
     records: list[dict]
     labels: list[str]
     groups: list[str]
-    asked: set[str]
-    given: set[str]
-    labeller: str
+    readers: counting.Readers
 
     def read(self) -> dict[str, dict[str, dict]]:
         """The state of the logs, with a note on stderr for whatever does not fit the run or the task."""
@@ -81,29 +78,38 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
             f"{first} is missing: run `ambo run --task {task} --run-id {run_id} …` first, or check the names."
         )
     facts = _task_facts(first / "task.json")
+    stages = {number: home / name for number, name in run.notebooks(facts.get("kind", "classification")).items()}
+    stages.setdefault("02", home / run.STAGES["02"])  # a generation task has none
     records: dict[str, dict] = {}
-    own: set[str] = set()  # of seed and evaluation sets
-    for path in [*sorted(first.glob("*.jsonl")), home / run.STAGES["02"] / "synthetic.jsonl"]:
+    ids: dict[str, set[str]] = {"own": set(), "pool": set()}  # `own`: of seed and evaluation sets
+    for path in [*sorted(first.glob("*.jsonl")), stages["02"] / "synthetic.jsonl"]:
         if path.exists():
             rows = {row["id"]: row for row in files.read_jsonl(path) if "text" in row}
             records |= rows
-            own |= rows.keys() if path.parent == first and path.name != "pool.jsonl" else set()
+            if path.parent == first:
+                ids["pool" if path.name == "pool.jsonl" else "own"] |= rows.keys()
     asked = set(files.read_json(first / "asked.json")) if (first / "asked.json").exists() else set()
     with warnings.catch_warnings(action="ignore"):  # of lines that cannot be read 01 tells
         state = log.annotations(first / "labels")
-    asked = own & asked.union(*state.values())
-    notebook = run.notebooks(facts.get("kind", "classification"))["03"]
-    logs = [env.resolve(folder)] if folder else [home / notebook / "labels" / "human", first / "labels"]
+    asked = ids["own"] & asked.union(*state.values())
+    human = stages["03"] / "labels" / "human"
+    logs = [env.resolve(folder)] if folder else [human, first / "labels"]
     labels = [] if run.STAGES["02"] in logs[0].parts else facts["labels"]  # there people answer with texts
     params = manifest["parameters"]
+    loop = params | (read_facts(stages["03"] / "manifest.json").get("parameters") or {})
     return Store(
         logs,
         list(records.values()),
         labels,
         groups=params.get("group_columns", []),
-        asked=asked,
-        given=own - asked,
-        labeller=params.get("labeller", "human"),
+        readers=counting.Readers(
+            stages,
+            asked,
+            given=ids["own"] - asked,
+            pool=ids["pool"],
+            labeller=loop.get("labeller", "human"),
+            strategy=loop.get("strategy", ""),
+        ),
     )
 
 
@@ -203,33 +209,14 @@ def import_command(
         annotator=annotator,
         task_labels=store.labels,
         mapping=_renames(rename or []),
-        elsewhere={} if folder else dict.fromkeys(store.asked, store.folders[-1]),
+        elsewhere={} if folder else dict.fromkeys(store.readers.asked, store.folders[-1]),
     )
     for remark in report["remarks"]:
         _note(remark)
-    say("\n".join(exchange.describe(report)))
-    if not folder:
-        _say_what_counts(store, report["records"])
-
-
-def _say_what_counts(store: Store, records: list[str]) -> None:
-    """Where imported labels go, and which of them this run will not read."""
-    asked, given = (sum(record in ids for record in records) for ids in (store.asked, store.given))
-    if asked:
-        say(f"of these, for the seed and evaluation rows of 01, which is due again: {asked}")
-    if given:
-        _note(
-            f"{given} are of seed and evaluation rows whose answer comes with the data, which counts: correct the data."
-        )
-    places = [store.folders[0], *(store.folders[-1:] if asked else [])]
-    if tied := sum(record in ties for ties in map(exchange.tied_records, places) for record in records):
-        remedy = "to correct what NAME said, import them with --annotator NAME"
-        _note(f"{tied} have now as many votes for one label as for another, so that none of them counts: {remedy}.")
-    if store.labeller != "human" and len(records) > asked + given:
-        remedy = "a run with -p labeller human does"
-        _note(
-            f"{len(records) - asked - given} are of the pool, where this run takes labels of {store.labeller}: {remedy}."
-        )
+    lines, notes = counting.what_counts(store.readers, report["written"])
+    say("\n".join([*exchange.describe(report), *lines]))
+    for sentence in notes:
+        _note(sentence)
 
 
 def _renames(pairs: list[str]) -> dict[str, str]:

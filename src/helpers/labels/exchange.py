@@ -163,9 +163,9 @@ def import_labels(
     -------
     dict
         `rows`, `taken`, `corrected` (those of them where the logs said otherwise), `known` (in the logs before) and
-        `annotators` are numbers; the keys of `LEFT_OUT` have lists of row numbers (as in `tables.read_table`);
-        `unknown_labels` maps labels outside the task to their counts, and `remarks` are sentences on what was guessed or
-        merged.
+        `annotators` are numbers; `written` has folder, annotator and record of each label taken; the keys of `LEFT_OUT` have
+        lists of row numbers (as in `tables.read_table`); `unknown_labels` maps labels outside the task to their counts, and
+        `remarks` are sentences on what was guessed or merged.
     """
     table = tables.read_table(str(path), id_column or text_column)
     remarks = list(table.attrs.get("remarks", []))
@@ -194,16 +194,18 @@ def import_labels(
     places: dict[Path, dict[tuple[str, str], str]] = {}
     for (name, record), label in labels_by_key.items():
         places.setdefault((elsewhere or {}).get(record, folder), {})[name, record] = label
-    written = [_write_labels(place, labels, Path(path).name) for place, labels in places.items()]
-    records_taken = [record for ids, _ in written for record in ids]
-    taken = len(records_taken)
+    written, corrected = [], 0
+    for place, given_labels in places.items():
+        keys, count = _write_labels(place, given_labels, Path(path).name)
+        written += [(place, *key) for key in keys]
+        corrected += count
     unknown = set(left_out["not_in_task"])
     return left_out | {
         "rows": len(table),
-        "taken": taken,
-        "records": records_taken,
-        "corrected": sum(corrected for _, corrected in written),
-        "known": len(labels_by_key) - taken,
+        "taken": len(written),
+        "written": written,
+        "corrected": corrected,
+        "known": len(labels_by_key) - len(written),
         "annotators": len({name for name, _ in labels_by_key}),
         "unknown_labels": dict(Counter(label for number, _, _, label in rows if number in unknown)),
         "remarks": remarks,
@@ -274,10 +276,12 @@ def _sort_rows(
     return labels_by_key, left_out
 
 
-def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], source: str) -> tuple[list[str], int]:
+def _write_labels(
+    folder: Path, labels_by_key: dict[tuple[str, str], str], source: str
+) -> tuple[list[tuple[str, str]], int]:
     """Write the labels that differ from what the logs say now, one annotator after another.
 
-    Returns (their records, how many of them replace another answer).
+    Returns (annotator and record of each, how many of them replace another answer).
     """
     rows = log.events(folder)
     stored, state = {row.get("event_id") for row in rows}, log.annotations(rows)
@@ -294,7 +298,7 @@ def _write_labels(folder: Path, labels_by_key: dict[tuple[str, str], str], sourc
         new_events.setdefault(name, []).append(row if key in stored else row | {"event_id": key})
     for name, own in new_events.items():
         log.append_all(folder, name, own)
-    return [row["id"] for own in new_events.values() for row in own], corrected
+    return [(name, row["id"]) for name, own in new_events.items() for row in own], corrected
 
 
 def describe(report: dict[str, Any]) -> list[str]:
