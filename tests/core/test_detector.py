@@ -523,6 +523,31 @@ def test_a_file_that_changes_while_it_is_read_is_a_sentence(project, monkeypatch
     assert not (project / "out.csv").exists()
 
 
+@pytest.mark.parametrize("source", ["in.csv", "-"])
+def test_a_command_that_was_cut_off_goes_on(project, monkeypatch, capsys, source):
+    monkeypatch.setattr(reading, "BATCH", 5)
+    texts, answer, read = [f"text {i}" for i in range(12)], QLoRA.predict_proba, []
+    (project / "in.csv").write_text("\n".join(["text", *texts]) + "\n")
+
+    def interrupted(self, texts):
+        read.extend(texts)
+        if len(read) == 10:
+            raise KeyboardInterrupt
+        return answer(self, texts)
+
+    monkeypatch.setattr(QLoRA, "predict_proba", interrupted)
+    for code_wanted, count in ((130, 10), (0, 17)):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts) + "\n"))
+        code, _, err = ambo(monkeypatch, capsys, source, "--out", "out.csv")
+        assert code == code_wanted and len(read) == count, err
+    assert pd.read_csv(project / "out.csv").text.tolist() == texts and read[10:] == texts[5:]
+
+
+def test_no_lines_at_all_are_a_header(project, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert ambo(monkeypatch, capsys, "-")[:2] == (0, "text,answer,confidence,p_good,p_bad\n")
+
+
 def test_a_page_of_many_texts_has_the_first_and_says_so(project, monkeypatch, capsys):
     monkeypatch.setattr(reading, "BATCH", 4)
     monkeypatch.setattr(command, "MOST_ANSWERS", 6)

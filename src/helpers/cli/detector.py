@@ -49,13 +49,15 @@ def predict(
     if out:
         tables.check_suffix(out)
     latest = runs.require_detector(task, run_id)
-    reading = Reading(lines_source(text_column) if file == "-" else open_texts(file, text_column), text_column, out)
+    folder = run.run_folder(latest.task, latest.run) / "predictions"
+    source = lines_source(text_column, folder) if file == "-" else open_texts(file, text_column)
+    reading = Reading(source, text_column, out)
     for remark in reading.remarks:
         say(remark, file=sys.stderr)
     from helpers.core import detector as core  # loads torch: not before the mistakes above are found
     from helpers.evaluation import report
 
-    detector, folder = core.load_detector(latest.adapter), run.run_folder(latest.task, latest.run) / "predictions"
+    detector = core.load_detector(latest.adapter)
     added = [*detector.columns, *(["words"] if explain else [])]
     tables.refuse_columns(reading.source, added, file)
     to_output, explained = file == "-" and not out, reading.rows if explain else reading.shown if html else 0
@@ -155,11 +157,12 @@ def open_texts(file: str, text_column: str) -> tables.Source:
         raise UserError(str(error).replace("set text_column to", "set --text-column to")) from None
 
 
-def lines_source(text_column: str) -> tables.Source:
-    """The lines of standard input, kept in a file without a name; raises UserError where they are not text."""
-    kept = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="\n")  # noqa: SIM115
+def lines_source(text_column: str, folder: Path) -> tables.Source:
+    """The lines of standard input, kept in a file without a name in `folder`; raises UserError where they are not text."""
     number = 0
     try:
+        run.make_folder(folder)
+        kept = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="\n", dir=folder)  # noqa: SIM115
         for line in sys.stdin:
             kept.write(line)
             number += 1
@@ -169,8 +172,8 @@ def lines_source(text_column: str) -> tables.Source:
         remedy = "convert it, for example with `iconv -f WINDOWS-1252 -t UTF-8`, or give the file itself"
         raise UserError(f"Standard input, line {line}: not {error.encoding.upper()}; {remedy}.") from error
     except OSError as error:
-        reason = f"Standard input could not be kept in {tempfile.gettempdir()} ({error.strerror})"
-        raise UserError(f"{reason}: free space there, or set TMPDIR.") from error
+        reason = f"Standard input could not be kept in {folder} ({error.strerror})"
+        raise UserError(f"{reason}: free space or permission is missing there.") from error
 
     def lines() -> Iterator[str]:
         kept.seek(0)

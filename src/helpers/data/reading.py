@@ -76,8 +76,9 @@ class Source:
         """
         try:
             yield from self.frames([] if remarks is None else remarks, exact)
-        except OSError as error:
-            raise UserError(f"{self.where} could not be read ({error.strerror or error}): check the file.") from error
+        except (OSError, UnicodeError) as error:  # that of a file that has changed since its encoding was found
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{self.where} could not be read ({reason}): check the file.") from error
 
 
 def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0, scope: str = WORKPLACE) -> pd.DataFrame:

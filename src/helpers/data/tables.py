@@ -67,9 +67,9 @@ def count_guarded(table: pd.DataFrame) -> int:
 
 def flat(value: Any) -> Any:
     """A list or dict as JSON text for a cell, '' when it is empty."""
-    if not isinstance(value, list | dict):
+    if not isinstance(value, list | dict | np.ndarray):
         return value
-    return _savable(json.dumps(value, ensure_ascii=False)) if value else ""
+    return _savable(json.dumps(_json_value(value), ensure_ascii=False)) if len(value) else ""
 
 
 def _delimited(table: pd.DataFrame, raw: bool, has_header: bool, separator: str) -> bytes:
