@@ -80,7 +80,7 @@ def test_a_prediction_that_was_cut_off_goes_on(task, tmp_path, monkeypatch):
     learner = Counting(task)
     monkeypatch.setattr(module.Bar, "update", lambda self, count: counts.append(count))
     table = recorded_answers(learner, texts, tmp_path)
-    assert learner.read == 25 and counts == [20, 10, 10, 5]
+    assert learner.read == 25 and counts == [10, 10, 5]
     pd.testing.assert_frame_equal(table.drop(columns="spans"), Detector(Counting(task)).predict(texts))
     assert not parts.parts_file(tmp_path / "s").exists()
 
@@ -269,6 +269,16 @@ def test_explanations_are_resumed_too(task, tmp_path):
     table = recorded_answers(learner, texts, tmp_path, explain=20)
     assert learner.read == 41  # ten texts, and once more with what is left of them without a word
     assert spanned_words(texts, table.spans) == ["bad; bad"] * 20
+
+
+def test_long_texts_are_explained_a_few_at_a_time(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "EXPLAINED", 15)
+    texts, sizes, append = ["bad word", "bad", "a longer text that is bad", *(["bad"] * 9)], [], parts.append
+    monkeypatch.setattr(parts, "append", lambda *given: (sizes.append(len(given[3])), append(*given)))
+    for explain, expected in ((12, [3, 5, 2, 2]), (1, [3, 5, 2, 2]), (0, [10, 2])):
+        sizes.clear()
+        recorded_answers(Counting(task), texts, tmp_path, explain=explain)
+        assert sizes == expected, explain
 
 
 def test_the_first_texts_alone_are_explained_on_request(task, tmp_path):

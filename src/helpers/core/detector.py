@@ -20,6 +20,7 @@ from helpers.files import digest, sha256, write_json
 from helpers.progress import Bar
 from helpers.run import refuse_changed_adapter
 
+EXPLAINED = 60_000  # characters of the texts that are explained at once
 UNITS = 60  # words, or groups of words of a longer text, that an explanation leaves out one by one
 SHOWN, LEAST = 5, 0.02  # words of an explanation, and how much of the probability each has to move
 
@@ -129,11 +130,11 @@ class Detector:
         facts = facts | {"adapter": sha256(self.adapter), "base": getattr(self.learner, "base", None)}
         with parts.hold_place(folder, facts["source"], facts["texts"]) as place:
             partial, key = parts.parts_file(place), digest([facts["adapter"], facts["base"], self.labels, explain])
-            done, start = parts.resume(partial, key, batches()), 0
+            done, start = parts.resume(partial, key, _pieces(batches(), explain)), 0
             with Bar(facts["rows"], "answering") as bar:
-                bar.update(done)
-                for texts in batches():
-                    if start >= done and texts:
+                bar.n = bar.last_print_n = bar.initial = done  # what is left takes as long as what is new
+                for texts in _pieces(batches(), explain):
+                    if start >= done:
                         parts.append(partial, key, start, texts, self._rows(texts, explain - start))
                         bar.update(len(texts))
                     start += len(texts)
@@ -192,6 +193,21 @@ class Detector:
             if text in known:
                 rows[i] = scores[known[text]]
         return rows
+
+
+def _pieces(batches: Iterable[Sequence[str]], explain: int) -> Iterator[Sequence[str]]:
+    """The batches; while texts are explained, which reads each of them again and again, in lists of EXPLAINED characters."""
+    start = 0
+    for texts in batches:
+        first = size = 0
+        for place, text in enumerate(texts if start < explain else [], 1):
+            size += len(text)
+            if size >= EXPLAINED:
+                yield texts[first:place]
+                first, size = place, 0
+        if first < len(texts):
+            yield texts[first:]
+        start += len(texts)
 
 
 def _units(text: str) -> list[tuple[int, int]]:
