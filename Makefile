@@ -26,7 +26,8 @@ lab: $(STAMP)  ## JupyterLab, opened on the notebooks
 	$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/notebooks/00_start_here.ipynb
 
 bench: $(STAMP)  ## speed and size, one JSON line per figure
-	$(BIN)/python -m tests.benchmarks && $(BIN)/python -m tests.benchmarks.labels && $(BIN)/python -m tests.benchmarks.panel
+	$(BIN)/python -m tests.benchmarks && $(BIN)/python -m tests.benchmarks.labels && $(BIN)/python -m tests.benchmarks.panel && \
+	$(BIN)/python -m tests.benchmarks.prediction
 
 bench-al: $(STAMP)  ## query strategies compared with small-text and scikit-activeml; AMBO_BENCH_DATA is a folder with edos/ and sbic/
 	test -d .venv/peers || $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target .venv/peers \

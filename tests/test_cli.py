@@ -13,7 +13,7 @@ import yaml
 
 from helpers import files, run
 from helpers.cli import command, given
-from helpers.cli.detector import read_texts
+from helpers.cli.detector import open_texts
 from helpers.cli.notebook import IndentedOutput, execute_notebook
 from helpers.core import recipe
 from helpers.data import embedded
@@ -470,14 +470,14 @@ def test_a_run_that_is_not_there_is_told_from_those_that_are(project, monkeypatc
 def test_predict_speaks_of_its_own_options_and_keeps_no_line_end(tmp_path, monkeypatch):
     monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
     with pytest.raises(UserError, match=r"nofile\.csv is not a file or folder .*check the path, or give - ") as error:
-        read_texts("nofile.csv", "text")
+        open_texts("nofile.csv", "text")
     assert "data_path" not in str(error.value) and "hf:" not in str(error.value)
     (tmp_path / "my.csv").write_text("body,n\nun testo,1\n")
     with pytest.raises(UserError, match="has no column 'text': set --text-column to one of body, n"):
-        read_texts("my.csv", "text")
+        open_texts("my.csv", "text")
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("  un testo\ndue righe\r\n\n")
-    assert read_texts("texts", "text")["text"].tolist() == ["  un testo\ndue righe"]
+    assert next(open_texts("texts", "text").batches())["text"].tolist() == ["  un testo\ndue righe"]
 
 
 def test_status_and_doctor(project, monkeypatch, capsys):

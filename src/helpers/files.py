@@ -106,9 +106,9 @@ def write_csv(path: Path, table: pd.DataFrame) -> Path:
     return path
 
 
-def write_delimited(stream: TextIO, table: pd.DataFrame, separator: str = ",") -> None:
+def write_delimited(stream: TextIO, table: pd.DataFrame, separator: str = ",", has_header: bool = True) -> None:
     """Write a table to a stream, a line a row; a cell with a bare `\r` is quoted too, or readers would end the row there."""
-    table.to_csv(LineFeeds(stream), index=False, sep=separator, lineterminator="\r\n")
+    table.to_csv(LineFeeds(stream), index=False, header=has_header, sep=separator, lineterminator="\r\n")
 
 
 class LineFeeds:

@@ -56,7 +56,7 @@ class Bar(tqdm):
         parts = [f"{self.n:,} of {self.total:,} {self.unit}s"]
         if self.loss is not None:
             parts.append(f"loss {float(self.loss):.3f}")
-        rate = facts["rate"] or self.n / max(facts["elapsed"], 1e-9)
+        rate = facts["rate"] or (self.n - self.initial) / max(facts["elapsed"], 1e-9)
         if rate:
             parts.append(f"about {duration((self.total - self.n) / rate)} left")
         return f"{self.desc}: {', '.join(parts)}"

@@ -1,22 +1,26 @@
 """The detector put to work: a table of answers, resumed where it was cut off, explained, from Python and by `ambo predict`."""
 
-import contextlib
 import io
 import json
 import os
 import re
 import subprocess
 import sys
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from helpers import cli
+from helpers.cli import detector as command
 from helpers.core import detector as module
 from helpers.core import parts
 from helpers.core.detector import Detector, load_detector, spanned_words
 from helpers.core.qlora import QLoRA
+from helpers.data import reading, tables
 from helpers.env import UserError
 from tests.core.recipes import recipe
 from tests.project import new_project, save_manifest
@@ -45,88 +49,102 @@ def test_every_row_is_answered_once_and_an_empty_text_has_no_answer(task):
     assert Detector(learner).predict([]).shape == (0, 4)
 
 
+def parted(texts, size=10):
+    """A function that yields the texts in lists of `size`."""
+    return lambda: (texts[i : i + size] for i in range(0, max(1, len(texts)), size))
+
+
+def recorded_answers(learner, texts, folder, explain=0, base=""):
+    """The table of a recorded prediction; it fails as the learner does."""
+    (folder / "adapter").mkdir(exist_ok=True, parents=True)
+    (folder / "adapter" / "learner.json").write_text(base)
+    facts = {"source": "s.csv", "rows": len(texts), "texts": "digest"}
+    detector = Detector(learner, folder / "adapter")
+    with detector.predict_recorded(parted(texts), facts, folder, explain) as (following, place):
+        tables = [following(7) for _ in range(len(texts) // 7)] + [following(len(texts) % 7)]  # in other steps
+        table = pd.concat([table for table, _ in tables], ignore_index=True)
+    assert json.loads(place.with_suffix(".json").read_text())["rows"] == len(texts)
+    return table.assign(spans=[spans for _, part in tables for spans in part])
+
+
+def cut_off(task, texts, folder, fail_at=25, **options):
+    with pytest.raises(KeyboardInterrupt):
+        recorded_answers(Counting(task, fail_at), texts, folder, **options)
+    return parts.parts_file(folder / "s")
+
+
 def test_a_prediction_that_was_cut_off_goes_on(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 10)
-    texts, partial = [f"bad {i} {'bad' * (i % 2)}" for i in range(45)], tmp_path / "a.part.jsonl"
-    with pytest.raises(KeyboardInterrupt):
-        Detector(Counting(task, fail_at=25)).predict_resumed(texts, partial, "basis")
-    with partial.open("a") as stream:
-        stream.write("[[0.5, 0.")  # a part that was being written
-    learner, counts = Counting(task), []
-    table = Detector(learner).predict_resumed(texts, partial, "basis", counts.append)
-    assert learner.read == 25 and counts == [20, 10, 10, 5]
-    pd.testing.assert_frame_equal(table, Detector(Counting(task)).predict(texts))
-
-
-def test_parts_of_other_texts_or_of_another_adapter_are_not_used(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 10)
-    partial = tmp_path / "a.part.jsonl"
-    with pytest.raises(KeyboardInterrupt):
-        Detector(Counting(task, fail_at=15)).predict_resumed([f"bad {i}" for i in range(20)], partial, "one")
+    texts, counts = [f"bad {i} {'bad' * (i % 2)}" for i in range(45)], []
+    with cut_off(task, texts, tmp_path).open("a") as stream:
+        stream.write('{"start": 20, "ro')  # a part that was being written
     learner = Counting(task)
-    Detector(learner).predict_resumed([f"bad {i}" for i in range(20)], partial, "other")
-    assert learner.read == 20
+    monkeypatch.setattr(module.Bar, "update", lambda self, count: counts.append(count))
+    table = recorded_answers(learner, texts, tmp_path)
+    assert learner.read == 25 and counts == [10, 10, 5]
+    pd.testing.assert_frame_equal(table.drop(columns="spans"), Detector(Counting(task)).predict(texts))
+    assert not parts.parts_file(tmp_path / "s").exists()
 
 
-ANSWERS = [[[0.5, 0.5], []]] * 10
+def test_parts_of_other_texts_or_of_another_adapter_are_not_used(task, tmp_path):
+    texts = [f"bad {i}" for i in range(30)]
+    for change, read in (({}, 10), ({"base": "other"}, 30), ({"explain": 30}, 93)):
+        cut_off(task, texts, tmp_path)
+        learner = Counting(task)
+        recorded_answers(learner, texts, tmp_path, **change)
+        assert learner.read == read, change
+    cut_off(task, texts, tmp_path)
+    texts[12], learner = "no longer", Counting(task)
+    assert recorded_answers(learner, texts, tmp_path).answer[12] == "good" and learner.read == 20
 
 
-def forged(key: str) -> dict[str, bytes]:
-    """Files with the right key and something else than the first ten answers of twenty after it."""
-    part = parts._part(key, 0, ANSWERS)
-    other_rows = {
-        "of one number": [[[0.5], []]] * 10,
-        "out of range": [[[5.0, -4.0], []]] * 10,
-        "not a number": [[[float("nan"), float("nan")], []]] * 10,
-        "of text": [[["0.5", "0.5"], []]] * 10,
-        "a span outside": [[[0.5, 0.5], [[0, 99, 0.5]]]] * 10,
-        "a span backwards": [[[0.5, 0.5], [[3, 1, 0.5]]]] * 10,
-        "spans of text": [[[0.5, 0.5], "ab"]] * 10,
-        "as objects": [{"a": 1, "b": 2}] * 10,
-        "as a text": "ab",
-        "none": [],
-        "too many": ANSWERS * 3,
-    }
-    lines = {f"rows {what}": json.dumps(parts._part(key, 0, rows)) for what, rows in other_rows.items()}
-    lines |= {
+ROWS = [[[0.5, 0.5], []]] * 10
+
+
+def misfits(key: str, texts: list[str]) -> dict[str, bytes]:
+    """Files with something else than the answers to the first ten texts."""
+    part = parts._part(key, 0, module.digest(texts[:10]), ROWS)
+    lines = {
         "garbage": "xx",
         "an object": '{"a":1}',
-        "rows alone": json.dumps(ANSWERS),
+        "rows alone": json.dumps(ROWS),
         "one number": "[[1]]",
         "deep": "[" * 100_000,
         "deep and closed": '{"rows": ' + "[" * 100_000 + "]" * 100_000 + "}",
         "another start": json.dumps(part | {"start": 10}),
-        "one row less": json.dumps(part | {"rows": ANSWERS[:9]}),
-        "two writers": json.dumps(part) + "\n" + json.dumps(part),
-        "a part missing": json.dumps(parts._part(key, 10, ANSWERS)),
-        "another key": json.dumps(parts._part("other", 0, ANSWERS)),
+        "one row less": json.dumps(part | {"rows": ROWS[:9]}),
+        "another number": json.dumps(part | {"rows": [[[0.4, 0.6], []], *ROWS[1:]]}),
+        "no number of rows": json.dumps(part | {"rows": 10}),
+        "other texts": json.dumps(parts._part(key, 0, module.digest(texts[10:]), ROWS)),
+        "a part missing": json.dumps(parts._part(key, 10, module.digest(texts[10:]), ROWS)),
+        "another key": json.dumps(parts._part("other", 0, module.digest(texts[:10]), ROWS)),
         "zeros": "\0" * 500,
     }
     files = {what: f"{json.dumps(key)}\n{line}\n".encode() for what, line in lines.items()}
-    return files | {"no UTF-8": json.dumps(key).encode() + b"\n\xff\xfe\n", "empty": b"", "a line end": b"\n"}
+    files |= {"no UTF-8": json.dumps(key).encode() + b"\n\xff\xfe\n", "empty": b"", "a line end": b"\n"}
+    return files | {"the key of another": json.dumps("other").encode() + b"\n" + json.dumps(part).encode() + b"\n"}
 
 
-def test_a_file_that_does_not_fit_exactly_is_begun_anew(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 10)
-    texts, partial = [f"bad {i}" for i in range(20)], tmp_path / "a.part.jsonl"
-    key, expected = module.digest(["basis", ("good", "bad"), 20, False]), Detector(Counting(task)).predict(texts)
-    partial.write_text(json.dumps(key) + "\n" + json.dumps(parts._part(key, 0, ANSWERS)) + "\n")
-    learner = Counting(task)
-    assert Detector(learner).predict_resumed(texts, partial, "basis").p_bad[9] == 0.5  # what fits is taken
-    assert learner.read == 10
-    for what, content in forged(key).items():
-        partial.write_bytes(content)
-        learner = Counting(task)
-        table = Detector(learner).predict_resumed(texts, partial, "basis")
-        assert learner.read == 20 and table.equals(expected), what
+def test_what_does_not_fit_exactly_is_done_anew(tmp_path):
+    texts, path = [f"bad {i}" for i in range(20)], tmp_path / "a.part.jsonl"
+    assert parts.resume(path, "key", parted(texts)()) == 0
+    parts.append(path, "key", 0, texts[:10], ROWS)
+    sound = path.read_bytes()
+    for after in (b"", sound.split(b"\n")[1] + b"\n", b"\0" * 500, b'{"start": 10'):  # twice, as of two writers; torn
+        path.write_bytes(sound + after)
+        assert parts.resume(path, "key", parted(texts)()) == 10 and path.read_bytes() == sound
+        assert list(parts.read(path, "key")) == ROWS
+    for what, content in misfits("key", texts).items():
+        path.write_bytes(content)
+        assert parts.resume(path, "key", parted(texts)()) == 0, what
+        assert path.read_bytes() == b'"key"\n' and list(parts.read(path, "key")) == [], what
 
 
 def test_a_text_without_an_answer_fits_its_row_alone(task, tmp_path):
-    texts, partial = ["  ", "bad"], tmp_path / "a.part.jsonl"
-    Detector(Counting(task)).predict_resumed(texts, partial, "basis")
+    texts = ["  ", "bad"] * 15
+    cut_off(task, texts, tmp_path, fail_at=2)
     learner = Counting(task)
-    assert Detector(learner).predict_resumed(texts, partial, "basis").answer.tolist() == [None, "bad"]
-    assert learner.read == 0
+    assert recorded_answers(learner, texts, tmp_path).answer.tolist() == [None, "bad"] * 15
+    assert learner.read == 1  # the last ten, which are one text
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no links and pipes as Unix has")
@@ -135,16 +153,24 @@ def test_what_stands_in_the_place_of_the_parts_is_neither_followed_nor_waited_fo
     victim.write_text("mine")
     for put in (lambda: partial.symlink_to(victim), lambda: partial.symlink_to("nowhere"), lambda: os.mkfifo(partial)):
         put()
-        Detector(Counting(task)).predict_resumed(["bad"], partial, "basis")
+        assert parts.resume(partial, "key", [["bad"]]) == 0
         assert partial.is_file() and not partial.is_symlink() and victim.read_text() == "mine"
         partial.unlink()
     partial.symlink_to(victim)
     with pytest.raises(UserError, match="could not be written"):
-        parts.append(partial, "key", 0, ANSWERS)
+        parts.append(partial, "key", 0, ["bad"], ROWS[:1])
     partial.unlink()
     partial.mkdir()
     with pytest.raises(UserError, match="is a folder, where the answers so far are to be kept: remove it"):
-        Detector(Counting(task)).predict_resumed(["bad"], partial, "basis")
+        parts.resume(partial, "key", [["bad"]])
+
+
+def test_answers_that_somebody_took_away_are_missed(task, tmp_path):
+    facts = {"source": "s.csv", "rows": 1, "texts": ""}
+    with Detector(Counting(task), tmp_path).predict_recorded(parted(["bad"]), facts, tmp_path) as (following, place):
+        parts.parts_file(place).write_text("")
+        with pytest.raises(UserError, match="lacks answers that were in it: give the command again"):
+            following(1)
 
 
 @pytest.fixture
@@ -152,7 +178,12 @@ def recorded(task, tmp_path, monkeypatch):
     """Starts the prediction of texts of a source, as a context; the adapter is an empty folder."""
     monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
     detector = Detector(Counting(task), tmp_path)
-    return lambda source, texts=("bad",): detector.predict_recorded(texts, tmp_path / "predictions", source)
+
+    def start(source, texts=("bad",)):
+        facts = {"source": source, "rows": len(texts), "texts": module.digest(texts)}
+        return detector.predict_recorded(lambda: [texts], facts, tmp_path / "predictions")
+
+    return start
 
 
 def test_two_predictions_of_one_file_do_not_run_at_once(recorded, tmp_path):
@@ -168,21 +199,13 @@ def test_two_predictions_of_one_file_do_not_run_at_once(recorded, tmp_path):
         pass
 
 
-def test_a_prediction_that_was_cut_off_does_not_go_on_over_another_base(task, tmp_path, monkeypatch):
-    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
-    monkeypatch.setattr(module, "CHUNK", 10)
-    (tmp_path / "adapter").mkdir()
-    texts, read = [f"bad {i}" for i in range(20)], []
-    for base, fail_at in (("folder a", 15), ("folder b", None), ("folder b", None)):
-        learner = Counting(task, **({"fail_at": fail_at} if fail_at else {}))
-        learner.base = base
-        detector = Detector(learner, tmp_path / "adapter")
-        with (
-            contextlib.suppress(KeyboardInterrupt),
-            detector.predict_recorded(texts, tmp_path / "predictions", "s.csv"),
-        ):
-            read.append(learner.read)
-    assert read == [20, 20]
+def test_a_prediction_that_was_cut_off_does_not_go_on_over_another_base(task, tmp_path):
+    texts = [f"bad {i}" for i in range(30)]
+    cut_off(task, texts, tmp_path)
+    learner = Counting(task)
+    learner.base = "folder b"
+    recorded_answers(learner, texts, tmp_path)
+    assert learner.read == 30
 
 
 HOLDER = """
@@ -239,15 +262,28 @@ def test_the_words_that_moved_an_answer(task):
     assert all(end - start > 10 for start, end, _ in long)
 
 
-def test_explanations_are_resumed_too(task, tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "CHUNK", 10)
-    texts, partial = [f"bad bad {i}" for i in range(20)], tmp_path / "a.part.jsonl"
-    with pytest.raises(KeyboardInterrupt):
-        Detector(Counting(task, fail_at=50)).predict_resumed(texts, partial, "basis", explain=True)
+def test_explanations_are_resumed_too(task, tmp_path):
+    texts = [f"bad bad {i}" for i in range(20)]
+    cut_off(task, texts, tmp_path, fail_at=50, explain=20)
     learner = Counting(task)
-    table = Detector(learner).predict_resumed(texts, partial, "basis", explain=True)
+    table = recorded_answers(learner, texts, tmp_path, explain=20)
     assert learner.read == 41  # ten texts, and once more with what is left of them without a word
     assert spanned_words(texts, table.spans) == ["bad; bad"] * 20
+
+
+def test_long_texts_are_explained_a_few_at_a_time(task, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "EXPLAINED", 15)
+    texts, sizes, append = ["bad word", "bad", "a longer text that is bad", *(["bad"] * 9)], [], parts.append
+    monkeypatch.setattr(parts, "append", lambda *given: (sizes.append(len(given[3])), append(*given)))
+    for explain, expected in ((12, [3, 5, 2, 2]), (1, [3, 5, 2, 2]), (0, [10, 2])):
+        sizes.clear()
+        recorded_answers(Counting(task), texts, tmp_path, explain=explain)
+        assert sizes == expected, explain
+
+
+def test_the_first_texts_alone_are_explained_on_request(task, tmp_path):
+    table = recorded_answers(Counting(task), [f"bad bad {i}" for i in range(30)], tmp_path, explain=13)
+    assert [bool(spans) for spans in table.spans] == [True] * 13 + [False] * 17
 
 
 @pytest.fixture
@@ -391,14 +427,145 @@ def test_standard_input_that_is_no_utf8_is_a_sentence(project, monkeypatch, caps
     assert code == 2 and not out and "Standard input, line 2: not UTF-8; convert it" in err
 
 
-def test_a_table_that_parquet_cannot_hold_is_a_sentence_and_costs_no_answer(project, monkeypatch, capsys):
+def test_a_table_that_parquet_cannot_hold_is_a_sentence_before_a_text_is_read(project, monkeypatch, capsys):
+    monkeypatch.setattr(reading, "BATCH", 1)
     (project / "in.jsonl").write_text('{"text": "short text", "n": 1}\n{"text": "other text", "n": "b"}\n')
-    code, out, err = ambo(monkeypatch, capsys, "in.jsonl", "--out", "x.parquet")
-    assert code == 2 and not out and "column n" in err and "choose .csv or .jsonl" in err and err.count("\n") == 1
     with monkeypatch.context() as patch:
-        patch.setattr(QLoRA, "predict_proba", None)  # it would fail if a text were read again
-        code, out, err = ambo(patch, capsys, "in.jsonl", "--out", "x.csv")
+        patch.setattr(QLoRA, "predict_proba", None)  # it would fail if a text were read
+        code, out, err = ambo(patch, capsys, "in.jsonl", "--out", "x.parquet")
+    assert code == 2 and not out and "Field n" in err and "choose .csv or .jsonl" in err and err.count("\n") == 1
+    code, out, err = ambo(monkeypatch, capsys, "in.jsonl", "--out", "x.csv")
     assert code == 0 and "2 rows → " in out, err
+
+
+def test_answers_that_no_disk_takes_are_there_the_next_time(project, monkeypatch, capsys):
+    (project / "in.csv").write_text("text\nshort text\nother text\n")
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "_delimited", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        code, out, err = ambo(patch, capsys, "in.csv", "--out", "y.csv")
+    assert code == 2 and not out and "y.csv could not be written (No space left on device)" in err, err
+    with monkeypatch.context() as patch:
+        patch.setattr(QLoRA, "predict_proba", None)
+        code, out, err = ambo(patch, capsys, "in.csv", "--out", "y.csv")
+    assert code == 0 and "2 rows → " in out, err
+    assert sorted(p.name for p in project.glob("*.csv*")) == ["in.csv", "y.csv"]
+
+
+LINES = [f"text number {i}" + " and more" * (i % 3) for i in range(23)]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet", ".txt"])
+@pytest.mark.parametrize("written", [".csv", ".parquet"])
+def test_a_table_in_many_batches_is_the_table_in_one(project, monkeypatch, capsys, suffix, written):
+    source = project / ("in" if suffix == ".txt" else f"in{suffix}")
+    if suffix == ".txt":
+        source.mkdir()
+        for i, text in enumerate(LINES):
+            (source / f"{i:02}.txt").write_text(text + "\n")
+    else:
+        frame = pd.DataFrame({"text": LINES, "n": range(23)})
+        tables.write_table(source, frame)
+    tables_read = []
+    for rows in (1024, 5):
+        monkeypatch.setattr(reading, "BATCH", rows)
+        code, out, err = ambo(monkeypatch, capsys, source, "--out", f"o{rows}{written}")
+        assert code == 0 and out.startswith("23 rows → "), err
+        read = pd.read_csv if written == ".csv" else pd.read_parquet
+        tables_read.append(read(project / f"o{rows}{written}"))
+    pd.testing.assert_frame_equal(*tables_read, atol=1e-6)
+    assert tables_read[0].text.tolist() == LINES
+
+
+def test_parquet_keeps_the_types_of_a_users_columns(project, monkeypatch, capsys):
+    monkeypatch.setattr(reading, "BATCH", 2)
+    columns = {
+        "text": pa.array(["short text", "other text", None]),
+        "small": pa.array([1, None, 3], pa.int8()),
+        "share": pa.array([0.1, float("nan"), None], pa.float32()),
+        "price": pa.array([Decimal("1.50"), None, Decimal("2.25")], pa.decimal128(10, 2)),
+        "at": pa.array([1, None, 2**60 + 1], pa.timestamp("ns", "Europe/Rome")),
+        "kind": pa.array(["a", None, "a"]).dictionary_encode(),
+        "ids": pa.array([[2**60 + 1, None], None, []], pa.list_(pa.int64())),
+        "who": pa.array([{"age": 3}, None, {"age": None}]),
+        "raw": pa.array([b"\xff", None, b""]),
+        "none": pa.nulls(3),
+    }
+    table = pa.table(columns)
+    pq.write_table(table, project / "in.parquet")
+    code, _, err = ambo(monkeypatch, capsys, "in.parquet", "--out", "out.parquet")
+    assert code == 0, err
+    written = pq.read_table(project / "out.parquet")
+    kept = written.select(table.column_names)
+    assert kept.schema.equals(table.schema) and kept.drop_columns("share").equals(table.drop_columns("share"))
+    assert str(kept["share"].to_pylist()) == str(table["share"].to_pylist())
+    assert written.schema.field("answer").type == pa.string() and written.schema.field("p_bad").type == pa.float64()
+
+
+def test_a_column_that_begins_late_has_its_type_in_parquet(project, monkeypatch, capsys):
+    monkeypatch.setattr(reading, "BATCH", 2)
+    rows = [{"text": f"text {i}"} | ({"n": i / 4, "tag": "x"} if i > 5 else {"n": i}) for i in range(8)]
+    (project / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    code, _, err = ambo(monkeypatch, capsys, "in.jsonl", "--out", "out.parquet")
+    written = pq.read_table(project / "out.parquet").to_pylist()
+    assert code == 0 and [row["n"] for row in written] == [row["n"] for row in rows], err
+    assert [row["tag"] for row in written] == [None] * 6 + ["x"] * 2
+
+
+def test_every_digit_of_a_users_number_stays_in_json(project, monkeypatch, capsys):
+    row = {"text": "short text", "a": 0.12345678901234567, "b": 1e-30, "c": 2**80, "d": True, "e": [1, {"f": 1e-30}]}
+    (project / "in.jsonl").write_text(json.dumps(row) + "\n")
+    assert ambo(monkeypatch, capsys, "in.jsonl", "--out", "out.jsonl")[0] == 0
+    written = json.loads((project / "out.jsonl").read_text())
+    assert {name: written[name] for name in row} == row
+
+
+def test_a_file_that_changes_while_it_is_read_is_a_sentence(project, monkeypatch, capsys):
+    source, answer = project / "in.csv", QLoRA.predict_proba
+    source.write_text("text\nshort text\nother text\n")
+
+    def change(self, texts):
+        source.write_text("text\nshort text\nTHIRD text\n")
+        return answer(self, texts)
+
+    monkeypatch.setattr(QLoRA, "predict_proba", change)
+    code, out, err = ambo(monkeypatch, capsys, "in.csv", "--out", "out.csv")
+    assert code == 2 and not out and "in.csv has changed while it was read: give the command again" in err
+    assert not (project / "out.csv").exists()
+
+
+@pytest.mark.parametrize("source", ["in.csv", "-"])
+def test_a_command_that_was_cut_off_goes_on(project, monkeypatch, capsys, source):
+    monkeypatch.setattr(reading, "BATCH", 5)
+    texts, answer, read = [f"text {i}" for i in range(12)], QLoRA.predict_proba, []
+    (project / "in.csv").write_text("\n".join(["text", *texts]) + "\n")
+
+    def interrupted(self, texts):
+        read.extend(texts)
+        if len(read) == 10:
+            raise KeyboardInterrupt
+        return answer(self, texts)
+
+    monkeypatch.setattr(QLoRA, "predict_proba", interrupted)
+    for code_wanted, count in ((130, 10), (0, 17)):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts) + "\n"))
+        code, _, err = ambo(monkeypatch, capsys, source, "--out", "out.csv")
+        assert code == code_wanted and len(read) == count, err
+    assert pd.read_csv(project / "out.csv").text.tolist() == texts and read[10:] == texts[5:]
+
+
+def test_no_lines_at_all_are_a_header(project, monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert ambo(monkeypatch, capsys, "-")[:2] == (0, "text,answer,confidence,p_good,p_bad\n")
+
+
+def test_a_page_of_many_texts_has_the_first_and_says_so(project, monkeypatch, capsys):
+    monkeypatch.setattr(reading, "BATCH", 4)
+    monkeypatch.setattr(command, "MOST_ANSWERS", 6)
+    (project / "in.csv").write_text("text\n" + "".join(f"text {i}\n" for i in range(10)))
+    code, _, err = ambo(monkeypatch, capsys, "in.csv", "--out", "out.csv", "--html", "page.html")
+    page = (project / "page.html").read_text()
+    assert code == 0 and page.count("<article") == 6 and len(pd.read_csv(project / "out.csv")) == 10, err
+    assert "10 texts, answered by" in page and "This page has the first 6 of them, the table has all." in page
 
 
 def test_the_table_of_another_file_of_that_name_stays(project, rows, monkeypatch, capsys):

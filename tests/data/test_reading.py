@@ -6,8 +6,8 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers.data import tables
-from helpers.data.reading import read_table
+from helpers.data import reading, tabbed, tables
+from helpers.data.reading import open_lines, open_table, read_table
 from helpers.env import UserError
 from tests.data.test_tables import PARAMS, write
 from tests.project import SHARED
@@ -439,6 +439,72 @@ def test_a_group_column_cannot_hide_a_field_of_the_record(tmp_path):
     table = read_table(write(tmp_path / "a.csv", "text,label,source\na,x,forum\nb,y,web\n"), "text")
     with pytest.raises(UserError, match="'source' is the name of a field that every record has; write 'source_'"):
         tables.to_records(table, PARAMS | {"group_columns": ["source"]})
+
+
+MANY = {
+    ".csv": 'sep=;\ntext;n\n"a\nb";1\n\n;\ntext;n\n"c ""d""";2\nn;text\n3;e\n',
+    ".tsv": 'text\tn\n"a\nb"\t1\n\nlast\n"Hi" she said\t2\n"c\td"\t3\r\n"e ""f"""\t4\n"g\n\nh"\t5\n',
+    ".jsonl": '{"text": "a"}\n\n{"text": "b", "n": 1234567890123456789}\n{"n": null, "late": [1]}\n',
+}
+
+
+@pytest.mark.parametrize("suffix", [*MANY, ".parquet", ".txt", ".xlsx"])
+def test_a_table_is_the_same_in_batches_of_any_size(tmp_path, monkeypatch, suffix):
+    path = tmp_path / f"a{suffix}"
+    if suffix in MANY:
+        path.write_bytes(MANY[suffix].encode())
+    elif suffix == ".parquet":
+        index = pd.RangeIndex(5, 0, -1, name="key")  # which pandas keeps as a range, not as a column
+        pd.DataFrame({"text": list("abcde"), "n": pd.array([1, None, 3, 4, 5], "Int64")}, index=index).to_parquet(path)
+    elif suffix == ".xlsx":
+        openpyxl = pytest.importorskip("openpyxl", reason="openpyxl is an extra: ambo-notebooks[excel]")
+        book = openpyxl.Workbook()
+        for row in (["text", "n"], ["a", 1], [], ["text", "n"], ["b", 2], ["c", 3]):
+            book.active.append(row)
+        book.save(path)
+    else:
+        for i in range(4):
+            write(tmp_path / f"{i}.txt", f"text {i}\n")
+        path = tmp_path
+    whole = read_table(str(path), "text")
+    for rows, characters, piece in ((1, 10**6, 1), (2, 10**6, 3), (1024, 4, 7)):
+        monkeypatch.setattr(reading, "BATCH", rows)
+        monkeypatch.setattr(reading, "CHARACTERS", characters)
+        monkeypatch.setattr(tabbed, "PIECE", piece)
+        said: list[str] = []
+        batches = list(open_table(str(path), "text").batches(said))
+        assert len(batches) > 1 and pd.concat(batches).equals(whole) and said == whole.attrs.get("remarks", [])
+    assert suffix != ".parquet" or whole.key.tolist() == [5, 4, 3, 2, 1]
+
+
+def test_a_batch_ends_with_the_row_that_makes_it_long(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "CHARACTERS", 100)
+    path = write(tmp_path / "a.csv", "text\n" + "".join("x" * size + "\n" for size in (10, 95, 300, 1, 2)))
+    assert [len(batch) for batch in open_table(path, "text").batches()] == [2, 1, 2]
+
+
+def test_a_mistake_in_a_late_row_is_found_where_it_is_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(reading, "BATCH", 2)
+    batches = open_table(write(tmp_path / "a.csv", "text,n\na,1\nb,2\nc,3,4\n"), "text").batches()
+    assert len(next(batches)) == 2
+    with pytest.raises(UserError, match="row 4: the number of cells is 3"):
+        next(batches)
+
+
+def test_a_quotation_mark_that_no_other_closes_for_long_is_text(tmp_path, monkeypatch):
+    monkeypatch.setattr(tabbed, "LONGEST", 50)
+    monkeypatch.setattr(tabbed, "PIECE", 8)
+    rows = ['"sound ""one"""\tx', '"never closed\ty', *(f"text {i} is bare\tz" for i in range(20)), '"last"\tx']
+    table = read_table(write(tmp_path / "a.tsv", "\n".join(['"text"\t"label"', *rows])), "text")
+    assert table.text.tolist() == ['sound "one"', '"never closed', *(f"text {i} is bare" for i in range(20)), "last"]
+
+
+def test_lines_are_a_table_of_one_column():
+    source = open_lines(lambda: iter(["a\n", "\n", "b\u2028c"]), "text")
+    (batch,) = source.batches()
+    assert batch.text.tolist() == ["a", "", "b\u2028c"] and batch.index.tolist() == [1, 2, 3]
+    (none,) = open_lines(lambda: iter([]), "text").batches()
+    assert none.empty and none.columns.tolist() == ["text"]
 
 
 @needs_cases

@@ -313,3 +313,12 @@ def test_a_column_that_even_json_cannot_hold_is_a_sentence(tmp_path):
     table = pd.DataFrame({"a": ["x", ["\ud800"]]}, dtype=object)
     with pytest.raises(UserError, match=r"out\.jsonl cannot hold this table .*: mend or leave out that column"):
         tables.write_table(tmp_path / "out.jsonl", table)
+
+
+def test_lists_of_a_parquet_stay_json_in_a_csv(tmp_path):
+    pd.DataFrame({"text": ["a"], "tags": [["x", "y"]], "who": [{"age": 3}], "none": [[]]}).to_parquet(
+        tmp_path / "a.parquet"
+    )
+    table = tables.read_table(str(tmp_path / "a.parquet"), "text")
+    written = pd.read_csv(tables.write_table(tmp_path / "a.csv", table), keep_default_na=False).iloc[0]
+    assert (written.tags, written.who, written.none) == ('["x", "y"]', '{"age": 3}', "")

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import pandas as pd
 import typer
@@ -15,6 +20,11 @@ from helpers.env import UserError, short_path
 from helpers.evaluation import runs
 from helpers.labels import decisions, log
 from helpers.text import say
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+MOST_ANSWERS, MOST_CHARACTERS = 2000, 4_000_000  # texts that a page shows, and their length together
 
 
 def predict(
@@ -39,81 +49,158 @@ def predict(
     if out:
         tables.check_suffix(out)
     latest = runs.require_detector(task, run_id)
-    table = lines_table(text_column) if file == "-" else read_texts(file, text_column)
-    texts = tables.clean_texts(table, text_column)
-    for remark in table.attrs.get("remarks", []):
+    folder = run.run_folder(latest.task, latest.run) / "predictions"
+    source = lines_source(text_column, folder) if file == "-" else open_texts(file, text_column)
+    reading = Reading(source, text_column, out)
+    for remark in reading.remarks:
         say(remark, file=sys.stderr)
     from helpers.core import detector as core  # loads torch: not before the mistakes above are found
     from helpers.evaluation import report
 
-    detector, folder = core.load_detector(latest.adapter), run.run_folder(latest.task, latest.run) / "predictions"
-    tables.refuse_columns(table, [*detector.columns, *(["words"] if explain else [])], file)
-    if long := detector.count_long(texts):
-        say(f"{long:,} of {len(texts):,} texts are long and are read in several windows.", file=sys.stderr)
-    to_output = file == "-" and not out
-    with detector.predict_recorded(texts, folder, file, explain or bool(html)) as (answers, place):
-        answers = answers.set_axis(table.index)
-        spans = answers.pop("spans") if "spans" in answers else []
-        if explain:
-            answers["words"] = core.spanned_words(texts, spans)
-        whole = table.join(answers)
-        if to_output:
-            print_lines(whole)
-        else:
-            written = tables.write_table(env.resolve(out) if out else place.with_suffix(".csv"), whole, raw)
-            say(f"{len(whole):,} rows → {short_path(written)}: {answer_counts(answers['answer'])}")
-            if not raw and written.suffix.lower() in (".csv", ".tsv") and (marked := tables.count_guarded(table)):
+    detector = core.load_detector(latest.adapter)
+    added = [*detector.columns, *(["words"] if explain else [])]
+    tables.refuse_columns(reading.source, added, file)
+    to_output, explained = file == "-" and not out, reading.rows if explain else reading.shown if html else 0
+    facts = {"source": file, "rows": reading.rows, "texts": reading.digest}
+    counts, long, marked, page = Counter(), 0, 0, []
+    with detector.predict_recorded(reading.texts, facts, folder, explained) as (following, place):
+        target = env.resolve(out) if out else place.with_suffix(".csv")
+        with printing() if to_output else tables.writing(target, raw, reading.schema_with(added)) as write:
+            for table, texts in reading.batches(exact=reading.schema is not None):
+                answers, spans = following(len(texts))
+                answers = answers.set_axis(table.index)
+                if explain:
+                    answers["words"] = core.spanned_words(texts, spans)
+                write(table.join(answers))
+                counts.update(answers["answer"].fillna(""))
+                long += detector.count_long(texts)
+                marked += tables.count_guarded(table) if not raw and target.suffix.lower() in (".csv", ".tsv") else 0
+                if html and (left := reading.shown - sum(len(part) for _, part, _ in page)) > 0:
+                    page.append((texts[:left], answers[:left], spans[:left]))
+        if long:
+            say(f"{long:,} of {reading.rows:,} texts are long and are read in several windows.", file=sys.stderr)
+        if not to_output:
+            say(f"{reading.rows:,} rows → {short_path(target)}: {answer_counts(counts)}")
+            if marked:
                 say(
                     f"{marked:,} cells that a spreadsheet would run as a formula begin with an apostrophe (--raw: none)."
                 )
         if html:
             who = f"the detector of run {latest.run}, task {latest.task}"
-            page = report.write_answers(env.resolve(html), texts, answers, spans, who)
-            say(f"Page       {short_path(page)}", file=sys.stderr if to_output else None)
+            written = report.write_answers(env.resolve(html), page, who, reading.rows)
+            say(f"Page       {short_path(written)}", file=sys.stderr if to_output else None)
 
 
-def read_texts(file: str, text_column: str) -> pd.DataFrame:
+class Reading:
+    """A source that is read in several passes, and what the first one, over all of it, says.
+
+    Attributes
+    ----------
+    rows, shown : int
+        The number of rows, and of those that a page of answers shows.
+    digest : str
+        Of all texts.
+    remarks : list of strings
+    schema : pyarrow.Schema, optional
+        Types of the columns, where a .parquet is to be written.
+    """
+
+    def __init__(self, source: tables.Source, column: str, out: str):
+        self.source, self.column, self.remarks, self.digest, self.schema = source, column, [], "", None
+        self.rows = self.shown = length = 0
+        is_parquet = Path(out).suffix.lower() == ".parquet"
+        for table, texts in self.batches(self.remarks, is_parquet):
+            if is_parquet:
+                self.schema = tables.join_schema(self.schema, table, Path(out))
+            self.rows += len(texts)
+            for text in texts if length < MOST_CHARACTERS else []:
+                self.shown += self.shown < MOST_ANSWERS and length < MOST_CHARACTERS
+                length += len(text)
+
+    def batches(
+        self, remarks: list[str] | None = None, exact: bool = False
+    ) -> Iterator[tuple[pd.DataFrame, list[str]]]:
+        """Yield rows and their texts; raises UserError where the texts are no longer those of the first pass."""
+        seen = hashlib.sha256()
+        for table in self.source.batches(remarks, exact):
+            texts = tables.clean_texts(table, self.column)
+            seen.update("".join(f"{text}\0" for text in texts).encode())
+            yield table, texts
+        if self.digest not in ("", seen.hexdigest()):
+            remedy = "give the command again when nothing writes there"
+            raise UserError(f"{self.source.where} has changed while it was read: {remedy}.")
+        self.digest = seen.hexdigest()
+
+    def texts(self) -> Iterator[list[str]]:
+        return (texts for _, texts in self.batches())
+
+    def schema_with(self, added: list[str]) -> pa.Schema | None:
+        """The types of the columns and of those of the answers."""
+        import pyarrow as pa
+
+        for name in added if self.schema else []:
+            self.schema = self.schema.append(
+                pa.field(name, pa.string() if name in ("answer", "words") else pa.float64())
+            )
+        return self.schema
+
+
+def open_texts(file: str, text_column: str) -> tables.Source:
     """The table of a file or folder; raises UserError in the words of this command."""
     place = env.resolve(file)
     if not file.startswith((embedded.PREFIX, "hf:")) and not place.exists():
         remedy = "check the path, or give - to read lines from standard input"
         raise UserError(f"{file} is not a file or folder (looked for {place}): {remedy}.")
     try:
-        table = tables.read_table(file, text_column)
+        return tables.open_table(file, text_column)
     except UserError as error:  # which speaks to `ambo run`
         raise UserError(str(error).replace("set text_column to", "set --text-column to")) from None
-    if place.is_dir():  # the line end of a file is no part of its text
-        table[text_column] = [text.rstrip("\r\n") for text in table[text_column]]
-    return table
 
 
-def lines_table(text_column: str) -> pd.DataFrame:
-    """The lines of standard input as a table; raises UserError where they are not text."""
+def lines_source(text_column: str, folder: Path) -> tables.Source:
+    """The lines of standard input, kept in a file without a name in `folder`; raises UserError where they are not text."""
+    number = 0
     try:
-        # splitlines() would also split at U+2028 and make two rows of one.
-        text = sys.stdin.read().removesuffix("\n")
+        run.make_folder(folder)
+        kept = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="\n", dir=folder)  # noqa: SIM115
+        for line in sys.stdin:
+            kept.write(line)
+            number += 1
+        kept.flush()
     except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
+        line = number + 1 + error.object[: error.start].count(b"\n")
         remedy = "convert it, for example with `iconv -f WINDOWS-1252 -t UTF-8`, or give the file itself"
         raise UserError(f"Standard input, line {line}: not {error.encoding.upper()}; {remedy}.") from error
-    table = pd.DataFrame({text_column: text.split("\n") if text else []}, dtype=object)
-    table.index += 1
-    return table
+    except OSError as error:
+        reason = f"Standard input could not be kept in {folder} ({error.strerror})"
+        raise UserError(f"{reason}: free space or permission is missing there.") from error
+
+    def lines() -> Iterator[str]:
+        kept.seek(0)
+        return iter(kept)
+
+    return tables.open_lines(lines, text_column)
 
 
-def print_lines(table: pd.DataFrame) -> None:
+@contextlib.contextmanager
+def printing() -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that prints the next rows of a table."""
+    headers = iter([True])
+    yield lambda table: print_lines(table, next(headers, False))
+
+
+def print_lines(table: pd.DataFrame, has_header: bool = True) -> None:
     """The table on standard output: for a terminal, or as it is for another program."""
     if sys.stdout.isatty():
-        say(table.to_csv(index=False).rstrip("\n"))
+        say(table.to_csv(index=False, header=has_header).rstrip("\n"))
     else:
-        files.write_delimited(sys.stdout, table)
+        files.write_delimited(sys.stdout, table, has_header=has_header)
 
 
-def answer_counts(answers: pd.Series) -> str:
-    """How often each answer was given, and how many texts have none."""
-    counts = ", ".join(f"{name} {count:,}" for name, count in answers.value_counts().items())
-    unanswered = int(answers.isna().sum())
-    return counts + (f"; {unanswered:,} without a text" if unanswered else "")
+def answer_counts(counts: Counter) -> str:
+    """How often each answer was given, and how many texts have none, which is ''."""
+    given = ", ".join(f"{name} {count:,}" for name, count in counts.most_common() if name)
+    return given + (f"; {counts['']:,} without a text" if counts[""] else "")
 
 
 def export(

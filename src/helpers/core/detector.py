@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from helpers.files import digest, sha256, write_json
 from helpers.progress import Bar
 from helpers.run import refuse_changed_adapter
 
-CHUNK = 1024  # texts between two writings of a long prediction
+EXPLAINED = 60_000  # characters of the texts that are explained at once
 UNITS = 60  # words, or groups of words of a longer text, that an explanation leaves out one by one
 SHOWN, LEAST = 5, 0.02  # words of an explanation, and how much of the probability each has to move
 
@@ -99,76 +100,63 @@ class Detector:
 
     @contextlib.contextmanager
     def predict_recorded(
-        self, texts: Sequence[str], folder: Path, source: str, explain: bool = False
-    ) -> Iterator[tuple[pd.DataFrame, Path]]:
-        """Yield the answers of `predict_resumed`, made under a progress bar, and the place in `folder` that is theirs.
+        self, batches: Callable[[], Iterable[Sequence[str]]], facts: dict[str, Any], folder: Path, explain: int = 0
+    ) -> Iterator[tuple[Callable[[int], tuple[pd.DataFrame, list]], Path]]:
+        """Answer the texts under a progress bar; yield a function with their answers, and the place in `folder` that is theirs.
 
-        What is done is kept until the block has ended well: where it cannot write the answers, they are there the next
-        time. Then `<place>.json` says what they were made from.
+        What is done is kept, and a call that was cut off goes on there, until the block has ended well: where it cannot
+        write the answers, they are there the next time. Then `<place>.json` says what they were made from.
 
         Parameters
         ----------
-        texts : strings
+        batches : function
+            Yields the texts in lists, the same at every call. One is answered at a time.
+        facts : dict
+            `source`, where the texts come from (see `parts.hold_place`), their number `rows`, and `texts`, their digest.
         folder : Path
-        source : str
-            Where the texts come from; see `parts.hold_place`.
-        explain : bool
+        explain : int
+            The number of texts, from the first on, for which `explain` finds words.
+
+        Yields
+        ------
+        function, Path
+            Called with a number of texts, the next ones in turn, it returns the table of `predict` and their words.
 
         Raises
         ------
         UserError
             Where a prediction of this source is running.
         """
-        facts = {
-            "adapter": sha256(self.adapter),
-            "texts": digest(list(texts)),
-            "base": getattr(self.learner, "base", None),
-        }
-        with parts.hold_place(folder, source, facts["texts"]) as place:
-            partial = parts.parts_file(place)
-            with Bar(len(texts), "answering") as bar:
-                answers = self.predict_resumed(texts, partial, facts, bar.update, explain)
-            yield answers, place
-            write_json(place.with_suffix(".json"), facts | {"source": source, "rows": len(texts)})
+        facts = facts | {"adapter": sha256(self.adapter), "base": getattr(self.learner, "base", None)}
+        with parts.hold_place(folder, facts["source"], facts["texts"]) as place:
+            partial, key = parts.parts_file(place), digest([facts["adapter"], facts["base"], self.labels, explain])
+            done, start = parts.resume(partial, key, _pieces(batches(), explain)), 0
+            with Bar(facts["rows"], "answering") as bar:
+                bar.n = bar.last_print_n = bar.initial = done  # what is left takes as long as what is new
+                for texts in _pieces(batches(), explain):
+                    if start >= done:
+                        parts.append(partial, key, start, texts, self._rows(texts, explain - start))
+                        bar.update(len(texts))
+                    start += len(texts)
+            answers = parts.read(partial, key)
+
+            def following(count: int) -> tuple[pd.DataFrame, list]:
+                rows = list(islice(answers, count))
+                if len(rows) < count:  # somebody else wrote there
+                    raise UserError(f"{partial} lacks answers that were in it: give the command again.")
+                table = np.array([row for row, _ in rows], dtype=float).reshape(-1, len(self.labels))
+                return self.table(table), [spans for _, spans in rows]
+
+            yield following, place
+            write_json(place.with_suffix(".json"), facts)
             partial.unlink(missing_ok=True)
 
-    def predict_resumed(
-        self,
-        texts: Sequence[str],
-        partial: Path,
-        basis: Any,
-        report: Callable[[int], None] = lambda count: None,
-        explain: bool = False,
-    ) -> pd.DataFrame:
-        """As `predict`, keeping what is done in a file, from which a call that was cut off goes on.
-
-        Parameters
-        ----------
-        texts : strings
-        partial : Path
-            The caller deletes it.
-        basis : JSON value
-            What determines the answers; the file of another basis is not used.
-        report : function, optional
-            Called with the number of texts after every part.
-        explain : bool
-            Adds a column `spans` of what `explain` finds.
-        """
-        key = digest([basis, self.labels, len(texts), explain])
-        done = parts.resume(partial, key, texts, len(self.labels))
-        report(len(done))
-        for start in range(len(done), len(texts), CHUNK):
-            rows = texts[start : start + CHUNK]
-            probabilities = self._probabilities(rows)
-            spans = self.explain(rows, list(self.table(probabilities)["answer"])) if explain else [[]] * len(rows)
-            part = [list(row) for row in zip(probabilities.tolist(), spans, strict=True)]
-            parts.append(partial, key, start, part)
-            done += part
-            report(len(part))
-        table = self.table(np.array([row for row, _ in done], dtype=float).reshape(-1, len(self.labels)))
-        if explain:
-            table["spans"] = [spans for _, spans in done]
-        return table
+    def _rows(self, texts: Sequence[str], explain: int) -> list[list]:
+        """(probabilities, spans) of every text; spans of the first `explain` texts alone."""
+        probabilities, explained = self._probabilities(texts), texts[: max(0, explain)]
+        answers = list(self.table(probabilities[: len(explained)])["answer"])
+        spans = (self.explain(explained, answers) if explained else []) + [[]] * (len(texts) - len(explained))
+        return [list(row) for row in zip(probabilities.tolist(), spans, strict=True)]
 
     def explain(self, texts: Sequence[str], answers: Sequence[str | None]) -> list[list[tuple[int, int, float]]]:
         """The words without which a text's answer would be less probable, those that move it most first.
@@ -205,6 +193,21 @@ class Detector:
             if text in known:
                 rows[i] = scores[known[text]]
         return rows
+
+
+def _pieces(batches: Iterable[Sequence[str]], explain: int) -> Iterator[Sequence[str]]:
+    """The batches; while texts are explained, which reads each of them again and again, in lists of EXPLAINED characters."""
+    start = 0
+    for texts in batches:
+        first = size = 0
+        for place, text in enumerate(texts if start < explain else [], 1):
+            size += len(text)
+            if size >= EXPLAINED:
+                yield texts[first:place]
+                first, size = place, 0
+        if first < len(texts):
+            yield texts[first:]
+        start += len(texts)
 
 
 def _units(text: str) -> list[tuple[int, int]]:

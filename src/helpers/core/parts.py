@@ -1,7 +1,7 @@
 """What a long prediction has done so far, kept in a file from which the next call goes on, and the name that it holds.
 
-A file is believed only where all of it fits: each part says at which text it starts and has a digest, and its numbers
-can be answers to those texts. Anything else, such as what two processes wrote or a torn disk left, is begun anew.
+Each part says at which text it starts and has a digest of its texts and answers. The file is believed up to the first
+part that does not fit, such as what a torn disk left or what was made from other texts; the rest is done anew.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import contextlib
 import json
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from helpers.files import digest, file_name, read_json, write_json, write_text
 from helpers.run import make_folder
 
 PIPED = "-"  # as a source: the lines of standard input
-SLACK = 1e-6  # a probability may leave 0 to 1 by rounding
 
 
 # --- the name -------------------------------------------------------------------------------------
@@ -106,23 +105,17 @@ def _owner(place: Path) -> str | None:
 # --- the parts ------------------------------------------------------------------------------------
 
 
-def resume(path: Path, key: str, texts: Sequence[str], width: int) -> list[list]:
-    """The rows that a call with the same key has left in the file, which is then ready for `append`.
+def resume(path: Path, key: str, batches: Iterable[Sequence[str]]) -> int:
+    """The number of texts that the file has answers to, which is then ready for `append`.
 
     Parameters
     ----------
     path : Path
         A link in its place is replaced, not followed.
     key : str
-    texts : strings
-        All texts of the prediction.
-    width : int
-        Number of probabilities in a row.
-
-    Returns
-    -------
-    list of lists
-        (probabilities, spans) of the first texts; none where the file does not fit.
+        What determines the answers; the file of another key is not used.
+    batches : iterable
+        The texts in the parts in which they are answered.
 
     Raises
     ------
@@ -131,16 +124,35 @@ def resume(path: Path, key: str, texts: Sequence[str], width: int) -> list[list]
     """
     if path.is_dir() and not path.is_symlink():
         raise UserError(f"{path} is a folder, where the answers so far are to be kept: remove it.")
-    lines, rows = _fitting_parts(path, key, texts, width)
-    write_text(path, "".join(f"{line}\n" for line in [json.dumps(key), *lines]))
-    return rows
+    done = end = 0
+    for (stop, part), texts in zip(_parts(path, key), batches, strict=False):
+        if part["texts"] != digest(list(texts)):
+            break
+        done, end = done + len(texts), stop
+    if end:
+        with _sentence(path):
+            os.truncate(path, end)
+    else:
+        write_text(path, json.dumps(key) + "\n")
+    return done
 
 
-def append(path: Path, key: str, start: int, rows: list[list]) -> None:
+def append(path: Path, key: str, start: int, texts: Sequence[str], rows: list[list]) -> None:
     """Write the rows of the texts from `start` on, as one line; raises UserError where the disk refuses."""
+    with _sentence(path), open(path, "a", encoding="utf-8", opener=_open_no_link) as stream:
+        stream.write(json.dumps(_part(key, start, digest(list(texts)), rows)) + "\n")
+
+
+def read(path: Path, key: str) -> Iterator[list]:
+    """Yield the rows, (probabilities, spans) of a text each."""
+    for _, part in _parts(path, key):
+        yield from part["rows"]
+
+
+@contextlib.contextmanager
+def _sentence(path: Path) -> Iterator[None]:
     try:
-        with open(path, "a", encoding="utf-8", opener=_open_no_link) as stream:
-            stream.write(json.dumps(_part(key, start, rows)) + "\n")
+        yield
     except OSError as error:
         reason = f"{path} could not be written ({error.strerror})"
         raise UserError(f"{reason}: free space or permission is missing there.") from error
@@ -150,42 +162,24 @@ def _open_no_link(path: str, flags: int) -> int:
     return os.open(path, flags | getattr(os, "O_NOFOLLOW", 0), 0o666)
 
 
-def _part(key: str, start: int, rows: list[list]) -> dict[str, Any]:
-    return {"start": start, "sha256": digest([key, start, rows]), "rows": rows}
+def _part(key: str, start: int, texts: str, rows: list[list]) -> dict[str, Any]:
+    return {"start": start, "texts": texts, "sha256": digest([key, start, texts, rows]), "rows": rows}
 
 
-def _fitting_parts(path: Path, key: str, texts: Sequence[str], width: int) -> tuple[list[str], list[list]]:
-    """(lines after the first, their rows) of a file that fits; what stands behind the last line end is torn."""
-    rows: list[list] = []
+def _parts(path: Path, key: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    """(where it ends in the file, part) for each up to the first that does not fit; what has no line end is torn."""
+    start = 0
     try:
         if not stat.S_ISREG(path.lstat().st_mode):  # a pipe would keep us waiting
-            return [], []
-        first, *lines = path.read_bytes().decode("utf-8").split("\n")[:-1]
-        if first != json.dumps(key):
-            return [], []
-        for line in lines:
-            part = json.loads(line)
-            new, rest = part["rows"], texts[len(rows) :]
-            if part != _part(key, len(rows), new) or not 0 < len(new) <= len(rest):
-                return [], []
-            if not all(_is_answer(*row, text, width) for row, text in zip(new, rest, strict=False)):
-                return [], []
-            rows += new
+            return
+        with path.open("rb") as stream:
+            if stream.readline() != json.dumps(key).encode() + b"\n":
+                return
+            while (line := stream.readline()).endswith(b"\n"):
+                part = json.loads(line)
+                if part != _part(key, start, part["texts"], part["rows"]):
+                    return
+                start += len(part["rows"])
+                yield stream.tell(), part
     except (OSError, ValueError, TypeError, KeyError, RecursionError):  # what JSON can hold instead of a part
-        return [], []
-    return lines, rows
-
-
-def _is_answer(probabilities: Any, spans: Any, text: str, width: int) -> bool:
-    """Whether the values can be the probabilities and the evidence of a text; an empty one has neither."""
-    numbers = [p for p in probabilities if type(p) is float]
-    if not len(numbers) == len(probabilities) == width:
-        return False
-    if not text.strip():
-        return all(p != p for p in numbers) and spans == []
-    return all(-SLACK <= p <= 1 + SLACK for p in numbers) and all(_is_span(*span, text) for span in spans)
-
-
-def _is_span(start: Any, end: Any, loss: Any, text: str) -> bool:
-    is_typed = type(start) is int and type(end) is int and type(loss) is float
-    return is_typed and 0 <= start < end <= len(text) and 0 <= loss <= 1 + SLACK
+        return

@@ -3,17 +3,22 @@
 A mistake in it is one UserError that names the file, the row and the remedy. The index of a table is the row's number
 as a spreadsheet shows it: the header of a CSV or TSV file is row 1; in JSONL it is the line. What was guessed, merged
 or left out on the way is a list of sentences in `table.attrs["remarks"]`.
+
+A file is read in batches, in constant memory: what only the whole of it can say, such as its encoding, is found in a
+pass of its own. An .xlsx file, a data set of the hub and an embedded one are held whole.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
 import json
 import re
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +37,48 @@ if TYPE_CHECKING:
 
 SAMPLE = 100  # rows from which the separator is guessed
 MOST_NAMES = 20  # names that a sentence lists
+BATCH, CHARACTERS = 1024, 1_000_000  # a batch ends with the row that reaches one of them
+Rows = Iterator[tuple[int, list]]  # number and cells of every row
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table that can be read again and again.
+
+    Attributes
+    ----------
+    where : str
+        What a sentence calls it.
+    columns : list of strings
+    frames : function
+        Yields tables, an empty one where there are no rows, and adds remarks to the list that it is given. The second
+        argument is `exact` of `batches`.
+    """
+
+    where: str
+    columns: list[str]
+    frames: Callable[[list[str], bool], Iterator[pd.DataFrame]]
+
+    def batches(self, remarks: list[str] | None = None, exact: bool = False) -> Iterator[pd.DataFrame]:
+        """Yield the rows in tables of BATCH rows or about CHARACTERS characters, with their numbers as index.
+
+        Parameters
+        ----------
+        remarks : list of strings, optional
+            Gets the remarks; it is complete when the last batch has been read.
+        exact : bool
+            Keeps the columns of a Parquet file in their types, which another one can hold, instead of Python's.
+
+        Raises
+        ------
+        UserError
+            At the row that is at fault.
+        """
+        try:
+            yield from self.frames([] if remarks is None else remarks, exact)
+        except (OSError, UnicodeError) as error:  # that of a file that has changed since its encoding was found
+            reason = getattr(error, "strerror", None) or error
+            raise UserError(f"{self.where} could not be read ({reason}): check the file.") from error
 
 
 def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0, scope: str = WORKPLACE) -> pd.DataFrame:
@@ -50,30 +97,49 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0, scop
     """
     if path.startswith(embedded.PREFIX):
         return embedded.read_embedded(path, sample, seed, scope)
+    remarks: list[str] = []
+    table = pd.concat(open_table(path, text_column).batches(remarks))
+    add_remark(table, *remarks)
+    return table
+
+
+def open_table(path: str, text_column: str) -> Source:
+    """What `read_table` reads, to be read in batches; the mistakes in its rows are found there."""
     if not path:
         example = "give a file or folder of texts, as in -p data_path my.csv"
         raise UserError(f"Parameter data_path is empty: {example}.")
     file = env.resolve(path)
-    if file.is_dir():
-        table = _read_folder(file, text_column)
+    if path.startswith(embedded.PREFIX):
+        source = _held(path, embedded.read_embedded(path))
+    elif file.is_dir():
+        source = _open_folder(file, text_column)
     elif file.exists():
-        table = _read_file(file)
+        source = _open_file(file)
     elif path.startswith("hf:"):
-        table = _read_dataset(path)
+        source = _held(path, _read_dataset(path))
     else:
         problem = f"data_path {path!r} is not a file or folder (looked for {file})"
         raise UserError(f"{problem}: check the path; a hub data set is written hf:owner/name.")
-    if column_name(table, text_column) not in table.columns:
-        problem = f"{path} has no column {text_column!r}: set text_column to one of {listed(table.columns)}"
+    if column_name(source, text_column) not in source.columns:
+        problem = f"{path} has no column {text_column!r}: set text_column to one of {listed(source.columns)}"
         if file.suffix.lower() in (".csv", ".tsv", ".xlsx"):
             problem += ". If row 1 is no header, write the names of the columns above it"
         raise UserError(f"{problem}.")
-    if table.empty:
+    if next(source.batches()).empty:
         raise UserError(f"{path} has no rows: a header alone cannot be learned from.")
-    return table
+    return source
 
 
-def column_name(table: pd.DataFrame, name: str) -> str:
+def open_lines(lines: Callable[[], Iterable[str]], text_column: str) -> Source:
+    """Lines, which end in `\\n`, as a table of one column."""
+
+    def frames(remarks: list[str], exact: bool) -> Iterator[pd.DataFrame]:
+        return _framed([text_column], ((n, [line.removesuffix("\n")]) for n, line in enumerate(lines(), 1)))
+
+    return Source("Standard input", [text_column], frames)
+
+
+def column_name(table: pd.DataFrame | Source, name: str) -> str:
     """What the table calls the column of a parameter, which may have blanks or another form of Unicode."""
     return name if name in table.columns else cleaned_name(name)
 
@@ -90,9 +156,9 @@ def listed(names: Iterable, most: int = MOST_NAMES) -> str:
     return ", ".join([*words[:most], *(["…"] if len(words) > most else [])])
 
 
-def _read_file(file: Path) -> pd.DataFrame:
-    readers = {".csv": _read_delimited, ".tsv": _read_delimited}
-    readers |= {".jsonl": _read_json_lines, ".parquet": _read_parquet, ".xlsx": _read_workbook}
+def _open_file(file: Path) -> Source:
+    readers = {".csv": _open_delimited, ".tsv": _open_delimited}
+    readers |= {".jsonl": _open_json_lines, ".parquet": _open_parquet, ".xlsx": _open_workbook}
     suffix = file.suffix.lower()
     if suffix not in readers:
         remedy = "give a .csv, .tsv, .jsonl, .parquet or .xlsx file, or a folder of .txt files"
@@ -105,50 +171,138 @@ def _read_file(file: Path) -> pd.DataFrame:
         raise UserError(f"{file} could not be read ({error.strerror or error}): check the file.") from error
 
 
+def _held(where: str, table: pd.DataFrame) -> Source:
+    """A table in memory as a source."""
+
+    def frames(remarks: list[str], exact: bool) -> Iterator[pd.DataFrame]:
+        remarks += table.attrs.get("remarks", [])
+        return _sliced(table)
+
+    return Source(where, list(table.columns), frames)
+
+
+def _framed(columns: list[str], rows: Rows) -> Iterator[pd.DataFrame]:
+    """Tables of numbered rows, as `Source.batches` describes them."""
+    size, part, count = 0, [], 0
+    for row in rows:
+        part.append(row)
+        size += sum(len(str(cell)) for cell in row[1])
+        if len(part) == BATCH or size >= CHARACTERS:
+            yield _frame(columns, part)
+            size, part, count = 0, [], count + 1
+    if part or not count:
+        yield _frame(columns, part)
+
+
+def _frame(columns: list[str], rows: list[tuple[int, list]]) -> pd.DataFrame:
+    index = pd.Index([number for number, _ in rows], dtype=int)
+    return pd.DataFrame([cells for _, cells in rows], columns=columns, index=index, dtype=object)
+
+
+def _sliced(table: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """A table in parts, as `Source.batches` describes them, each column in its type."""
+    start = 0
+    for part in _framed(list(table.columns), zip(table.index, table.itertuples(index=False, name=None), strict=True)):
+        yield table.iloc[start : start + len(part)]
+        start += len(part)
+
+
+class _Places:
+    """The numbers of rows of which a sentence lists the first ones."""
+
+    def __init__(self):
+        self.first, self.count = [], 0
+
+    def add(self, number: int) -> None:
+        self.count += 1
+        if len(self.first) <= MOST_NAMES:
+            self.first.append(number)
+
+
 # --- text in bytes ---
 
 
-def _decoded(file: Path) -> tuple[str, list[str]]:
-    """(text without byte order marks, remarks); raises UserError naming the first line that cannot be read."""
-    content = file.read_bytes()
-    encoding = _utf16(content) or "utf-8"
+def _decoded(file: Path, newline: str = "") -> tuple[Callable[[], Iterator[str]], list[str]]:
+    """(function that yields the lines with their ends, without byte order marks; remarks).
+
+    `newline` is as for `open`. Raises UserError naming the first line that cannot be read.
+    """
+    with file.open("rb") as stream:
+        encoding, errors = _utf16(stream.read(10_000)) or "utf-8", "strict"
     remedy = "save the file as UTF-8 (in Excel: “CSV UTF-8”)"
-    wrong, remarks = "if letters look wrong", []
-    try:
-        text = content.decode(encoding)
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        if encoding != "utf-8":
-            raise UserError(f"{file}, line {line}: not {encoding}; {remedy} and try again.") from error
-        text, lines = _mended(content)
-        guess = f"line {listed(lines, 10)}: bytes that are not UTF-8, as all others are, were read as Windows-1252"
-        if not lines:
+    remarks: list[str] = []
+    if encoding != "utf-8":
+        if line := _bad_line(file, encoding):
+            raise UserError(f"{file}, line {line}: not {encoding}; {remedy} and try again.")
+    elif bad := _bad_bytes(file, newline):
+        lines, is_mostly_utf8 = bad
+        line = lines.first[0]
+        if is_mostly_utf8:
+            errors = MENDED
+            guess = f"line {listed(lines.first, 10)}: bytes that are not UTF-8, as all others are, were read as Windows-1252"
+        else:
+            encoding = "cp1252"
             guess = f"line {line}: not UTF-8, so the file was read as Windows-1252"
-            try:
-                text = content.decode("cp1252")
-            except UnicodeDecodeError:
+            if _bad_line(file, encoding):
                 problem = f"{file}, line {line}: not UTF-8 nor Windows-1252"
-                raise UserError(f"{problem}; {remedy} and try again.") from error
-        remarks = [f"{file}, {guess}; {wrong}, {remedy} and try again."]
-    return re.sub(r"(?:^|(?<=[\r\n]))\ufeff", "", text), remarks  # every one of the files that were joined may have one
+                raise UserError(f"{problem}; {remedy} and try again.")
+        remarks = [f"{file}, {guess}; if letters look wrong, {remedy} and try again."]
+
+    def read() -> Iterator[str]:
+        with file.open(encoding=encoding, errors=errors, newline=newline) as stream:
+            for line in stream:
+                yield line.removeprefix("\ufeff")  # every one of the files that were joined may have one
+
+    return read, remarks
 
 
-def _mended(content: bytes) -> tuple[str, list[int]]:
-    """(text with single bytes read as Windows-1252, their lines) of what is UTF-8 for the most part; no lines otherwise."""
-    text = content.decode("utf-8", "surrogateescape")  # a bad byte is half a character
-    bad = re.compile("[\udc80-\udcff]")
-    if not text.startswith("\ufeff") and 2 * len(bad.findall(text)) >= len(re.findall("[^\x00-\x7f]", text)):
-        return text, []
-    lines = [number for number, line in enumerate(text.split("\n"), 1) if bad.search(line)]
-    text = re.sub("[\udce0-\udcf4][\udc80-\udcbf]{1,2}", "\ufffd", text)  # a character of which the end is missing
-    return bad.sub(lambda match: bytes([ord(match[0]) - 0xDC00]).decode("cp1252", "replace"), text), lines
+def _bad_line(file: Path, encoding: str) -> int:
+    """The first line that is not in the encoding; 0 for none."""
+    decoder, number = codecs.getincrementaldecoder(encoding)(), 0
+    try:
+        with file.open("rb") as stream:
+            for line in stream:
+                number += 1
+                decoder.decode(line)
+        decoder.decode(b"", final=True)
+    except UnicodeDecodeError:
+        return number
+    return 0
+
+
+BAD = re.compile("[\udc80-\udcff]")  # a byte that is not UTF-8, as `surrogateescape` reads it
+
+
+def _bad_bytes(file: Path, newline: str) -> tuple[_Places, bool] | None:
+    """(lines with bytes that are not UTF-8, whether the file is UTF-8 for the most part); None where all of it is."""
+    lines, bad, others, is_marked = _Places(), 0, 0, False
+    with file.open(encoding="utf-8", errors="surrogateescape", newline=newline) as stream:
+        for number, line in enumerate(stream, 1):
+            if not line.isascii():
+                is_marked = is_marked or (number == 1 and line.startswith("\ufeff"))
+                count = len(BAD.findall(line))
+                bad, others = bad + count, others + len(re.findall("[^\x00-\x7f]", line))
+                if count:
+                    lines.add(number)
+    return (lines, is_marked or 2 * bad < others) if bad else None
+
+
+def _mend(error: UnicodeError) -> tuple[str, int]:
+    """What stands for bytes that are not UTF-8: a letter of Windows-1252, or a sign for one of which the end is missing."""
+    if cut := re.compile(rb"[\xe0-\xf4][\x80-\xbf]{1,2}").match(error.object, error.start):
+        return "\ufffd", cut.end()
+    return error.object[error.start : error.start + 1].decode("cp1252", "replace"), error.start + 1
+
+
+MENDED = "helpers.mended"
+codecs.register_error(MENDED, _mend)
 
 
 def _utf16(content: bytes) -> str:
     """The encoding if it is UTF-16, by its mark or by zeros at every other place; '' otherwise."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         return "utf-16"
-    high, low = content[:10_000:2], content[1:10_000:2]
+    high, low = content[::2], content[1::2]
     if low.count(0) > 2 * len(low) / 3 and not high.count(0):
         return "utf-16-le"
     return "utf-16-be" if high.count(0) > 2 * len(high) / 3 and not low.count(0) else ""
@@ -157,70 +311,81 @@ def _utf16(content: bytes) -> str:
 # --- CSV and TSV ---
 
 
-def _read_delimited(file: Path) -> pd.DataFrame:
-    text, remarks = _decoded(file)
+def _open_delimited(file: Path) -> Source:
+    lines, notes = _decoded(file)
     csv.field_size_limit(min(sys.maxsize, 2**31 - 1))  # a C long, which has 32 bits on Windows
     is_tsv = file.suffix.lower() == ".tsv"
-    separator, text = _separator(text, is_tsv)
-    if is_tsv:
-        lines, more = tabbed.read_rows(text, separator)
-        remarks += [f"{file}, {sentence}" for sentence in more]
-        rows = iter(enumerate(lines, 1))
-    else:
-        rows = _delimited_rows(file, text, separator)
-    first, header = next(((number, row) for number, row in rows if any(row)), (1, []))
+    separator, skipped = _separator(lines, is_tsv)
+
+    def body() -> Iterator[str]:
+        return islice(lines(), skipped, None)
+
+    is_quoted = is_tsv and tabbed.encloses(body, separator)
+
+    def numbered(remarks: list[str]) -> Rows:
+        if not is_tsv:
+            return _delimited_rows(file, body(), separator)
+        return enumerate(tabbed.read_rows(body(), separator, is_quoted, str(file), remarks), 1)
+
+    first, header = next(((number, row) for number, row in numbered([]) if any(row)), (1, []))
     columns = _column_names(f"{file}, row {first}", header, file)
-    sound, blank, short = [], 0, []
+
+    def frames(remarks: list[str], exact: bool) -> Iterator[pd.DataFrame]:
+        remarks += notes
+        rows = (row for row in numbered(remarks) if row[0] > first)
+        sound = _sound_rows(file, rows, len(columns), is_tsv, remarks)
+        return _framed(columns, _below(file, header, sound, remarks))
+
+    return Source(str(file), columns, frames)
+
+
+def _sound_rows(file: Path, rows: Rows, width: int, is_tsv: bool, remarks: list[str]) -> Rows:
+    """The rows that have as many cells as the header; raises UserError at one that has not."""
+    blank, short = 0, _Places()
     for number, row in rows:
-        missing = len(columns) - len(row)
+        missing = width - len(row)
         if not row or (len(row) == 1 and row[0].isspace()):
             blank += 1
         elif not any(map(str.strip, row)):
-            sound.append((number, [""] * len(columns)))
+            yield number, [""] * width
         elif is_tsv and missing > 0:
-            short.append(number)
-            sound.append((number, row + [""] * missing))
+            short.add(number)
+            yield number, row + [""] * missing
         elif missing:
             remedy = "put quotes around a text with a separator or a line break"
             if is_tsv:
                 remedy = "take the tab out of the text"
-            counts = f"the number of cells is {len(row)}, but in the header {len(columns)}"
+            counts = f"the number of cells is {len(row)}, but in the header {width}"
             raise UserError(f"{file}, row {number}: {counts}; {remedy}.")
         else:
-            sound.append((number, row))
-    if short:
-        where = f"row {listed(short, 5)} ({len(short):,} in all)" if len(short) > 1 else f"row {short[0]}"
-        remarks.append(f"{file}, {where}: fewer cells than in the header; those at the end were read as empty.")
-    return _table_below(file, header, columns, sound, blank, remarks)
+            yield number, row
+    if short.count:
+        several = f" ({short.count:,} in all)" if short.count > 1 else ""
+        rest = "fewer cells than in the header; those at the end were read as empty"
+        remarks.append(f"{file}, row {listed(short.first, 5)}{several}: {rest}.")
+    if blank:
+        remarks.append(_blank_remark(file, blank))
 
 
-def _table_below(
-    file: Path, header: list, columns: list[str], rows: list[tuple[int, list]], blank: int, remarks: list[str]
-) -> pd.DataFrame:
-    """The table of numbered rows without those that are the header again, as where files were joined.
+def _below(file: Path, header: list, rows: Rows, remarks: list[str]) -> Rows:
+    """The rows without those that are the header again, as where files were joined.
 
     Below a header in another order the cells are put in the order of the first one.
     """
     names = [_look(name, len(header)) for name in header]
-    order, repeated, moved, numbers, cells = names, [], [], [], []
+    order, repeated, moved = names, _Places(), _Places()
     for number, row in rows:
         again = [_look(cell, len(header)) for cell in row] if _look(row[0], len(header)) in names else []
         if again == names or (sorted(again) == sorted(names) and len(set(names)) == len(names)):
             order = again
-            (repeated if again == names else moved).append(number)
+            (repeated if again == names else moved).add(number)
         else:
-            numbers.append(number)
-            cells.append(row if order == names else [row[order.index(name)] for name in names])
-    if repeated:
-        remarks = [*remarks, f"{file}, row {listed(repeated)}: the header again, as where files were joined; left out."]
-    if moved:
+            yield number, row if order == names else [row[order.index(name)] for name in names]
+    if repeated.count:
+        remarks.append(f"{file}, row {listed(repeated.first)}: the header again, as where files were joined; left out.")
+    if moved.count:
         rest = "left out, and the cells below it put in the order of the first"
-        remarks = [*remarks, f"{file}, row {listed(moved)}: the header again, in another order; {rest}."]
-    if blank:
-        remarks = [*remarks, _blank_remark(file, blank)]
-    table = pd.DataFrame(cells, columns=columns, index=numbers, dtype=object)
-    add_remark(table, *remarks)
-    return table
+        remarks.append(f"{file}, row {listed(moved.first)}: the header again, in another order; {rest}.")
 
 
 def _look(cell: object, columns: int) -> str:
@@ -233,23 +398,24 @@ def _blank_remark(file: Path, blank: int) -> str:
     return f"{file}: {blank:,} blank line{' is no row and was' if blank == 1 else 's are no rows and were'} skipped."
 
 
-def _separator(text: str, is_tsv: bool) -> tuple[str, str]:
-    """(what separates the cells, the text without a first line that says so, as Excel reads and writes it)."""
-    if declared := re.match(r'"?sep=([^\r\n])"?[ \t,;]*(?:\r\n|\r|\n|$)', text, re.IGNORECASE):
-        return declared[1], text[declared.end() :]
+def _separator(lines: Callable[[], Iterator[str]], is_tsv: bool) -> tuple[str, int]:
+    """(what separates the cells, 1 where the first line says so, as Excel reads and writes it, otherwise 0)."""
+    first = next(lines(), "")
+    if declared := re.fullmatch(r'"?sep=([^\r\n])"?[ \t,;]*[\r\n]*', first, re.IGNORECASE):
+        return declared[1], 1
     if is_tsv:
-        return "\t", text
+        return "\t", 0
     # Excel writes semicolons where the decimal mark is a comma. Of the separators under which a row has the cells of
     # the header, the one that does so in most rows, then the one with most columns.
     best, choice = (0.0, 1), ","
     for separator in ",;\t":
-        reader = csv.reader(_lines(text), delimiter=separator)
+        reader = csv.reader(lines(), delimiter=separator)
         header, *rows = list(islice(filter(any, reader), SAMPLE)) or [[]]
         if len(header) > 1:
             share = sum(len(row) == len(header) for row in rows) / max(1, len(rows))
             if (share, len(header)) > best:
                 best, choice = (share, len(header)), separator
-    return choice, text
+    return choice, 0
 
 
 def _column_names(where: str, header: list[str], file: Path) -> list[str]:
@@ -263,14 +429,9 @@ def _column_names(where: str, header: list[str], file: Path) -> list[str]:
     return [name or f"column {i}" for i, name in enumerate(names, 1)]
 
 
-def _lines(text: str) -> Iterator[str]:
-    """The lines of a text with their ends; `str.splitlines` would also split it at U+2028."""
-    return (match[0] for match in re.finditer(r"[^\r\n]*(?:\r\n|\r|\n)|[^\r\n]+$", text))
-
-
-def _delimited_rows(file: Path, text: str, separator: str) -> Iterator[tuple[int, list[str]]]:
+def _delimited_rows(file: Path, lines: Iterator[str], separator: str) -> Rows:
     """Number and cells of each row; raises UserError naming the line where a quotation is not closed."""
-    reader = csv.reader(_lines(text), delimiter=separator, strict=True)
+    reader = csv.reader(lines, delimiter=separator, strict=True)
     line = 1
     try:
         for number, row in enumerate(reader, 1):
@@ -284,10 +445,26 @@ def _delimited_rows(file: Path, text: str, separator: str) -> Iterator[tuple[int
 # --- other formats ---
 
 
-def _read_json_lines(file: Path) -> pd.DataFrame:
-    rows: dict[int, dict] = {}
+def _open_json_lines(file: Path) -> Source:
+    lines, notes = _decoded(file, "\n")
     names: dict[str, str] = {}  # a key as written → as cleaned
-    text, remarks = _decoded(file)
+    for _ in _json_rows(file, lines(), names, []):  # the last row may have a column of its own
+        pass
+    columns = list(dict.fromkeys(names.values()))
+
+    def frames(remarks: list[str], exact: bool) -> Iterator[pd.DataFrame]:
+        remarks += notes
+        rows = _json_rows(file, lines(), names, remarks)
+        # None where a row lacks a field: beside NaN, a whole number is written as a decimal, without its last digits.
+        return _framed(columns, ((number, [row.get(column) for column in columns]) for number, row in rows))
+
+    return Source(str(file), columns, frames)
+
+
+def _json_rows(
+    file: Path, lines: Iterator[str], names: dict[str, str], remarks: list[str]
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Line and fields of each row, whose names are added to `names`; raises UserError at a line that is none."""
     number, blank = 0, 0
 
     def fields(pairs: list[tuple[str, Any]]) -> dict:
@@ -297,12 +474,12 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
             raise UserError(f"{file}, line {number}: the field {twice} stands twice; rename or delete one.")
         return row
 
-    for number, line in enumerate(text.removesuffix("\n").split("\n"), 1):
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             blank += 1
             continue
         try:
-            row = json.loads(line, object_pairs_hook=fields)
+            row = json.loads(line.removesuffix("\n"), object_pairs_hook=fields)
         except UserError:
             raise
         except (ValueError, RecursionError) as error:
@@ -312,29 +489,62 @@ def _read_json_lines(file: Path) -> pd.DataFrame:
             raise UserError(f'{file}, line {number}: a JSON object is expected, like {{"text": "…"}}.')
         for key in row:
             names.setdefault(key, cleaned_name(key))
-        rows[number] = {names[key]: value for key, value in row.items()}
-        if len(rows[number]) < len(row):
+        cleaned = {names[key]: value for key, value in row.items()}
+        if len(cleaned) < len(row):
             raise UserError(f"{file}, line {number}: two fields have one name ({listed(row)}); rename one.")
-    # None where a row lacks a field: beside NaN, a whole number is written as a decimal, without its last digits.
-    columns = list(dict.fromkeys(names.values()))
-    cells = [[row.get(column) for column in columns] for row in rows.values()]
-    table = pd.DataFrame(cells, columns=columns, index=list(rows), dtype=object)
-    add_remark(table, *remarks, *([_blank_remark(file, blank)] if blank else []))
-    return table
+        yield number, cleaned
+    if blank:
+        remarks.append(_blank_remark(file, blank))
 
 
-def _read_parquet(file: Path) -> pd.DataFrame:
-    import pyarrow.parquet
+def _open_parquet(file: Path) -> Source:
+    def frames(remarks: list[str], exact: bool) -> Iterator[pd.DataFrame]:
+        import pyarrow as pa
+        import pyarrow.parquet
 
-    try:
-        with pyarrow.parquet.ParquetFile(file) as content:
-            table = _from_arrow(content.read())
-    except Exception as error:  # pyarrow's errors are of many kinds, an OSError for a damaged file among them
-        if isinstance(error, OSError) and error.errno:
+        start = 0
+        try:
+            # Row groups of a million rows are usual: page by page, not the whole of one.
+            with pyarrow.parquet.ParquetFile(file, buffer_size=2**20, pre_buffer=False) as content:
+                none = content.schema_arrow.empty_table()
+                for batch in chain(content.iter_batches(BATCH), [] if content.metadata.num_rows else [none]):
+                    part = batch if batch is none else pa.Table.from_batches([batch])
+                    table = _with_index(part, start)
+                    whole = table.to_pandas(types_mapper=pd.ArrowDtype) if exact else _from_arrow(table)
+                    whole = _numbered(whole, str(file), start)
+                    start += len(whole)
+                    yield from _sliced(whole) if batch.nbytes > CHARACTERS else [whole]
+        except UserError:
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
-        raise UserError(f"{file} is not a Parquet file that can be read ({reason}): write it again.") from error
-    return _numbered(table, str(file))
+        except Exception as error:  # pyarrow's errors are of many kinds, an OSError for a damaged file among them
+            if isinstance(error, OSError) and error.errno:
+                raise
+            reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(f"{file} is not a Parquet file that can be read ({reason}): write it again.") from error
+
+    return Source(str(file), list(next(frames([], False)).columns), frames)
+
+
+def _with_index(table: pa.Table, start: int) -> pa.Table:
+    """Rows from `start` on of a table that pandas may have written, the index first where it has a name.
+
+    pandas itself would lose the numbers of a range in a part of the table.
+    """
+    levels = (table.schema.pandas_metadata or {}).get("index_columns", [])
+    table = table.replace_schema_metadata(None)
+    if levels and isinstance(levels[0], dict):
+        (level,) = levels
+        if level["name"] is None:
+            return table
+        first, step = level["start"] + start * level["step"], level["step"]
+        return table.add_column(0, level["name"], [[*range(first, first + step * len(table), step)]])
+    index = [(re.sub(r"^__index_level_(\d+)__$", r"level_\1", name), table.column(name)) for name in levels]
+    table = table.drop_columns(levels)
+    if all(name not in levels for name, _ in index):  # none has a name
+        return table
+    for place, (name, column) in enumerate(index):
+        table = table.add_column(place, name, column)
+    return table
 
 
 def _from_arrow(table: pa.Table) -> pd.DataFrame:
@@ -343,8 +553,8 @@ def _from_arrow(table: pa.Table) -> pd.DataFrame:
     return whole.where(whole.notna(), None)
 
 
-def _read_workbook(file: Path) -> pd.DataFrame:
-    """The first sheet of an Excel file, its first row that is not empty as the header."""
+def _open_workbook(file: Path) -> Source:
+    """The first sheet of an Excel file, held whole, its first row that is not empty as the header."""
     try:
         import openpyxl
     except ImportError as error:
@@ -369,10 +579,15 @@ def _read_workbook(file: Path) -> pd.DataFrame:
             raise UserError(f"{file}, row {number}: {counts}; name the column, or empty them.")
     rows = [(number, row[: len(columns)] + [""] * (len(columns) - len(row))) for number, row in filled[1:]]
     blank = filled[-1][0] - first - len(rows) if rows else 0
-    table = _table_below(file, header, columns, rows, blank, [])
-    if len(names) > 1:
-        add_remark(table, f"{file}: the first of its {len(names)} sheets was read ({quoted(names[0])}).")
-    return table
+
+    def frames(remarks: list[str], exact: bool) -> Iterator[pd.DataFrame]:
+        yield from _framed(columns, _below(file, header, iter(rows), remarks))
+        if blank:
+            remarks.append(_blank_remark(file, blank))
+        if len(names) > 1:
+            remarks.append(f"{file}: the first of its {len(names)} sheets was read ({quoted(names[0])}).")
+
+    return Source(str(file), columns, frames)
 
 
 def _workbook_text(cell: object) -> object:
@@ -380,7 +595,7 @@ def _workbook_text(cell: object) -> object:
     return "" if cell is None or (isinstance(cell, str) and cell in ("#N/A", "#NULL!", "#VALUE!", "#REF!")) else cell
 
 
-def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
+def _open_folder(folder: Path, text_column: str) -> Source:
     """One row for every .txt file in the folder or below it, but those that a system hides there."""
     try:
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and path.is_file())
@@ -389,16 +604,19 @@ def _read_folder(folder: Path, text_column: str) -> pd.DataFrame:
     files = [path for path in paths if not _is_hidden(path.relative_to(folder))]
     if not files:
         raise UserError(f"{folder} has no .txt files: put one text in each, or give a table.")
-    rows, remarks = [], []
-    for file in files:
-        text, more = _decoded(file)
-        remarks += more
-        rows.append({text_column: text, "file": clean(file.relative_to(folder).as_posix())})
-    if hidden := [path.relative_to(folder).as_posix() for path in paths if path not in set(files)]:
-        remarks.append(f"{folder}: {len(hidden)} hidden files left out ({listed(hidden, 3)}).")
-    table = _numbered(pd.DataFrame(rows), str(folder))
-    add_remark(table, *remarks)
-    return table
+    hidden = [path.relative_to(folder).as_posix() for path in paths if _is_hidden(path.relative_to(folder))]
+    columns = _column_names(str(folder), [text_column, "file"], folder)
+
+    def rows(remarks: list[str]) -> Rows:
+        for number, file in enumerate(files, 1):
+            lines, notes = _decoded(file)
+            remarks += notes
+            text = "".join(lines()).rstrip("\r\n")  # the line end of a file is no part of its text
+            yield number, [text, clean(file.relative_to(folder).as_posix())]
+        if hidden:
+            remarks.append(f"{folder}: {len(hidden)} hidden files left out ({listed(hidden, 3)}).")
+
+    return Source(str(folder), columns, lambda remarks, exact: _framed(columns, rows(remarks)))
 
 
 def _is_hidden(path: Path) -> bool:
@@ -413,7 +631,7 @@ def _read_dataset(path: str) -> pd.DataFrame:
     name, _, split = path.removeprefix("hf:").partition(":")
     try:
         rows = datasets.load_dataset(name, split=split or "train")
-        return _numbered(_from_arrow(rows.with_format("arrow")[:]), path)
+        return _numbered(_from_arrow(_with_index(rows.with_format("arrow")[:], 0)), path)
     except UserError:
         raise
     except Exception as error:  # the library raises many kinds: offline, unknown id, gated
@@ -423,15 +641,9 @@ def _read_dataset(path: str) -> pd.DataFrame:
         raise UserError(f"{problem}; {remedy}.") from error
 
 
-def _numbered(table: pd.DataFrame, where: str) -> pd.DataFrame:
-    """The table with its rows numbered from 1, its named indices as columns."""
-    if any(name is not None and name not in table.columns for name in table.index.names):
-        table = table.reset_index()
-    return _renamed(table.set_axis(range(1, len(table) + 1)), where)
-
-
-def _renamed(table: pd.DataFrame, where: str) -> pd.DataFrame:
-    """The table with cleaned names of columns; raises UserError when two are the same."""
+def _numbered(table: pd.DataFrame, where: str, start: int = 0) -> pd.DataFrame:
+    """The table with its rows numbered on from `start`, and cleaned names of columns; raises UserError when two are the same."""
+    table = table.set_axis(range(start + 1, start + len(table) + 1))
     if not len(table.columns):
         return table
     return table.set_axis(_column_names(where, list(map(str, table.columns)), Path(where)), axis=1)

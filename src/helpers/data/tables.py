@@ -5,19 +5,21 @@ A mistake in the table is one UserError that names the file, the row and the rem
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import math
 from collections import Counter
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from helpers.data import embedded
 from helpers.data.classes import by_threshold, clean_names, merge_look_alikes, missing_remark, suspicions
-from helpers.data.reading import add_remark, column_name, listed, read_table
+from helpers.data.reading import Source, add_remark, column_name, listed, open_lines, open_table, read_table
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
 from helpers.env import UserError
@@ -25,7 +27,14 @@ from helpers.files import replacing, write_delimited
 from helpers.task import threshold_classes
 from helpers.text import clean, guarded, normalise, quoted
 
-__all__ = ["cell_text", "column_name", "read_table", "spreadsheet_safe", "to_records", "write_table"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = [
+    "Source", "cell_text", "column_name", "open_lines", "open_table", "read_table", "spreadsheet_safe", "to_records",
+    "write_table", "writing",
+]  # fmt: skip
+GROUP = 2**25  # bytes of a row group of a .parquet
 
 # Fields of a record: a group column that the user calls so is named with `_` behind it in group_columns, and is kept so.
 RESERVED = (
@@ -58,24 +67,42 @@ def count_guarded(table: pd.DataFrame) -> int:
 
 def flat(value: Any) -> Any:
     """A list or dict as JSON text for a cell, '' when it is empty."""
-    if not isinstance(value, list | dict):
+    if not isinstance(value, list | dict | np.ndarray):
         return value
-    return _savable(json.dumps(value, ensure_ascii=False)) if value else ""
+    return _savable(json.dumps(_json_value(value), ensure_ascii=False)) if len(value) else ""
 
 
-def _write_delimited(table: pd.DataFrame, path: Path, raw: bool, separator: str = ",") -> None:
-    whole = mapped(table, flat)
-    whole = whole if raw else spreadsheet_safe(whole)
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        write_delimited(stream, whole, separator)
+def _delimited(table: pd.DataFrame, raw: bool, has_header: bool, separator: str) -> bytes:
+    whole, stream = mapped(table, flat), io.StringIO(newline="")
+    write_delimited(stream, whole if raw else spreadsheet_safe(whole), separator, has_header)
+    return stream.getvalue().encode()
 
 
-WRITERS: dict[str, Callable[[pd.DataFrame, Path, bool], None]] = {
-    ".csv": _write_delimited,
-    ".tsv": partial(_write_delimited, separator="\t"),
-    ".jsonl": lambda table, path, _: table.to_json(path, orient="records", lines=True, force_ascii=False),
-    ".parquet": lambda table, path, _: table.to_parquet(path, index=False),
-}
+def _json_lines(table: pd.DataFrame) -> bytes:
+    names = list(map(str, table.columns))
+    rows = zip(*(column.tolist() for _, column in table.items()), strict=True)
+    lines = (json.dumps(dict(zip(names, map(_json_value, row), strict=True)), ensure_ascii=False) for row in rows)
+    return "".join(f"{line}\n" for line in lines).encode()
+
+
+def _json_value(cell: Any) -> Any:
+    """What JSON has for a cell, null where it has nothing; every digit of a number is kept."""
+    if isinstance(cell, dict):
+        return {str(key): _json_value(value) for key, value in cell.items()}
+    if isinstance(cell, list | tuple | np.ndarray):
+        return [_json_value(value) for value in cell]
+    if isinstance(cell, str | int | None):
+        return cell
+    if isinstance(cell, bytes):
+        return cell.decode()
+    if pd.isna(cell) or (isinstance(cell, float) and not math.isfinite(cell)):
+        return None
+    if isinstance(cell, np.generic):
+        return cell.item()
+    return cell if isinstance(cell, float) else str(cell)
+
+
+WRITERS = (".csv", ".tsv", ".jsonl", ".parquet")
 
 
 def check_suffix(path: str | Path) -> str:
@@ -87,25 +114,102 @@ def check_suffix(path: str | Path) -> str:
 
 
 def write_table(path: Path, table: pd.DataFrame, raw: bool = False) -> Path:
-    """Write a table as the path's suffix says, whole or not at all.
+    """Write a table as `writing` does."""
+    with writing(path, raw) as write:
+        write(table)
+    return path
+
+
+@contextlib.contextmanager
+def writing(path: Path, raw: bool = False, schema: pa.Schema | None = None) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that writes the next rows of a table as the path's suffix says, whole or not at all.
 
     A .csv or .tsv is `spreadsheet_safe`, unless it is to be `raw`. Raises UserError on another suffix, and where the
     format cannot hold a column.
+
+    Parameters
+    ----------
+    path : Path
+    raw : bool
+    schema : pyarrow.Schema, optional
+        Types of the columns in a .parquet, by default those of the first rows; see `join_schema`.
     """
     suffix = check_suffix(path)
     with replacing(path) as temporary:
+        if suffix == ".parquet":
+            with _writing_parquet(path, temporary, schema) as write:
+                yield write
+            return
+        with temporary.open("wb") as stream:
+
+            def content(table: pd.DataFrame) -> bytes:
+                if suffix == ".jsonl":
+                    return _json_lines(table)
+                return _delimited(table, raw, stream.tell() == 0, "\t" if suffix == ".tsv" else ",")
+
+            yield lambda table: stream.write(_fitting(content, table, path))
+
+
+@contextlib.contextmanager
+def _writing_parquet(path: Path, temporary: Path, schema: pa.Schema | None) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that gathers rows until they make a row group: readers want large ones."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    parts: list[pa.Table] = []
+    file: pyarrow.parquet.ParquetWriter | None = None
+
+    def arrow(table: pd.DataFrame) -> pa.Table:
+        return pa.Table.from_pandas(table, schema, preserve_index=False).replace_schema_metadata(None)
+
+    def flush(_: pd.DataFrame) -> None:
+        nonlocal file
+        file = file or pyarrow.parquet.ParquetWriter(temporary, parts[0].schema)
+        file.write_table(pa.concat_tables(parts))
+        parts.clear()
+
+    def write(table: pd.DataFrame) -> None:
+        parts.append(_fitting(arrow, table, path))
+        if sum(part.nbytes for part in parts) > GROUP:
+            _fitting(flush, table, path)
+
+    try:
+        yield write
+        if parts:
+            _fitting(flush, pd.DataFrame(), path)
+    finally:
+        if file:
+            file.close()
+
+
+def join_schema(schema: pa.Schema | None, table: pd.DataFrame, path: Path) -> pa.Schema:
+    """The types of columns that a .parquet needs to hold the rows so far and these; raises UserError where none can."""
+    import pyarrow as pa
+    import pyarrow.parquet
+
+    def join(rows: pd.DataFrame) -> pa.Schema:
+        own = pa.Schema.from_pandas(rows, preserve_index=False).remove_metadata()
+        own = own if schema in (None, own) else pa.unify_schemas([schema, own], promote_options="permissive")
+        if own != schema:
+            pyarrow.parquet.ParquetWriter(io.BytesIO(), own).close()
+        return own
+
+    return _fitting(join, table, path)
+
+
+def _fitting(function: Callable[[pd.DataFrame], Any], table: pd.DataFrame, path: Path) -> Any:
+    """The function's value; raises UserError where the format of `path` cannot hold the rows."""
+    try:
         try:
-            try:
-                WRITERS[suffix](table, temporary, raw)
-            except UnicodeEncodeError:  # half a character, as JSON can hold it
-                WRITERS[suffix](mapped(table, _savable), temporary, raw)
-        # A column of numbers and texts, a number of 64 bits or more, an empty object, lists a thousand deep.
-        except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
-            is_pair = all(isinstance(part, str) for part in error.args)  # what went wrong, and in which column
-            reason = " ".join(("; ".join(error.args) if is_pair else str(error)).split())[:200]
-            remedy = "choose .csv or .jsonl" if suffix == ".parquet" else "mend or leave out that column"
-            raise UserError(f"{path} cannot hold this table ({reason}): {remedy}.") from error
-    return path
+            return function(table)
+        except UnicodeEncodeError:  # half a character, as JSON can hold it
+            return function(mapped(table, _savable))
+    # A column of numbers and texts, a number of 64 bits or more, an empty object, lists a thousand deep.
+    except (TypeError, ValueError, OverflowError, NotImplementedError, RecursionError) as error:
+        is_pair = all(isinstance(part, str) for part in error.args)  # what went wrong, and in which column
+        reason = " ".join(("; ".join(error.args) if is_pair else str(error)).split())[:200]
+        remedy = "choose .csv or .jsonl" if path.suffix.lower() == ".parquet" else "mend or leave out that column"
+        raise UserError(f"{path} cannot hold this table ({reason}): {remedy}.") from error
 
 
 def _savable(cell: Any) -> Any:
@@ -185,7 +289,7 @@ def clean_texts(table: pd.DataFrame, column: str) -> list[str]:
     ]
 
 
-def refuse_columns(table: pd.DataFrame, names: Iterable[str], where: str) -> None:
+def refuse_columns(table: pd.DataFrame | Source, names: Iterable[str], where: str) -> None:
     """Raise UserError where a table has one of the columns that are to be added to it."""
     if taken := sorted(set(names) & set(map(str, table.columns))):
         raise UserError(f"{where} has a column {taken[0]!r} already: rename it, because the answers need that name.")

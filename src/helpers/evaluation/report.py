@@ -256,37 +256,41 @@ def write_report(path: Path, title: str, lead: str, sections: list[dict], footer
 
 
 def write_answers(
-    path: Path, texts: Sequence[str], answers: pd.DataFrame, spans: Sequence[Sequence[Sequence[float]]], detector: str
+    path: Path, parts: Sequence[tuple[Sequence[str], pd.DataFrame, Sequence]], detector: str, total: int
 ) -> Path:
     """Write a page of answered texts, with filters by answer, words and confidence.
 
     Parameters
     ----------
     path : Path
-    texts : strings
-    answers : DataFrame
-        Its index has the row numbers; columns `answer` (missing without one) and `confidence`.
-    spans : for each text the (start, end, …) that moved its answer, the strongest first
+    parts : sequence of (texts, answers, spans)
+        The index of `answers` has the row numbers, its columns are `answer` (missing without one) and `confidence`;
+        `spans` are for each text the (start, end, …) that moved its answer, the strongest first.
     detector : str
         What the page says has answered.
+    total : int
+        The number of texts that were answered; the page says where it has not all of them.
     """
-    names = list(answers["answer"].dropna().unique())
+    names = list(pd.concat([answers["answer"] for _, answers, _ in parts]).dropna().unique()) if parts else []
     rows = []
-    for text, number, answer, confidence, own in zip(
-        texts, answers.index, answers["answer"], answers["confidence"], spans, strict=True
-    ):
-        places = [(int(span[0]), int(span[1])) for span in own]
-        known = answer in names
-        rows.append(
-            {
-                "row": number,
-                "text": highlight(text, places),
-                "answer": f"{plain_name(answer)}, {confidence:.0%}" if known else "no text to answer",
-                "number": names.index(answer) + 1 if known else 0,
-                "confidence": round(100 * confidence, 1) if known else 0,
-                "words": ", ".join(f"“{' '.join(text[start:end].split())}”" for start, end in places),
-            }
-        )
-    lead = f"{len(rows):,} texts, answered by {detector}."
+    for texts, answers, spans in parts:
+        for text, number, answer, confidence, own in zip(
+            texts, answers.index, answers["answer"], answers["confidence"], spans, strict=True
+        ):
+            places = [(int(span[0]), int(span[1])) for span in own]
+            known = answer in names
+            rows.append(
+                {
+                    "row": number,
+                    "text": highlight(text, places),
+                    "answer": f"{plain_name(answer)}, {confidence:.0%}" if known else "no text to answer",
+                    "number": names.index(answer) + 1 if known else 0,
+                    "confidence": round(100 * confidence, 1) if known else 0,
+                    "words": ", ".join(f"“{' '.join(text[start:end].split())}”" for start, end in places),
+                }
+            )
+    lead = f"{total:,} texts, answered by {detector}."
+    if total > len(rows):
+        lead += f" This page has the first {len(rows):,} of them, the table has all."
     page = TEMPLATES.get_template("answers.html").render(lead=lead, rows=rows, answers=list(map(plain_name, names)))
     return write_text(path, page)
