@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import os
 import platform
 import random
@@ -11,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+PACKAGE = "package:"  # before the name of an installed package, in place of a path
 
 
 class UserError(ValueError):
@@ -53,6 +56,15 @@ def short_path(path: Path) -> str:
         return os.path.relpath(path)
     except ValueError:
         return str(path)
+
+
+def package_files(name: str) -> list[Path]:
+    """The files of an installed package NAME, and of those called NAME_part…; [] without one. No code of it runs."""
+    if not name.isidentifier() or not (spec := importlib.util.find_spec(name)):
+        return []
+    folders = [Path(place) for place in spec.submodule_search_locations or []]
+    folders += [part for folder in folders for part in folder.parent.glob(f"{name}_part*")]
+    return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
 
 
 def in_colab() -> bool:

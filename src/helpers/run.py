@@ -348,7 +348,9 @@ def sources(stage: str, params: dict[str, Any]) -> list[Path]:
             value = params.get(parameter, "")
             names += [name for name in (value if isinstance(value, list) else [value]) if name and name not in words]
     places = [re.sub(r"^(table|detector):", "", name) for name in names if not name.startswith("embedded:")]
-    return [env.resolve(place) for place in places if env.resolve(place).exists()]
+    packages = [name.removeprefix(env.PACKAGE) for name in places if name.startswith(env.PACKAGE)]
+    models = [path for name in packages for path in env.package_files(name) if ".gguf" in path.name]
+    return [env.resolve(place) for place in places if env.resolve(place).exists()] + models
 
 
 def save_sets(here: Run, sets: dict[str, list[dict]]) -> list[Path]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from helpers import env
+from helpers import env, run
 from helpers.core.base import load_base
 from helpers.core.gguf import converted
 from helpers.core.recipe import Recipe, check_model
@@ -140,6 +140,13 @@ def test_a_package_without_one_whole_model_is_refused(tmp_path, monkeypatch, fil
     make_package(tmp_path / "site", "odd_gguf", files, monkeypatch)
     with pytest.raises(UserError, match=message):
         check_model("package:odd_gguf")
+
+
+def test_the_parts_of_a_package_are_sources_of_a_stage(tmp_path, monkeypatch):
+    make_package(tmp_path / "site", "own_gguf", {"TERMS.html": b""}, monkeypatch)
+    make_package(tmp_path / "site", "own_gguf_part1", {"own.gguf.part00": b"GGUF"}, monkeypatch)
+    parts = [tmp_path / "site/own_gguf_part1/data/own.gguf.part00"]
+    assert run.sources(run.STAGES["03"], {"model": "package:own_gguf"}) == parts
 
 
 @pytest.mark.parametrize("name", ["package:not_installed_here", "package:os.path", "package:../x", "package:"])

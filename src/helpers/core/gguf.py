@@ -12,14 +12,13 @@ from helpers.env import UserError
 from helpers.files import digest, replacing, sha256
 from helpers.text import say
 
-PACKAGE = "package:"  # before the name of an installed package
 PART = re.compile(r"\.gguf\.part(\d+)$")
 REMEDY = "fetch it again, or give another model"
 
 
 def is_gguf(model: str) -> bool:
     """Whether a model is a .gguf file or an installed package with one."""
-    return model.startswith(PACKAGE) or model.lower().endswith(".gguf")
+    return model.startswith(env.PACKAGE) or model.lower().endswith(".gguf")
 
 
 def gguf_parts(model: str) -> list[Path]:
@@ -32,17 +31,16 @@ def gguf_parts(model: str) -> list[Path]:
     UserError
         Where there is no such file or package, no .gguf in it, several, or a part is missing.
     """
-    if not model.startswith(PACKAGE):
+    if not model.startswith(env.PACKAGE):
         if not env.resolve(model).is_file():
             raise UserError(f"model {model!r} is a file that does not exist ({env.resolve(model)}): check the path.")
         return [env.resolve(model)]
-    folders = _package_folders(model.removeprefix(PACKAGE))
-    if not folders:
-        name = model.removeprefix(PACKAGE)
+    name = model.removeprefix(env.PACKAGE)
+    files = env.package_files(name)
+    if not files:
         raise UserError(
             f"model {model!r}: no package {name} is installed here; install it with pip, or check the name."
         )
-    files = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     whole = [path for path in files if path.suffix.lower() == ".gguf"]
     parts = {int(found[1]): path for path in files if (found := PART.search(path.name))}
     if len(whole) > 1:
@@ -54,16 +52,6 @@ def gguf_parts(model: str) -> list[Path]:
         missing = min(set(range(len(parts))) - set(parts))
         raise UserError(f"model {model!r} lacks part {missing:02d} of its file: install the package that has it.")
     return whole or [parts[number] for number in sorted(parts)]
-
-
-def _package_folders(name: str) -> list[Path]:
-    """Folders of an installed package and of those that hold its parts."""
-    if not name.isidentifier() or not (spec := importlib.util.find_spec(name)):
-        return []
-    folders = [Path(place) for place in spec.submodule_search_locations or []]
-    return folders + [
-        part for folder in folders for part in sorted(folder.parent.glob(f"{name}_part*")) if part.is_dir()
-    ]
 
 
 def converted(model: str) -> Path:
