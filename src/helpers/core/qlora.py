@@ -250,6 +250,19 @@ class QLoRA:
         order = np.lexsort((np.arange(len(owners)), -shares, owners))  # by text, the worst window first
         return order[np.unique(owners[order], return_index=True)[1]]
 
+    def worst_places(self, texts: Sequence[str]) -> list[tuple[int, int]]:
+        """(start, end) of what each answer comes from: the whole text, or the worst window of a long one."""
+        places = [self.encoding.window_places(text) for text in texts]
+        long = [i for i, own in enumerate(places) if len(own) > 1]
+        parts = [texts[i][start:end] for i in long for start, end in places[i]]
+        if parts:
+            owners = np.repeat(np.arange(len(long)), [len(places[i]) for i in long])
+            worst = self._worst_windows(self.logits(parts), owners)
+            first = np.searchsorted(owners, np.arange(len(long)))
+            for i, window in zip(long, worst - first, strict=True):
+                places[i] = [places[i][window]]
+        return [own[0] for own in places]
+
     def checked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(embeddings, probabilities, class numbers) of the rows that `fit` held out."""
         rows = self.held_out_rows
