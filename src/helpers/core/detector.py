@@ -65,13 +65,21 @@ class Detector:
             raise UserError("This adapter writes texts and has no classes: load it with Writer.load.")
         self.learner, self.adapter = learner, adapter
         self.labels, self.positive = learner.task.labels, learner.task.positive
-        self.columns = ["answer", "confidence", *(f"p_{label}" for label in self.labels)]
+        self.kinds = kinds.names if (kinds := getattr(learner, "kinds", None)) else ()
+        self.width = len(self.labels) + len(self.kinds)  # numbers that answer one text
+        self.columns = [
+            "answer",
+            "confidence",
+            *(f"p_{label}" for label in self.labels),
+            *(["kinds"] if self.kinds else []),
+        ]
 
     def predict(self, texts: Sequence[str]) -> pd.DataFrame:
         """One row a text: `answer`, its probability as `confidence`, and `p_<class>` of every class.
 
-        The probabilities are calibrated. An empty text has no answer. Raises UserError where `texts` is one text, or
-        has something else in it.
+        A detector that has learned kinds of exclusion adds `kinds`: those it sees in a text of the class looked for, joined
+        by "; " ('' where it sees none). The probabilities are calibrated. An empty text has no answer. Raises UserError
+        where `texts` is one text, or has something else in it.
         """
         if isinstance(texts, str):
             raise UserError("predict takes a list of texts, not one text: put it in brackets.")
@@ -80,22 +88,29 @@ class Detector:
                 raise UserError(
                     f"Text {number} of the list is {type(text).__name__}, not a text: leave it out or give ''."
                 )
-        return self.table(self._probabilities(texts))
+        return self.table(self._scores(texts))
 
     def count_long(self, texts: Sequence[str]) -> int:
         """The number of texts that are read in several windows; 0 for a learner that has none."""
         encoding = getattr(self.learner, "encoding", None)
         return encoding.count_long(texts) if encoding else 0
 
-    def table(self, probabilities: np.ndarray) -> pd.DataFrame:
-        """The table of `predict` from probabilities (texts, labels); rows of NaN have no answer."""
+    def table(self, scores: np.ndarray) -> pd.DataFrame:
+        """The table of `predict` from what `_scores` gives; rows of NaN have no answer."""
+        probabilities, kinds = np.split(scores, [len(self.labels)], axis=1)
         answered = ~np.isnan(probabilities).any(1)
         best = np.nan_to_num(probabilities, nan=-1).argmax(1)
         answers = [self.labels[i] if known else None for i, known in zip(best, answered, strict=True)]
         table = pd.DataFrame({"answer": pd.Series(answers, dtype=object)})
         table["confidence"] = np.where(answered, probabilities.max(1, initial=0), np.nan)
-        for name, column in zip(self.columns[2:], probabilities.T, strict=True):
+        for name, column in zip(self.columns[2 : 2 + len(self.labels)], probabilities.T, strict=True):
             table[name] = column
+        if self.kinds:
+            seen = [[name for name, p in zip(self.kinds, row, strict=True) if p >= 0.5] for row in kinds]
+            cells = [
+                "; ".join(own) if answer == self.positive else "" for own, answer in zip(seen, answers, strict=True)
+            ]
+            table["kinds"] = pd.Series(cells, dtype=object).where(answered, None)
         return table
 
     @contextlib.contextmanager
@@ -156,17 +171,17 @@ class Detector:
             Adds a column `spans` of what `explain` finds.
         """
         key = digest([basis, self.labels, len(texts), explain])
-        done = parts.resume(partial, key, texts, len(self.labels))
+        done = parts.resume(partial, key, texts, self.width)
         report(len(done))
         for start in range(len(done), len(texts), CHUNK):
             rows = texts[start : start + CHUNK]
-            probabilities = self._probabilities(rows)
+            probabilities = self._scores(rows)
             spans = self.explain(rows, list(self.table(probabilities)["answer"])) if explain else [[]] * len(rows)
             part = [list(row) for row in zip(probabilities.tolist(), spans, strict=True)]
             parts.append(partial, key, start, part)
             done += part
             report(len(part))
-        table = self.table(np.array([row for row, _ in done], dtype=float).reshape(-1, len(self.labels)))
+        table = self.table(np.array([row for row, _ in done], dtype=float).reshape(-1, self.width))
         if explain:
             table["spans"] = [spans for _, spans in done]
         return table
@@ -241,9 +256,17 @@ class Detector:
 
     def _probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Float array (texts, labels); NaN for an empty text. Equal texts are read once."""
+        return self._read(texts, self.learner.predict_proba, len(self.labels))
+
+    def _scores(self, texts: Sequence[str]) -> np.ndarray:
+        """As `_probabilities`, with the kinds' probabilities behind: (texts, labels + kinds)."""
+        read = self.learner.predict_kinds if self.kinds else self.learner.predict_proba
+        return self._read(texts, read, self.width)
+
+    def _read(self, texts: Sequence[str], read: Callable[[list[str]], np.ndarray], width: int) -> np.ndarray:
         known = {text: i for i, text in enumerate(dict.fromkeys(t for t in texts if t.strip()))}
-        scores = self.learner.predict_proba(list(known)) if known else np.zeros((0, len(self.labels)))
-        rows = np.full((len(texts), len(self.labels)), np.nan)
+        scores = read(list(known)) if known else np.zeros((0, width))
+        rows = np.full((len(texts), width), np.nan)
         for i, text in enumerate(texts):
             if text in known:
                 rows[i] = scores[known[text]]
