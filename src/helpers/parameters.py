@@ -82,6 +82,7 @@ BOUNDS = {
     "bootstrap": (100, 1_000_000),
     "smallest_group": COUNT,
     "errors_shown": (0, 1000),
+    "words_rows": (0, 1_000_000),
     "samples_shown": (0, 1000),
     "clusters": (0, 1000),
     "upto": COUNT,

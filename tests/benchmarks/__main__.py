@@ -2,7 +2,7 @@
 
 Ratios are taken within a run, because machines differ and are noisy.
 
-python -m tests.benchmarks [scoring] [training] [decoding] [neighbours] [demo]
+python -m tests.benchmarks [scoring] [training] [decoding] [neighbours] [explaining] [demo]
 """
 
 from __future__ import annotations
@@ -15,16 +15,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from helpers.core import cpu
 from helpers.core.batches import pad, token_batches
+from helpers.core.detector import Detector
 from helpers.core.qlora import QLoRA
 from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.core.writer import Writer
 from helpers.data import embedded
+from helpers.italian.addressees import WORKPLACE
 from helpers.query import strategies
 from helpers.task import Task
 from tests.benchmarks.recipes import ROOT, recipe
@@ -180,6 +183,24 @@ def neighbours(n: int = 200, texts: int = 500) -> None:
         report("neighbours", busy_processes=busy, labels=n, texts=texts, seconds=seconds)
 
 
+def explaining(n: int = 100, labels: int = 200) -> None:
+    """The words that moved the answers to n test rows, by every method, compared with answering the rows once."""
+    learner = QLoRA(TASK, recipe("demo", patience=0))
+    learner.fit([embedded.in_scope(row, WORKPLACE) for row in embedded.labelled_pool()[:labels]])
+    detector = Detector(learner)
+    texts = [row["text"] for row in embedded.gold() if row["split"] == "test" and row["spans"]][:n]
+    answering = once(lambda: learner.predict_proba(texts))
+    asked = [TASK.positive] * n
+    seconds = {name: once(partial(detector.explain, texts, asked, name)) for name in detector.methods}
+    report(
+        "explaining",
+        texts=n,
+        answering_seconds=round(answering, 1),
+        seconds={name: round(value, 1) for name, value in seconds.items()},
+        times_answering={name: round(value / answering, 1) for name, value in seconds.items()},
+    )
+
+
 def demo() -> None:
     """`make demo` after installation: wall seconds and the peak memory of its largest process."""
     with tempfile.TemporaryDirectory() as folder:
@@ -196,7 +217,7 @@ def demo() -> None:
         report("demo", seconds=round(took, 1), peak_gib=peak, stages=stages)
 
 
-BENCHMARKS = {f.__name__: f for f in (scoring, training, decoding, neighbours, demo)}
+BENCHMARKS = {f.__name__: f for f in (scoring, training, decoding, neighbours, explaining, demo)}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHMARKS:

@@ -257,9 +257,13 @@ def test_answers_that_cannot_be_written_are_kept(recorded):
 
 def test_the_words_that_moved_an_answer(task):
     text = "One bad word in here."
-    spans, none, long = Detector(Counting(task)).explain([text, "", "bad " + "x " * 500], ["bad", None, "bad"])
-    assert text[slice(*spans[0][:2])] == "bad" and spans[0][2] == pytest.approx(0.2) and none == []
-    assert all(end - start > 10 for start, end, _ in long)
+    learner = Counting(task)
+    assert Detector(learner).methods == ("leave_one_out",)
+    spans, none, long = Detector(learner).explain([text, "", "x " * 500 + "bad"], ["bad", None, "bad"])
+    assert text[slice(*spans[0][:2])] == "bad" and spans[0][2] == pytest.approx(0.2) and none == [] and len(spans) == 1
+    assert [span[:2] for span in long] == [(1000, 1003)] and learner.read < 60  # groups first, then single words
+    with pytest.raises(UserError, match="'gradient' does not fit this model: choose one of leave_one_out"):
+        Detector(learner).explain([text], ["bad"], "gradient")
 
 
 def test_explanations_are_resumed_too(task, tmp_path):

@@ -80,6 +80,12 @@ def test_highlight_escapes_everything_around_and_inside_the_spans():
     assert highlight("<b>ok</b> & no", [[3, 5], [4, 9]]) == "&lt;b&gt;<mark>ok</mark><mark>&lt;/b&gt;</mark> &amp; no"
 
 
+def test_what_moved_an_answer_more_is_coloured_more():
+    shown = highlight("a <b> c", [[2, 5, 0.1], [0, 1, 0.4]])
+    assert shown.startswith('<mark style="background: rgb(255 176 0 / 100%)">a</mark> <mark style=') and "25%" in shown
+    assert "&lt;b&gt;</mark> c" in shown and "100%" in highlight("a", [[0, 1, 0.0], [0, 1, -1.0]]) + "100%"
+
+
 def test_the_report_escapes_texts_once_and_leaves_empty_sections_out(tmp_path):
     rows = pd.DataFrame({"id": ["1", "2"], "text": ["ain't <script>x</script>", "b"], "share": [0.5, float("nan")]})
     table = highlight_rows(rows, {"1": [[0, 5]]})

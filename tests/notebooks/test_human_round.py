@@ -173,7 +173,9 @@ def test_the_panel_of_a_second_tab_goes_on_from_the_round_that_the_first_has_cho
     data = SimpleNamespace(texts={i: {"id": i, "text": i} for i in "abcd"}, batches=2)
     people = {"annotators": ["anna"], "overlap_k": 1, "overlap_share": 0.0, "repeat_share": 0.0, "seed": 1}
     rows = names["next_batch"]({}, history, None, None, data, here.folder, here, people, suggestions)
-    assert suggestions == {"c": {"label": "good", "confidence": 0.6}}  # the panel that is open has them too
+    assert suggestions == {
+        "c": {"label": "good", "confidence": 0.6, "kinds": ""}
+    }  # the panel that is open has them too
     assert sorted(r["id"] for r in rows) == ["c", "d"] and history == [first, second] == here.read_rounds()
     assert names["next_batch"]({}, history, None, None, data, here.folder, here, people, suggestions) == []
 

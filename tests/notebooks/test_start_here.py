@@ -82,7 +82,7 @@ def test_the_latest_run_comes_first(project):
     assert runs.latest_detector("other") is None and runs.latest_detector(run_id="newest") is None
 
 
-def test_a_trained_detector_answers_with_cues_marked_and_text_escaped(project, task, rows, tiny_llama):
+def test_a_trained_detector_answers_with_its_words_the_cues_and_the_text_escaped(project, task, rows, tiny_llama):
     from helpers.core import QLoRA
     from tests.core.recipes import recipe
 
@@ -97,7 +97,8 @@ def test_a_trained_detector_answers_with_cues_marked_and_text_escaped(project, t
     assert text.count("seems to be in language &#39;en&#39;, and the detector has learned from &#39;it&#39;") == 1
     assert "<b>good</b>, confidence" in text or "<b>bad</b>, confidence" in text
     assert "&lt;b&gt;" in text and "<b>magazziniere" not in text
-    assert "<mark>" in text and "Cues that the lexicon finds" in text
+    assert ("Coloured: the words that moved it." in text) == ("<mark style=" in text)
+    assert "Cues that the lexicon finds by rule: “magazziniere” (masculine form, applicant)" in text
     assert "Detector of run mine, task answers." in text and "Type a sentence first." in text
 
 
@@ -110,12 +111,12 @@ def test_a_damaged_detector_is_one_sentence(project):
 
 
 def test_04_has_the_same_box_for_the_detector_that_it_has_measured(task, tiny_llama):
-    from helpers.core import QLoRA
+    from helpers.core import Detector, QLoRA
     from tests.core.recipes import recipe
 
     own = {
         "start": start,
-        "learner": QLoRA(task, recipe(tiny_llama)),
+        "asker": Detector(QLoRA(task, recipe(tiny_llama))),
         "language": "it",
         "run_id": "<b>mine",
         "task": "t",
@@ -124,4 +125,4 @@ def test_04_has_the_same_box_for_the_detector_that_it_has_measured(task, tiny_ll
     sentence, button, answer = own["box"].children
     sentence.value = "Cercasi un cuoco"
     button.click()
-    assert "Detector of run &lt;b&gt;mine, task t." in answer.value and "<mark>" in answer.value
+    assert "Detector of run &lt;b&gt;mine, task t." in answer.value and "“un cuoco”" in answer.value

@@ -10,6 +10,7 @@ from typing import Any
 PUBLIC = {
     "QLoRA": "qlora",
     "zero_shot": "qlora",
+    "Detector": "detector",
     "load_detector": "detector",
     "Writer": "writer",
     "Recipe": "recipe",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -11,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit, logit
 
 from helpers import env
-from helpers.core import parts
+from helpers.core import attribution, parts
 from helpers.core.qlora import QLoRA
 from helpers.env import UserError
 from helpers.files import digest, sha256, write_json
@@ -21,8 +21,9 @@ from helpers.progress import Bar
 from helpers.run import refuse_changed_adapter
 
 EXPLAINED = 60_000  # characters of the texts that are explained at once
-UNITS = 60  # words, or groups of words of a longer text, that an explanation leaves out one by one
-SHOWN, LEAST = 5, 0.02  # words of an explanation, and how much of the probability each has to move
+SHOWN = 5  # words of an explanation
+LEAST, SHARE = 0.1, 0.3  # of the log-odds that a word has to move, and of what the strongest moves
+CERTAIN = 1e-6  # how near to 0 or 1 a probability is taken to be at most
 
 
 def load_detector(place: str | Path, **changes: Any) -> Detector:
@@ -65,13 +66,21 @@ class Detector:
             raise UserError("This adapter writes texts and has no classes: load it with Writer.load.")
         self.learner, self.adapter = learner, adapter
         self.labels, self.positive = learner.task.labels, learner.task.positive
-        self.columns = ["answer", "confidence", *(f"p_{label}" for label in self.labels)]
+        self.kinds = kinds.names if (kinds := getattr(learner, "kinds", None)) else ()
+        self.width = len(self.labels) + len(self.kinds)  # numbers that answer one text
+        self.columns = [
+            "answer",
+            "confidence",
+            *(f"p_{label}" for label in self.labels),
+            *(["kinds"] if self.kinds else []),
+        ]
 
     def predict(self, texts: Sequence[str]) -> pd.DataFrame:
         """One row a text: `answer`, its probability as `confidence`, and `p_<class>` of every class.
 
-        The probabilities are calibrated. An empty text has no answer. Raises UserError where `texts` is one text, or
-        has something else in it.
+        A detector that has learned kinds of exclusion adds `kinds`: those it sees in a text of the class looked for, joined
+        by "; " ('' where it sees none). The probabilities are calibrated. An empty text has no answer. Raises UserError
+        where `texts` is one text, or has something else in it.
         """
         if isinstance(texts, str):
             raise UserError("predict takes a list of texts, not one text: put it in brackets.")
@@ -80,22 +89,29 @@ class Detector:
                 raise UserError(
                     f"Text {number} of the list is {type(text).__name__}, not a text: leave it out or give ''."
                 )
-        return self.table(self._probabilities(texts))
+        return self.table(self._scores(texts))
 
     def count_long(self, texts: Sequence[str]) -> int:
         """The number of texts that are read in several windows; 0 for a learner that has none."""
         encoding = getattr(self.learner, "encoding", None)
         return encoding.count_long(texts) if encoding else 0
 
-    def table(self, probabilities: np.ndarray) -> pd.DataFrame:
-        """The table of `predict` from probabilities (texts, labels); rows of NaN have no answer."""
+    def table(self, scores: np.ndarray) -> pd.DataFrame:
+        """The table of `predict` from what `_scores` gives; rows of NaN have no answer."""
+        probabilities, kinds = np.split(scores, [len(self.labels)], axis=1)
         answered = ~np.isnan(probabilities).any(1)
         best = np.nan_to_num(probabilities, nan=-1).argmax(1)
         answers = [self.labels[i] if known else None for i, known in zip(best, answered, strict=True)]
         table = pd.DataFrame({"answer": pd.Series(answers, dtype=object)})
         table["confidence"] = np.where(answered, probabilities.max(1, initial=0), np.nan)
-        for name, column in zip(self.columns[2:], probabilities.T, strict=True):
+        for name, column in zip(self.columns[2 : 2 + len(self.labels)], probabilities.T, strict=True):
             table[name] = column
+        if self.kinds:
+            seen = [[name for name, p in zip(self.kinds, row, strict=True) if p >= 0.5] for row in kinds]
+            cells = [
+                "; ".join(own) if answer == self.positive else "" for own, answer in zip(seen, answers, strict=True)
+            ]
+            table["kinds"] = pd.Series(cells, dtype=object).where(answered, None)
         return table
 
     @contextlib.contextmanager
@@ -144,7 +160,7 @@ class Detector:
                 rows = list(islice(answers, count))
                 if len(rows) < count:  # somebody else wrote there
                     raise UserError(f"{partial} lacks answers that were in it: give the command again.")
-                table = np.array([row for row, _ in rows], dtype=float).reshape(-1, len(self.labels))
+                table = np.array([row for row, _ in rows], dtype=float).reshape(-1, self.width)
                 return self.table(table), [spans for _, spans in rows]
 
             yield following, place
@@ -152,43 +168,93 @@ class Detector:
             partial.unlink(missing_ok=True)
 
     def _rows(self, texts: Sequence[str], explain: int) -> list[list]:
-        """(probabilities, spans) of every text; spans of the first `explain` texts alone."""
-        probabilities, explained = self._probabilities(texts), texts[: max(0, explain)]
-        answers = list(self.table(probabilities[: len(explained)])["answer"])
+        """(probabilities of classes and kinds, spans) of every text; spans of the first `explain` texts alone."""
+        scores, explained = self._scores(texts), texts[: max(0, explain)]
+        answers = list(self.table(scores[: len(explained)])["answer"])
         spans = (self.explain(explained, answers) if explained else []) + [[]] * (len(texts) - len(explained))
-        return [list(row) for row in zip(probabilities.tolist(), spans, strict=True)]
+        return [list(row) for row in zip(scores.tolist(), spans, strict=True)]
 
-    def explain(self, texts: Sequence[str], answers: Sequence[str | None]) -> list[list[tuple[int, int, float]]]:
-        """The words without which a text's answer would be less probable, those that move it most first.
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """What `explain` can be asked for, the default first."""
+        return attribution.methods(self.learner)
 
-        Each word is left out in turn (representation erasure, Li et al. 2016, arXiv 1612.08220); of a
-        text of more than UNITS words, as many groups of neighbours.
+    def explain(
+        self, texts: Sequence[str], answers: Sequence[str | None], method: str = ""
+    ) -> list[list[tuple[int, int, float]]]:
+        """The words that speak for a text's answer, those that move it most first.
+
+        Of a text longer than `max_length` only the window is explained from which its answer comes, the worst one.
+
+        Parameters
+        ----------
+        texts : strings
+        answers : labels
+            Whose words are looked for; None explains nothing.
+        method : str, optional
+            One of `methods`: `leave_one_out` of any learner, for a trained classifier also `gradient` (gradient × input)
+            and, with pooling `evidence`, the head's own `evidence`.
 
         Returns
         -------
         list of lists
-            (start, end, loss of probability) of at most SHOWN words of every text; none of a text without an answer.
+            (start, end, loss of probability without the word) of at most SHOWN words of every text: those whose log-odds
+            are at least SHARE of the strongest word's, and LEAST.
+
+        Raises
+        ------
+        UserError
+            Where the learner does not allow the method.
         """
-        spans, variants, owners = [], [], []
-        for i, (text, answer) in enumerate(zip(texts, answers, strict=True)):
-            own = _units(text) if answer is not None else []
-            spans.append(own)
-            variants += [text, *(text[:start] + text[end:] for start, end in own)] if own else []
-            owners += [i] * (len(own) + 1) if own else []
-        probabilities, owners = self._probabilities(variants), np.array(owners)
-        explained = []
-        for i, own in enumerate(spans):
-            column = probabilities[owners == i, self.labels.index(answers[i])] if own else np.zeros(1)
-            losses = column[0] - np.nan_to_num(column[1:])
-            order = [k for k in np.argsort(-losses, kind="stable")[:SHOWN] if losses[k] >= LEAST]
-            explained.append([(*own[k], round(float(losses[k]), 4)) for k in order])
+        method = method or self.methods[0]
+        if method not in self.methods:
+            raise UserError(f"Method {method!r} does not fit this model: choose one of {', '.join(self.methods)}.")
+        asked = [i for i, answer in enumerate(answers) if answer is not None and texts[i].strip()]
+        classes = [self.labels.index(answers[i]) for i in asked]
+        places = self._read_places([texts[i] for i in asked])
+        parts = [texts[i][start:end] for i, (start, end) in zip(asked, places, strict=True)]
+        shares = self._probabilities(parts)[np.arange(len(parts)), classes] if parts else np.zeros(0)
+        falls = self._falls(method, parts, classes, _log_odds(shares))
+        explained: list[list[tuple[int, int, float]]] = [[] for _ in texts]
+        for i, (first, _), part, share, fall in zip(asked, places, parts, shares, falls, strict=True):
+            words, least = attribution.word_places(part), max(LEAST, SHARE * fall.max(initial=0))
+            order = [k for k in np.argsort(-fall, kind="stable")[:SHOWN] if fall[k] >= least]
+            losses = share - expit(_log_odds(share) - fall)
+            explained[i] = [(first + words[k][0], first + words[k][1], round(float(losses[k]), 4)) for k in order]
         return explained
+
+    def _falls(self, method: str, texts: list[str], classes: list[int], whole: np.ndarray) -> list[np.ndarray]:
+        """By how much the log-odds of each text's class, `whole`, fall without each of its words."""
+        if method == attribution.GRADIENT:
+            return attribution.gradient_times_input(self.learner, texts, classes)
+        if method == attribution.EVIDENCE:
+            return attribution.head_evidence(self.learner, texts, classes)
+
+        def log_odds(variants: list[str], owners: list[int]) -> np.ndarray:
+            columns = np.array(classes, dtype=int)[owners]
+            # What is empty without its only word has no answer left.
+            return _log_odds(np.nan_to_num(self._probabilities(variants)[np.arange(len(variants)), columns]))
+
+        return attribution.leave_one_out(texts, whole, log_odds)
+
+    def _read_places(self, texts: list[str]) -> list[tuple[int, int]]:
+        """(start, end) of what each answer comes from: the whole text, or the worst window of a long one."""
+        find = getattr(self.learner, "worst_places", None)
+        return find(texts) if find else [(0, len(text)) for text in texts]
 
     def _probabilities(self, texts: Sequence[str]) -> np.ndarray:
         """Float array (texts, labels); NaN for an empty text. Equal texts are read once."""
+        return self._read(texts, self.learner.predict_proba, len(self.labels))
+
+    def _scores(self, texts: Sequence[str]) -> np.ndarray:
+        """As `_probabilities`, with the kinds' probabilities behind: (texts, labels + kinds)."""
+        read = self.learner.predict_kinds if self.kinds else self.learner.predict_proba
+        return self._read(texts, read, self.width)
+
+    def _read(self, texts: Sequence[str], read: Callable[[list[str]], np.ndarray], width: int) -> np.ndarray:
         known = {text: i for i, text in enumerate(dict.fromkeys(t for t in texts if t.strip()))}
-        scores = self.learner.predict_proba(list(known)) if known else np.zeros((0, len(self.labels)))
-        rows = np.full((len(texts), len(self.labels)), np.nan)
+        scores = read(list(known)) if known else np.zeros((0, width))
+        rows = np.full((len(texts), width), np.nan)
         for i, text in enumerate(texts):
             if text in known:
                 rows[i] = scores[known[text]]
@@ -210,12 +276,8 @@ def _pieces(batches: Iterable[Sequence[str]], explain: int) -> Iterator[Sequence
         start += len(texts)
 
 
-def _units(text: str) -> list[tuple[int, int]]:
-    """Places of the words of a text, or of UNITS groups of neighbours."""
-    words = [match.span() for match in re.finditer(r"\w+", text)]
-    size = -(-len(words) // UNITS) if words else 1
-    groups = [words[k : k + size] for k in range(0, len(words), size)]
-    return [(group[0][0], group[-1][1]) for group in groups]
+def _log_odds(probabilities: np.ndarray) -> np.ndarray:
+    return logit(np.clip(probabilities, CERTAIN, 1 - CERTAIN))
 
 
 def spanned_words(texts: Sequence[str], spans: Sequence[Sequence[Sequence[float]]]) -> list[str]:

@@ -81,6 +81,16 @@ class Encoding:
         suffix = self.ids(self.task.suffix)
         return [i + suffix for i in ids], owners
 
+    def window_places(self, text: str) -> list[tuple[int, int]]:
+        """(start, end) of every window of a text, in characters; the whole of one that is read at once."""
+        room = self._room()
+        if len(text) <= room or not self.tokenizer.is_fast:
+            return [(0, len(text))]
+        options = {"truncation": True, "max_length": room, "stride": min(OVERLAP, room // 4)}
+        options |= {"return_overflowing_tokens": True, "return_offsets_mapping": True}
+        read = self.tokenizer(text, add_special_tokens=False, **options)["offset_mapping"]
+        return [(window[0][0], window[-1][1]) for window in read] if len(read) > 1 else [(0, len(text))]
+
     def around_evidence(self, text: str, spans: Sequence[Sequence[int]]) -> str:
         """What training reads of a text: all of it, or of a longer one the window around its first evidence, or the first."""
         room = self._room()

@@ -35,7 +35,7 @@ def export_adapter(adapter: Path, folder: Path, revision: str = "") -> saved.Fac
     learner, config = read_json(adapter / saved.FACTS), read_json(adapter / "adapter_config.json")
     model, recipe = facts.recipe.model, learner["recipe"]
     folder.mkdir(parents=True)
-    for name in (saved.ADAPTER, saved.HEAD):
+    for name in (saved.ADAPTER, saved.HEAD, saved.KINDS_HEAD):
         if (adapter / name).exists():
             shutil.copyfile(adapter / name, folder / name)
     config |= {"base_model_name_or_path": model, "revision": None}

@@ -62,6 +62,19 @@ class Classifier(nn.Module):
         states = self.states(input_ids, attention_mask)
         return self.classify(states, attention_mask), mean_state(states, attention_mask)
 
+    def read_focused(self, input_ids, attention_mask) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `read`; with pooling `evidence` the embedding's tokens weigh by their evidence for any class that has some."""
+        states = self.states(input_ids, attention_mask)
+        logits = self.classify(states, attention_mask)
+        if self.pooling != "evidence":
+            return logits, mean_state(states, attention_mask)
+        with torch.autocast(states.device.type, enabled=False):
+            inside = attention_mask.unsqueeze(-1).bool()
+            scores = self.out(self.norm(states)).masked_fill(~inside, float("-inf"))
+            scores[..., self.absent] = float("-inf")
+            shares = scores.logsumexp(-1).softmax(1).unsqueeze(-1)
+            return logits, (shares * states.masked_fill(~inside, 0)).sum(1)
+
     def loss(self, logits, classes, weights, groups=None) -> torch.Tensor:
         """Weighted mean of the cross-entropy: the weight of a row's class times its own."""
         if bool((weights == 1).all()):  # the same mean, rounded as it always was

@@ -24,6 +24,7 @@ from helpers.core.calibration import HeldOutLoss, softmax
 from helpers.core.cpu import over_batches, reading
 from helpers.core.encoding import OVERLAP, Encoding
 from helpers.core.heads import Classifier, LabelWords, fit_head, head_state
+from helpers.core.kinds import Kinds
 from helpers.core.label_words import prefix_cache, word_scores
 from helpers.core.masks import body_of, mean_state
 from helpers.core.recipe import EMBEDDED, Recipe
@@ -50,6 +51,8 @@ class QLoRA:
         Divides the logits; fitted on held-out rows.
     held_out_rows : list of records
         Those that the last `fit` did not train on.
+    kinds : Kinds or None
+        Names kinds of exclusion beside the label, after `fit_kinds`.
     base : str or None
         Which version of the base this is: a digest of its files, or the hub's commit.
     tokens_read : int
@@ -67,6 +70,7 @@ class QLoRA:
         self.tokens_read, self._counting = 0, threading.Lock()
         self.model.get_input_embeddings().register_forward_hook(self._count)
         self.module: nn.Module | None = None  # the trained head over self.model
+        self.kinds: Kinds | None = None
         self.held_out_rows: list[dict] = []
         # Of the base without adapters, for the texts of the last training.
         self.frozen_states: dict[str, torch.Tensor] = {}
@@ -116,6 +120,7 @@ class QLoRA:
         if self.recipe.head == "lm":
             self._refuse_alibi()
         env.seed_everything(seed)
+        self.kinds = None  # they belong to the weights of before
         # By the text, so that a row held out once stays so: a warm start would have trained on it.
         keys = [digest([self.seed, r["text"]]) for r in records]
         train_rows, held_out = holdout(targets.classes, self.recipe.holdout, keys)
@@ -137,6 +142,13 @@ class QLoRA:
         self.temperature = loss.temperature
         counts = {"train_rows": len(train_rows), "held_out_rows": len(held_out)}
         return report | {"temperature": self.temperature} | counts
+
+    def fit_kinds(self, records: list[dict]) -> None:
+        """Learn the kinds of exclusion from the records of the class looked for that say theirs (`kinds`), after `fit`."""
+        rows = [r for r in records if r["label"] == self.task.positive and r.get("kinds")]
+        self.kinds = (
+            Kinds.fit(self._focused([r["text"] for r in rows])[1], [r["kinds"] for r in rows]) if rows else None
+        )
 
     def _start(self, targets: Targets, warm: bool) -> Recipe:
         """Prepare the weights that training starts from; returns the recipe of this training."""
@@ -239,6 +251,25 @@ class QLoRA:
         worst = self._worst_windows(rows[:, :classes], owners)
         return softmax(rows[worst, :classes] / self.temperature), _mean_of_windows(rows[:, classes:], ids, owners)
 
+    @torch.inference_mode()
+    def predict_kinds(self, texts: Sequence[str]) -> np.ndarray:
+        """Calibrated probabilities of the labels, and behind them of the kinds, float64 (texts, labels + kinds)."""
+        if self.kinds is None or not len(texts):
+            return self.predict_proba(texts)
+        logits, states = self._focused(texts)
+        return np.hstack([softmax(logits / self.temperature), self.kinds.probabilities(states)])
+
+    @torch.inference_mode()
+    def _focused(self, texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """(logits, pooled states) of the texts in one pass; of a long one those of its worst window."""
+        self._evaluate()
+        if self.recipe.head == "lm":
+            return self._label_word_scores(texts, embed=True)
+        ids, owners = self.encoding.windows(texts)
+        rows = self._over_batches(ids, lambda **inputs: torch.cat(self.module.read_focused(**inputs), 1))
+        rows = rows[self._worst_windows(rows[:, : len(self.task.labels)], owners)]
+        return np.split(rows, [len(self.task.labels)], axis=1)
+
     def _worst_windows(self, logits: np.ndarray, owners: np.ndarray) -> np.ndarray:
         """The row of every text's window that speaks most for the class looked for, int array (texts,).
 
@@ -249,6 +280,19 @@ class QLoRA:
         shares = softmax(logits)[:, self.task.labels.index(self.task.positive)]
         order = np.lexsort((np.arange(len(owners)), -shares, owners))  # by text, the worst window first
         return order[np.unique(owners[order], return_index=True)[1]]
+
+    def worst_places(self, texts: Sequence[str]) -> list[tuple[int, int]]:
+        """(start, end) of what each answer comes from: the whole text, or the worst window of a long one."""
+        places = [self.encoding.window_places(text) for text in texts]
+        long = [i for i, own in enumerate(places) if len(own) > 1]
+        parts = [texts[i][start:end] for i in long for start, end in places[i]]
+        if parts:
+            owners = np.repeat(np.arange(len(long)), [len(places[i]) for i in long])
+            worst = self._worst_windows(self.logits(parts), owners)
+            first = np.searchsorted(owners, np.arange(len(long)))
+            for i, window in zip(long, worst - first, strict=True):
+                places[i] = [places[i][window]]
+        return [own[0] for own in places]
 
     def checked(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """(embeddings, probabilities, class numbers) of the rows that `fit` held out."""
@@ -411,11 +455,14 @@ class QLoRA:
             "recipe": asdict(self.recipe),
             "task": asdict(self.task),
             "base": self.base,
+            "kinds": self.kinds.names if self.kinds else (),
         }
         with replacing(folder) as temporary:
             self.model.save_pretrained(temporary)
             if head := head_state(self.module):
                 save_file(head, temporary / saved.HEAD)
+            if self.kinds:
+                save_file(self.kinds.tensors(), temporary / saved.KINDS_HEAD)
             write_json(temporary / saved.FACTS, facts)
         return folder
 
@@ -456,7 +503,11 @@ class QLoRA:
         if self.recipe.head == "classifier":
             head = saved.read_weights(folder / saved.HEAD, head_state(self.module))
             self.module.load_state_dict(head, strict=False)
-        self.temperature = facts.temperature
+        self.temperature, self.kinds = facts.temperature, None
+        if facts.kinds:
+            expected = Kinds.empty(facts.kinds, self.model.config.hidden_size).tensors()
+            tensors = saved.read_weights(folder / saved.KINDS_HEAD, expected)
+            self.kinds = Kinds(facts.kinds, **{name: tensor.float().cpu() for name, tensor in tensors.items()})
 
 
 # --- without training ------------------------------------------------------------------------------------------------

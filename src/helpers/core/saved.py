@@ -14,11 +14,11 @@ from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.env import UserError
 from helpers.task import Task
 
-MOST_LABELS = 10_000
+MOST_LABELS, MOST_KINDS = 10_000, 100
 TOKENS_PER_GIB = 2048  # of memory, in one batch: what fits a small model, and more than a large one takes at once
 KINDS = {"torch.float32", "torch.float16", "torch.bfloat16"}
 LARGEST = 1e6  # of a weight
-FACTS, ADAPTER, HEAD = "learner.json", "adapter_model.safetensors", "head.safetensors"
+FACTS, ADAPTER, HEAD, KINDS_HEAD = "learner.json", "adapter_model.safetensors", "head.safetensors", "kinds.safetensors"
 
 
 @dataclass
@@ -29,6 +29,8 @@ class Facts:
     ----------
     base : str or None
         Version of the base that the adapter was trained on (see `QLoRA.base`); None where an older version recorded none.
+    kinds : tuple of strings
+        Kinds of exclusion that it names beside the label; none in adapters of older versions.
     """
 
     temperature: float
@@ -36,6 +38,7 @@ class Facts:
     recipe: Recipe
     task: Task
     base: str | None = None
+    kinds: tuple[str, ...] = ()
 
 
 def read_facts(folder: Path, **changes: Any) -> Facts:
@@ -67,6 +70,10 @@ def read_facts(folder: Path, **changes: Any) -> Facts:
         if len(facts.task.labels) > MOST_LABELS:
             raise UserError(f"{len(facts.task.labels):,} labels are more than {MOST_LABELS:,}")
         facts.task.check()
+        if len(facts.kinds) > MOST_KINDS or len(set(facts.kinds)) < len(facts.kinds) or not all(facts.kinds):
+            raise UserError(
+                f"{len(facts.kinds):,} kinds, where at most {MOST_KINDS} can be, all different and with a name"
+            )
         if facts.recipe.head == "classifier" and not facts.task.labels:
             raise UserError("a classifier without labels")
     except (ValidationError, UserError, OSError, TypeError) as error:

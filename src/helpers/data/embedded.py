@@ -28,7 +28,8 @@ CURVES = FOLDER / "learning_curves.csv"
 BASE = "embedded:italian_jobs/base_model"
 JOB_ADS, REWRITES, COUNTER_NARRATIVES = "embedded:italian_jobs", "embedded:rewrites", "embedded:counter_narratives"
 COLUMNS = [
-    "text", "label", "category", "gender_form", "addressee", "occupation", "sector", "occupation_seen", "spans", "source", "split",
+    "text", "label", "category", "gender_form", "addressee", "occupation", "sector", "occupation_seen", "spans", "kinds",
+    "source", "split",
 ]  # fmt: skip
 
 
@@ -61,12 +62,15 @@ def sentences(split: str) -> list[dict]:
 
 
 def in_scope(row: dict, scope: str) -> dict:
-    """A row with the label and evidence ([start, end]) of the people in a scope, and in `addressee` whom its forms are about."""
+    """A row with the label, evidence ([start, end]) and `kinds` of exclusion of the people in a scope.
+
+    `addressee` says whom its forms are about.
+    """
     who = {addressee for *_, addressee in row["spans"]}
     spans = [[start, end] for start, end, addressee in row["spans"] if addressee in SCOPES[scope]]
     row = row | {"spans": spans, "addressee": who.pop() if len(who) == 1 else "several" if who else "nobody"}
     if row["label"] == "inclusive" or spans:
-        return row
+        return row if row["label"] == "inclusive" else row | {"kinds": [row["category"]]}
     return row | {"label": "inclusive", "category": "inclusive"}
 
 

@@ -21,7 +21,7 @@ from helpers.task import Task
 from helpers.text import bare_words, normalise
 
 LABELLERS = ("oracle", "teacher", "human")
-ANSWERS = ("label", "spans", "target", "references")  # fields that give the answer away
+ANSWERS = ("label", "spans", "kinds", "target", "references")  # fields that give the answer away
 
 
 def record_id(task: str, text: str) -> str:

@@ -39,7 +39,7 @@ GROUP = 2**25  # bytes of a row group of a .parquet
 # Fields of a record: a group column that the user calls so is named with `_` behind it in group_columns, and is kept so.
 RESERVED = (
     "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id", "own_ids",
-    "labelled_by", "method", "writer", "target_source",
+    "labelled_by", "method", "writer", "target_source", "kinds",
 )  # fmt: skip
 
 
@@ -257,7 +257,7 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
             record[name] = group
         add_remark(table, *_merge_spellings(records, name))
     if path.startswith(embedded.PREFIX):  # in a user's table these mean what the user says
-        for column in {"source", "spans", "parent_id"} & set(rows.columns):
+        for column in {"source", "spans", "kinds", "parent_id"} & set(rows.columns):
             for record, value in zip(records, rows[column], strict=True):
                 if isinstance(value, str | list):
                     record[column] = value

@@ -33,6 +33,7 @@ FIELDS = {
     "source": "where the text is from; synthetic and counterfactual rows were made for the training",
     "split": "seed: labelled first; pool: chosen for labelling afterwards",
     "spans": "evidence for the label, as [start, end] in characters",
+    "kinds": "kinds of exclusion in the text",
     "own_id": "what the source calls the row",
     "own_ids": "what the source calls the rows of a text that stands in it several times",
     "parent_id": "the row that a counterfactual or synthetic row was made from",

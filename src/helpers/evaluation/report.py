@@ -159,13 +159,19 @@ def _formatted(value: object, form: Format | None) -> str:
     return plain_name(value) if is_name else str(value)
 
 
-def highlight(text: str, spans: Sequence[Sequence[int]]) -> Markup:
-    """The text escaped, with its character spans [start, end) in <mark>; overlaps are joined."""
+def highlight(text: str, spans: Sequence[Sequence[float]]) -> Markup:
+    """The text escaped, with its character spans [start, end) in <mark>; overlaps are joined.
+
+    Spans [start, end, weight], as an explanation has them, are the stronger coloured the nearer they are to the heaviest.
+    """
     pieces, position = [], 0
-    for start, end in sorted(map(tuple, spans)):
-        start = max(start, position)
+    heaviest = max((span[2] for span in spans if len(span) > 2), default=0) or 1
+    for start, end, *weight in sorted(map(tuple, spans)):
+        start, end, colour = max(int(start), position), int(end), ""
+        if weight:
+            colour = Markup(' style="background: rgb(255 176 0 / {:.0%})"').format(max(0.25, weight[0] / heaviest))
         if start < end <= len(text):
-            pieces += [text[position:start], Markup("<mark>{}</mark>").format(text[start:end])]
+            pieces += [text[position:start], Markup("<mark{}>{}</mark>").format(colour, text[start:end])]
             position = end
     return Markup("").join([*pieces, text[position:]])  # which escapes what is not marked
 
@@ -277,12 +283,12 @@ def write_answers(
         for text, number, answer, confidence, own in zip(
             texts, answers.index, answers["answer"], answers["confidence"], spans, strict=True
         ):
-            places = [(int(span[0]), int(span[1])) for span in own]
+            places = [(int(span[0]), int(span[1])) for span in own]  # the strongest first
             known = answer in names
             rows.append(
                 {
                     "row": number,
-                    "text": highlight(text, places),
+                    "text": highlight(text, own),
                     "answer": f"{plain_name(answer)}, {confidence:.0%}" if known else "no text to answer",
                     "number": names.index(answer) + 1 if known else 0,
                     "confidence": round(100 * confidence, 1) if known else 0,

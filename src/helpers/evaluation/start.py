@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
 import pandas as pd
 from markupsafe import Markup
 
@@ -60,8 +59,8 @@ def detector_box(sentence: str, load: Callable[[], tuple[Any, str, str]]):
     sentence : str
         What stands in the box at first.
     load : function
-        Returns (learner, language of its texts, note in small print); it is called at every press, and
-        a UserError that it raises is shown.
+        Returns (a `core.detector.Detector`, language of its texts, note in small print); it is called at every press,
+        and a UserError that it raises is shown.
     """
     import ipywidgets as widgets
 
@@ -78,7 +77,7 @@ def detector_box(sentence: str, load: Callable[[], tuple[Any, str, str]]):
 
 
 def answer_html(text: str, load: Callable[[], tuple[Any, str, str]]) -> Markup:
-    """What a detector says of a text, with the lexicon's cues marked, or a sentence that says what is missing.
+    """What a detector says of a text and which words moved it, with the lexicon's cues, or a sentence that says what is missing.
 
     `load` is that of `detector_box`.
     """
@@ -86,21 +85,20 @@ def answer_html(text: str, load: Callable[[], tuple[Any, str, str]]) -> Markup:
     if not text:
         return Markup("<p>Type a sentence first.</p>")
     try:
-        learner, language, note = load()
+        detector, language, note = load()
     except UserError as error:
         return Markup("<p>{}</p>").format(error)
     except Exception as error:  # a button shows no traceback, so every failure becomes a sentence
         failure = "The detector could not be loaded ({}). Train it again under a new run_id."
         return Markup("<p>{}</p>").format(failure.format(error))
-    probabilities = learner.predict_proba([text])[0]
-    best = int(np.argmax(probabilities))
-    share = probabilities[best]
-    confidence = "above 99%" if share > 0.99 else f"{share:.0%}"  # no detector is certain
-    cues = find_cues(text, EVERYONE) if language == "it" else None
-    spans = [(cue.start, cue.end) for cue in cues or []]
+    learner, row = detector.learner, detector.predict([text]).iloc[0]
+    confidence = "above 99%" if row.confidence > 0.99 else f"{row.confidence:.0%}"  # no detector is certain
+    words = detector.explain([text], [row.answer])[0]
     answer = Markup("<p><b>{}</b>, confidence {}</p><p>{}</p>").format(
-        learner.task.labels[best].replace("_", " "), confidence, highlight(text, spans)
+        row.answer.replace("_", " "), confidence, highlight(text, words)
     )
+    answer += Markup("<p>{}</p>").format("Coloured: the words that moved it." if words else "No word moved it alone.")
+    cues = find_cues(text, EVERYONE) if language == "it" else None
     if cues:
         reasons = "; ".join(f"“{cue.text}” ({cue.category}, {cue.addressee})".replace("_", " ") for cue in cues)
         answer += Markup("<p>Cues that the lexicon finds by rule: {}.</p>").format(reasons)

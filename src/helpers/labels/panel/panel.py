@@ -45,7 +45,8 @@ class Panel(widgets.VBox):
     notes : function, optional
         As `cues`, of what is marked more lightly and never taken as evidence.
     suggestions : mapping, optional
-        Record id → dict with `label`; hidden until the person reveals them, unless `show_suggestions`.
+        Record id → dict with `label`, optionally `kinds` (of exclusion, one text); hidden until the person reveals them,
+        unless `show_suggestions`.
     next_batch : function, optional
         Chooses more records while the person works; see `Feeder`.
     context : mapping, optional

@@ -97,7 +97,8 @@ class Row:
             lines += [f"{column}: {record[column]}" for column in panel.columns if record.get(column) not in (None, "")]
             self.visible_hints.add("columns")
         if (panel.revealed or self.told) and (suggestion := (panel.suggestions or {}).get(record["id"])):
-            lines.insert(0, f"Suggestion of the model: {shortened(self.answer.caption(suggestion['label']))}")
+            kinds = f" ({suggestion['kinds'].replace('_', ' ')})" if suggestion.get("kinds") else ""
+            lines.insert(0, f"Suggestion of the model: {shortened(self.answer.caption(suggestion['label']))}{kinds}")
             self.visible_hints.add(f"model:{shortened(suggestion['label'])}")
         marks = [(cue.start, cue.end, "cue") for cue in cues]
         marks += [(note.start, note.end, "aside") for note in (panel.notes(record["text"]) if panel.notes else [])]
