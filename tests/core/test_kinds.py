@@ -54,8 +54,12 @@ def test_the_table_has_kinds_for_the_class_looked_for_alone(learner, rows, tmp_p
     assert list(table.columns) == ["answer", "confidence", "p_good", "p_bad", "kinds"] == [*Detector(learner).columns]
     assert table.kinds[20] is None and (table.kinds[table.answer == "good"] == "").all()
     assert set("; ".join(table.kinds[table.answer == "bad"]).split("; ")) <= {"age", "origin", ""}
-    resumed = Detector(learner).predict_resumed(texts, tmp_path / "p", "basis")
-    assert resumed.kinds.tolist() == table.kinds.tolist() and list(resumed.columns) == list(table.columns)
+    facts = {"source": "t.csv", "texts": "digest", "rows": len(texts)}
+    (tmp_path / "adapter").write_text("")
+    detector = Detector(learner, tmp_path / "adapter")
+    with detector.predict_recorded(lambda: [texts[:9], texts[9:]], facts, tmp_path / "p") as (following, _):
+        recorded, _ = following(len(texts))
+    assert recorded.kinds.tolist() == table.kinds.tolist() and list(recorded.columns) == list(table.columns)
 
 
 def test_saved_kinds_are_read_back_and_an_older_adapter_has_none(learner, rows, tmp_path):

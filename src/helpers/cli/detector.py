@@ -140,7 +140,7 @@ class Reading:
 
         for name in added if self.schema else []:
             self.schema = self.schema.append(
-                pa.field(name, pa.string() if name in ("answer", "words") else pa.float64())
+                pa.field(name, pa.string() if name in ("answer", "kinds", "words") else pa.float64())
             )
         return self.schema
 

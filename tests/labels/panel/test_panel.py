@@ -396,9 +396,9 @@ def test_suggestions_are_hidden_until_asked_for_and_recorded(make, tmp_path):
 def test_a_suggestion_names_the_kinds_it_sees(make):
     hints = {"r0": {"label": "yes", "kinds": "family_status; <b>age"}, "r1": {"label": "no", "kinds": ""}}
     panel = make(texts(2), suggestions=hints, show_suggestions=True)
-    assert "Suggestion of the model: yes (family status; &lt;b&gt;age)" in page_text(panel)
+    assert "Suggestion of the model: yes (family status; <b>age)" in page_text(panel)
     panel.buttons["no"].click()
-    assert "Suggestion of the model: no<" in page_text(panel)
+    assert "Suggestion of the model: no" in page_text(panel) and "model: no (" not in page_text(panel)
 
 
 @settings(max_examples=60, deadline=None)
