@@ -159,8 +159,8 @@ def _formatted(value: object, form: Format | None) -> str:
     return plain_name(value) if is_name else str(value)
 
 
-def highlight(text: str, spans: Sequence[Sequence[float]]) -> Markup:
-    """The text escaped, with its character spans [start, end) in <mark>; overlaps are joined.
+def highlight(text: str, spans: Sequence[Sequence[float]], tag: str = "mark") -> Markup:
+    """The text escaped, with its character spans [start, end) in an HTML tag; overlaps are joined.
 
     Spans [start, end, weight], as an explanation has them, are the stronger coloured the nearer they are to the heaviest.
     """
@@ -171,14 +171,14 @@ def highlight(text: str, spans: Sequence[Sequence[float]]) -> Markup:
         if weight:
             colour = Markup(' style="background: rgb(255 176 0 / {:.0%})"').format(max(0.25, weight[0] / heaviest))
         if start < end <= len(text):
-            pieces += [text[position:start], Markup("<mark{}>{}</mark>").format(colour, text[start:end])]
+            pieces += [text[position:start], Markup("<{0}{1}>{2}</{0}>").format(tag, colour, text[start:end])]
             position = end
     return Markup("").join([*pieces, text[position:]])  # which escapes what is not marked
 
 
-def highlight_rows(rows: pd.DataFrame, spans: dict[str, Sequence[Sequence[int]]]) -> pd.DataFrame:
+def highlight_rows(rows: pd.DataFrame, spans: dict[str, Sequence[Sequence[int]]], tag: str = "mark") -> pd.DataFrame:
     """The rows with `text` highlighted at the spans of their `id`, for `as_html` and `write_report`."""
-    marked = [highlight(text, spans.get(i, [])) for i, text in zip(rows["id"], rows["text"], strict=True)]
+    marked = [highlight(text, spans.get(i, []), tag) for i, text in zip(rows["id"], rows["text"], strict=True)]
     # As objects: pandas would turn markup into plain text, which would be escaped again.
     return rows.assign(text=pd.Series(marked, index=rows.index, dtype=object))
 

@@ -18,7 +18,7 @@ class Course:
     Parameters
     ----------
     rounds : list of dict
-        Finished rounds in order, each with `picks` (record ids), one of `SCORES`, and `stop`, a sentence or ''.
+        Finished rounds in order, each with `picks` (record ids), one of `SCORES`, `stop` and perhaps `advice`, sentences or ''.
     batches : int
         How many batches the run will ask for; 0 where it has none.
     validation_rows : int
@@ -32,8 +32,9 @@ class Course:
 
     @property
     def stop(self) -> str:
-        """Why the person may stop, '' where no rule says so."""
-        return self.rounds[-1].get("stop", "") if self.rounds else ""
+        """Why the person may stop, '' where neither the run's rule nor a flat curve says so."""
+        latest = self.rounds[-1] if self.rounds else {}
+        return latest.get("stop") or latest.get("advice", "")
 
     def scores(self) -> list[float]:
         return [row[name] for row in self.rounds for name in SCORES if name in row]
