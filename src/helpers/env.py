@@ -7,6 +7,7 @@ import importlib.util
 import os
 import platform
 import random
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -59,11 +60,14 @@ def short_path(path: Path) -> str:
 
 
 def package_files(name: str) -> list[Path]:
-    """The files of an installed package NAME, and of those called NAME_part…; [] without one. No code of it runs."""
-    if not name.isidentifier() or not (spec := importlib.util.find_spec(name)):
-        return []
-    folders = [Path(place) for place in spec.submodule_search_locations or []]
-    folders += [part for folder in folders for part in folder.parent.glob(f"{name}_part*")]
+    """The files of an installed package NAME, and of NAME_part1, NAME_part2 …; [] without one. No code of it runs."""
+    try:
+        spec = importlib.util.find_spec(name) if name.isidentifier() else None
+    except ValueError:  # of __main__
+        spec = None
+    folders = [Path(place) for place in (spec and spec.submodule_search_locations) or []]
+    is_part = re.compile(rf"{name}_part\d+")
+    folders += [part for folder in folders for part in folder.parent.iterdir() if is_part.fullmatch(part.name)]
     return sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
 
 

@@ -1,6 +1,8 @@
 """Models in .gguf files: a tiny one written here, and a real one where its package is installed."""
 
 import importlib.util
+import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 from helpers import env, run
 from helpers.core.base import load_base
-from helpers.core.gguf import converted
+from helpers.core.gguf import converted, gguf_parts
 from helpers.core.recipe import Recipe, check_model
 from helpers.env import UserError
 
@@ -133,6 +135,8 @@ def test_parts_of_several_packages_are_joined_and_none_of_their_code_runs(tmp_pa
         ({}, "no .gguf file in that package"),
         ({"a.gguf": b"", "b.gguf": b""}, "has 2 .gguf files"),
         ({"a.gguf.part00": b"", "a.gguf.part02": b""}, "lacks part 01"),
+        ({"a.gguf.part00": b"", "b.gguf.part01": b""}, "parts of several files"),
+        ({"a.gguf.part01": b"", "a.gguf.part1": b"", "a.gguf.part00": b""}, "parts of several files"),
         ({"a.gguf": b"GGUF"}, "damaged or cut short"),
     ],
 )
@@ -149,7 +153,9 @@ def test_the_parts_of_a_package_are_sources_of_a_stage(tmp_path, monkeypatch):
     assert run.sources(run.STAGES["03"], {"model": "package:own_gguf"}) == parts
 
 
-@pytest.mark.parametrize("name", ["package:not_installed_here", "package:os.path", "package:../x", "package:"])
+@pytest.mark.parametrize(
+    "name", ["package:not_installed_here", "package:os.path", "package:../x", "package:", "package:__main__"]
+)
 def test_a_package_that_is_not_there_is_refused(name):
     with pytest.raises(UserError, match="no package"):
         check_model(name)
@@ -170,6 +176,12 @@ def test_damaged_files_are_refused_and_nothing_is_kept(tmp_path, model):
     write_gguf(tmp_path / "many.gguf", model, layers=1_000_000_000)
     with pytest.raises(UserError, match="1000000000 layers"):
         check_model(str(tmp_path / "many.gguf"))
+    many_words = model.config.__class__(**model.config.to_dict() | {"vocab_size": 20_000_000})
+    real, model.config = model.config, many_words
+    write_gguf(tmp_path / "words.gguf", model)
+    model.config = real
+    with pytest.raises(UserError, match="its vocab_size is 20000000"):
+        check_model(str(tmp_path / "words.gguf"))
     write_gguf(tmp_path / "unknown.gguf", model, architecture="perceptron")
     with pytest.raises(UserError, match="could not be converted"):
         check_model(str(tmp_path / "unknown.gguf"))
@@ -177,6 +189,23 @@ def test_damaged_files_are_refused_and_nothing_is_kept(tmp_path, model):
     with pytest.raises(UserError, match=r"lacks 1 of its weights \(first: model.layers.1.mlp.up_proj.weight\)"):
         check_model(str(tmp_path / "lacking.gguf"))
     assert not list((tmp_path / "outputs/.cache/models").iterdir())
+
+
+def test_a_neighbour_with_a_like_name_is_no_part(tmp_path, monkeypatch):
+    make_package(tmp_path / "site", "foo_gguf", {"a.gguf.part00": b"", "a.gguf.part01": b""}, monkeypatch)
+    make_package(tmp_path / "site", "foo_gguf_partner", {"evil.gguf": b""}, monkeypatch)
+    assert [path.name for path in gguf_parts("package:foo_gguf")] == ["a.gguf.part00", "a.gguf.part01"]
+
+
+@pytest.mark.parametrize("kind", [0, 8, 5])  # bytes, texts, numbers
+def test_a_list_longer_than_the_file_asks_for_no_memory(tmp_path, kind):
+    header = b"GGUF" + struct.pack("<IQQ", 3, 0, 1) + struct.pack("<Q", 1) + b"k" + struct.pack("<IIQ", 9, kind, 2**40)
+    path = tmp_path / "list.gguf"
+    path.write_bytes(header)
+    started = time.process_time()
+    with pytest.raises(UserError, match="damaged or cut short"):
+        check_model(str(path))
+    assert time.process_time() - started < 5
 
 
 def test_a_real_model_of_a_package_writes_english():

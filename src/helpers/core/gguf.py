@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import re
 import shutil
+import struct
 from pathlib import Path
 
 from helpers import env
@@ -12,7 +14,21 @@ from helpers.env import UserError
 from helpers.files import digest, replacing, sha256
 from helpers.text import say
 
-PART = re.compile(r"\.gguf\.part(\d+)$")
+PART = re.compile(r"(.+\.gguf)\.part(\d+)$")
+NUMBERS = {
+    0: "B",
+    1: "b",
+    2: "H",
+    3: "h",
+    4: "I",
+    5: "i",
+    6: "f",
+    7: "?",
+    10: "Q",
+    11: "q",
+    12: "d",
+}  # struct codes of value types
+TEXT, LIST = 8, 9  # the other two
 REMEDY = "fetch it again, or give another model"
 
 
@@ -42,16 +58,20 @@ def gguf_parts(model: str) -> list[Path]:
             f"model {model!r}: no package {name} is installed here; install it with pip, or check the name."
         )
     whole = [path for path in files if path.suffix.lower() == ".gguf"]
-    parts = {int(found[1]): path for path in files if (found := PART.search(path.name))}
+    parts = [(found[1], int(found[2]), path) for path in files if (found := PART.search(path.name))]
     if len(whole) > 1:
         names = ", ".join(path.name for path in whole[:3])
         raise UserError(f"model {model!r} has {len(whole)} .gguf files ({names}): give the path of one of them.")
     if not whole and not parts:
         raise UserError(f"model {model!r}: there is no .gguf file in that package; give one that has one.")
-    if not whole and sorted(parts) != list(range(len(parts))):
-        missing = min(set(range(len(parts))) - set(parts))
+    numbers = sorted(number for _, number, _ in parts)
+    if not whole and (len({name for name, _, _ in parts}) > 1 or len(set(numbers)) < len(numbers)):
+        names = ", ".join(path.name for _, _, path in parts[:3])
+        raise UserError(f"model {model!r} has parts of several files ({names}): give the path of a whole one.")
+    if not whole and numbers != list(range(len(numbers))):
+        missing = min(set(range(len(numbers))) - set(numbers))
         raise UserError(f"model {model!r} lacks part {missing:02d} of its file: install the package that has it.")
-    return whole or [parts[number] for number in sorted(parts)]
+    return whole or [path for _, _, path in sorted(parts, key=lambda part: part[1])]
 
 
 def converted(model: str) -> Path:
@@ -90,18 +110,83 @@ def converted(model: str) -> Path:
 
 
 def _check_header(path: Path, model: str) -> None:
-    """Raise UserError unless the file is whole and its header says no more than its tensors do."""
-    from gguf import GGUFReader
+    """Raise UserError unless the file is whole and its header asks for no more memory than its weights do.
 
+    The format is that of ggml's docs/gguf.md. `GGUFReader` takes its lengths at their word.
+    """
     try:
-        reader = GGUFReader(path)
-        layers = [int(field.contents()) for name, field in reader.fields.items() if name.endswith(".block_count")]
-    except Exception as error:  # a stranger's bytes fail in many ways
+        facts, tensors, weights = _read_header(path)
+    except (ValueError, struct.error, KeyError, OSError) as error:
         raise UserError(f"model {model!r} is no .gguf file, damaged or cut short: {REMEDY}.") from error
-    if not layers or max(layers) > len(reader.tensors):  # every layer is an object in memory before a weight is read
-        raise UserError(
-            f"model {model!r} says it has {max(layers, default=0)} layers, which its file has not: {REMEDY}."
-        )
+
+    def fact(name: str) -> int:
+        values = [value for key, value in facts.items() if key.endswith(f".{name}")]
+        return max((value for value in values if isinstance(value, int)), default=0)
+
+    layers, width = fact("block_count"), max(1, fact("embedding_length"))
+    if not 0 < layers <= tensors:  # every layer is an object in memory before a weight is read
+        raise UserError(f"model {model!r} says it has {layers} layers, which its file has not: {REMEDY}.")
+    for name, most in (
+        ("vocab_size", weights // width),
+        ("feed_forward_length", weights),
+        ("embedding_length", weights),
+    ):
+        if fact(name) > most:
+            raise UserError(f"model {model!r} says its {name} is {fact(name)}, which its file has not: {REMEDY}.")
+
+
+def _read_header(path: Path) -> tuple[dict[str, object], int, int]:
+    """(numbers of the header by name, tensors, weights in them); raises ValueError, KeyError or struct.error at a fault."""
+    from gguf.constants import GGML_QUANT_SIZES, GGMLQuantizationType
+
+    size, facts, weights = path.stat().st_size, {}, 0
+    with path.open("rb") as stream:
+
+        def take(code: str):
+            (value,) = struct.unpack(f"<{code}", stream.read(struct.calcsize(code)))
+            return value
+
+        def skip(length: int) -> None:
+            if length > size - stream.tell():
+                raise ValueError("cut short")
+            stream.seek(length, 1)
+
+        def text() -> str:
+            length = take("Q")
+            if length > min(size, 65_535):
+                raise ValueError("a name that long")
+            return stream.read(length).decode()
+
+        def value(kind: int):
+            if kind == TEXT:
+                return skip(take("Q"))
+            if kind != LIST:
+                return take(NUMBERS[kind])
+            inner, count = take("I"), take("Q")
+            if inner in NUMBERS:
+                return skip(count * struct.calcsize(NUMBERS[inner]))
+            if inner != TEXT or count > size:
+                raise ValueError("a list of lists, or longer than the file")
+            for _ in range(count):
+                skip(take("Q"))
+
+        magic, version, tensors, entries = struct.unpack("<4sIQQ", stream.read(24))
+        if magic != b"GGUF" or version not in (2, 3) or max(tensors, entries) > size:
+            raise ValueError("no header")
+        for _ in range(entries):
+            name = text()
+            facts[name] = value(take("I"))
+        ends = []
+        for _ in range(tensors):
+            text()
+            count = math.prod(take("Q") for _ in range(min(take("I"), 8)))
+            block, width = GGML_QUANT_SIZES[GGMLQuantizationType(take("I"))]
+            ends.append(take("Q") + count // block * width)
+            weights += count
+        alignment = max(1, facts.get("general.alignment") or 32)
+        if -(-stream.tell() // alignment) * alignment + max(ends, default=0) > size:
+            raise ValueError("cut short")
+    return facts, tensors, weights
 
 
 def _save_as_safetensors(path: Path, model: str) -> None:
