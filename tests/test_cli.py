@@ -761,7 +761,7 @@ def test_an_import_says_where_labels_count(asking, project, monkeypatch, capsys,
 )
 def test_an_import_says_that_01_asks_other_people(asking, project, monkeypatch, capsys, own, queues, who, waits):
     ids = {name: [record_id("t", text) for text in texts] for name, texts in queues.items()}
-    files.write_json(asking / "waiting.json", ids)
+    files.write_json(asking / "waiting.json", ids | {"who": [[1], {}, 2]} if waits else ids)  # damaged beside it
     (project / "in.csv").write_text("text,label\na,x\nb,x\nc,x\n")
     words = ["in.csv", *RUN, "--annotator", who, *(["--folder", str(asking / "labels")] if own else [])]
     code, out, err = ambo(monkeypatch, capsys, "labels", "import", *words)

@@ -67,6 +67,16 @@ def test_outputs_that_are_no_files_are_damage_and_are_not_opened(project, name, 
     assert reason.startswith("its manifest is damaged: ") and reason.endswith(words) and len(reason) < 300
 
 
+@pytest.mark.parametrize("more", [{"note": "\ud800"}, {"inputs": {"\ud800": "0"}}, {"outputs": {"\ud800": "0"}}])
+def test_half_a_character_in_a_manifest_is_damage(project, more):
+    stage = open_stage(project)
+    stage.close()
+    facts = run.read_manifest(stage.folder) | more
+    stage.path("manifest.json").write_text(json.dumps(facts))
+    assert run.why_due(stage.folder, stage.params) == "its manifest is not as the stage wrote it"
+    assert manifest.changed_file(stage.folder, facts) if "note" not in more else True
+
+
 @pytest.mark.parametrize("name", ["/proc/kmsg", "/dev/zero", "/proc/self/mem"])
 def test_inputs_of_the_system_are_not_waited_for(project, name):
     stage = open_stage(project)
@@ -453,6 +463,21 @@ def test_what_is_pinned_or_no_hub_id_is_not_watched(project, hub_cache, stage, p
     assert hub.commits(stage, params) == {} and hub.unwatched(stage, params) == []
 
 
+def test_the_commit_that_counts_is_the_one_that_was_read(project, hub_cache):
+    stage, params = "03_active_learning", {"model": "owner/name", "revision": "", "teacher_model": "o/n"}
+    for place in ("models--owner--name", "models--o--n"):
+        hub_cache(place, OLD)
+    here = run.Run(stage, params, project / "outputs/t/r" / stage)
+    for place in ("models--owner--name", "models--o--n"):
+        hub_cache(place, NEW)  # while the stage is at work
+    here.save_manifest("running")
+    here.close()
+    assert run.why_due(here.folder, params).startswith("the hub has had another")
+    here.note(revision=NEW)  # loaded at its latest
+    here.save_manifest("success")
+    assert "teacher_model=o/n" in run.why_due(here.folder, params)
+
+
 def test_rounds_of_another_commit_are_put_aside(project, hub_cache, capsys):
     hub_cache("models--owner--name", OLD)
     for commit, kept in ((OLD, 0), (OLD, 1), (NEW, 0), (NEW, 1)):
@@ -524,7 +549,20 @@ def test_the_manifest_says_what_ran(project):
     assert set(facts["git"]) == {"sha", "dirty"} and facts["machine"]["cores"] > 0
 
 
-DAMAGED = ["{", "[]", "{}", '"text"', "[" * 100_000, '{"status": "success"}', None]
+NO_TIME = (
+    """{"stage": "01", "status": "success", "code": "", "parameters": {}, "inputs": {}, "outputs": {}, "seconds": %s}"""
+)
+DAMAGED = [
+    NO_TIME % ("1" + "0" * 400),
+    NO_TIME % "NaN",
+    "{",
+    "[]",
+    "{}",
+    '"text"',
+    "[" * 100_000,
+    '{"status": "success"}',
+    None,
+]
 
 
 @pytest.mark.parametrize("content", DAMAGED, ids=range(len(DAMAGED)))

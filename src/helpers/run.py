@@ -78,9 +78,10 @@ class Run:
     notes: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     code: str = field(init=False)
+    commits: dict[str, str] = field(init=False)
 
-    def __post_init__(self) -> None:
-        self.code = code_sha(self.stage)  # noted before it runs, as every input is before it is read
+    def __post_init__(self) -> None:  # noted before it runs, as every input is before it is read
+        self.code, self.commits = code_sha(self.stage), hub.commits(self.stage, self.params)
 
     def path(self, name: str) -> Path:
         """Path of a file in this stage's folder; raises UserError where the name would lead out of it."""
@@ -162,7 +163,7 @@ class Run:
             print(f"The rounds so far are put aside in {place} ({reason}).")
             print("The selection starts anew; labels of people and teachers stay.")
         if not rows:  # of those that stay it is part of their digest
-            write_json(record, basis | {"hub": hub.commits(self.stage, self.params)})
+            write_json(record, basis | {"hub": self._hub_commits()})
         return rows
 
     def refuse_stale(self, stage: str) -> None:
@@ -201,7 +202,14 @@ class Run:
         facts |= {"code": self.code, "git": git_state(), "packages": {p: version(p) for p in PACKAGES}}
         facts |= {"machine": env.machine(), "peak_memory_gib": env.peak_memory_gib()}
         facts |= {"seconds": round(time.time() - self.started, 1), "inputs": self.inputs, "outputs": self.outputs}
-        write_manifest(self.folder, facts | {"hub": hub.commits(self.stage, self.params)} | more)
+        write_manifest(self.folder, facts | {"hub": self._hub_commits()} | more)
+
+    def _hub_commits(self) -> dict[str, str]:
+        """The commits that this stage has read: of the model as it was loaded, of others as they were at its opening."""
+        now, loaded = hub.commits(self.stage, self.params), str(self.notes.get("revision", ""))
+        read = {name: self.commits.get(name) or commit for name, commit in now.items()}
+        is_loaded = hub.COMMIT.fullmatch(loaded)
+        return {name: loaded if is_loaded and name.startswith("model=") else commit for name, commit in read.items()}
 
     def close(self, status: str = "success") -> None:
         """Write the final manifest and release the folder; `status` is `success` or `awaiting_labels`.

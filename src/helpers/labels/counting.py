@@ -79,7 +79,8 @@ def what_counts(readers: Readers, written: Sequence[Written]) -> tuple[list[str]
 def _waiting(readers: Readers, stage: str, written: Sequence[Written]) -> list[str]:
     """What to say where a stage asks other people than those whose labels were imported."""
     folder, logs = readers.folders[stage], readers.logs[stage][0]
-    queues = {name: ids for name, ids in read_facts(folder / "waiting.json").items() if isinstance(ids, list)}
+    listed = {name: ids for name, ids in read_facts(folder / "waiting.json").items() if isinstance(ids, list)}
+    queues = {name: [i for i in ids if isinstance(i, str)] for name, ids in listed.items()}
     if stage == "01":  # there each of those who are asked may answer for another
         queues = seats.keep_seats(queues, logs)
     open_to = {name: set(ids) for name, ids in seats.pending(logs, queues).items()}
