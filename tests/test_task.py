@@ -15,7 +15,6 @@ PARAMS = {"task": "t", "labels": [], "positive_label": "", "group_columns": []}
         ({"labels": ["b", "a"]}, "aab", "a", "the last of labels"),
         ({}, "aab", "b", "the rarer of two"),
         ({}, "abb", "a", "the rarer of two"),
-        ({}, "ab", "b", "as frequent"),
         ({"positive_label": "c"}, "aabc", "c", "positive_label says"),
     ],
 )
@@ -23,6 +22,12 @@ def test_the_class_looked_for_is_named_or_the_rarer_of_two(change, labels, expec
     positive, reason = looked_for(PARAMS | change, labels)
     assert positive == expected and words in reason
     assert make_task(PARAMS | change, labels).positive == expected
+
+
+@pytest.mark.parametrize("labels", ["ab", "a" * 205 + "b" * 195, "a" * 81 + "b" * 100])
+def test_of_two_that_are_about_as_frequent_none_is_guessed(labels):
+    with pytest.raises(UserError, match=r"'a' \(\d+\) and 'b' \(\d+\) are about as frequent, .*; set positive_label"):
+        looked_for(PARAMS, labels)
 
 
 def test_of_more_than_two_classes_one_must_be_named():
@@ -39,4 +44,4 @@ def test_of_more_than_two_classes_one_must_be_named():
 @pytest.mark.parametrize("name", ["label_names", "label_help"])
 def test_names_of_the_labels_are_as_many_as_the_labels_of_the_data(name):
     with pytest.raises(UserError, match=rf"Parameter {name}=\['a'\] needs one for each of the labels \(x, y\)"):
-        make_task(PARAMS | {name: ["a"]}, "xy")
+        make_task(PARAMS | {name: ["a"]}, "xyy")

@@ -193,7 +193,8 @@ class Detector:
             Whose words are looked for; None explains nothing.
         method : str, optional
             One of `methods`: `leave_one_out` of any learner, for a trained classifier also `gradient` (gradient × input)
-            and, with pooling `evidence`, the head's own `evidence`.
+            and, with pooling `evidence`, the head's own `evidence`. By default the first of them; the head has no evidence
+            for the class of texts without any, so there it is `leave_one_out`.
 
         Returns
         -------
@@ -206,6 +207,11 @@ class Detector:
         UserError
             Where the learner does not allow the method.
         """
+        if not method and self.methods[0] == attribution.EVIDENCE:
+            absent = self.labels[self.learner.module.absent]
+            found = self.explain(texts, [None if a == absent else a for a in answers], attribution.EVIDENCE)
+            left_out = self.explain(texts, [a if a == absent else None for a in answers], attribution.LEAVE_ONE_OUT)
+            return [own or other for own, other in zip(found, left_out, strict=True)]
         method = method or self.methods[0]
         if method not in self.methods:
             raise UserError(f"Method {method!r} does not fit this model: choose one of {', '.join(self.methods)}.")
