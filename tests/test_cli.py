@@ -46,7 +46,10 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
     ("words", "sentence"),
     [
         (["--task", "none", "--profile", "demo"], "--task 'none' is not in"),
-        (["--task", "csv", "--profile", "none"], "choose one of demo, demo_generation, demo_rewriting, minilm, t4"),
+        (
+            ["--task", "csv", "--profile", "none"],
+            "choose one of demo, demo_generation, demo_rewriting, gemma270m, minilm, t4",
+        ),
         (["--task", "csv", "--profile", "demo", "-p", "epoch", "3"], "'epoch' is unknown: did you mean 'epochs'?"),
         (
             ["--task", "csv", "--profile", "demo", "-p", "epochs", "many"],
