@@ -28,15 +28,16 @@ def replacing(path: Path, holder: str = ""):
     Raises UserError when the disk refuses; `path` is then as it was. With a `holder`, the name of a lock that is held, files
     that killed writers of the same holder left are removed first.
     """
-    mark = hashlib.sha256(holder.encode("utf-8", "surrogatepass")).hexdigest()[:8] if holder else ""
+    key = hashlib.sha256(holder.encode("utf-8", "surrogatepass")).hexdigest()[:8] if holder else ""
     # A name that nobody can guess: a link of that name would be written through.
-    temporary = path.with_name(f".{path.name}.{mark}{secrets.token_hex(6)}.part")
-    left = re.compile(rf"{re.escape(f'.{path.name}.{mark}')}[0-9a-f]{{12}}\.part")
+    temporary = path.with_name(f".{path.name}.{key}{secrets.token_hex(6)}.part")
+    left = re.compile(rf"{re.escape(f'.{path.name}.{key}')}[0-9a-f]{{12}}\.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         for other in path.parent.iterdir() if holder else []:
             if left.fullmatch(other.name):
-                other.unlink(missing_ok=True)
+                with contextlib.suppress(OSError):
+                    other.unlink()  # a link, not what it leads to
         yield temporary
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)  # a folder cannot be replaced at once
