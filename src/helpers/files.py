@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import stat
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,15 +22,22 @@ from helpers.env import UserError
 
 
 @contextlib.contextmanager
-def replacing(path: Path):
+def replacing(path: Path, holder: str = ""):
     """Yield a temporary path; the file or folder that the block writes there replaces `path` if the block succeeds.
 
-    Raises UserError when the disk refuses; `path` is then as it was.
+    Raises UserError when the disk refuses; `path` is then as it was. With a `holder`, the name of a lock that is held, files
+    that killed writers of the same holder left are removed first.
     """
+    key = hashlib.sha256(holder.encode("utf-8", "surrogatepass")).hexdigest()[:8] if holder else ""
     # A name that nobody can guess: a link of that name would be written through.
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.part")
+    temporary = path.with_name(f".{path.name}.{key}{secrets.token_hex(6)}.part")
+    left = re.compile(rf"{re.escape(f'.{path.name}.{key}')}[0-9a-f]{{12}}\.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for other in path.parent.iterdir() if holder else []:
+            if left.fullmatch(other.name):
+                with contextlib.suppress(OSError):
+                    other.unlink()  # a link, not what it leads to
         yield temporary
         if temporary.is_dir() and path.is_dir():
             shutil.rmtree(path)  # a folder cannot be replaced at once
@@ -43,6 +52,15 @@ def replacing(path: Path):
             shutil.rmtree(temporary, ignore_errors=True)
         with contextlib.suppress(OSError):  # the parent of `path` is a file, or its name is too long
             temporary.unlink(missing_ok=True)
+
+
+def open_regular(path: str, flags: int) -> int:
+    """An `opener` for a file that may have been replaced: it neither waits for a pipe nor reads a device."""
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", path)
+    return descriptor
 
 
 def file_name(text: str) -> str:
@@ -153,4 +171,4 @@ def sha256(path: Path) -> str:
 def digest(value: Any) -> str:
     """sha256 of a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()  # half a character is a value, too
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -125,7 +125,7 @@ def misfits(key: str, texts: list[str]) -> dict[str, bytes]:
 
 
 def test_what_does_not_fit_exactly_is_done_anew(tmp_path):
-    texts, path = [f"bad {i}" for i in range(20)], tmp_path / "a.part.jsonl"
+    texts, path = [f"bad {i}" for i in range(20)], tmp_path / "a.parts"
     assert parts.resume(path, "key", parted(texts)()) == 0
     parts.append(path, "key", 0, texts[:10], ROWS)
     sound = path.read_bytes()
@@ -149,7 +149,7 @@ def test_a_text_without_an_answer_fits_its_row_alone(task, tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no links and pipes as Unix has")
 def test_what_stands_in_the_place_of_the_parts_is_neither_followed_nor_waited_for(task, tmp_path):
-    partial, victim = tmp_path / "a.part.jsonl", tmp_path / "victim"
+    partial, victim = tmp_path / "a.parts", tmp_path / "victim"
     victim.write_text("mine")
     for put in (lambda: partial.symlink_to(victim), lambda: partial.symlink_to("nowhere"), lambda: os.mkfifo(partial)):
         put()
@@ -194,7 +194,7 @@ def test_two_predictions_of_one_file_do_not_run_at_once(recorded, tmp_path):
         ):
             recorded("a/../a/s.csv").__enter__()
         assert parts.parts_file(place).read_bytes() == parts_of_it
-    assert [p.name for p in (tmp_path / "predictions").iterdir() if p.suffix == ".jsonl"] == []
+    assert [p.name for p in (tmp_path / "predictions").iterdir() if p.suffix == ".parts"] == []
     with recorded("a/s.csv"):
         pass
 
@@ -403,6 +403,9 @@ def test_the_page_escapes_what_it_shows(project, rows, monkeypatch, capsys):
         (["in.csv", "--out", "a.xlsx"], "choose one of .csv, .tsv, .jsonl, .parquet"),
         (["in.csv", "--out", "in.csv"], "is the file that is read"),
         (["in.csv", "--html", "x/../in.csv"], "is the file that is read"),
+        (["in.csv", "--html", "outputs/t/r/predictions/in.csv"], "in.csv ends in '.csv': a page ends in .html"),
+        (["d\udcff.csv"], r"'d\udcff.csv' is not valid UTF-8: rename it"),
+        (["in.csv", "--out", "o\udcff.csv"], r"'o\udcff.csv' is not valid UTF-8: rename it"),
         (["in.csv", "--out", "x.csv", "--html", "x.csv"], "x.csv is the table of --out: name another one to write"),
         (["taken.csv"], "has a column 'answer' already"),
     ],
@@ -537,6 +540,128 @@ def test_a_file_that_changes_while_it_is_read_is_a_sentence(project, monkeypatch
     assert not (project / "out.csv").exists()
 
 
+def replaced(path, content: bytes) -> None:
+    """Another file in its place, as an editor saves."""
+    path.with_name("new").write_bytes(content)
+    os.replace(path.with_name("new"), path)
+
+
+CHANGES = {
+    "columns swapped": lambda path: replaced(path, b"note,text\nx,short text\ny,other text\n"),
+    "a header alone": lambda path: replaced(path, b"text,mark\nshort text,x\nother text,y\n"),
+    "a cell": lambda path: replaced(path, b"text,note\nshort text,x\nother text,Y\n"),
+    "a cell in place": lambda path: path.write_text("text,note\nshort text,x\nother text,Y\n"),
+    "another encoding": lambda path: replaced(path, "text,note\nshort text,x\n".encode("utf-16")),
+    "gone": lambda path: path.unlink(),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "a pipe": lambda path: (path.unlink(), os.mkfifo(path)),
+}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes as Unix has")
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("late", [False, True], ids=["while answering", "before writing"])
+def test_whatever_takes_the_place_of_a_file_that_is_read_is_a_sentence(project, monkeypatch, capsys, change, late):
+    source, answer, read = project / "in.csv", QLoRA.predict_proba, parts.read
+    source.write_text("text,note\nshort text,x\nother text,y\n")
+
+    def during(self, texts):
+        if not late:
+            CHANGES[change](source)
+        return answer(self, texts)
+
+    def after(*given):
+        if late:
+            CHANGES[change](source)
+        return read(*given)
+
+    monkeypatch.setattr(QLoRA, "predict_proba", during)
+    monkeypatch.setattr(parts, "read", after)
+    code, out, err = ambo(monkeypatch, capsys, "in.csv", "--out", "out.csv")
+    assert code == 2 and not out and "in.csv" in err.splitlines()[-1] and "Traceback" not in err, err
+    assert "has changed while it was read" in err or "could not be read" in err
+    assert not (project / "out.csv").exists()
+
+
+@pytest.mark.parametrize("record", [None, '{"source": "outputs/t/r/predictions/mine.csv"}'])
+def test_a_table_at_the_default_place_is_not_written_over(project, monkeypatch, capsys, record):
+    folder = project / "outputs/t/r/predictions"
+    folder.mkdir()
+    (folder / "mine.csv").write_text("text\nshort text\n")
+    if record:
+        (folder / "mine.json").write_text(record)
+    (project / "mine.csv").write_text("text\nother text\n")
+    for source in ("outputs/t/r/predictions/mine.csv", "mine.csv"):
+        for _ in range(2):
+            code, out, err = ambo(monkeypatch, capsys, source)
+            assert code == 0 and re.search(r"mine_[0-9a-f]{8}\.csv", out), err
+    assert (folder / "mine.csv").read_text() == "text\nshort text\n"
+    assert len(list(folder.glob("mine_*.csv"))) == 2
+
+
+@pytest.mark.skipif(not hasattr(os, "symlink"), reason="this system has no links as Unix has")
+def test_what_a_killed_prediction_was_writing_is_removed(project, monkeypatch, capsys):
+    (project / "in.csv").write_text("text\nshort text\n")
+    (project / "b").mkdir()
+    (project / "b/in.csv").write_text("text\nshort text\n")
+    seen, write = [], tables._delimited
+
+    def during(*given):
+        seen.extend(project.glob(".o.csv.*"))
+        return write(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tables, "_delimited", during)
+        assert ambo(patch, capsys, "in.csv", "--out", "o.csv")[0] == 0
+    (left,) = seen
+    left.write_text("what kill -9 would have left")
+    other = left.with_name(f".o.csv.{'0' * 20}.part")  # of another prediction, which may be running
+    other.write_text("held")
+    assert ambo(monkeypatch, capsys, "b/in.csv", "--out", "o.csv")[0] == 0 and left.exists()
+    left.unlink()
+    left.symlink_to(project / "in.csv")
+    assert ambo(monkeypatch, capsys, "in.csv", "--out", "o.csv")[0] == 0
+    assert not left.is_symlink() and other.exists() and (project / "in.csv").read_text() == "text\nshort text\n"
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+def test_an_output_that_takes_nothing_is_a_sentence(project):
+    (project / "in.csv").write_text("text\nshort text\n")
+    for source in ("-", "in.csv"):
+        with open("/dev/full", "w") as full:
+            command = [sys.executable, "-m", "helpers.cli", "predict", source]
+            ended = subprocess.run(
+                command, input="short\n", stdout=full, stderr=subprocess.PIPE, text=True, cwd=project
+            )
+        assert (
+            ended.returncode == 2 and "Standard output could not be written (No space left on device)" in ended.stderr
+        )
+        assert "Traceback" not in ended.stderr and "ignored" not in ended.stderr
+
+
+@pytest.mark.parametrize(("size", "count"), [(1, 1), (1024, 3)])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (1.5, True),
+        ({"a": 1}, {"b": 2}),
+        ({"a": 1}, {"a": 1, "b": 2}),
+        ({}, {"a": 1}),
+        ([{"a": 1}], [{}]),
+        (2**53 + 1, 1.5),
+    ],
+)
+def test_parquet_changes_no_value(project, monkeypatch, capsys, first, second, size, count):
+    monkeypatch.setattr(reading, "BATCH", size)
+    monkeypatch.setattr(QLoRA, "predict_proba", None)  # it would fail if a text were read
+    for values in ([first] * count + [second], [second] + [first] * count):
+        lines = [json.dumps({"text": f"text {i}", "x": value}) for i, value in enumerate(values)]
+        (project / "in.jsonl").write_text("\n".join(lines) + "\n")
+        code, out, err = ambo(monkeypatch, capsys, "in.jsonl", "--out", "x.parquet")
+        assert code == 2 and not out and "x.parquet cannot hold this table (" in err, err
+        assert "choose .csv or .jsonl" in err and err.count("x.parquet") == 1
+
+
 @pytest.mark.parametrize("source", ["in.csv", "-"])
 def test_a_command_that_was_cut_off_goes_on(project, monkeypatch, capsys, source):
     monkeypatch.setattr(reading, "BATCH", 5)
@@ -554,6 +679,7 @@ def test_a_command_that_was_cut_off_goes_on(project, monkeypatch, capsys, source
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(texts) + "\n"))
         code, _, err = ambo(monkeypatch, capsys, source, "--out", "out.csv")
         assert code == code_wanted and len(read) == count, err
+        assert ("interrupted; what is answered is kept, and the same command goes on" in err) == (code == 130)
     assert pd.read_csv(project / "out.csv").text.tolist() == texts and read[10:] == texts[5:]
 
 

@@ -4,6 +4,8 @@ import json
 import sys
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from helpers.data import reading, tabbed, tables
@@ -519,3 +521,70 @@ def test_the_cases_give_what_is_right():
     table = read_table(str(CASES / "symbols_matter.csv"), "text")
     records = tables.to_records(table, PARAMS)
     assert len({r["id"] for r in records}) == len(table) and [r["label"] for r in records] == table.label.tolist()
+
+
+def test_a_parquet_whose_values_repeat_is_read_a_few_rows_at_a_time(tmp_path):
+    """The file holds the text once, and 2,000 rows of it would take a gigabyte."""
+    pq.write_table(
+        pa.table({"text": ["x" * 500_000] * 2000, "n": range(2000)}), tmp_path / "a.parquet", compression="zstd"
+    )
+    source = reading.open_table(str(tmp_path / "a.parquet"), "text")
+    for exact in (False, True):
+        sizes, before = [], pa.total_allocated_bytes()
+        for table in source.batches(exact=exact):
+            sizes.append(len(table))
+            assert pa.total_allocated_bytes() - before < 100_000_000
+        assert sum(sizes) == 2000 and max(sizes) <= reading.DECODED
+
+
+def test_batches_of_a_parquet_are_large_again_where_its_rows_are_short(tmp_path):
+    table = pa.table({"text": [f"text {i}" for i in range(3000)]})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=1000)
+    tables_read = list(reading.open_table(str(tmp_path / "a.parquet"), "text").batches())
+    assert max(map(len, tables_read)) <= reading.BATCH and len(tables_read) <= 4
+    assert pd.concat(tables_read)["text"].tolist() == table["text"].to_pylist()
+
+
+def test_times_with_nanoseconds_are_read(tmp_path):
+    columns = {"text": ["a", "b"], "at": pa.array([3_600_000_000_001, None], pa.time64("ns"))}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    assert read_table(str(tmp_path / "a.parquet"), "text")["at"].tolist() == ["01:00:00.000000001", None]
+
+
+def test_fields_that_every_row_names_anew_are_a_sentence(tmp_path):
+    path = tmp_path / "a.jsonl"
+    for count in (999, 1000):
+        path.write_text("".join(json.dumps({"text": "a", f"k{i}": i}) + "\n" for i in range(count)))
+        if count == 999:
+            assert read_table(str(path), "text").shape == (999, 1000)
+    with pytest.raises(
+        UserError, match=r"a\.jsonl, line 1000: with this one the rows have more than 1,000 different fields"
+    ):
+        read_table(str(path), "text")
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl", ".parquet", ".txt"])
+def test_a_table_that_has_changed_since_it_was_opened_is_a_sentence(tmp_path, suffix):
+    path, frame = tmp_path / f"a{suffix}", pd.DataFrame({"text": ["a", "b"], "note": ["x", "y"]})
+    changes = [
+        frame.assign(note=["x", "z"]),
+        frame.rename(columns={"note": "mark"}),
+        frame.assign(more=1),
+        frame[["text"]],
+    ]
+    for table in changes:
+        save(path, frame)
+        source = reading.open_table(str(path), "text")
+        assert sum(map(len, source.batches())) > 0
+        save(path, table)
+        with pytest.raises(UserError, match=r"has changed while it was read|could not be read"):
+            list(source.batches())
+
+
+def save(path, frame):
+    """A table; as .txt files, a folder of one with all of its cells."""
+    if path.suffix == ".txt":
+        path.mkdir(exist_ok=True)
+        (path / "0.txt").write_text(frame.to_csv())
+    else:
+        tables.write_table(path, frame)

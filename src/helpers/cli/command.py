@@ -22,7 +22,7 @@ import typer
 import typer.core
 
 from helpers import env, files, run
-from helpers.cli.detector import export, predict
+from helpers.cli.detector import INTERRUPTED, export, predict
 from helpers.cli.given import (
     check_combinations,
     check_data,
@@ -46,7 +46,6 @@ app = typer.Typer(
 )
 app.add_typer(labels_cli.app, name="labels")
 ALL_STAGES = ",".join(run.STAGES)
-INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 Overrides = Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter; repeat it for more")]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 import sys
 import tempfile
 from collections import Counter
@@ -16,6 +17,7 @@ import typer
 
 from helpers import env, files, run
 from helpers.data import embedded, tables
+from helpers.data.reading import changed
 from helpers.env import UserError, short_path
 from helpers.evaluation import runs
 from helpers.labels import decisions, log
@@ -24,6 +26,7 @@ from helpers.text import say
 if TYPE_CHECKING:
     import pyarrow as pa
 
+INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 MOST_ANSWERS, MOST_CHARACTERS = 2000, 4_000_000  # texts that a page shows, and their length together
 
 
@@ -42,12 +45,34 @@ def predict(
     ] = False,
 ) -> None:
     """Answer every text of a file with a trained detector: each row again, with answer, confidence and probabilities."""
+    check_places(file, out, html)
+    try:
+        write_answers(file, task, run_id, text_column, out, html, explain, raw)
+    except KeyboardInterrupt:
+        said = "what is answered is kept, and the same command goes on from there"
+        say(f"\nambo: interrupted; {said}.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+
+
+def check_places(file: str, out: str, html: str) -> None:
+    """Raise UserError where a path is none, or what is written would take the place of something else."""
+    for path in (file, out, html):
+        if path.encode("utf-8", "replace").decode() != path:
+            raise UserError(f"{path!a} is not valid UTF-8: rename it.")
     is_read, is_table = "the file that is read", "the table of --out"
     for written, other, what in ((out, file, is_read), (html, file, is_read), (html, out, is_table)):
         if written and other and env.resolve(written).resolve() == env.resolve(other).resolve():
             raise UserError(f"{written} is {what}: name another one to write.")
     if out:
         tables.check_suffix(out)
+    if html and Path(html).suffix.lower() not in (".html", ".htm"):  # so that it is no table, nor a text that is read
+        raise UserError(f"{html} ends in {Path(html).suffix!r}: a page ends in .html.")
+
+
+def write_answers(
+    file: str, task: str, run_id: str, text_column: str, out: str, html: str, explain: bool, raw: bool
+) -> None:
+    """What `predict` does, once its words are checked."""
     latest = runs.require_detector(task, run_id)
     folder = run.run_folder(latest.task, latest.run) / "predictions"
     source = lines_source(text_column, folder) if file == "-" else open_texts(file, text_column)
@@ -65,7 +90,8 @@ def predict(
     counts, long, marked, page = Counter(), 0, 0, []
     with detector.predict_recorded(reading.texts, facts, folder, explained) as (following, place):
         target = env.resolve(out) if out else place.with_suffix(".csv")
-        with printing() if to_output else tables.writing(target, raw, reading.schema_with(added)) as write:
+        schema, holder = reading.schema_with(added), str(place.resolve())
+        with printing() if to_output else tables.writing(target, raw, schema, holder) as write:
             for table, texts in reading.batches(exact=reading.schema is not None):
                 answers, spans = following(len(texts))
                 answers = answers.set_axis(table.index)
@@ -80,11 +106,11 @@ def predict(
         if long:
             say(f"{long:,} of {reading.rows:,} texts are long and are read in several windows.", file=sys.stderr)
         if not to_output:
-            say(f"{reading.rows:,} rows → {short_path(target)}: {answer_counts(counts)}")
-            if marked:
-                say(
-                    f"{marked:,} cells that a spreadsheet would run as a formula begin with an apostrophe (--raw: none)."
-                )
+            with to_output_or_sentence():
+                say(f"{reading.rows:,} rows → {short_path(target)}: {answer_counts(counts)}")
+                if marked:
+                    rest = "cells that a spreadsheet would run as a formula begin with an apostrophe (--raw: none)"
+                    say(f"{marked:,} {rest}.")
         if html:
             who = f"the detector of run {latest.run}, task {latest.task}"
             written = report.write_answers(env.resolve(html), page, who, reading.rows)
@@ -108,14 +134,18 @@ class Reading:
     def __init__(self, source: tables.Source, column: str, out: str):
         self.source, self.column, self.remarks, self.digest, self.schema = source, column, [], "", None
         self.rows = self.shown = length = 0
-        is_parquet = Path(out).suffix.lower() == ".parquet"
+        is_parquet, schemas = Path(out).suffix.lower() == ".parquet", set()
         for table, texts in self.batches(self.remarks, is_parquet):
             if is_parquet:
                 self.schema = tables.join_schema(self.schema, table, Path(out))
+                schemas.add(self.schema)
             self.rows += len(texts)
             for text in texts if length < MOST_CHARACTERS else []:
                 self.shown += self.shown < MOST_ANSWERS and length < MOST_CHARACTERS
                 length += len(text)
+        if len(schemas) > 1:  # the first rows may not fit what the last ones ask for
+            for table, _ in self.batches(exact=True):
+                tables.arrow_table(table, Path(out), self.schema)
 
     def batches(
         self, remarks: list[str] | None = None, exact: bool = False
@@ -127,8 +157,7 @@ class Reading:
             seen.update("".join(f"{text}\0" for text in texts).encode())
             yield table, texts
         if self.digest not in ("", seen.hexdigest()):
-            remedy = "give the command again when nothing writes there"
-            raise UserError(f"{self.source.where} has changed while it was read: {remedy}.")
+            raise changed(self.source.where)
         self.digest = seen.hexdigest()
 
     def texts(self) -> Iterator[list[str]]:
@@ -186,7 +215,26 @@ def lines_source(text_column: str, folder: Path) -> tables.Source:
 def printing() -> Iterator[Callable[[pd.DataFrame], None]]:
     """Yield a function that prints the next rows of a table."""
     headers = iter([True])
-    yield lambda table: print_lines(table, next(headers, False))
+
+    def write(table: pd.DataFrame) -> None:
+        with to_output_or_sentence():
+            print_lines(table, next(headers, False))
+
+    yield write
+    with to_output_or_sentence():
+        sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def to_output_or_sentence() -> Iterator[None]:
+    """Turn what standard output refuses into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):  # Python would write what is left there once more when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        reason = f"Standard output could not be written ({error.strerror})"
+        raise UserError(f"{reason}: free space there, or name a file with --out.") from error
 
 
 def print_lines(table: pd.DataFrame, has_header: bool = True) -> None:

@@ -31,8 +31,9 @@ PIPED = "-"  # as a source: the lines of standard input
 def hold_place(folder: Path, source: str, texts: str) -> Iterator[Path]:
     """Yield the place of a source's answers in `folder`, a path without suffix, and keep other predictions out of it.
 
-    It is called like the source's file. Where that is the place of another source, as `<place>.json` says, a digest of
-    the source's path follows. Texts from standard input, which are in no file, take turns at one place.
+    It is called like the source's file. Where that is the place of another source, as `<place>.json` says, or its table
+    is the source itself or of somebody else, a digest of the source's path follows. Texts from standard input, which are
+    in no file, take turns at one place.
 
     Parameters
     ----------
@@ -54,7 +55,7 @@ def hold_place(folder: Path, source: str, texts: str) -> Iterator[Path]:
         # Killed processes lose the lock at once; filelock's fallback for drives without locks would keep it for good.
         lock = FileLock(_lock_file(place), timeout=0, fallback_to_soft=False)
         is_free, owner = _acquire(lock), _owner(place)  # the owner is read under the lock
-        if is_free and (place == second or owner in (None, own)):
+        if is_free and (place == second or (owner in (None, own) and not _is_others(place, owner, own))):
             try:
                 if owner is None:
                     write_json(place.with_suffix(".json"), {"source": source})
@@ -63,7 +64,7 @@ def hold_place(folder: Path, source: str, texts: str) -> Iterator[Path]:
                 lock.release()
             return
         lock.release()
-        if owner == own and source != PIPED:
+        if not is_free and owner == own and source != PIPED:
             break
     what = "these lines" if source == PIPED else source
     raise UserError(f"Another prediction of {what} is running: wait until it has ended, or stop it.")
@@ -71,7 +72,7 @@ def hold_place(folder: Path, source: str, texts: str) -> Iterator[Path]:
 
 def parts_file(path: Path) -> Path:
     """The file with what is done of the answers whose place `hold_place` yielded."""
-    return path.with_name(f".{path.name}.part.jsonl")
+    return path.with_name(f".{path.name}.parts")  # no table can be written there
 
 
 def _lock_file(path: Path) -> Path:
@@ -80,6 +81,12 @@ def _lock_file(path: Path) -> Path:
 
 def _identity(source: str) -> str:
     return str(env.resolve(source).resolve())
+
+
+def _is_others(place: Path, owner: str | None, own: str) -> bool:
+    """Whether the table of a place is the source itself, or one of which nothing says that it has answers."""
+    table = place.with_suffix(".csv")
+    return table.exists() and (owner is None or _identity(str(table.absolute())) == own)
 
 
 def _acquire(lock: FileLock) -> bool:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import codecs
 import csv
+import hashlib
 import json
 import re
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from itertools import chain, islice
+from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,7 @@ import pandas as pd
 from helpers import env
 from helpers.data import embedded, tabbed
 from helpers.env import UserError
+from helpers.files import open_regular
 from helpers.italian.addressees import WORKPLACE
 from helpers.masking import without_secrets
 from helpers.text import clean, quoted
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
 SAMPLE = 100  # rows from which the separator is guessed
 MOST_NAMES = 20  # names that a sentence lists
 BATCH, CHARACTERS = 1024, 1_000_000  # a batch ends with the row that reaches one of them
+DECODED = 16  # rows of a Parquet file that are decoded at once: a value that it holds once can be that of every row
+MOST_FIELDS = 1000  # of all objects of a .jsonl together: every row gets a cell for each
 Rows = Iterator[tuple[int, list]]  # number and cells of every row
 
 
@@ -53,11 +57,15 @@ class Source:
     frames : function
         Yields tables, an empty one where there are no rows, and adds remarks to the list that it is given. The second
         argument is `exact` of `batches`.
+    files : tuple of Paths
+        What `frames` reads, and `content`, its digest before anything of it was.
     """
 
     where: str
     columns: list[str]
     frames: Callable[[list[str], bool], Iterator[pd.DataFrame]]
+    files: tuple[Path, ...] = ()
+    content: str = ""
 
     def batches(self, remarks: list[str] | None = None, exact: bool = False) -> Iterator[pd.DataFrame]:
         """Yield the rows in tables of BATCH rows or about CHARACTERS characters, with their numbers as index.
@@ -72,13 +80,23 @@ class Source:
         Raises
         ------
         UserError
-            At the row that is at fault.
+            At the row that is at fault, and where the files have changed since they were opened.
         """
         try:
-            yield from self.frames([] if remarks is None else remarks, exact)
+            for table in self.frames([] if remarks is None else remarks, exact):
+                if list(table.columns) != self.columns:
+                    raise changed(self.where)
+                yield table
+            if _digest(self.files) != self.content:
+                raise changed(self.where)
         except (OSError, UnicodeError) as error:  # that of a file that has changed since its encoding was found
             reason = getattr(error, "strerror", None) or error
             raise UserError(f"{self.where} could not be read ({reason}): check the file.") from error
+
+
+def changed(where: str) -> UserError:
+    """What to say of a file that is not what it was when it was opened."""
+    return UserError(f"{where} has changed while it was read: give the command again when nothing writes there.")
 
 
 def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0, scope: str = WORKPLACE) -> pd.DataFrame:
@@ -111,10 +129,8 @@ def open_table(path: str, text_column: str) -> Source:
     file = env.resolve(path)
     if path.startswith(embedded.PREFIX):
         source = _held(path, embedded.read_embedded(path))
-    elif file.is_dir():
-        source = _open_folder(file, text_column)
     elif file.exists():
-        source = _open_file(file)
+        source = _open_file(file, text_column)
     elif path.startswith("hf:"):
         source = _held(path, _read_dataset(path))
     else:
@@ -156,19 +172,32 @@ def listed(names: Iterable, most: int = MOST_NAMES) -> str:
     return ", ".join([*words[:most], *(["…"] if len(words) > most else [])])
 
 
-def _open_file(file: Path) -> Source:
+def _open_file(file: Path, text_column: str) -> Source:
+    """A file or folder as a source."""
     readers = {".csv": _open_delimited, ".tsv": _open_delimited}
     readers |= {".jsonl": _open_json_lines, ".parquet": _open_parquet, ".xlsx": _open_workbook}
     suffix = file.suffix.lower()
-    if suffix not in readers:
+    if suffix not in readers and not file.is_dir():
         remedy = "give a .csv, .tsv, .jsonl, .parquet or .xlsx file, or a folder of .txt files"
         raise UserError(f"{file} ends in {suffix!r}: {remedy}.")
     try:
+        if file.is_dir():
+            return _open_folder(file, text_column)
         if file.stat().st_size == 0:
             raise UserError(f"{file} is empty: give a file with a header and at least one row.")
-        return readers[suffix](file)
+        content = _digest((file,))  # before anything is read
+        return replace(readers[suffix](file), files=(file,), content=content)
     except OSError as error:
         raise UserError(f"{file} could not be read ({error.strerror or error}): check the file.") from error
+
+
+def _digest(files: tuple[Path, ...]) -> str:
+    """sha256 over the contents of files; '' without one."""
+    whole = hashlib.sha256()
+    for file in files:
+        with open(file, "rb", opener=open_regular) as stream:
+            whole.update(hashlib.file_digest(stream, "sha256").digest())
+    return whole.hexdigest() if files else ""
 
 
 def _held(where: str, table: pd.DataFrame) -> Source:
@@ -227,7 +256,7 @@ def _decoded(file: Path, newline: str = "") -> tuple[Callable[[], Iterator[str]]
 
     `newline` is as for `open`. Raises UserError naming the first line that cannot be read.
     """
-    with file.open("rb") as stream:
+    with open(file, "rb", opener=open_regular) as stream:
         encoding, errors = _utf16(stream.read(10_000)) or "utf-8", "strict"
     remedy = "save the file as UTF-8 (in Excel: “CSV UTF-8”)"
     remarks: list[str] = []
@@ -249,7 +278,7 @@ def _decoded(file: Path, newline: str = "") -> tuple[Callable[[], Iterator[str]]
         remarks = [f"{file}, {guess}; if letters look wrong, {remedy} and try again."]
 
     def read() -> Iterator[str]:
-        with file.open(encoding=encoding, errors=errors, newline=newline) as stream:
+        with open(file, encoding=encoding, errors=errors, newline=newline, opener=open_regular) as stream:
             for line in stream:
                 yield line.removeprefix("\ufeff")  # every one of the files that were joined may have one
 
@@ -260,7 +289,7 @@ def _bad_line(file: Path, encoding: str) -> int:
     """The first line that is not in the encoding; 0 for none."""
     decoder, number = codecs.getincrementaldecoder(encoding)(), 0
     try:
-        with file.open("rb") as stream:
+        with open(file, "rb", opener=open_regular) as stream:
             for line in stream:
                 number += 1
                 decoder.decode(line)
@@ -276,7 +305,7 @@ BAD = re.compile("[\udc80-\udcff]")  # a byte that is not UTF-8, as `surrogatees
 def _bad_bytes(file: Path, newline: str) -> tuple[_Places, bool] | None:
     """(lines with bytes that are not UTF-8, whether the file is UTF-8 for the most part); None where all of it is."""
     lines, bad, others, is_marked = _Places(), 0, 0, False
-    with file.open(encoding="utf-8", errors="surrogateescape", newline=newline) as stream:
+    with open(file, encoding="utf-8", errors="surrogateescape", newline=newline, opener=open_regular) as stream:
         for number, line in enumerate(stream, 1):
             if not line.isascii():
                 is_marked = is_marked or (number == 1 and line.startswith("\ufeff"))
@@ -327,16 +356,19 @@ def _open_delimited(file: Path) -> Source:
             return _delimited_rows(file, body(), separator)
         return enumerate(tabbed.read_rows(body(), separator, is_quoted, str(file), remarks), 1)
 
-    first, header = next(((number, row) for number, row in numbered([]) if any(row)), (1, []))
-    columns = _column_names(f"{file}, row {first}", header, file)
+    def headed(rows: Rows) -> tuple[list, list[str]]:
+        """(header, names of the columns), taken off the rows."""
+        first, header = next(((number, row) for number, row in rows if any(row)), (1, []))
+        return header, _column_names(f"{file}, row {first}", header, file)
 
     def frames(remarks: list[str], exact: bool) -> Iterator[pd.DataFrame]:
         remarks += notes
-        rows = (row for row in numbered(remarks) if row[0] > first)
+        rows = numbered(remarks)
+        header, columns = headed(rows)
         sound = _sound_rows(file, rows, len(columns), is_tsv, remarks)
         return _framed(columns, _below(file, header, sound, remarks))
 
-    return Source(str(file), columns, frames)
+    return Source(str(file), headed(numbered([]))[1], frames)
 
 
 def _sound_rows(file: Path, rows: Rows, width: int, is_tsv: bool, remarks: list[str]) -> Rows:
@@ -456,7 +488,13 @@ def _open_json_lines(file: Path) -> Source:
         remarks += notes
         rows = _json_rows(file, lines(), names, remarks)
         # None where a row lacks a field: beside NaN, a whole number is written as a decimal, without its last digits.
-        return _framed(columns, ((number, [row.get(column) for column in columns]) for number, row in rows))
+        return _framed(columns, ((number, cells(row)) for number, row in rows))
+
+    def cells(row: dict) -> list:
+        values = [row.pop(column, None) for column in columns]
+        if row:
+            raise changed(str(file))
+        return values
 
     return Source(str(file), columns, frames)
 
@@ -489,6 +527,9 @@ def _json_rows(
             raise UserError(f'{file}, line {number}: a JSON object is expected, like {{"text": "…"}}.')
         for key in row:
             names.setdefault(key, cleaned_name(key))
+        if len(names) > MOST_FIELDS:
+            problem = f"{file}, line {number}: with this one the rows have more than {MOST_FIELDS:,} different fields"
+            raise UserError(f"{problem}; put those that differ from row to row into one field, as a list or an object.")
         cleaned = {names[key]: value for key, value in row.items()}
         if len(cleaned) < len(row):
             raise UserError(f"{file}, line {number}: two fields have one name ({listed(row)}); rename one.")
@@ -499,21 +540,21 @@ def _json_rows(
 
 def _open_parquet(file: Path) -> Source:
     def frames(remarks: list[str], exact: bool) -> Iterator[pd.DataFrame]:
-        import pyarrow as pa
         import pyarrow.parquet
 
         start = 0
         try:
             # Row groups of a million rows are usual: page by page, not the whole of one.
-            with pyarrow.parquet.ParquetFile(file, buffer_size=2**20, pre_buffer=False) as content:
-                none = content.schema_arrow.empty_table()
-                for batch in chain(content.iter_batches(BATCH), [] if content.metadata.num_rows else [none]):
-                    part = batch if batch is none else pa.Table.from_batches([batch])
+            with (
+                open(file, "rb", opener=open_regular) as stream,
+                pyarrow.parquet.ParquetFile(stream, buffer_size=2**20, pre_buffer=False) as content,
+            ):
+                for part in _gathered(content.iter_batches(min(DECODED, BATCH)), content.schema_arrow.empty_table()):
                     table = _with_index(part, start)
                     whole = table.to_pandas(types_mapper=pd.ArrowDtype) if exact else _from_arrow(table)
                     whole = _numbered(whole, str(file), start)
                     start += len(whole)
-                    yield from _sliced(whole) if batch.nbytes > CHARACTERS else [whole]
+                    yield from _sliced(whole) if part.nbytes > CHARACTERS else [whole]
         except UserError:
             raise
         except Exception as error:  # pyarrow's errors are of many kinds, an OSError for a damaged file among them
@@ -523,6 +564,20 @@ def _open_parquet(file: Path) -> Source:
             raise UserError(f"{file} is not a Parquet file that can be read ({reason}): write it again.") from error
 
     return Source(str(file), list(next(frames([], False)).columns), frames)
+
+
+def _gathered(batches: Iterable[pa.RecordBatch], none: pa.Table) -> Iterator[pa.Table]:
+    """The batches in tables of at most BATCH rows, of which the last one reaches CHARACTERS bytes; `none` without any."""
+    import pyarrow as pa
+
+    part, rows, size, count = [], 0, 0, 0
+    for batch in batches:
+        if part and (rows + len(batch) > BATCH or size >= CHARACTERS):
+            yield pa.Table.from_batches(part)
+            part, rows, size = [], 0, 0
+        part.append(batch)
+        rows, size, count = rows + len(batch), size + batch.nbytes, count + 1
+    yield pa.Table.from_batches(part) if count else none
 
 
 def _with_index(table: pa.Table, start: int) -> pa.Table:
@@ -549,6 +604,11 @@ def _with_index(table: pa.Table, start: int) -> pa.Table:
 
 def _from_arrow(table: pa.Table) -> pd.DataFrame:
     """The table in Python's types, None for a gap: as decimals, whole numbers beside a gap lose their last digits."""
+    import pyarrow as pa
+
+    for place, field in enumerate(table.schema):
+        if field.type == pa.time64("ns"):  # Python's times have no nanoseconds
+            table = table.set_column(place, field.name, table.column(place).cast(pa.string()))
     whole = table.to_pandas(integer_object_nulls=True).astype(object)  # which finds texts that are not UTF-8
     return whole.where(whole.notna(), None)
 
@@ -616,7 +676,10 @@ def _open_folder(folder: Path, text_column: str) -> Source:
         if hidden:
             remarks.append(f"{folder}: {len(hidden)} hidden files left out ({listed(hidden, 3)}).")
 
-    return Source(str(folder), columns, lambda remarks, exact: _framed(columns, rows(remarks)))
+    def frames(remarks: list[str], exact: bool) -> Iterator[pd.DataFrame]:
+        return _framed(columns, rows(remarks))
+
+    return Source(str(folder), columns, frames, tuple(files), _digest(tuple(files)))
 
 
 def _is_hidden(path: Path) -> bool:

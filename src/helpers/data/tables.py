@@ -121,7 +121,9 @@ def write_table(path: Path, table: pd.DataFrame, raw: bool = False) -> Path:
 
 
 @contextlib.contextmanager
-def writing(path: Path, raw: bool = False, schema: pa.Schema | None = None) -> Iterator[Callable[[pd.DataFrame], None]]:
+def writing(
+    path: Path, raw: bool = False, schema: pa.Schema | None = None, holder: str = ""
+) -> Iterator[Callable[[pd.DataFrame], None]]:
     """Yield a function that writes the next rows of a table as the path's suffix says, whole or not at all.
 
     A .csv or .tsv is `spreadsheet_safe`, unless it is to be `raw`. Raises UserError on another suffix, and where the
@@ -133,9 +135,11 @@ def writing(path: Path, raw: bool = False, schema: pa.Schema | None = None) -> I
     raw : bool
     schema : pyarrow.Schema, optional
         Types of the columns in a .parquet, by default those of the first rows; see `join_schema`.
+    holder : str
+        As for `replacing`.
     """
     suffix = check_suffix(path)
-    with replacing(path) as temporary:
+    with replacing(path, holder) as temporary:
         if suffix == ".parquet":
             with _writing_parquet(path, temporary, schema) as write:
                 yield write
@@ -159,9 +163,6 @@ def _writing_parquet(path: Path, temporary: Path, schema: pa.Schema | None) -> I
     parts: list[pa.Table] = []
     file: pyarrow.parquet.ParquetWriter | None = None
 
-    def arrow(table: pd.DataFrame) -> pa.Table:
-        return pa.Table.from_pandas(table, schema, preserve_index=False).replace_schema_metadata(None)
-
     def flush(_: pd.DataFrame) -> None:
         nonlocal file
         file = file or pyarrow.parquet.ParquetWriter(temporary, parts[0].schema)
@@ -169,7 +170,7 @@ def _writing_parquet(path: Path, temporary: Path, schema: pa.Schema | None) -> I
         parts.clear()
 
     def write(table: pd.DataFrame) -> None:
-        parts.append(_fitting(arrow, table, path))
+        parts.append(arrow_table(table, path, schema))
         if sum(part.nbytes for part in parts) > GROUP:
             _fitting(flush, table, path)
 
@@ -182,22 +183,56 @@ def _writing_parquet(path: Path, temporary: Path, schema: pa.Schema | None) -> I
             file.close()
 
 
+def arrow_table(table: pd.DataFrame, path: Path, schema: pa.Schema | None = None) -> pa.Table:
+    """The table for a .parquet; raises UserError where it cannot hold a cell, or only as another value."""
+    import pyarrow as pa
+
+    def arrow(rows: pd.DataFrame) -> pa.Table:
+        whole = pa.Table.from_pandas(rows, schema, preserve_index=False).replace_schema_metadata(None)
+        for name, column in rows.items():
+            kept = whole.column(str(name))
+            if column.dtype != object or pa.types.is_string(kept.type):  # which holds texts alone
+                continue
+            for cell, value in zip(column, kept.to_pylist(), strict=True):
+                if not _is_same(cell, value):
+                    raise ValueError(f"column {name}: {quoted(str(cell))} would be {quoted(str(value))}")
+        return whole
+
+    return _fitting(arrow, table, path)
+
+
+def _is_same(cell: Any, value: Any) -> bool:
+    """Whether a value from Arrow is what was in the cell: 1 is 1.0, but not true, and a missing field is not null."""
+    if isinstance(cell, dict):
+        return (
+            isinstance(value, dict) and cell.keys() == value.keys() and all(_is_same(cell[k], value[k]) for k in cell)
+        )
+    if isinstance(cell, list | tuple | np.ndarray):
+        return isinstance(value, list) and len(cell) == len(value) and all(map(_is_same, cell, value))
+    if isinstance(cell, bool | np.bool_) != isinstance(value, bool):
+        return False
+    return not isinstance(cell, str | int | float) or cell == value or bool(pd.isna(cell))
+
+
 def join_schema(schema: pa.Schema | None, table: pd.DataFrame, path: Path) -> pa.Schema:
     """The types of columns that a .parquet needs to hold the rows so far and these; raises UserError where none can."""
     import pyarrow as pa
     import pyarrow.parquet
 
-    def join(rows: pd.DataFrame) -> pa.Schema:
-        own = pa.Schema.from_pandas(rows, preserve_index=False).remove_metadata()
-        own = own if schema in (None, own) else pa.unify_schemas([schema, own], promote_options="permissive")
-        if own != schema:
-            pyarrow.parquet.ParquetWriter(io.BytesIO(), own).close()
-        return own
+    def join(own: pa.Schema) -> pa.Schema:
+        joint = own if schema in (None, own) else pa.unify_schemas([schema, own], promote_options="permissive")
+        if joint != schema:
+            pyarrow.parquet.ParquetWriter(io.BytesIO(), joint).close()
+        return joint
 
-    return _fitting(join, table, path)
+    own = arrow_table(table, path).schema
+    joint = _fitting(join, own, path)
+    if joint != own:
+        arrow_table(table, path, joint)
+    return joint
 
 
-def _fitting(function: Callable[[pd.DataFrame], Any], table: pd.DataFrame, path: Path) -> Any:
+def _fitting(function: Callable[[Any], Any], table: Any, path: Path) -> Any:
     """The function's value; raises UserError where the format of `path` cannot hold the rows."""
     try:
         try:
