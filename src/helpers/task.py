@@ -94,8 +94,7 @@ def make_task(params: dict[str, Any], labels_in_data: Sequence[str] = ()) -> Tas
 def looked_for(params: dict[str, Any], labels_in_data: Sequence[str]) -> tuple[str, str]:
     """(the class to detect, why this one): the parameter, the last of the task's labels, or the rarer of the data's two.
 
-    Raises UserError where no parameter says which is meant and the data have more than two, or two that are about as
-    frequent: what is taken then decides what the report says of the rules and of the groups.
+    Raises UserError where the data have more than two and no parameter says which is meant.
     """
     if params["positive_label"]:
         return params["positive_label"], "as positive_label says"
@@ -113,10 +112,8 @@ def looked_for(params: dict[str, Any], labels_in_data: Sequence[str]) -> tuple[s
             remedy += ", or label_threshold to the number from which on a text counts"
         raise UserError(f"Parameter positive_label is empty: {problem}; {remedy}.")
     rarer = min(reversed(classes), key=counts.__getitem__)
-    if len(classes) == 2 and counts[rarer] > ABOUT_AS_FREQUENT * max(counts.values()):
-        names = " and ".join(f"{quoted(name)} ({counts[name]:,})" for name in classes)
-        problem = f"the classes {names} are about as frequent, and none is said to be looked for"
-        raise UserError(f"Parameter positive_label is empty: {problem}; set positive_label to one of them.")
+    if counts[rarer] > ABOUT_AS_FREQUENT * max(counts.values()):
+        return rarer, "a guess, because both are about as frequent: if it is the other one, set positive_label"
     return rarer, "the rarer of two, because positive_label is empty"
 
 
