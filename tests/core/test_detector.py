@@ -20,7 +20,7 @@ from helpers.core import detector as module
 from helpers.core import parts
 from helpers.core.detector import Detector, load_detector, spanned_words
 from helpers.core.qlora import QLoRA
-from helpers.data import reading, tables
+from helpers.data import batched, tables
 from helpers.env import UserError
 from tests.core.recipes import recipe
 from tests.project import new_project, save_manifest
@@ -435,7 +435,7 @@ def test_standard_input_that_is_no_utf8_is_a_sentence(project, monkeypatch, caps
 
 
 def test_a_table_that_parquet_cannot_hold_is_a_sentence_before_a_text_is_read(project, monkeypatch, capsys):
-    monkeypatch.setattr(reading, "BATCH", 1)
+    monkeypatch.setattr(batched, "BATCH", 1)
     (project / "in.jsonl").write_text('{"text": "short text", "n": 1}\n{"text": "other text", "n": "b"}\n')
     with monkeypatch.context() as patch:
         patch.setattr(QLoRA, "predict_proba", None)  # it would fail if a text were read
@@ -474,7 +474,7 @@ def test_a_table_in_many_batches_is_the_table_in_one(project, monkeypatch, capsy
         tables.write_table(source, frame)
     tables_read = []
     for rows in (1024, 5):
-        monkeypatch.setattr(reading, "BATCH", rows)
+        monkeypatch.setattr(batched, "BATCH", rows)
         code, out, err = ambo(monkeypatch, capsys, source, "--out", f"o{rows}{written}")
         assert code == 0 and out.startswith("23 rows → "), err
         read = pd.read_csv if written == ".csv" else pd.read_parquet
@@ -484,7 +484,7 @@ def test_a_table_in_many_batches_is_the_table_in_one(project, monkeypatch, capsy
 
 
 def test_parquet_keeps_the_types_of_a_users_columns(project, monkeypatch, capsys):
-    monkeypatch.setattr(reading, "BATCH", 2)
+    monkeypatch.setattr(batched, "BATCH", 2)
     columns = {
         "text": pa.array(["short text", "other text", None]),
         "small": pa.array([1, None, 3], pa.int8()),
@@ -509,7 +509,7 @@ def test_parquet_keeps_the_types_of_a_users_columns(project, monkeypatch, capsys
 
 
 def test_a_column_that_begins_late_has_its_type_in_parquet(project, monkeypatch, capsys):
-    monkeypatch.setattr(reading, "BATCH", 2)
+    monkeypatch.setattr(batched, "BATCH", 2)
     rows = [{"text": f"text {i}"} | ({"n": i / 4, "tag": "x"} if i > 5 else {"n": i}) for i in range(8)]
     (project / "in.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     code, _, err = ambo(monkeypatch, capsys, "in.jsonl", "--out", "out.parquet")
@@ -652,7 +652,7 @@ def test_an_output_that_takes_nothing_is_a_sentence(project):
     ],
 )
 def test_parquet_changes_no_value(project, monkeypatch, capsys, first, second, size, count):
-    monkeypatch.setattr(reading, "BATCH", size)
+    monkeypatch.setattr(batched, "BATCH", size)
     monkeypatch.setattr(QLoRA, "predict_proba", None)  # it would fail if a text were read
     for values in ([first] * count + [second], [second] + [first] * count):
         lines = [json.dumps({"text": f"text {i}", "x": value}) for i, value in enumerate(values)]
@@ -664,7 +664,7 @@ def test_parquet_changes_no_value(project, monkeypatch, capsys, first, second, s
 
 @pytest.mark.parametrize("source", ["in.csv", "-"])
 def test_a_command_that_was_cut_off_goes_on(project, monkeypatch, capsys, source):
-    monkeypatch.setattr(reading, "BATCH", 5)
+    monkeypatch.setattr(batched, "BATCH", 5)
     texts, answer, read = [f"text {i}" for i in range(12)], QLoRA.predict_proba, []
     (project / "in.csv").write_text("\n".join(["text", *texts]) + "\n")
 
@@ -689,7 +689,7 @@ def test_no_lines_at_all_are_a_header(project, monkeypatch, capsys):
 
 
 def test_a_page_of_many_texts_has_the_first_and_says_so(project, monkeypatch, capsys):
-    monkeypatch.setattr(reading, "BATCH", 4)
+    monkeypatch.setattr(batched, "BATCH", 4)
     monkeypatch.setattr(command, "MOST_ANSWERS", 6)
     (project / "in.csv").write_text("text\n" + "".join(f"text {i}\n" for i in range(10)))
     code, _, err = ambo(monkeypatch, capsys, "in.csv", "--out", "out.csv", "--html", "page.html")

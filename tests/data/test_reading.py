@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helpers.data import reading, tabbed, tables
+from helpers.data import arrow, batched, tabbed, tables
 from helpers.data.reading import open_lines, open_table, read_table
 from helpers.env import UserError
 from tests.data.test_tables import PARAMS, write
@@ -470,8 +470,8 @@ def test_a_table_is_the_same_in_batches_of_any_size(tmp_path, monkeypatch, suffi
         path = tmp_path
     whole = read_table(str(path), "text")
     for rows, characters, piece in ((1, 10**6, 1), (2, 10**6, 3), (1024, 4, 7)):
-        monkeypatch.setattr(reading, "BATCH", rows)
-        monkeypatch.setattr(reading, "CHARACTERS", characters)
+        monkeypatch.setattr(batched, "BATCH", rows)
+        monkeypatch.setattr(batched, "CHARACTERS", characters)
         monkeypatch.setattr(tabbed, "PIECE", piece)
         said: list[str] = []
         batches = list(open_table(str(path), "text").batches(said))
@@ -480,13 +480,13 @@ def test_a_table_is_the_same_in_batches_of_any_size(tmp_path, monkeypatch, suffi
 
 
 def test_a_batch_ends_with_the_row_that_makes_it_long(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "CHARACTERS", 100)
+    monkeypatch.setattr(batched, "CHARACTERS", 100)
     path = write(tmp_path / "a.csv", "text\n" + "".join("x" * size + "\n" for size in (10, 95, 300, 1, 2)))
     assert [len(batch) for batch in open_table(path, "text").batches()] == [2, 1, 2]
 
 
 def test_a_mistake_in_a_late_row_is_found_where_it_is_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(reading, "BATCH", 2)
+    monkeypatch.setattr(batched, "BATCH", 2)
     batches = open_table(write(tmp_path / "a.csv", "text,n\na,1\nb,2\nc,3,4\n"), "text").batches()
     assert len(next(batches)) == 2
     with pytest.raises(UserError, match="row 4: the number of cells is 3"):
@@ -528,20 +528,20 @@ def test_a_parquet_whose_values_repeat_is_read_a_few_rows_at_a_time(tmp_path):
     pq.write_table(
         pa.table({"text": ["x" * 500_000] * 2000, "n": range(2000)}), tmp_path / "a.parquet", compression="zstd"
     )
-    source = reading.open_table(str(tmp_path / "a.parquet"), "text")
+    source = open_table(str(tmp_path / "a.parquet"), "text")
     for exact in (False, True):
         sizes, before = [], pa.total_allocated_bytes()
         for table in source.batches(exact=exact):
             sizes.append(len(table))
             assert pa.total_allocated_bytes() - before < 100_000_000
-        assert sum(sizes) == 2000 and max(sizes) <= reading.DECODED
+        assert sum(sizes) == 2000 and max(sizes) <= arrow.DECODED
 
 
 def test_batches_of_a_parquet_are_large_again_where_its_rows_are_short(tmp_path):
     table = pa.table({"text": [f"text {i}" for i in range(3000)]})
     pq.write_table(table, tmp_path / "a.parquet", row_group_size=1000)
-    tables_read = list(reading.open_table(str(tmp_path / "a.parquet"), "text").batches())
-    assert max(map(len, tables_read)) <= reading.BATCH and len(tables_read) <= 4
+    tables_read = list(open_table(str(tmp_path / "a.parquet"), "text").batches())
+    assert max(map(len, tables_read)) <= batched.BATCH and len(tables_read) <= 4
     assert pd.concat(tables_read)["text"].tolist() == table["text"].to_pylist()
 
 
@@ -574,7 +574,7 @@ def test_a_table_that_has_changed_since_it_was_opened_is_a_sentence(tmp_path, su
     ]
     for table in changes:
         save(path, frame)
-        source = reading.open_table(str(path), "text")
+        source = open_table(str(path), "text")
         assert sum(map(len, source.batches())) > 0
         save(path, table)
         with pytest.raises(UserError, match=r"has changed while it was read|could not be read"):

@@ -34,8 +34,8 @@ from helpers.cli.given import (
 )
 from helpers.cli.notebook import LONGEST, run_stage
 from helpers.data import embedded
+from helpers.data.batched import listed
 from helpers.data.language import language_remark
-from helpers.data.reading import listed
 from helpers.env import UserError, short_path
 from helpers.labels import cli as labels_cli
 from helpers.parameters import stage_parameters

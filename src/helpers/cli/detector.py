@@ -17,7 +17,7 @@ import typer
 
 from helpers import env, files, run
 from helpers.data import embedded, tables
-from helpers.data.reading import changed
+from helpers.data.batched import changed
 from helpers.env import UserError, short_path
 from helpers.evaluation import runs
 from helpers.labels import decisions, log

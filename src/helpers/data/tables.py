@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 
 from helpers.data import embedded
+from helpers.data.batched import Source, add_remark, column_name, listed
 from helpers.data.classes import by_threshold, clean_names, merge_look_alikes, missing_remark, suspicions
-from helpers.data.reading import Source, add_remark, column_name, listed, open_lines, open_table, read_table
+from helpers.data.reading import open_lines, open_table, read_table
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
 from helpers.env import UserError

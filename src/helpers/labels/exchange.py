@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from helpers.data import tables
+from helpers.data.batched import listed
 from helpers.data.classes import clean_names, merge_look_alikes
-from helpers.data.reading import listed
 from helpers.data.records import own_ids, record_id, with_every_own_id
 from helpers.env import UserError
 from helpers.labels import agreement, decisions, log
