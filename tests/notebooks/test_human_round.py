@@ -11,6 +11,7 @@ from helpers.data.records import record_id
 from helpers.labels import log, seats
 from helpers.labels.panel.panel import Panel
 from helpers.labels.seats import pending
+from helpers.query.rounds import verdict
 from tests.project import ambo_run, assert_quiet, code_cells, finish, new_project
 
 CLASSES = ["good", "bad"]
@@ -200,6 +201,7 @@ def test_a_pool_that_is_used_up_says_so():
         "stop_reason": lambda *_: "",
         "strategy_inputs": lambda *_: {},
         "select": lambda name, count, k, seed, **_: range(min(count, k)),
+        "verdict": verdict,
         "np": np,
     }
     for part in ("def open_texts(", "def run_round("):
@@ -211,6 +213,7 @@ def test_a_pool_that_is_used_up_says_so():
     for _ in range(2):
         finished.append(names["run_round"]("random", finished, [], None, data, 40, params))
     assert finished[0]["picks"] == ["a", "b", "c"] and not finished[0]["stop"]
+    assert finished[0]["advice"] == finished[1]["advice"] == ""
     assert (
         not finished[1]["picks"] and finished[1]["stop"] == "The pool is used up: all of its 4 texts have been chosen."
     )

@@ -46,7 +46,11 @@ def load_detector(place: str | Path, **changes: Any) -> Detector:
         if (adapter / "learner.json").is_file():
             if (adapter.parent / "manifest.json").exists():  # in the folder of a run
                 refuse_changed_adapter(adapter.parent)
-            return Detector(QLoRA.load(adapter, **changes), adapter)
+            before = sha256(adapter)
+            detector = Detector(QLoRA.load(adapter, **changes), adapter)
+            if detector.digest != before:
+                raise UserError(f"{adapter} was replaced while it was loaded: give the command again.")
+            return detector
     raise UserError(f"{folder} holds no detector: give the folder of a run that has finished 03_active_learning.")
 
 
@@ -65,6 +69,7 @@ class Detector:
         if not learner.task.labels:
             raise UserError("This adapter writes texts and has no classes: load it with Writer.load.")
         self.learner, self.adapter = learner, adapter
+        self.digest = sha256(adapter) if adapter else ""  # of what was loaded, whatever stands there later
         self.labels, self.positive = learner.task.labels, learner.task.positive
         self.kinds = kinds.names if (kinds := getattr(learner, "kinds", None)) else ()
         self.width = len(self.labels) + len(self.kinds)  # numbers that answer one text
@@ -143,7 +148,7 @@ class Detector:
         UserError
             Where a prediction of this source is running.
         """
-        facts = facts | {"adapter": sha256(self.adapter), "base": getattr(self.learner, "base", None)}
+        facts = facts | {"adapter": self.digest, "base": getattr(self.learner, "base", None)}
         with parts.hold_place(folder, facts["source"], facts["texts"]) as place:
             partial, key = parts.parts_file(place), digest([facts["adapter"], facts["base"], self.labels, explain])
             done, start = parts.resume(partial, key, _pieces(batches(), explain)), 0

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import math
 import re
-import shutil
 import struct
 from pathlib import Path
+from typing import BinaryIO
 
 from helpers import env
 from helpers.env import UserError
@@ -100,13 +101,23 @@ def converted(model: str) -> Path:
         temporary.mkdir()
         whole = temporary / "model.gguf"
         with whole.open("wb") as stream:
-            for part in parts:
-                with part.open("rb") as source:
-                    shutil.copyfileobj(source, stream)
+            copied = [_copy(part, stream) for part in parts]
+        if digest(copied)[:16] != folder.name:
+            raise UserError(f"model {model!r} has changed while it was read: give the command again.")
         _check_header(whole, model)
         _save_as_safetensors(whole, model)
         whole.unlink()
     return folder
+
+
+def _copy(part: Path, target: BinaryIO) -> str:
+    """Append a file to an open one; returns the sha256 of what was copied."""
+    sha = hashlib.sha256()
+    with part.open("rb") as source:
+        while block := source.read(2**20):
+            sha.update(block)
+            target.write(block)
+    return sha.hexdigest()
 
 
 def _check_header(path: Path, model: str) -> None:
