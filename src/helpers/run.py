@@ -7,7 +7,6 @@ is due again when its parameters, an input, an output, its notebook's code or an
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import re
 import shlex
@@ -23,7 +22,7 @@ from filelock import FileLock, Timeout
 
 from helpers import env, hub
 from helpers.env import UserError
-from helpers.files import file_name, read_jsonl, sha256, write_json, write_jsonl
+from helpers.files import digest, file_name, read_jsonl, sha256, write_json, write_jsonl
 from helpers.manifest import (
     PACKAGES,
     changed_file,
@@ -275,9 +274,7 @@ def _read_rounds(path: Path) -> list[dict]:
 
 def _check(row: dict, path: Path) -> str:
     """Digest of a round and of what it was made from: one that was damaged, edited, or is of another run does not fit."""
-    facts = [row, read_facts(path.with_name("rounds_from.json"))]
-    text = json.dumps(facts, ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    return digest([row, read_facts(path.with_name("rounds_from.json"))])[:16]
 
 
 def refuse_changed_adapter(stage: Path) -> None:

@@ -82,6 +82,11 @@ def bare_words(text: str) -> str:
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", _seen(text)).casefold())) or text
 
 
+def word_places(text: str) -> list[tuple[int, int]]:
+    """(start, end) of the words of a text."""
+    return [match.span() for match in re.finditer(r"\w+", text)]
+
+
 def quoted(value: str, most: int = 60) -> str:
     """A value of the data in quotation marks for a sentence, a long one cut."""
     return repr(value if len(value) <= most else f"{value[: most - 1]}…")

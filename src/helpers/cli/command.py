@@ -22,7 +22,7 @@ import typer
 import typer.core
 
 from helpers import env, files, run
-from helpers.cli.detector import INTERRUPTED, export, predict
+from helpers.cli.detector import export, predict
 from helpers.cli.given import (
     check_combinations,
     check_data,
@@ -32,7 +32,7 @@ from helpers.cli.given import (
     gather_parameters,
     parameter_list,
 )
-from helpers.cli.notebook import LONGEST, run_stage
+from helpers.cli.notebook import LONGEST, interruptible, run_stage
 from helpers.data import embedded
 from helpers.data.batched import listed
 from helpers.data.language import language_remark
@@ -126,11 +126,8 @@ app.command()(export)
 
 def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:
     """Check the parameters of every stage, run the stages that are due, and print the results."""
-    try:
+    with interruptible("the same command goes on from where it stopped"):
         _run_stages(task, profile, overrides, stages, run_id)
-    except KeyboardInterrupt:
-        say("\nambo: interrupted; the same command goes on from where it stopped.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
 
 
 def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 import typer
 
 from helpers import env, files, run
+from helpers.cli.notebook import interruptible
 from helpers.data import embedded, tables
 from helpers.data.batched import changed
 from helpers.env import UserError, short_path
@@ -26,7 +27,6 @@ from helpers.text import say
 if TYPE_CHECKING:
     import pyarrow as pa
 
-INTERRUPTED = 130  # exit code of a command that Ctrl-C ended
 MOST_ANSWERS, MOST_CHARACTERS = 2000, 4_000_000  # texts that a page shows, and their length together
 
 
@@ -46,12 +46,8 @@ def predict(
 ) -> None:
     """Answer every text of a file with a trained detector: each row again, with answer, confidence and probabilities."""
     check_places(file, out, html)
-    try:
-        write_answers(file, task, run_id, text_column, out, html, explain, raw)
-    except KeyboardInterrupt:
-        said = "what is answered is kept, and the same command goes on from there"
-        say(f"\nambo: interrupted; {said}.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+    with interruptible("what is answered is kept, and the same command goes on from there"):
+        answer_file(file, task, run_id, text_column, out, html, explain, raw)
 
 
 def check_places(file: str, out: str, html: str) -> None:
@@ -69,7 +65,7 @@ def check_places(file: str, out: str, html: str) -> None:
         raise UserError(f"{html} ends in {Path(html).suffix!r}: a page ends in .html.")
 
 
-def write_answers(
+def answer_file(
     file: str, task: str, run_id: str, text_column: str, out: str, html: str, explain: bool, raw: bool
 ) -> None:
     """What `predict` does, once its words are checked."""
@@ -164,14 +160,15 @@ class Reading:
         return (texts for _, texts in self.batches())
 
     def schema_with(self, added: list[str]) -> pa.Schema | None:
-        """The types of the columns and of those of the answers."""
+        """The types of the columns and of those of the answers, None without a `schema`."""
         import pyarrow as pa
 
-        for name in added if self.schema else []:
-            self.schema = self.schema.append(
+        schema = self.schema
+        for name in added if schema else []:
+            schema = schema.append(
                 pa.field(name, pa.string() if name in ("answer", "kinds", "words") else pa.float64())
             )
-        return self.schema
+        return schema
 
 
 def open_texts(file: str, text_column: str) -> tables.Source:

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,7 +22,7 @@ from helpers.manifest import write_manifest
 from helpers.progress import duration
 from helpers.text import say, visible
 
-AWAITING = 3  # exit code: the run waits for labels
+AWAITING, INTERRUPTED = 3, 130  # exit codes: the run waits for labels; Ctrl-C has ended the command
 LONGEST = 10 * 365 * 86_400  # seconds that a stage can have taken
 
 
@@ -144,6 +144,16 @@ def _kill(kernels: type) -> None:
     for manager in kernels.started:
         with contextlib.suppress(OSError, AttributeError):  # it is gone, or not there yet
             asyncio.run(manager.provisioner.kill())
+
+
+@contextlib.contextmanager
+def interruptible(goes_on: str) -> Iterator[None]:
+    """End the command in a sentence at Ctrl-C; `goes_on` says how to go on."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        say(f"\nambo: interrupted; {goes_on}.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 class IndentedOutput:

@@ -5,7 +5,6 @@ Every method gives, for each word of `word_places`, by how much the log-odds of 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,17 +14,13 @@ import torch
 from helpers.core.batches import padded
 from helpers.core.cpu import over_batches, reading
 from helpers.core.heads import Classifier
+from helpers.text import word_places
 
 LEAVE_ONE_OUT, GRADIENT, EVIDENCE = "leave_one_out", "gradient", "evidence"
 FIRST, BRANCHES, OPENED = 12, 4, 2  # groups of a text's words; parts of a group; groups that are opened
 LEAST_LEFT = 1e-6  # share of the evidence that always stays, so that no fall is infinite
 
 Span = tuple[int, int]
-
-
-def word_places(text: str) -> list[Span]:
-    """(start, end) of the words of a text."""
-    return [match.span() for match in re.finditer(r"\w+", text)]
 
 
 def methods(learner: Any) -> tuple[str, ...]:
@@ -115,7 +110,7 @@ def head_evidence(learner: Any, texts: Sequence[str], classes: Sequence[int]) ->
     def read(job: tuple[str, int]) -> np.ndarray:
         text, number = job
         inputs, offsets = _read(learner, text)
-        scores = learner.module.out(learner.module.norm(learner.module.states(**inputs)))[0].double().cpu()
+        scores = learner.module.evidence(learner.module.states(**inputs), inputs["attention_mask"])[0].double().cpu()
         evidence = (scores - scores.max(0).values).exp()
         whole = evidence.sum(0)
         left = torch.maximum(whole - torch.tensor(_over_words(text, offsets)) @ evidence, LEAST_LEFT * whole)

@@ -84,9 +84,10 @@ def load_base(recipe: Recipe, head: str | None = None):
     model_class = AutoModelForCausalLM if (head or recipe.head) == "lm" else AutoModel
     path = model_path(recipe.model)
     if recipe.model != EMBEDDED:
-        refuse_missing_folder(recipe.model)
         if Path(path).is_dir():
             refuse_foreign_files(Path(path))
+        else:
+            refuse_missing_folder(recipe.model)
     try:
         if file := cached_file(path, TOKENIZER, revision=recipe.revision or None, **OPTIONAL):
             refuse_growing_tokenizer(Path(file))

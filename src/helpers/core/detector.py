@@ -19,6 +19,7 @@ from helpers.env import UserError
 from helpers.files import digest, sha256, write_json
 from helpers.progress import Bar
 from helpers.run import refuse_changed_adapter
+from helpers.text import word_places
 
 EXPLAINED = 60_000  # characters of the texts that are explained at once
 SHOWN = 5  # words of an explanation
@@ -228,7 +229,7 @@ class Detector:
         falls = self._falls(method, parts, classes, _log_odds(shares))
         explained: list[list[tuple[int, int, float]]] = [[] for _ in texts]
         for i, (first, _), part, share, fall in zip(asked, places, parts, shares, falls, strict=True):
-            words, least = attribution.word_places(part), max(LEAST, SHARE * fall.max(initial=0))
+            words, least = word_places(part), max(LEAST, SHARE * fall.max(initial=0))
             order = [k for k in np.argsort(-fall, kind="stable")[:SHOWN] if fall[k] >= least]
             losses = share - expit(_log_odds(share) - fall)
             explained[i] = [(first + words[k][0], first + words[k][1], round(float(losses[k]), 4)) for k in order]

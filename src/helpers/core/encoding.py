@@ -69,11 +69,8 @@ class Encoding:
         if not any(long) or not self.tokenizer.is_fast:
             return self.texts(texts), np.arange(len(texts))
         special = self.recipe.head == "classifier"
-        stride = min(OVERLAP, room // 4)
-        # A window holds a token of its own at least.
         length = self.recipe.max_length if special else room
-        options = {"truncation": True, "max_length": length, "stride": stride, "return_overflowing_tokens": True}
-        read = self.tokenizer(list(texts), add_special_tokens=special, **options)
+        read = self.tokenizer(list(texts), add_special_tokens=special, **_overlapping(length, room))
         owners = np.array(read["overflow_to_sample_mapping"])
         ids = read["input_ids"]
         if special:
@@ -86,9 +83,8 @@ class Encoding:
         room = self._room()
         if len(text) <= room or not self.tokenizer.is_fast:
             return [(0, len(text))]
-        options = {"truncation": True, "max_length": room, "stride": min(OVERLAP, room // 4)}
-        options |= {"return_overflowing_tokens": True, "return_offsets_mapping": True}
-        read = self.tokenizer(text, add_special_tokens=False, **options)["offset_mapping"]
+        options = _overlapping(room, room) | {"add_special_tokens": False, "return_offsets_mapping": True}
+        read = self.tokenizer(text, **options)["offset_mapping"]
         return [(window[0][0], window[-1][1]) for window in read] if len(read) > 1 else [(0, len(text))]
 
     def around_evidence(self, text: str, spans: Sequence[Sequence[int]]) -> str:
@@ -155,3 +151,9 @@ class Encoding:
         labels = [[IGNORED] * (len(i) - n) + i[-n:] for i, n in zip(ids, lengths, strict=True)]
         completion = torch.tensor(lengths, device=env.device())
         return batch | {"labels": pad(labels, IGNORED, True, 8), "completion": completion}
+
+
+def _overlapping(length: int, room: int) -> dict[str, Any]:
+    """A tokenizer's options for windows of `length` tokens, `room` of them of the text."""
+    stride = min(OVERLAP, room // 4)  # a window holds a token of its own at least
+    return {"truncation": True, "max_length": length, "stride": stride, "return_overflowing_tokens": True}

@@ -53,9 +53,12 @@ class Classifier(nn.Module):
         with torch.autocast(states.device.type, enabled=False):
             if self.pooling != "evidence":
                 return self.out(self.norm(mean_state(states, mask)))
-            tokens = self.out(self.norm(states)).masked_fill(~mask.unsqueeze(-1).bool(), float("-inf"))
-            logits = tokens.logsumexp(1)
+            logits = self.evidence(states, mask).logsumexp(1)
             return logits * (torch.arange(logits.shape[1], device=logits.device) != self.absent)
+
+    def evidence(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        """What each token says for each class (batch, tokens, classes); minus infinity where there is none."""
+        return self.out(self.norm(states)).masked_fill(~mask.unsqueeze(-1).bool(), float("-inf"))
 
     def read(self, input_ids, attention_mask) -> tuple[torch.Tensor, torch.Tensor]:
         """(logits (batch, classes), embeddings (batch, hidden)), float32."""
@@ -70,7 +73,7 @@ class Classifier(nn.Module):
             return logits, mean_state(states, attention_mask)
         with torch.autocast(states.device.type, enabled=False):
             inside = attention_mask.unsqueeze(-1).bool()
-            scores = self.out(self.norm(states)).masked_fill(~inside, float("-inf"))
+            scores = self.evidence(states, attention_mask)
             scores[..., self.absent] = float("-inf")
             shares = scores.logsumexp(-1).softmax(1).unsqueeze(-1)
             return logits, (shares * states.masked_fill(~inside, 0)).sum(1)

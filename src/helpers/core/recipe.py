@@ -111,8 +111,6 @@ class Recipe:
 
 def refuse_missing_folder(model: str) -> None:
     """Raise UserError where a model reads as a path to a folder that is not there: no hub is asked for it."""
-    if is_gguf(model):
-        return
     first, *rest = model.replace("\\", "/").split("/")
     is_path = first in ("", ".", "..", "~") or len(rest) != 1 or "\\" in model or env.resolve(first).is_dir()
     if is_path and (rest or first in ("", ".", "..", "~")) and not env.resolve(model).is_dir():

@@ -10,6 +10,8 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
+from helpers.data.batched import Places, listed
+
 Row = list[tuple[str, bool]]  # its cells, and whether each is enclosed in quotation marks
 SHOWN = 5  # rows that a sentence lists
 LONGEST = 10_000_000  # characters of a cell in quotation marks; where none closes by then, the first is part of a text
@@ -22,37 +24,45 @@ def read_rows(
     """The cells of every row, [] for a blank line; `remarks` gets sentences on marks that could be meant otherwise."""
     is_single = None
     if not is_quoted:
-        marked: list[int] = []
-        spread: list[int] = []
+        marked, spread = Places(), Places()
         opened = 0  # the row with a quotation mark that is not yet closed
         for number, row in enumerate(_bare(lines, separator), 1):
             is_single = len(row) == 1 if row and is_single is None else is_single
-            _note(marked, number, any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in row))
+            if any(len(cell) > 1 and cell[0] == cell[-1] == '"' for cell in row):
+                marked.add(number)
             if is_single and row and row[0].count('"') % 2:
-                _note(spread, opened, bool(opened) and row[0].endswith('"'))
+                if opened and row[0].endswith('"'):
+                    spread.add(opened)
                 opened = number if not opened and row[0].startswith('"') else 0
             yield row
-        if marked:
-            remarks.append(f"{where}, {_named(marked)}: quotation marks around a whole cell were read as part of it.")
-        if spread:
+        if marked.count:
+            remarks.append(
+                f"{where}, row {listed(marked.first, SHOWN)}: quotation marks around a whole cell were read as part of it."
+            )
+        if spread.count:
             remedy = "if it encloses one text with line breaks, put the name of the column in quotation marks too"
             remarks.append(
-                f"{where}, {_named(spread)}: a quotation mark is opened and closed in a later row; {remedy}."
+                f"{where}, row {listed(spread.first, SHOWN)}: a quotation mark is opened and closed in a later row; {remedy}."
             )
         return
-    loose: list[int] = []
-    wide: list[int] = []
+    loose, wide = Places(), Places()
     for number, row in enumerate(_scanned(lines, separator), 1):
         is_single = len(row) == 1 if row and is_single is None else is_single
-        _note(loose, number, any(not is_enclosed and '"' in cell for cell, is_enclosed in row))
-        _note(wide, number, any(_holds_rows(*cell, "" if is_single else separator) for cell in row))
+        if any(not is_enclosed and '"' in cell for cell, is_enclosed in row):
+            loose.add(number)
+        if any(_holds_rows(*cell, "" if is_single else separator) for cell in row):
+            wide.add(number)
         yield [cell for cell, _ in row]
-    if loose:
-        remarks.append(f"{where}, {_named(loose)}: quotation marks that enclose no cell were read as part of it.")
-    if wide:
+    if loose.count:
+        remarks.append(
+            f"{where}, row {listed(loose.first, SHOWN)}: quotation marks that enclose no cell were read as part of it."
+        )
+    if wide.count:
         remedy = "if these are rows of their own, take out the quotation marks"
         holds = "line breaks" if is_single else "tabs and line breaks"
-        remarks.append(f"{where}, {_named(wide)}: a cell in quotation marks has {holds} in it; {remedy}.")
+        remarks.append(
+            f"{where}, row {listed(wide.first, SHOWN)}: a cell in quotation marks has {holds} in it; {remedy}."
+        )
 
 
 def _bare(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
@@ -136,14 +146,3 @@ def encloses(lines: Callable[[], Iterable[str]], separator: str) -> bool:
 def _holds_rows(cell: str, is_enclosed: bool, separator: str) -> bool:
     """Whether an enclosed cell could be several rows, between marks that belong to texts; with '' those of a single column."""
     return is_enclosed and separator in cell and ("\n" in cell or "\r" in cell)
-
-
-def _note(numbers: list[int], number: int, is_meant: bool) -> None:
-    """Keep the number of a row that is meant, up to one more than a sentence lists."""
-    if is_meant and len(numbers) <= SHOWN:
-        numbers.append(number)
-
-
-def _named(numbers: list[int]) -> str:
-    """'row 2, 3' for the rows that were noted."""
-    return f"row {', '.join(map(str, numbers[:SHOWN]))}{', …' if len(numbers) > SHOWN else ''}"

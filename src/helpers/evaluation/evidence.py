@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -10,6 +9,7 @@ import pandas as pd
 
 from helpers.evaluation.intervals import bootstrap_interval
 from helpers.evaluation.report import highlight
+from helpers.text import word_places
 
 MEASURES = ("token_f1", "by_chance")
 COLUMNS = ["finder", *(f"{name}{end}" for name in MEASURES for end in ("", "_low", "_high")), "words", "texts"]
@@ -18,7 +18,7 @@ Spans = Sequence[Sequence[float]]
 
 def marked_words(text: str, spans: Spans) -> np.ndarray:
     """Which words of a text its spans [start, end) touch, bool array (words,)."""
-    places = np.array([match.span() for match in re.finditer(r"\w+", text)]).reshape(-1, 2, 1)
+    places = np.array(word_places(text)).reshape(-1, 2, 1)
     edges = np.array([span[:2] for span in spans]).reshape(-1, 2)
     return ((edges[:, 0] < places[:, 1]) & (places[:, 0] < edges[:, 1])).any(1)
 
