@@ -789,6 +789,18 @@ def test_a_damaged_list_of_sets_is_one_sentence(finished_loop, content):
         run.evaluation_sets(later)
 
 
+def test_sets_that_somebody_has_edited_are_not_measured(finished_loop):
+    later = finished_loop[1]
+    first = run.Run("01_seed_curation", {"run_id": "r"}, later.folder.parent / "01_seed_curation")
+    run.save_sets(first, {"test": [{"id": "a", "text": "t", "label": "x"}]})
+    first.close()
+    assert run.evaluation_sets(later)["test"][0]["label"] == "x"
+    files.write_jsonl(first.path("test.jsonl"), [{"id": "a", "text": "t", "label": "y"}])
+    again = run.Run("04_bias_evaluation", {"run_id": "r"}, later.folder)
+    with pytest.raises(UserError, match=r"test\.jsonl is not as 01_seed_curation wrote it: run that again"):
+        run.evaluation_sets(again)
+
+
 def test_an_input_that_changes_at_work_is_refused_and_a_growing_log_is_not(project):
     stage = open_stage(project)
     files.write_text(project / "a.csv", "one")

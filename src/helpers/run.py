@@ -389,16 +389,26 @@ def some_rows(path: Path) -> list[dict]:
 
 
 def evaluation_sets(here: Run) -> dict[str, list[dict]]:
-    """Name → rows of the sets that 01 set aside: validation, test, and further test sets; recorded as inputs."""
+    """Name → rows of the sets that 01 set aside: validation, test, and further test sets; recorded as inputs.
+
+    Raises UserError where one is not as 01 wrote it: what is measured on it would be of somebody's own making.
+    """
     record = here.earlier("01", "sets.json")
     file_of = read_facts(record)
     if not file_of or not all(file == f"{file_name(name)}.jsonl" for name, file in file_of.items()):
         raise UserError(f"{record} is damaged: run {record.parent.name} again.")
-    return {
-        name: read_jsonl(here.earlier("01", file))
-        for name, file in file_of.items()
-        if name == "validation" or name.startswith("test")
-    }
+    manifest = read_manifest(record.parent) or {"outputs": {}}
+    written = {
+        Path(name).name: sha for name, sha in manifest["outputs"].items()
+    }  # a run that was copied has other paths
+    sets = {}
+    for name, file in file_of.items():
+        if name == "validation" or name.startswith("test"):
+            path = here.earlier("01", file)
+            if here.inputs[stored_name(path)] != written.get(file, here.inputs[stored_name(path)]):
+                raise UserError(f"{path} is not as {record.parent.name} wrote it: run that again.")
+            sets[name] = read_jsonl(path)
+    return sets
 
 
 def notebooks(kind: str) -> dict[str, str]:
