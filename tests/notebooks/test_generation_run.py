@@ -152,7 +152,8 @@ def test_a_damaged_file_of_the_stage_itself_does_not_stop_it(project, settings, 
     due = {"status": "failed", "parameters": manifest["parameters"] | changed}
     files.write_json(folder / "manifest.json", manifest | due)
     basis = files.read_json(folder / "rounds_from.json")
-    files.write_json(folder / "rounds_from.json", basis | {"parameters": basis["parameters"] | changed})
+    inputs = {path.replace("/whole/", f"/{folder.parent.name}/"): sha for path, sha in basis["inputs"].items()}
+    files.write_json(folder / "rounds_from.json", {"inputs": inputs, "parameters": basis["parameters"] | changed})
     write_rounds(folder, files.read_jsonl(folder / "rounds.jsonl"))
     (folder / name).write_bytes(b"\xff\x00 garbage\n")
     out, _ = finish(project, words(folder.parent.name, settings, "--stages", "03"))
