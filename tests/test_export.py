@@ -164,7 +164,8 @@ def test_cards_say_what_was_measured_and_nothing_in_the_data_becomes_a_part_of_t
     scores = models | {"accuracy": [0.81, 0.61], "count": [50, 50]}
     groups = {"group": [HOSTILE, "b", "c"], "count": [12, 30, 3], "accuracy": [0.5, 0.9, 1.0], "column": "kind"}
     flips = {"model": ["QLoRA detector"], "pairs": [20], "flip_rate": [0.25], "low": [0.1], "high": [0.4]}
-    evaluated(home, headline=scores, by_group=groups, flips=flips)
+    found = {"QLoRA detector": [0.5], "QLoRA detector low": [0.4], "QLoRA detector high": [0.6]}
+    evaluated(home, headline=scores, by_group=groups, flips=flips, kinds={"kind": [HOSTILE], "count": [7]} | found)
     assert ambo(monkeypatch, capsys, "export", "--to", "shared")[0] == 0
     text = (project / "shared/model/README.md").read_text()
     model, data = (ModelCard(text), DatasetCard((project / "shared/dataset/README.md").read_text()))
@@ -177,6 +178,7 @@ def test_cards_say_what_was_measured_and_nothing_in_the_data_becomes_a_part_of_t
         assert "<em>" not in page and "<code>x" not in page and "\u202e" not in card.content
         assert "\nlicense:" not in card.content and "[a](javascript:b) *c*" in page  # as it was written
     assert "0.800 (0.700–0.900)" in text and "25.0% (95 % interval 10.0% to 40.0%) of 20 pairs" in text
+    assert "| 7 | 0.500 (0.400–0.600) |" in text
     assert "| 12 | 0.500 |" in text and "c (kind, n = 3)" in text and "| people | 5 |" in text
     assert "People who labelled: 2." in text and "anna" not in text + data.content
 

@@ -154,6 +154,7 @@ def detection_scores(folder: Path) -> dict[str, Any]:
     first = headline.iloc[0]
     metrics = [("f1", "macro-F1", first["macro_f1"]), ("accuracy", "accuracy", first["accuracy"])]
     values = {"scores": shown(headline), "further": further, "test_rows": int(first["count"]), "metrics": metrics}
+    values["kinds"] = _kinds(_read(folder / "kinds.csv"))
     values |= {"flip": "", "pairs": 0, "flip_rival": ""}
     if len(flips) and flips["pairs"].iloc[0]:
         rates = [f"{r.flip_rate:.1%} (95 % interval {r.low:.1%} to {r.high:.1%})" for r in flips.itertuples()]
@@ -161,6 +162,15 @@ def detection_scores(folder: Path) -> dict[str, Any]:
         if len(flips) > 1:
             values["flip_rival"] = f"{flips['model'].iloc[1]}: {rates[1]}"
     return values
+
+
+def _kinds(table: pd.DataFrame) -> pd.DataFrame:
+    """The F1 of the kinds that the detector names; without rows where it names none."""
+    finders = [name for name in table.columns if f"{name} low" in table]
+    if not finders or table[finders[0]].isna().all():
+        return pd.DataFrame()
+    shown = {name: _with_interval(table, name, f"{name} low", f"{name} high") for name in finders}
+    return pd.DataFrame({"kind": table["kind"], "rows": table["count"], **shown})
 
 
 @refusing_damage
