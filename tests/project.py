@@ -107,6 +107,9 @@ def copy_stage(source: Path, target: Path) -> None:
     shutil.copytree(source, target)
     facts = files.read_json(target / "manifest.json")
     facts["parameters"]["run_id"] = target.parent.name
+    homes = [f"{'/'.join(stage.parts[-3:-1])}/" for stage in (source, target)]
+    for kind in ("inputs", "outputs"):
+        facts[kind] = {name.replace(*homes): sha for name, sha in facts[kind].items()}
     manifest.write_manifest(target, facts)
 
 

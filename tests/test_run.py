@@ -125,8 +125,10 @@ def test_a_parameter_changed_by_a_person_makes_a_new_version_and_by_a_batch_run_
         assert "belongs to a run with seed=1, not 2: to keep its labels, open" in refused
         assert not stage.path("earlier").exists()
         again = cell_output(client, code.format(2), allow_stdin=True)  # as JupyterLab, VS Code and Colab ask
-        assert again == f"seed was 1 and is 2: the stage is done anew, labels stay; before: {stage.path('earlier/1')}\n"
-        assert cell_output(client, code.format(2), allow_stdin=True) == ""
+        said = f"seed was 1 and is 2: the stage is done anew, labels stay; before: {stage.path('earlier/1')}\n"
+        foreign = "cells were run in it that are not those of its notebook (1)"
+        assert again == f"{said}{foreign}: the next `ambo run` does 01_seed_curation again.\n"
+        assert "done anew" not in cell_output(client, code.format(2), allow_stdin=True)
         assert "seed was 2 and is 3" in cell_output(client, code.format(3), allow_stdin=True)
     finally:
         client.stop_channels()
@@ -134,7 +136,8 @@ def test_a_parameter_changed_by_a_person_makes_a_new_version_and_by_a_batch_run_
     assert stage.path("labels/anna.jsonl").read_text() == "her labels"
     assert stage.path("earlier/1/out.txt").read_text() == "seed 1" and not stage.path("out.txt").exists()
     assert [run.read_manifest(stage.path(f"earlier/{k}"))["parameters"]["seed"] for k in (1, 2)] == [1, 2]
-    assert run.read_manifest(stage.folder)["parameters"]["seed"] == 3
+    manifest = run.read_manifest(stage.folder)
+    assert manifest["parameters"]["seed"] == 3 and run.why_due(stage.folder, manifest["parameters"]).startswith(foreign)
     assert stage.path("01_seed_curation.ipynb").exists() and stage.path("earlier/1/01_seed_curation.ipynb").exists()
 
 
@@ -789,6 +792,43 @@ def test_a_damaged_list_of_sets_is_one_sentence(finished_loop, content):
         run.evaluation_sets(later)
 
 
+def test_a_later_stage_is_due_and_goes_on_from_nothing_that_is_due_or_was_cut_off(project):
+    home, params = project / "outputs/t/r", {"run_id": "r"}
+    files.write_text(project / "guide.md", "old")
+    first = run.Run("01_seed_curation", params | {"guideline": "guide.md"}, home / "01_seed_curation")
+    for source in (files.write_text(project / "data.csv", "one"), project / "guide.md"):
+        first.reads(source)
+    first.wrote(files.write_text(first.path("seed.jsonl"), "{}"))
+    first.close()
+    for number in ("03", "04"):
+        later = run.Run(run.STAGES[number], params, home / run.STAGES[number])
+        later.earlier(*{"03": ("01", "seed.jsonl"), "04": ("03", "x.txt")}[number])
+        later.wrote(files.write_text(later.path("x.txt"), "made"))
+        later.close()
+    due = {stage: lambda stage=stage: run.why_due(home / stage, params) for stage in list(run.STAGES.values())[2:]}
+    assert [why() for why in due.values()] == ["", ""]
+    again = run.Run("03_active_learning", params, home / "03_active_learning")
+    for change, reason in [
+        (lambda: files.write_text(project / "data.csv", "two"), "data.csv changed"),
+        (
+            lambda: save_manifest(first.folder, **files.read_json(first.path("manifest.json")) | {"status": "running"}),
+            "cut off",
+        ),
+    ]:
+        change()
+        assert due["03_active_learning"]() == f"01_seed_curation no longer counts: {reason}".replace(
+            ": cut", ": it is cut"
+        )
+        assert due["04_bias_evaluation"]().startswith("03_active_learning no longer counts: 01_seed_curation no longer")
+        with pytest.raises(UserError, match=rf"01_seed_curation no longer counts \(.*{reason}\): run 01_seed_curation"):
+            again.earlier("01", "seed.jsonl")
+    files.write_text(project / "data.csv", "one")
+    first.close()
+    files.write_text(project / "guide.md", "new")  # for people: it makes 01 due, and nothing that goes on from it
+    (project / "data.csv").unlink()  # nobody can say whether it has changed
+    assert [why() for why in due.values()] == ["", ""] and again.earlier("01", "seed.jsonl")
+
+
 def test_sets_that_somebody_has_edited_are_not_measured(finished_loop):
     later = finished_loop[1]
     first = run.Run("01_seed_curation", {"run_id": "r"}, later.folder.parent / "01_seed_curation")
@@ -797,7 +837,7 @@ def test_sets_that_somebody_has_edited_are_not_measured(finished_loop):
     assert run.evaluation_sets(later)["test"][0]["label"] == "x"
     files.write_jsonl(first.path("test.jsonl"), [{"id": "a", "text": "t", "label": "y"}])
     again = run.Run("04_bias_evaluation", {"run_id": "r"}, later.folder)
-    with pytest.raises(UserError, match=r"test\.jsonl is not as 01_seed_curation wrote it: run that again"):
+    with pytest.raises(UserError, match=r"01_seed_curation no longer counts \(.*test\.jsonl changed\): run"):
         run.evaluation_sets(again)
 
 
@@ -946,10 +986,13 @@ def test_a_value_of_the_data_never_leaves_its_folder_and_no_set_is_lost(project)
     paths = run.save_sets(stage, sets)
     assert len({p.name.casefold() for p in paths}) == len(sets) + 1
     assert all(p.parent == stage.folder and len(p.name.encode()) <= 255 for p in paths)
+    stage.close()
     later = run.Run("04_bias_evaluation", {"run_id": "r"}, stage.folder.parent / "04_bias_evaluation")
     evaluation = run.evaluation_sets(later)
     assert evaluation == {name: sets[name] for name in ["validation", "test", *NAMES]}
+    stage = open_stage(project)
     run.save_sets(stage, {name: sets[name] for name in ["seed", "pool", "validation", "test"]})
+    stage.close()
     later = run.Run("04_bias_evaluation", {"run_id": "r"}, later.folder)
     assert run.evaluation_sets(later).keys() == {"validation", "test"}
     assert len(list(stage.folder.glob("test*.jsonl"))) == 1 and outside.read_text() == "labels"

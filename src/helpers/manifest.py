@@ -99,14 +99,23 @@ def short_name(name: str) -> str:
 def code_sha(stage: str) -> str:
     """sha256 of the notebook's code cells and of this package: its code, tables, data and weights."""
     total = hashlib.sha256()
-    notebook = env.root() / "notebooks" / f"{stage}.ipynb"
-    if notebook.exists():  # outputs and execution counts do not count as a change
-        cells = read_json(notebook)["cells"]
-        total.update("\0".join("".join(c["source"]) for c in cells if c["cell_type"] == "code").encode())
+    if cells := _code_cells(stage):  # outputs and execution counts do not count as a change
+        total.update("\0".join(cells).encode())
     for file in sorted(PACKAGE.rglob("*")):
         if file.is_file() and not any(file.match(pattern) for pattern in IGNORED):
             total.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
     return total.hexdigest()
+
+
+def notebook_cells(stage: str) -> set[str]:
+    """The code of a stage's notebook, cell by cell, without blanks around it."""
+    return {cell.strip() for cell in _code_cells(stage)}
+
+
+def _code_cells(stage: str) -> list[str]:
+    notebook = env.root() / "notebooks" / f"{stage}.ipynb"
+    cells = read_json(notebook)["cells"] if notebook.exists() else []
+    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
 
 
 def git_state() -> dict[str, Any]:

@@ -30,6 +30,7 @@ from helpers.manifest import (
     git_state,
     is_manifest,
     is_whole,
+    notebook_cells,
     read_facts,
     read_manifest,
     short_name,
@@ -49,8 +50,9 @@ GENERATION = {"01": "01_seed_curation", "03": "03_active_generation", "04": "04_
 KINDS = {"classification": STAGES, "generation": GENERATION}  # kind of task → its notebooks by stage number
 LIMITS = ("teacher_tokens",)  # parameters that may change when a run is resumed
 LOOKS = ("page", "show_suggestions", "label_names", "label_help")  # of the panel: they make no round void
+WORDS = ("guideline", "brief")  # for people
 # What two stages of one run may have each of their own: who labels, and by which words; where answers are kept; memory.
-OWN = (*LIMITS, *LOOKS, "annotators", "labeller", "guideline", "brief", "replies", "token_budget")
+OWN = (*LIMITS, *LOOKS, *WORDS, "annotators", "labeller", "replies", "token_budget")
 # Parameters that name a file or folder, each with the words that are none even where a folder of that name stands here.
 SOURCES = {
     "data_path": (),
@@ -63,6 +65,23 @@ SOURCES = {
 }
 
 # --- one stage ------------------------------------------------------------------------------------
+
+
+class Cells:
+    """The cells that are run in a stage's notebook from its opening on, beside those that it has on the disk then."""
+
+    def __init__(self, stage: str):
+        self.own, self.start = notebook_cells(stage), max(0, len(self._run()) - 1)  # the one that opens it is the last
+
+    def count_foreign(self) -> int:
+        """The number of cells that were run and are none of the notebook's; 0 outside a kernel, or without that notebook."""
+        if not self.own:
+            return 0
+        return sum(bool(cell.strip()) and cell.strip() not in self.own for cell in self._run()[self.start :])
+
+    def _run(self) -> list[str]:
+        shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
+        return shell.history_manager.input_hist_raw if shell else []
 
 
 @dataclass
@@ -78,9 +97,12 @@ class Run:
     started: float = field(default_factory=time.time)
     code: str = field(init=False)
     commits: dict[str, str] = field(init=False)
+    counting: set[str] = field(default_factory=set)  # earlier stages that were found to count
+    cells: Cells = field(init=False)
 
     def __post_init__(self) -> None:  # noted before it runs, as every input is before it is read
         self.code, self.commits = code_sha(self.stage), hub.commits(self.stage, self.params)
+        self.cells = Cells(self.stage)
 
     def path(self, name: str) -> Path:
         """Path of a file in this stage's folder; raises UserError where the name would lead out of it."""
@@ -103,14 +125,19 @@ class Run:
     def earlier(self, stage: str, name: str, otherwise: str = "") -> Path:
         """Record the file `name` of an earlier stage of this run, such as `01`, as an input and return its path.
 
-        Raises UserError where it is missing; `otherwise` says what else can be done then.
+        Raises UserError where it is missing, or that stage no longer counts; `otherwise` says what else can be done then.
         """
         notebook = self._notebook(stage)
         path = inside(self.folder.parent / notebook, name)
+        remedy = f"run {notebook} with run_id={self.params['run_id']!r}"
         if not path.exists():
-            remedy = f"run {notebook} with run_id={self.params['run_id']!r} first"
-            raise UserError(f"{path} is missing: {remedy}{otherwise and f', or {otherwise}'}.")
+            raise UserError(f"{path} is missing: {remedy} first{otherwise and f', or {otherwise}'}.")
         _refuse_unlike(path.parent, read_facts(path.with_name("manifest.json")), self)
+        if notebook not in self.counting and (reason := no_longer_counts(path.parent)):
+            raise UserError(
+                f"{path.parent} no longer counts ({reason}): {remedy} again{otherwise and f', or {otherwise}'}."
+            )
+        self.counting.add(notebook)
         return self.reads(path)
 
     def _notebook(self, stage: str) -> str:
@@ -142,7 +169,7 @@ class Run:
         hold_folder(self.folder)
         params = {name: value for name, value in self.params.items() if name not in (*LIMITS, *LOOKS)}
         # The guideline and the brief grow while people label, as do the logs: they make the stage due, not the rounds void.
-        words = {env.resolve(self.params[name]) for name in ("guideline", "brief") if self.params.get(name)}
+        words = {env.resolve(self.params[name]) for name in WORDS if self.params.get(name)}
         read = {name: sha for name, sha in self.inputs.items() if not self._is_log(env.resolve(name))}
         basis = {"inputs": {name: sha for name, sha in read.items() if env.resolve(name) not in words}}
         basis["parameters"] = params
@@ -224,8 +251,12 @@ class Run:
     def close(self, status: str = "success") -> None:
         """Write the final manifest and release the folder; `status` is `success` or `awaiting_labels`.
 
-        With a success, all that stands in the folder is an output, and the executed notebook has to stay.
+        With a success, all that stands in the folder is an output, and the executed notebook has to stay. Where cells were
+        run that are none of the notebook's, the manifest says so, and the next `ambo run` does the stage again.
         """
+        if number := self.cells.count_foreign():
+            self.note(foreign_cells=number)
+            print(f"{_foreign(number)}: the next `ambo run` does {self.stage} again.")
         if status == "success":
             for path in _results(self.folder):
                 self.wrote(path)
@@ -389,26 +420,16 @@ def some_rows(path: Path) -> list[dict]:
 
 
 def evaluation_sets(here: Run) -> dict[str, list[dict]]:
-    """Name → rows of the sets that 01 set aside: validation, test, and further test sets; recorded as inputs.
-
-    Raises UserError where one is not as 01 wrote it: what is measured on it would be of somebody's own making.
-    """
+    """Name → rows of the sets that 01 set aside: validation, test, and further test sets; recorded as inputs."""
     record = here.earlier("01", "sets.json")
     file_of = read_facts(record)
     if not file_of or not all(file == f"{file_name(name)}.jsonl" for name, file in file_of.items()):
         raise UserError(f"{record} is damaged: run {record.parent.name} again.")
-    manifest = read_manifest(record.parent) or {"outputs": {}}
-    written = {
-        Path(name).name: sha for name, sha in manifest["outputs"].items()
-    }  # a run that was copied has other paths
-    sets = {}
-    for name, file in file_of.items():
-        if name == "validation" or name.startswith("test"):
-            path = here.earlier("01", file)
-            if here.inputs[stored_name(path)] != written.get(file, here.inputs[stored_name(path)]):
-                raise UserError(f"{path} is not as {record.parent.name} wrote it: run that again.")
-            sets[name] = read_jsonl(path)
-    return sets
+    return {
+        name: read_jsonl(here.earlier("01", file))
+        for name, file in file_of.items()
+        if name == "validation" or name.startswith("test")
+    }
 
 
 def notebooks(kind: str) -> dict[str, str]:
@@ -611,7 +632,42 @@ def why_due(folder: Path, params: dict[str, Any]) -> str:
         return "its parameters changed"
     if manifest["code"] != code_sha(folder.name):
         return "the code, or a table of the package, changed"
+    if number := manifest.get("foreign_cells"):
+        return _foreign(number)
     return _what_changed(folder, manifest)
+
+
+def _foreign(number: int) -> str:
+    return f"cells were run in it that are not those of its notebook ({number})"
+
+
+def no_longer_counts(folder: Path) -> str:
+    """Why nothing may go on from what a stage left; '' where it may, or has no manifest.
+
+    Other code, other words for people (guideline, brief) and a source that is gone are no reason.
+    """
+    if not (folder / "manifest.json").exists():
+        return ""
+    status = stage_status(folder)
+    if status != "success":
+        return f"it is {status.replace('_', ' ')}"
+    manifest = read_manifest(folder)
+    words = {stored_name(env.resolve(value)) for name in WORDS if (value := manifest["parameters"].get(name))}
+    inputs = {name: sha for name, sha in manifest["inputs"].items() if name not in words and env.resolve(name).exists()}
+    return changed_file(folder, manifest | {"inputs": inputs}) or _stale_before(folder, manifest)
+
+
+def _stale_before(folder: Path, manifest: dict[str, Any]) -> str:
+    """The first earlier stage of this run that a stage has read and that no longer counts, and why; '' without one."""
+    read = {place.parts[0] for name in manifest["inputs"] if (place := _inside_run(env.resolve(name), folder.parent))}
+    for stage in sorted(read - {folder.name}):
+        if reason := no_longer_counts(folder.parent / stage):
+            return f"{stage} no longer counts: {reason}"
+    return ""
+
+
+def _inside_run(path: Path, home: Path) -> Path | None:
+    return path.relative_to(home) if path.is_relative_to(home) and path != home else None
 
 
 def _what_changed(folder: Path, manifest: dict[str, Any]) -> str:
@@ -628,7 +684,7 @@ def _what_changed(folder: Path, manifest: dict[str, Any]) -> str:
             return f"{short_name(stored_name(path))} was not read yet"
     if name := hub.moved(manifest.get("hub"), folder.name, params):
         return f"the hub has had another {name} since"
-    return changed_file(folder, manifest)
+    return changed_file(folder, manifest) or _stale_before(folder, manifest)
 
 
 def expected_seconds(stage: str, params: dict[str, Any]) -> float | None:

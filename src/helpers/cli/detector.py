@@ -73,7 +73,7 @@ def answer_file(
     folder = run.run_folder(latest.task, latest.run) / "predictions"
     source = lines_source(text_column, folder) if file == "-" else open_texts(file, text_column)
     reading = Reading(source, text_column, out)
-    for remark in reading.remarks:
+    for remark in filter(None, [*reading.remarks, runs.due_remark(latest)]):
         say(remark, file=sys.stderr)
     from helpers.core import detector as core  # loads torch: not before the mistakes above are found
     from helpers.evaluation import report
@@ -256,6 +256,8 @@ def export(
 ) -> None:
     """Write a run's adapter and its labelled rows as two folders, each with its card, in the format of the Hugging Face Hub."""
     latest = runs.require_detector(task, run_id, [notebooks["03"] for notebooks in run.KINDS.values()])
+    if remark := runs.due_remark(latest):
+        say(remark, file=sys.stderr)
     rows = files.read_jsonl(latest.adapter.with_name("training.jsonl"))
     rows = [row for row in rows if row.get("split") != "silver"]  # nobody has seen them: the card only counts them
     from helpers.core import export as core  # loads torch: not before the mistakes above are found

@@ -92,6 +92,17 @@ def latest_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (r
     return None
 
 
+def due_remark(detector: Detector) -> str:
+    """Says that a model's stage is due again, as after a late correction of a label; '' where it is not."""
+    stage = detector.adapter.parent
+    reason = run.no_longer_counts(stage)
+    return (
+        f"note: {stage.name} of run {detector.run} is due again ({reason}); this is its model of before."
+        if reason
+        else ""
+    )
+
+
 def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (run.STAGES["03"],)) -> Detector:
     """As `latest_detector`; raises UserError where there is none."""
     if detector := latest_detector(task, run_id, stages):
