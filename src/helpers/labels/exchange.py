@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -199,6 +200,8 @@ def import_labels(
         keys, count = _write_labels(place, given_labels, Path(path).name)
         written += [(place, *key) for key in keys]
         corrected += count
+    if not annotator_column and label_column == "label":
+        remarks += _votes_of_an_export(path, table, annotator, written)
     unknown = set(left_out["not_in_task"])
     return left_out | {
         "rows": len(table),
@@ -210,6 +213,27 @@ def import_labels(
         "unknown_labels": dict(Counter(label for number, _, _, label in rows if number in unknown)),
         "remarks": remarks,
     }
+
+
+def _votes_of_an_export(
+    path: str | Path, table: pd.DataFrame, annotator: str, written: list[tuple[Path, str, str]]
+) -> list[str]:
+    """What to say where the decisions of an export have come in as one annotator's votes beside those of others."""
+    columns = set(table.columns)
+    if not {"decided", "count"} <= columns:
+        return []
+    decided = {place: decisions.decisions(log.annotations(place)) for place in {place for place, _, _ in written}}
+    others = [decided[place][record]["labels"].keys() - {annotator} for place, _, record in written]
+    names = sorted(name for name in set().union(*others) if f"label_{name}" in columns)
+    if not names:
+        return []
+    name, count = names[0], sum(map(bool, others))
+    problem = f"{path} is an export: its column label has decisions, of which {count} now count as votes of {annotator}"
+    remedy = shlex.join(["--label-column", f"label_{name}", "--annotator", name])
+    return [
+        f"{problem} beside those of others; to correct what {name} said, correct the column label_{name} and import it with "
+        f"{remedy}. Only the adjudication panel decides for everybody."
+    ]
 
 
 def _record_ids(table: pd.DataFrame, records: list[dict], task: str, text_column: str, id_column: str) -> list[str]:
