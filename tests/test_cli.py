@@ -677,7 +677,7 @@ def test_corrections_that_other_votes_outnumber_are_said_with_what_corrects_them
     assert settled(agreed) == ["y", "y", "x"]
     log.append(agreed, log.ADJUDICATOR, "label", record_id("t", "a"), label="x", reason="so")
     err = ambo(monkeypatch, capsys, *words, "--annotator", "bob")[2]
-    assert "1 change nothing, because the adjudicator has decided: correct" in err and "adjudicator.jsonl." in err
+    assert "1 change nothing, because the adjudicator has decided otherwise: correct adjudicator.jsonl in" in err
 
 
 def settled(folder) -> list[str]:

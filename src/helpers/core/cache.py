@@ -73,8 +73,8 @@ def _save(folder: Path, keys: list[bytes], vectors: np.ndarray) -> None:
     rows["key"], rows["vector"] = np.array(keys, dtype="V16"), vectors
     stream = io.BytesIO()
     np.save(stream, rows)
-    name = f"{uuid.uuid4().hex}-{hashlib.sha256(stream.getbuffer()).hexdigest()}.npy"
-    with replacing(folder / name) as temporary:
+    key = hashlib.sha256(stream.getbuffer()).hexdigest()
+    with replacing(folder / f"{uuid.uuid4().hex}-{key}.npy") as temporary:
         temporary.write_bytes(stream.getbuffer())
 
 

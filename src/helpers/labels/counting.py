@@ -108,7 +108,7 @@ def _outvoted(written: Sequence[Written]) -> list[str]:
             if decision["decided"] == "tie":
                 even += 1
             elif decision["decided"] == log.ADJUDICATOR:
-                overruled[place / f"{log.ADJUDICATOR}.jsonl"] += len(losing)
+                overruled[place] += len(losing)
             elif losing and against:
                 lost, winners = lost + len(losing), winners | against
     notes = []
@@ -122,9 +122,9 @@ def _outvoted(written: Sequence[Written]) -> list[str]:
             f"to correct what {' and '.join(sorted(winners))} said, import them with --annotator, once for each name"
         )
         notes.append(f"{lost} of these lose against other votes, so that they change nothing: {remedy}.")
-    for path, count in overruled.items():
-        if count:
-            notes.append(f"{count} change nothing, because the adjudicator has decided: correct {short_path(path)}.")
+    for place, count in (+overruled).items():
+        remedy = f"correct {log.ADJUDICATOR}.jsonl in {short_path(place)}"
+        notes.append(f"{count} change nothing, because the adjudicator has decided otherwise: {remedy}.")
     return notes
 
 
