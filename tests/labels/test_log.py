@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import itertools
 import json
 import os
 import random
@@ -741,6 +742,25 @@ def test_what_is_imported_into_two_copies_counts_once_in_both(tmp_path):
         exchange.import_labels(tmp_path / "in.csv", tmp_path / copy, RECORDS, "t", id_column="id")
     shutil.copy(tmp_path / "two/imported.jsonl", tmp_path / "one/copy.jsonl")
     assert len(readable(tmp_path / "one")) == 1
+
+
+def test_what_two_copies_say_by_now_their_logs_say_together(tmp_path, monkeypatch):
+    """Whatever was imported into them before, in whichever order; a correction stays one where the old file comes later."""
+    courses = {"a": "a", "b": "b", "ba": "a", "ab": "b", "aba": "a", "bab": "b", "abcb": "b", "cba": "a"}
+    for number, (one, two) in enumerate([*itertools.product(courses, repeat=2)]):
+        clock = itertools.count(1)
+        monkeypatch.setattr(time, "time", lambda clock=clock: float(next(clock)))
+        for copy, course in (("one", one), ("two", two)):
+            for label in course:
+                (tmp_path / "in.csv").write_text(f"id,label\nr0,{label}\n")
+                exchange.import_labels(tmp_path / "in.csv", tmp_path / f"{number} {copy}", RECORDS, "t", id_column="id")
+        together = annotations(events(tmp_path / f"{number} one", tmp_path / f"{number} two"))["imported"]["r0"][
+            "label"
+        ]
+        if courses[one] == courses[two]:
+            assert together == courses[one], (one, two)
+        if two == one[0]:
+            assert together == courses[one], (one, two)
 
 
 def test_an_import_by_id_reads_numbers_and_truth_values_as_01_does(tmp_path):

@@ -121,7 +121,7 @@ def _outvoted(written: Sequence[Written]) -> list[str]:
         remedy = (
             f"to correct what {' and '.join(sorted(winners))} said, import them with --annotator, once for each name"
         )
-        notes.append(f"{lost} of these lose against other votes, so that they change nothing: {remedy}.")
+        notes.append(f"{lost} of these lose against other votes: {remedy}.")
     for place, count in (+overruled).items():
         remedy = f"correct {log.ADJUDICATOR}.jsonl in {short_path(place)}"
         notes.append(f"{count} change nothing, because the adjudicator has decided otherwise: {remedy}.")

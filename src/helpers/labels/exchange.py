@@ -346,11 +346,13 @@ def _write_labels(
         answer = state.get(name, {}).get(record, log.NO_ANSWER)
         if answer["label"] == label:
             continue
-        corrected += answer["label"] is not None or answer["skipped"]
+        is_correction = answer["label"] is not None or answer["skipped"]
+        corrected += is_correction
         row = {"event": "label", "id": record, "label": label, "source": source}
-        # At every first import the same: what was imported into two copies of the logs counts once in both together.
+        # At every first import the same: what was imported into two copies of the logs counts once in both together. A
+        # correction counts at its own time, or both together might say what both have replaced.
         key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]
-        new_events.setdefault(name, []).append(row if key in stored else row | {"event_id": key})
+        new_events.setdefault(name, []).append(row if is_correction or key in stored else row | {"event_id": key})
     for name, own in new_events.items():
         log.append_all(folder, name, own)
     return [(name, row["id"]) for name, own in new_events.items() for row in own], corrected
