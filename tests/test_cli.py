@@ -19,7 +19,7 @@ from helpers.core import recipe
 from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
-from helpers.labels import log
+from helpers.labels import exchange, log
 from tests.project import ROOT, finish, new_project, notebook, save_manifest, start
 
 
@@ -651,6 +651,68 @@ def test_an_export_has_the_labels_of_every_stage_and_comes_back_without_a_change
 
 
 @pytest.fixture
+def agreed(project):
+    """The pool of a run where ann and bob agree on three texts, exported to all.csv."""
+    first = project / "outputs/t/r/01_seed_curation"
+    rows = [{"id": record_id("t", text), "text": text} for text in "abc"]
+    files.write_jsonl(first / "pool.jsonl", rows)
+    files.write_json(first / "task.json", {"labels": ["x", "y"], "positive_label": "y"})
+    save_manifest(first, parameters={"labeller": "human"})
+    folder = project / "outputs/t/r/03_active_learning/labels/human"
+    for name in ("ann", "bob"):
+        log.append_all(folder, name, [{"event": "label", "id": row["id"], "label": "x"} for row in rows])
+    exchange.export(folder, project / "all.csv", rows)
+    return folder
+
+
+def test_corrections_that_other_votes_outnumber_are_said_with_what_corrects_them(agreed, project, monkeypatch, capsys):
+    (project / "fixes.csv").write_text("text,label\na,y\nb,y\nc,x\n")
+    words = ["labels", "import", "fixes.csv", *RUN]
+    code, _, err = ambo(monkeypatch, capsys, *words)
+    assert code == 0 and "note: 2 of these lose against other votes" in err and set(settled(agreed)) == {"x"}
+    assert "to correct what ann and bob said, import them with --annotator, once for each name" in err
+    assert "2 have now as many votes" in (err := ambo(monkeypatch, capsys, *words, "--annotator", "cy")[2])
+    assert "lose" not in err
+    assert not ambo(monkeypatch, capsys, *words, "--annotator", "ann")[2]
+    assert settled(agreed) == ["y", "y", "x"]
+    log.append(agreed, log.ADJUDICATOR, "label", record_id("t", "a"), label="x", reason="so")
+    err = ambo(monkeypatch, capsys, *words, "--annotator", "bob")[2]
+    assert "1 change nothing, because the adjudicator has decided otherwise: correct adjudicator.jsonl in" in err
+
+
+def settled(folder) -> list[str]:
+    labels = exchange.settled_labels(folder)
+    return [labels.get(record_id("t", text)) for text in "abc"]
+
+
+def test_minorities_of_one_import_are_no_surprise(agreed, project, monkeypatch, capsys):
+    lines = [f"{text},{label},{who}" for text in "abc" for who, label in (("dan", "y"), ("eva", "y"), ("flo", "x"))]
+    shutil.rmtree(agreed)
+    (project / "team.csv").write_text("\n".join(["text,label,who", *lines]))
+    words = ["labels", "import", "team.csv", *RUN, "--annotator-column", "who"]
+    assert not ambo(monkeypatch, capsys, *words)[2] and settled(agreed) == ["y", "y", "y"]
+
+
+def test_an_export_that_comes_back_as_one_more_vote_is_said_with_what_corrects_a_label(
+    agreed, project, monkeypatch, capsys
+):
+    words = ["labels", "import", "all.csv", *RUN]
+    err = ambo(monkeypatch, capsys, *words)[2]
+    assert "all.csv is an export: its column label has decisions, of which 3 now count as votes of imported" in err
+    assert "with --label-column label_ann --annotator ann. Only the adjudication panel decides" in err
+    assert not ambo(monkeypatch, capsys, *words)[2]  # none is taken
+    (agreed / "imported.jsonl").unlink()
+    table = pd.read_csv(project / "all.csv")
+    table.assign(label_ann="y", label_bob="y").to_csv(project / "all.csv", index=False)
+    for name in ("ann", "bob"):
+        err = ambo(monkeypatch, capsys, *words, "--label-column", f"label_{name}", "--annotator", name)[2]
+        assert "is an export" not in err
+    assert settled(agreed) == ["y", "y", "y"]
+    shutil.rmtree(agreed)
+    assert not ambo(monkeypatch, capsys, *words)[2] and len(log.annotations(agreed)) == 1  # into a run without labels
+
+
+@pytest.fixture
 def asking(project):
     """A run whose 01 asked people for the labels of seed and test; one validation row came with its label."""
     first = project / "outputs/t/r/01_seed_curation"
@@ -659,7 +721,7 @@ def asking(project):
         files.write_jsonl(first / f"{name}.jsonl", [{"id": record_id("t", t), "text": t} for t in texts])
     files.write_json(first / "task.json", {"labels": ["x", "y"], "positive_label": "y"})
     files.write_json(first / "asked.json", [record_id("t", text) for text in "abc"])
-    save_manifest(first, parameters={"labeller": "oracle"})
+    save_manifest(first, parameters={"labeller": "oracle"}, status="awaiting_labels")
     for text in "ab":
         log.append(first / "labels", "me", "label", record_id("t", text), label="x")
     return first
@@ -698,7 +760,7 @@ WAITS = "03_active_learning goes on waiting for 1 of them, because it asks bob a
     ("folder", "loop", "texts", "out", "err"),
     [
         ("01_seed_curation/labels", {}, "abc", "rows of 01, which is due again: 3", ""),
-        ("03_active_learning/labels/human", {}, "abc", "rows of 01, which is due again: 3", ""),
+        ("03_active_learning/labels/human", {}, "c", "rows of 01, which is due again: 1", ""),
         ("03_active_learning/labels/human", {}, "d", "", "1 are of seed and evaluation rows whose answer comes with"),
         (
             "03_active_learning/labels/human",
@@ -726,7 +788,7 @@ WAITS = "03_active_learning goes on waiting for 1 of them, because it asks bob a
 def test_an_import_says_where_labels_count(asking, project, monkeypatch, capsys, folder, loop, texts, out, err):
     home = asking.parent
     if loop:
-        save_manifest(home / "03_active_learning", parameters=loop)
+        save_manifest(home / "03_active_learning", parameters=loop, status="awaiting_labels")
         files.write_json(home / "03_active_learning/waiting.json", {"bob": [record_id("t", "f")]})
     files.write_jsonl(home / "02_synthetic_expansion/synthetic.jsonl", [{"id": record_id("t", "s"), "text": "s"}])
     (project / "in.csv").write_text("text,label\n" + "".join(f"{text},y\n" for text in texts))
@@ -742,6 +804,46 @@ def test_an_import_says_where_labels_count(asking, project, monkeypatch, capsys,
     code, said, noted = ambo(monkeypatch, capsys, *words)
     assert code == 0 and (out in said if out else "which is due again" not in said)
     assert err in noted if err else not noted
+
+
+@pytest.mark.parametrize(
+    ("folder", "finished", "texts", "taken", "left"),
+    [
+        (
+            "03_active_learning/labels/human",
+            "",
+            "abc",
+            "rows of 01, which is due again: 1",
+            2,
+        ),  # 01 has a and b of its own
+        ("03_active_learning/labels/human", "01", "c", "", 1),  # 01 has not read it
+        ("01_seed_curation/labels", "", "ef", "pool of 03, which is due again: 1", 1),  # 03 has e of its own
+        ("01_seed_curation/labels", "03", "f", "", 1),
+        ("01_seed_curation/labels", "03 reads", "f", "pool of 03, which is due again: 1", 0),
+    ],
+)
+def test_of_the_logs_of_another_stage_counts_what_its_own_do_not_say(
+    asking, project, monkeypatch, capsys, folder, finished, texts, taken, left
+):
+    home, loop = asking.parent, asking.parent / "03_active_learning"
+    log.append(loop / "labels/human", "me", "label", record_id("t", "e"), label="x")
+    read = {"outputs/t/r/01_seed_curation/labels": "0"} if "reads" in finished else {}
+    status = "success" if "03" in finished else "awaiting_labels"
+    save_manifest(loop, parameters={"labeller": "human"}, status=status, inputs=read)
+    if finished == "01":
+        save_manifest(asking, parameters={"labeller": "human"})
+    (project / "in.csv").write_text("text,label\n" + "".join(f"{text},y\n" for text in texts))
+    words = ["in.csv", *RUN, "--annotator", "me", "--folder", str(home / folder)]
+    code, out, err = ambo(monkeypatch, capsys, "labels", "import", *words)
+    assert code == 0 and (taken in out if taken else "which is due again" not in out)
+    assert (f"{left} are in " in err and "without --folder they go where they count" in err) if left else not err
+
+
+def test_a_label_of_a_row_whose_answer_the_data_bring_by_now_does_not_count(asking, project, monkeypatch, capsys):
+    files.write_json(asking / "asked.json", [record_id("t", "c")])
+    (project / "in.csv").write_text("text,label\na,y\n")
+    out, err = ambo(monkeypatch, capsys, "labels", "import", "in.csv", *RUN)[1:]
+    assert "due again" not in out and "1 are of seed and evaluation rows whose answer comes with the data" in err
 
 
 @pytest.mark.parametrize("own", [False, True])

@@ -15,6 +15,7 @@ from safetensors import SafetensorError
 
 from helpers import files, hub, manifest, run
 from helpers.env import UserError
+from helpers.evaluation.runs import finished_runs
 from helpers.parameters import notebook_parameters, parameter_help
 from tests.project import ROOT, code_cells, notebook, save_manifest
 
@@ -65,6 +66,18 @@ def test_outputs_that_are_no_files_are_damage_and_are_not_opened(project, name, 
     manifest.write_manifest(stage.folder, facts | {"outputs": {name: "0" * 64}})
     reason = run.why_due(stage.folder, stage.params)
     assert reason.startswith("its manifest is damaged: ") and reason.endswith(words) and len(reason) < 300
+
+
+def test_a_copied_or_renamed_run_is_no_damage(project):
+    stage = open_stage(project, run_id="r1")
+    stage.close()
+    home = stage.folder.parent
+    shutil.copytree(home, home.with_name("r1_backup"))
+    copied = finished_runs("demo", "01")
+    assert [folder.name for folder in copied[0]] == ["r1"]
+    assert copied[1] == {"r1_backup": "it is the run demo/r1, copied or renamed"}
+    home.rename(home.with_name("r2"))
+    assert finished_runs("demo", "01")[1] == dict.fromkeys(("r1_backup", "r2"), copied[1]["r1_backup"])
 
 
 @pytest.mark.parametrize("more", [{"note": "\ud800"}, {"inputs": {"\ud800": "0"}}, {"outputs": {"\ud800": "0"}}])
@@ -743,7 +756,10 @@ def test_an_adapter_that_no_round_trained_is_refused(finished_loop):
     [
         (["rounds.jsonl", "adapter/learner.json"], "adapter changed"),
         (["rounds.jsonl", "rounds_from.json"], "rounds.jsonl changed"),
-        (["rounds.jsonl", "rounds_from.json", "adapter/learner.json", "manifest.json"], "is no file of this stage"),
+        (
+            ["rounds.jsonl", "rounds_from.json", "adapter/learner.json", "manifest.json"],
+            "it is the run t/other, copied or renamed",
+        ),
     ],
 )
 def test_what_another_run_made_is_refused(finished_loop, project, names, words):

@@ -75,6 +75,8 @@ def changed_file(folder: Path, manifest: dict, kinds: tuple[str, ...] = ("inputs
             try:
                 path = env.resolve(name)
                 if kind == "outputs" and not path.resolve().is_relative_to(folder.resolve()):
+                    if other := _run_of(path, folder):
+                        return f"it is the run {short_name(other)}, copied or renamed"
                     return f"its manifest is damaged: {short_name(name)} is no file of this stage"
                 if not path.exists():
                     return f"{short_name(name)} is missing"
@@ -85,6 +87,14 @@ def changed_file(folder: Path, manifest: dict, kinds: tuple[str, ...] = ("inputs
             except (UserError, OSError, ValueError):  # a name that is too long or no text, a file that cannot be read
                 return f"its manifest is damaged: {short_name(name)} cannot be read"
     return ""
+
+
+def _run_of(path: Path, folder: Path) -> str:
+    """`task/run` where a path lies in the stage of another run that is like the one in `folder`, else ''."""
+    outputs = (env.root() / "outputs").resolve()
+    parts = path.resolve().relative_to(outputs).parts if path.resolve().is_relative_to(outputs) else ()
+    is_like = parts[2:3] == (folder.name,) and outputs.joinpath(*parts[:3]) != folder.resolve()
+    return "/".join(parts[:2]) if is_like else ""
 
 
 def stored_name(path: Path) -> str:

@@ -63,6 +63,18 @@ def test_a_torn_file_is_computed_again(tmp_path):
     assert len(again.computed) == 10
 
 
+def test_a_file_with_zeros_is_computed_again(tmp_path):
+    """As a power cut can leave it: the size on the disk is right, the last pages are not."""
+    cached(Counting(), FACTS, tmp_path, block=10)(texts(20))
+    for path in tmp_path.rglob("*.npy"):
+        content = path.read_bytes()
+        path.write_bytes(content[: len(content) // 3].ljust(len(content), b"\0"))
+    again = Counting()
+    assert (cached(again, FACTS, tmp_path)(texts(20)) == Counting()(texts(20))).all() and len(again.computed) == 20
+    after = Counting()
+    assert (cached(after, FACTS, tmp_path)(texts(20)) == Counting()(texts(20))).all() and not after.computed
+
+
 def test_the_oldest_files_make_room(tmp_path):
     for name in ("a", "b", "c"):
         cached(Counting(), FACTS | {"model": name}, tmp_path, limit_gib=600 / 2**30)(texts(10))

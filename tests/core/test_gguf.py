@@ -3,6 +3,7 @@
 import importlib.util
 import struct
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -107,6 +108,26 @@ def test_a_gguf_file_becomes_the_same_model(tmp_path, model):
     assert not list(folder.glob("*.gguf"))  # no second copy is kept
     before = (folder / "model.safetensors").stat().st_mtime_ns
     assert converted(str(path)) == folder and (folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_a_converted_model_that_is_damaged_is_made_anew(tmp_path, model, capsys):
+    path = str(write_gguf(tmp_path / "tiny.gguf", model))
+    folder = converted(path)
+    whole = {file.name: file.read_bytes() for file in folder.iterdir()}
+    for name in ("model.safetensors", "tokenizer.json", ".sha256"):
+        (folder / name).write_bytes(whole[name][: len(whole[name]) // 2].ljust(len(whole[name]), b"\0"))
+        assert converted(path) == folder and {f.name: f.read_bytes() for f in folder.iterdir()} == whole
+    (folder / "tokenizer.json").unlink()
+    assert (converted(path) / "tokenizer.json").exists()
+    assert capsys.readouterr().out.count("again, for what was kept is damaged") == 4
+
+
+def test_of_two_who_convert_one_file_one_waits(tmp_path, model, capsys):
+    path = str(write_gguf(tmp_path / "tiny.gguf", model))
+    with ThreadPoolExecutor(2) as both:
+        folders = list(both.map(converted, [path, path]))
+    assert folders[0] == folders[1] and capsys.readouterr().out.count("Converting") == 1
+    assert [f.name for f in folders[0].parent.iterdir()] == [folders[0].name]
 
 
 def test_a_gguf_model_is_trained_in_4_bits(tmp_path, model):

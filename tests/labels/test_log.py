@@ -2,6 +2,7 @@
 
 import csv
 import errno
+import itertools
 import json
 import os
 import random
@@ -20,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.data import tables
-from helpers.data.records import drop_exact_duplicates, own_ids
+from helpers.data.records import drop_exact_duplicates, own_ids, record_id
 from helpers.env import UserError
 from helpers.labels import exchange, log, seats
 from helpers.labels.exchange import settled_labels
@@ -590,6 +591,35 @@ def test_an_exported_csv_holds_no_formula_unless_it_is_raw_and_an_import_reads_i
         assert [settled_labels(tmp_path / f"again {name}")[f"r{i}"] for i in range(5)] == labels
 
 
+def test_an_apostrophe_of_the_text_itself_is_no_guard(tmp_path):
+    texts = ["'=A1 dice la cella", "=A1 dice la cella", "-- così", "'@anna saluta", "fine"]
+    records = [{"id": record_id("t", text), "text": text} for text in texts]
+    ids = [row["id"] for row in records]
+    labels = ["'-x", "=y", "=y", "'-x", "a"]
+    append_all(
+        tmp_path / "logs", "ann", [{"event": "label", "id": i, "label": n} for i, n in zip(ids, labels, strict=True)]
+    )
+    options = {"task": "t", "task_labels": ["'-x", "=y", "a"]}
+    for name in ("out.csv", "out.tsv", "raw.csv", "out.jsonl"):
+        exchange.export(tmp_path / "logs", tmp_path / name, records, raw=name == "raw.csv")
+        for column in ("", "id"):
+            logs = tmp_path / f"from {column} {name}"
+            report = exchange.import_labels(tmp_path / name, logs, records, id_column=column, **options)
+            assert [settled_labels(logs)[i] for i in ids] == labels and not report["remarks"]
+    (tmp_path / "in.csv").write_text(
+        "text,label\n'=A1 dice la cella,a\n'-- così,'=y\n'@anna saluta,'-x\n''@anna saluta,'-x\n"
+    )
+    report = exchange.import_labels(tmp_path / "in.csv", tmp_path / "new", records, **options)
+    assert settled_labels(tmp_path / "new") == {ids[0]: "a", ids[2]: "=y", ids[3]: "'-x"}
+    assert report["remarks"] == [
+        "text, 1 cell: of one record as it stands, of another without the apostrophe in front; the former counts."
+    ]
+    (tmp_path / "own.csv").write_text("key,label\n'=1,a\n'-a,a\n")
+    keyed = [row | {"own_id": key} for row, key in zip(records, ["'=1", "=1", "-a", "3", "4"], strict=True)]
+    exchange.import_labels(tmp_path / "own.csv", tmp_path / "keyed", keyed, "t", id_column="key")
+    assert settled_labels(tmp_path / "keyed") == {ids[0]: "a", ids[2]: "a"}
+
+
 @pytest.mark.parametrize("name", ["adjudicator", "Adjudicator", " ADJUDICATOR ", "ａdjudicator", "oracle", "Teacher"])
 def test_no_import_may_speak_for_the_adjudicator_or_a_machine(tmp_path, name):
     (tmp_path / "in.csv").write_text(f"id,label,who\nr0,a,ann\nr1,b,{name}\n", encoding="utf-8")
@@ -629,8 +659,6 @@ def test_export_refuses_an_unknown_suffix_and_an_empty_folder(store, tmp_path):
 
 
 def test_import_takes_what_fits_and_reports_the_rest(tmp_path):
-    from helpers.data.records import record_id
-
     records = [{"id": record_id("t", r["text"]), "text": r["text"]} for r in RECORDS]
     rows = [
         ("Annuncio numero 0, però", "1", "ann"),
@@ -716,6 +744,25 @@ def test_what_is_imported_into_two_copies_counts_once_in_both(tmp_path):
     assert len(readable(tmp_path / "one")) == 1
 
 
+def test_what_two_copies_say_by_now_their_logs_say_together(tmp_path, monkeypatch):
+    """Whatever was imported into them before, in whichever order; a correction stays one where the old file comes later."""
+    courses = {"a": "a", "b": "b", "ba": "a", "ab": "b", "aba": "a", "bab": "b", "abcb": "b", "cba": "a"}
+    for number, (one, two) in enumerate([*itertools.product(courses, repeat=2)]):
+        clock = itertools.count(1)
+        monkeypatch.setattr(time, "time", lambda clock=clock: float(next(clock)))
+        for copy, course in (("one", one), ("two", two)):
+            for label in course:
+                (tmp_path / "in.csv").write_text(f"id,label\nr0,{label}\n")
+                exchange.import_labels(tmp_path / "in.csv", tmp_path / f"{number} {copy}", RECORDS, "t", id_column="id")
+        together = annotations(events(tmp_path / f"{number} one", tmp_path / f"{number} two"))["imported"]["r0"][
+            "label"
+        ]
+        if courses[one] == courses[two]:
+            assert together == courses[one], (one, two)
+        if two == one[0]:
+            assert together == courses[one], (one, two)
+
+
 def test_an_import_by_id_reads_numbers_and_truth_values_as_01_does(tmp_path):
     pd.DataFrame({"key": ["r0", "r1"], "label": [1.0, 0.5], "who": [2**60 + 1, 7]}).to_parquet(tmp_path / "old.parquet")
     options = {"task": "t", "id_column": "key", "annotator_column": "who"}
@@ -757,8 +804,6 @@ CASE = SHARED.parent / "cases" / "labels_list.parquet"
 
 @pytest.mark.skipif(not CASE.exists(), reason="the folder of small inputs that went wrong is not there")
 def test_the_case_of_labels_in_lists_gives_what_is_right(tmp_path):
-    from helpers.data.records import record_id
-
     texts = pd.read_parquet(CASE).text
     records = [{"id": record_id("t", text), "text": text} for text in texts]
     report = exchange.import_labels(CASE, tmp_path, records, "t")

@@ -1,14 +1,15 @@
 """Embeddings of a frozen model, computed once for each text and kept on the disk between runs.
 
 A folder for each model, named by a digest of what determines its embeddings; in it one file for
-each block of texts, a NumPy array of (digest of the text, vector) rows. A file is written under a
-temporary name, renamed, and never changed: two processes that share the folder at worst compute the
-same embeddings twice.
+each block of texts, a NumPy array of (digest of the text, vector) rows, with a digest of itself in
+its name. A file is written under a temporary name, renamed, and never changed: two processes that
+share the folder at worst compute the same embeddings twice.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import uuid
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from helpers import env
-from helpers.files import digest, replacing
+from helpers.files import digest, replacing, sha256
 
 Embed = Callable[[Sequence[str]], np.ndarray]
 
@@ -70,8 +71,11 @@ def cached(
 def _save(folder: Path, keys: list[bytes], vectors: np.ndarray) -> None:
     rows = np.empty(len(keys), dtype=[("key", "V16"), ("vector", np.float32, (np.shape(vectors)[1],))])
     rows["key"], rows["vector"] = np.array(keys, dtype="V16"), vectors
-    with replacing(folder / f"{uuid.uuid4().hex}.npy") as temporary, temporary.open("wb") as stream:
-        np.save(stream, rows)
+    stream = io.BytesIO()
+    np.save(stream, rows)
+    key = hashlib.sha256(stream.getbuffer()).hexdigest()
+    with replacing(folder / f"{uuid.uuid4().hex}-{key}.npy") as temporary:
+        temporary.write_bytes(stream.getbuffer())
 
 
 def _read_new(folder: Path, files: dict, places: dict) -> None:
@@ -80,11 +84,13 @@ def _read_new(folder: Path, files: dict, places: dict) -> None:
         if path.name in files:
             continue
         try:
+            if path.stem.partition("-")[2] != sha256(path):
+                raise ValueError("not as it was written")
             rows = np.load(path, mmap_mode="r")
             os.utime(path)  # used just now
         except FileNotFoundError:  # another process made room
             continue
-        except (ValueError, OSError, EOFError):  # cut short by a crash of the machine: computed again
+        except (ValueError, OSError, EOFError):  # a crash of the machine cut it or left zeros: computed again
             path.unlink(missing_ok=True)
             continue
         files[path.name] = rows["vector"]

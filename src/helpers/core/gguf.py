@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import importlib.util
 import math
 import re
 import struct
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
+
+from filelock import FileLock, Timeout
 
 from helpers import env
 from helpers.env import UserError
 from helpers.files import digest, replacing, sha256
+from helpers.run import make_folder
 from helpers.text import say
 
 PART = re.compile(r"(.+\.gguf)\.part(\d+)$")
@@ -30,6 +36,7 @@ NUMBERS = {
     12: "d",
 }  # struct codes of value types
 TEXT, LIST = 8, 9  # the other two
+SEAL = ".sha256"  # in a converted folder, the digest of its other files
 REMEDY = "fetch it again, or give another model"
 
 
@@ -78,7 +85,8 @@ def gguf_parts(model: str) -> list[Path]:
 def converted(model: str) -> Path:
     """The folder with a .gguf model as safetensors, in `outputs/.cache/models`, made at the first call.
 
-    The quantised weights become bfloat16: the model needs the memory of its unquantised size while it is converted.
+    The quantised weights become bfloat16: the model needs the memory of its unquantised size while it is converted. A folder
+    that is not as it was written is made anew; of several processes one converts and the others wait.
 
     Parameters
     ----------
@@ -92,11 +100,53 @@ def converted(model: str) -> Path:
     """
     parts = gguf_parts(model)
     folder = env.root() / "outputs/.cache/models" / digest([sha256(part) for part in parts])[:16]
-    if folder.is_dir():
+    if _is_whole(folder):
         return folder
     if not importlib.util.find_spec("gguf"):
         raise UserError(f'model {model!r} is a .gguf file: reading it needs `pip install "ambo-notebooks[gguf]"`.')
-    say(f"Converting  {model} into safetensors, once (a minute or two)")
+    with _alone(folder.parent):
+        if not _is_whole(folder):  # another process may have made it meanwhile
+            _convert(parts, folder, model)
+    return folder
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a converted model is as it was written; a power cut can leave zeros in it."""
+    try:
+        return (folder / SEAL).read_text() == _digest(folder, tuple(_facts(path) for path in sorted(folder.iterdir())))
+    except (OSError, ValueError):
+        return False
+
+
+def _facts(path: Path) -> tuple[str, int, int]:
+    return path.name, path.stat().st_size, path.stat().st_mtime_ns
+
+
+@functools.lru_cache(16)  # gigabytes, and a stage asks several times
+def _digest(folder: Path, facts: tuple) -> str:
+    return sha256(folder)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Wait until no other process converts models into the folder; some drives have no locks, and there nobody waits."""
+    make_folder(folder)
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"), timeout=0, fallback_to_soft=False)
+    with contextlib.suppress(OSError, NotImplementedError):
+        try:
+            lock.acquire()
+        except Timeout:
+            say("Another process is converting a model: waiting for it")
+            lock.acquire(timeout=-1)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _convert(parts: list[Path], folder: Path, model: str) -> None:
+    again = "again, for what was kept is damaged" if folder.exists() else "once"
+    say(f"Converting  {model} into safetensors, {again} (a minute or two)")
     with replacing(folder) as temporary:
         temporary.mkdir()
         whole = temporary / "model.gguf"
@@ -107,7 +157,7 @@ def converted(model: str) -> Path:
         _check_header(whole, model)
         _save_as_safetensors(whole, model)
         whole.unlink()
-    return folder
+        (temporary / SEAL).write_text(sha256(temporary))
 
 
 def _copy(part: Path, target: BinaryIO) -> str:

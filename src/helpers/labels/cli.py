@@ -88,10 +88,12 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
             records |= rows
             if path.parent == first:
                 ids["pool" if path.name == "pool.jsonl" else "own"] |= rows.keys()
-    asked = set(files.read_json(first / "asked.json")) if (first / "asked.json").exists() else set()
-    with warnings.catch_warnings(action="ignore"):  # of lines that cannot be read 01 tells
-        state = log.annotations(first / "labels")
-    asked = ids["own"] & asked.union(*state.values())
+    if (first / "asked.json").exists():
+        asked = set(files.read_json(first / "asked.json"))
+    else:  # of an older run
+        with warnings.catch_warnings(action="ignore"):  # of lines that cannot be read 01 tells
+            asked = set().union(*log.annotations(first / "labels").values())
+    asked &= ids["own"]
     human = stages["03"] / "labels" / "human"
     logs = [env.resolve(folder)] if folder else [human, first / "labels"]
     labels = [] if run.STAGES["02"] in logs[0].parts else facts["labels"]  # there people answer with texts

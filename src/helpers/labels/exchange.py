@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from helpers.data.classes import clean_names, merge_look_alikes
 from helpers.data.records import own_ids, record_id, with_every_own_id
 from helpers.env import UserError
 from helpers.labels import agreement, decisions, log
-from helpers.text import clean, quoted, unguarded
+from helpers.text import clean, normalise, quoted, unguarded
 from helpers.text import name as cleaned_name
 
 
@@ -169,18 +170,24 @@ def import_labels(
     """
     table = tables.read_table(str(path), id_column or text_column)
     remarks = list(table.attrs.get("remarks", []))
-    if str(path).lower().endswith((".csv", ".tsv")):
-        table = table.map(unguarded)
+    may_be_guarded = str(path).lower().endswith((".csv", ".tsv"))
     given = (label_column, text_column, id_column, annotator_column)
     label_column, text_column, id_column, annotator_column = (tables.column_name(table, column) for column in given)
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {listed(table.columns)}.")
-    ids = _record_ids(table, records, task, text_column, id_column)
-    names = table[annotator_column].map(_name) if annotator_column else [annotator] * len(table)
-    cells = [_single(value) for value in table[label_column]]
-    labels, merged = _task_labels(cells, task_labels, mapping or {})
+    ids, ambiguous = _record_ids(table, records, task, text_column, id_column, may_be_guarded)
+    names, cells = [annotator] * len(table), list(table[label_column])
+    if may_be_guarded:
+        cells = _unguarded_labels(cells, [*task_labels, *(mapping or {})])
+    if annotator_column:  # no name of an annotator has an apostrophe
+        names = [_name(unguarded(cell) if may_be_guarded else cell) for cell in table[annotator_column]]
+    labels, merged = _task_labels([_single(cell) for cell in cells], task_labels, mapping or {})
     remarks += [f"{label_column}: {sentence}." for sentence in merged]
+    if ambiguous:
+        where = f"{id_column or text_column}, {ambiguous} cell{'s' if ambiguous > 1 else ''}"
+        which = "of one record as it stands, of another without the apostrophe in front; the former counts"
+        remarks.append(f"{where}: {which}.")
 
     rows = list(zip(table.index, ids, names, labels, strict=True))
     labels_by_key, left_out = _sort_rows(rows, {row["id"] for row in records}, task_labels)
@@ -199,6 +206,8 @@ def import_labels(
         keys, count = _write_labels(place, given_labels, Path(path).name)
         written += [(place, *key) for key in keys]
         corrected += count
+    if not annotator_column and label_column == "label":
+        remarks += _votes_of_an_export(path, table, annotator, written)
     unknown = set(left_out["not_in_task"])
     return left_out | {
         "rows": len(table),
@@ -212,13 +221,59 @@ def import_labels(
     }
 
 
-def _record_ids(table: pd.DataFrame, records: list[dict], task: str, text_column: str, id_column: str) -> list[str]:
-    """The record id of every row, found by an id (ours or the data's own) or by the text."""
-    if not id_column:  # a text has a row for every annotator
-        return table[text_column].map(lambda cell: record_id(task, clean(tables.cell_text(cell)))).tolist()
-    ids = {own_id: row["id"] for row in records for own_id in own_ids(row)}
-    ids |= {row["id"]: row["id"] for row in records}
-    return [ids.get(value, value) for value in table[id_column].map(_name)]
+def _votes_of_an_export(
+    path: str | Path, table: pd.DataFrame, annotator: str, written: list[tuple[Path, str, str]]
+) -> list[str]:
+    """What to say where the decisions of an export have come in as one annotator's votes beside those of others."""
+    columns = set(table.columns)
+    if not {"decided", "count"} <= columns:
+        return []
+    decided = {place: decisions.decisions(log.annotations(place)) for place in {place for place, _, _ in written}}
+    others = [decided[place][record]["labels"].keys() - {annotator} for place, _, record in written]
+    names = sorted(name for name in set().union(*others) if f"label_{name}" in columns)
+    if not names:
+        return []
+    name, count = names[0], sum(map(bool, others))
+    problem = f"{path} is an export: its column label has decisions, of which {count} now count as votes of {annotator}"
+    remedy = shlex.join(["--label-column", f"label_{name}", "--annotator", name])
+    return [
+        f"{problem} beside those of others; to correct what {name} said, correct the column label_{name} and import it with "
+        f"{remedy}. Only the adjudication panel decides for everybody."
+    ]
+
+
+def _record_ids(
+    table: pd.DataFrame, records: list[dict], task: str, text_column: str, id_column: str, may_be_guarded: bool
+) -> tuple[list[str], int]:
+    """(the record id of every row, found by an id, ours or the data's own, or by the text; how many have two such records).
+
+    An apostrophe in front may be the text's own. Only where no record has it, or the row has our id of another, is it the
+    one that `text.guarded` has put there.
+    """
+    known = {row["id"] for row in records}
+    ids = {own_id: row["id"] for row in records for own_id in own_ids(row)} | {i: i for i in known}
+
+    def found(cell: Any) -> str:
+        if id_column:
+            return ids.get(_name(cell), _name(cell))
+        return record_id(task, clean(tables.cell_text(cell)))  # a text has a row for every annotator
+
+    result, ambiguous = [], 0
+    own_column = table["id"] if may_be_guarded and "id" in table.columns else [""] * len(table)
+    for cell, own in zip(table[id_column or text_column], own_column, strict=True):
+        readings = [found(cell)]
+        if may_be_guarded and (bare := unguarded(cell)) is not cell:
+            readings.append(found(bare))
+        fitting = [i for i in readings if i in known] or readings
+        result.append(own if own in fitting else fitting[0])
+        ambiguous += own not in fitting and len({*fitting} & known) > 1
+    return result, ambiguous
+
+
+def _unguarded_labels(cells: Iterable[Any], classes: Iterable[str]) -> list[Any]:
+    """The cells without the apostrophe of `text.guarded`; one that is the name of a class keeps it."""
+    names = set(map(normalise, classes))
+    return [cell if isinstance(cell, str) and normalise(cell) in names else unguarded(cell) for cell in cells]
 
 
 def _single(value: Any) -> str | None:
@@ -291,11 +346,13 @@ def _write_labels(
         answer = state.get(name, {}).get(record, log.NO_ANSWER)
         if answer["label"] == label:
             continue
-        corrected += answer["label"] is not None or answer["skipped"]
+        is_correction = answer["label"] is not None or answer["skipped"]
+        corrected += is_correction
         row = {"event": "label", "id": record, "label": label, "source": source}
-        # At every first import the same: what was imported into two copies of the logs counts once in both together.
+        # At every first import the same: what was imported into two copies of the logs counts once in both together. A
+        # correction counts at its own time, or both together might say what both have replaced.
         key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]
-        new_events.setdefault(name, []).append(row if key in stored else row | {"event_id": key})
+        new_events.setdefault(name, []).append(row if is_correction or key in stored else row | {"event_id": key})
     for name, own in new_events.items():
         log.append_all(folder, name, own)
     return [(name, row["id"]) for name, own in new_events.items() for row in own], corrected
