@@ -44,6 +44,21 @@ def test_every_method_finds_the_telling_words(detector, method):
     assert all(spans == sorted(spans, key=lambda span: -span[2]) for spans in explained)
 
 
+def test_where_people_mark_evidence_is_where_the_detector_looks(task):
+    """Two words always come together; only marked spans can tell which of them counts."""
+    texts = [ad(["un operaio esperto e puntuale"] * 4, i) for i in range(40)]
+    rows = [{"text": ad(NEUTRAL, i), "label": "good"} for i in range(40)] + [{"text": t, "label": "bad"} for t in texts]
+    shares = []
+    for word in ("operaio", "puntuale"):
+        learner = QLoRA(task, recipe(pooling="evidence", head_first=True, bidirectional=True, max_length=64, epochs=1))
+        start = texts[0].index(word)
+        learner.fit([r | {"spans": [[start, start + len(word)]] if r["label"] == "bad" else []} for r in rows])
+        (own,) = attribution.head_evidence(learner, texts[:1], [1])
+        words = texts[0].split()
+        shares.append(own[words.index("operaio")] - own[words.index("puntuale")])
+    assert shares[0] > 0 > shares[1], shares
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("text", ["a", "!!! …", "🤮", "\u200b", "la la " * 3, "x" * 3000])
 def test_odd_texts_have_a_defined_answer(detector, method, text):

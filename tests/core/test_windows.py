@@ -65,7 +65,19 @@ def test_the_answer_of_a_long_text_is_that_of_its_worst_window(learner, rows):
 def test_training_reads_a_long_text_around_its_evidence(learner):
     long = FILLER * 20 + "the bitter end" + FILLER * 20
     start = long.index("bitter")
-    part = learner.encoding.around_evidence(long, [[start, start + 6]])
+    part, spans = learner.encoding.around_evidence(long, [[start, start + 6, "applicant"]])
     assert "the bitter end" in part and len(learner.encoding.texts([part])[0]) <= 64
-    assert learner.encoding.around_evidence(long, []) == long  # its first window, as `texts` cuts it
-    assert learner.encoding.around_evidence("a bitter end", [[2, 8]]) == "a bitter end"
+    assert [part[slice(*span)] for span in spans] == ["bitter"]
+    assert learner.encoding.around_evidence(long, [[start, start + 6], [0, 4]])[1] == spans  # the rest is not read
+    assert learner.encoding.around_evidence(long, []) == (long, [])  # its first window, as `texts` cuts it
+    assert learner.encoding.around_evidence("a bitter end", [[2, 8]]) == ("a bitter end", [(2, 8)])
+
+
+def test_the_tokens_in_a_span_are_marked(learner):
+    ids = learner.encoding.texts(["a bitter end"])[0]
+    marks = learner.encoding.marks("a bitter end", [(2, 8)], len(ids))
+    if learner.recipe.head != "lm":
+        assert len(marks) == len(ids)
+    pieces = learner.tokenizer("a bitter end", return_offsets_mapping=True)["offset_mapping"]
+    assert marks == [int(a < 8 and b > 2) if a < b else -100 for a, b in pieces] and 0 in marks and 1 in marks
+    assert learner.encoding.marks("a bitter end", [], len(ids)) == [-100] * len(ids)

@@ -87,17 +87,29 @@ class Encoding:
         read = self.tokenizer(text, **options)["offset_mapping"]
         return [(window[0][0], window[-1][1]) for window in read] if len(read) > 1 else [(0, len(text))]
 
-    def around_evidence(self, text: str, spans: Sequence[Sequence[int]]) -> str:
-        """What training reads of a text: all of it, or of a longer one the window around its first evidence, or the first."""
-        room = self._room()
+    def around_evidence(self, text: str, spans: Sequence[Sequence[int]]) -> tuple[str, list[tuple[int, int]]]:
+        """What training reads of a text, and the spans in it: all of it, or of a longer one the window around its first
+        evidence, or the first.
+        """
+        spans, room = [(start, end) for start, end, *_ in spans], self._room()
         if len(text) <= room or not self.tokenizer.is_fast:
-            return text
+            return text, spans
         offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         if len(offsets) <= room or not spans:
-            return text
+            return text, spans
         place = next((i for i, (_, end) in enumerate(offsets) if end > spans[0][0]), 0)
         first = min(max(0, place - room // 2), len(offsets) - room)
-        return text[offsets[first][0] : offsets[first + room - 1][1]]
+        left, right = offsets[first][0], offsets[first + room - 1][1]
+        inside = [(max(start, left) - left, min(end, right) - left) for start, end in spans]
+        return text[left:right], [(start, end) for start, end in inside if start < end]
+
+    def marks(self, text: str, spans: Sequence[tuple[int, int]], length: int) -> list[int]:
+        """For each of the `length` tokens that `texts` gives whether a span touches it, 0 or 1; IGNORED without any span."""
+        if not spans or not self.tokenizer.is_fast:
+            return [IGNORED] * length
+        options = {"truncation": True, "max_length": self.recipe.max_length, "return_offsets_mapping": True}
+        places = self.tokenizer(text, **options)["offset_mapping"]
+        return [int(any(start < b and a < end for start, end in spans)) if a < b else IGNORED for a, b in places]
 
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix."""
@@ -127,11 +139,17 @@ class Encoding:
 
     # training --------------------------------------------------------------------------------------------------------
 
-    def examples(self, texts: Sequence[str], targets: Targets) -> list[dict[str, Any]]:
-        """Training rows for `train` and `collate`; for the lm head each ends with its label word."""
+    def examples(
+        self, texts: Sequence[str], targets: Targets, spans: Sequence[Sequence[tuple[int, int]]] = ()
+    ) -> list[dict[str, Any]]:
+        """Training rows for `train` and `collate`, with the evidence in each text if it is given; for the lm head each ends
+        with its label word.
+        """
         rows = [
             {"input_ids": ids, "length": len(ids), "target": targets[[i]]} for i, ids in enumerate(self.texts(texts))
         ]
+        for row, text, own in zip(rows, texts, spans, strict=False):
+            row["marks"] = self.marks(text, own, row["length"])
         if self.recipe.head == "lm":
             prefix, words = self.prefix(), self.label_words()
             for row, number in zip(rows, targets.classes, strict=True):
@@ -145,6 +163,8 @@ class Encoding:
         ids = [row["input_ids"] for row in rows]
         batch = padded(ids, self.tokenizer.pad_token_id, left, 8)
         batch |= Targets.join([row["target"] for row in rows]).tensors()
+        if "marks" in rows[0]:
+            batch["marks"] = pad([row["marks"] for row in rows], IGNORED, multiple=8)
         if not left:
             return batch
         lengths = [row["completion"] for row in rows]

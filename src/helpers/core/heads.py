@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
+from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from helpers.core.masks import body_of, in_completion, mean_state, positions, prefix_mask
 from helpers.core.probe import probe_head
@@ -84,9 +84,36 @@ class Classifier(nn.Module):
             return cross_entropy(logits, classes, weight=self.class_weights)
         return weighted_mean(cross_entropy(logits, classes, reduction="none"), self.class_weights[classes] * weights)
 
-    def forward(self, input_ids, attention_mask, classes=None, weights=None, groups=None):
-        logits, _ = self.read(input_ids, attention_mask)
-        return {"loss": None if classes is None else self.loss(logits, classes, weights, groups), "logits": logits}
+    def evidence_loss(self, states, classes, weights, marks) -> torch.Tensor:
+        """How far what the tokens say for their row's class is from where people marked evidence for it.
+
+        So a label teaches where, as well as what (annotator rationales, Zaidan et al. 2007, aclanthology.org/N07-1033): a
+        token in a marked span should speak for the class, another of the same text should not.
+
+        Parameters
+        ----------
+        states : float tensor (batch, tokens, hidden)
+        classes, weights : of the rows (batch,)
+        marks : int tensor (batch, tokens)
+            1 in a span, 0 outside, below 0 where nobody marked anything.
+        """
+        known = (marks >= 0) & (classes != self.absent).unsqueeze(1)
+        if not known.any():
+            return states.new_zeros(())
+        rows = known.nonzero()[:, 0]
+        with torch.autocast(states.device.type, enabled=False):
+            own = self.out(self.norm(states[known])).gather(1, classes[rows].unsqueeze(1)).squeeze(1)
+            losses = binary_cross_entropy_with_logits(own, marks[known].float(), reduction="none")
+        return weighted_mean(losses, weights[rows])
+
+    def forward(self, input_ids, attention_mask, classes=None, weights=None, groups=None, marks=None):
+        states = self.states(input_ids, attention_mask)
+        logits, loss = self.classify(states, attention_mask), None
+        if classes is not None:
+            loss = self.loss(logits, classes, weights, groups)
+        if marks is not None:
+            loss = loss + self.evidence_loss(states, classes, weights, marks)
+        return {"loss": loss, "logits": logits}
 
 
 class LabelWords(nn.Module):
@@ -207,7 +234,7 @@ def fit_head(module: Classifier, batches: list[dict[str, torch.Tensor]], passes:
     ----------
     module : Classifier
     batches : list of dicts
-        `states` (batch, tokens, hidden), `mask` (batch, tokens), and the tensors of `Targets`.
+        `states` (batch, tokens, hidden), `mask` and `marks` (batch, tokens), and the tensors of `Targets`.
     passes : int
     """
     if module.pooling != "evidence":
@@ -220,6 +247,7 @@ def fit_head(module: Classifier, batches: list[dict[str, torch.Tensor]], passes:
         for batch in batches:
             logits = module.classify(batch["states"], batch["mask"])
             loss = module.loss(logits, batch["classes"], batch["weights"], batch["groups"])
+            loss = loss + module.evidence_loss(batch["states"], batch["classes"], batch["weights"], batch["marks"])
             loss = loss + 0.01 * module.out.weight.square().sum()  # few labels, many features
             optimizer.zero_grad()
             loss.backward()

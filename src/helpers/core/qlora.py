@@ -22,7 +22,7 @@ from helpers.core.base import attach, base_version, load_base, model_path, reset
 from helpers.core.batches import Targets, holdout, pad, padded, token_batches
 from helpers.core.calibration import HeldOutLoss, softmax
 from helpers.core.cpu import over_batches, reading
-from helpers.core.encoding import OVERLAP, Encoding
+from helpers.core.encoding import IGNORED, OVERLAP, Encoding
 from helpers.core.heads import Classifier, LabelWords, fit_head, head_state
 from helpers.core.kinds import Kinds
 from helpers.core.label_words import prefix_cache, word_scores
@@ -126,17 +126,21 @@ class QLoRA:
         train_rows, held_out = holdout(targets.classes, self.recipe.holdout, keys)
         self.held_out_rows = [records[i] for i in held_out]
         recipe = self._start(targets[train_rows], warm)
-        texts = [self.encoding.around_evidence(r["text"], r.get("spans") or ()) for r in records]
+        read = [self.encoding.around_evidence(r["text"], r.get("spans") or ()) for r in records]
+        texts, spans = [text for text, _ in read], [own for _, own in read]
         head_logits = []
         if recipe.head_first:
-            head_logits = self._fit_head(texts, targets, train_rows, held_out)
+            head_logits = self._fit_head(texts, targets, spans, train_rows, held_out)
 
         def held_out_logits() -> np.ndarray:  # the trained head's own come first
             return head_logits.pop() if head_logits else self.logits([records[i]["text"] for i in held_out])
 
         class_weights = self.module.class_weights.cpu().numpy()
         loss = HeldOutLoss(held_out_logits, targets[held_out], class_weights)
-        examples = self.encoding.examples([texts[i] for i in train_rows], targets[train_rows])
+        own = [texts[i] for i in train_rows], targets[train_rows]
+        if isinstance(self.module, Classifier) and self.module.pooling == "evidence":
+            own += ([spans[i] for i in train_rows],)
+        examples = self.encoding.examples(*own)
         self.temperature = 1.0
         report = train(self.module, examples, self.encoding.collate, recipe, seed, loss if len(held_out) else None)
         self.temperature = loss.temperature
@@ -174,7 +178,7 @@ class QLoRA:
         return Classifier(self.model, len(self.task.labels), self.recipe.pooling, class_weights, absent)
 
     def _fit_head(
-        self, texts: list[str], targets: Targets, train_rows: np.ndarray, held_out: np.ndarray
+        self, texts: list[str], targets: Targets, spans: list[list], train_rows: np.ndarray, held_out: np.ndarray
     ) -> list[np.ndarray]:
         """Train the head on the states of the frozen base; returns [its logits of the held-out rows]."""
         if self.recipe.head != "classifier":
@@ -185,10 +189,14 @@ class QLoRA:
             stacked = nn.utils.rnn.pad_sequence([states[i] for i in rows], batch_first=True)
             return {"states": stacked.to(env.device()), "mask": pad([[1] * len(states[i]) for i in rows], 0)}
 
+        def marks(rows) -> dict[str, torch.Tensor]:
+            return {"marks": pad([self.encoding.marks(texts[i], spans[i], len(states[i])) for i in rows], IGNORED)}
+
         by_length = sorted(train_rows, key=lambda i: len(states[i]))
         parts = [by_length[k : k + size] for k in range(0, len(by_length), size)]
         order = np.random.default_rng(self.seed).permutation(len(parts))
-        fit_head(self.module, [inputs(parts[i]) | targets[parts[i]].tensors() for i in order])
+        batches = [inputs(rows) | targets[rows].tensors() | marks(rows) for rows in (parts[i] for i in order)]
+        fit_head(self.module, batches)
         if not len(held_out):
             return []
         with torch.no_grad():
