@@ -18,6 +18,7 @@ GROUND = {
     "parameters",
     "progress",
     "run",
+    "servers",
     "task",
     "text",
     "edits",

@@ -13,7 +13,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from safetensors import SafetensorError
 
-from helpers import files, hub, manifest, run
+from helpers import files, hub, manifest, run, servers
 from helpers.env import UserError
 from helpers.evaluation.runs import finished_runs
 from helpers.parameters import notebook_parameters, parameter_help
@@ -900,6 +900,91 @@ def test_a_guideline_makes_a_stage_due_but_no_round_void(project):
     assert len(stage.read_rounds()) == 1
 
 
+TEACHER = {"the teacher": "model-a at host", "what the teacher is told": "one"}
+
+
+@pytest.mark.parametrize("name", TEACHER)
+def test_another_teacher_or_another_guideline_starts_anew_without_its_labels(project, capsys, name):
+    stage = run.Run("03_active_learning", {"seed": 1}, project / "outputs/t/r/03_active_learning")
+    logs = stage.path("labels/teacher")
+    assert stage.resume_rounds(TEACHER) == []
+    stage.add_round({"strategy": "bait", "round": 0})
+    files.write_text(logs / "teacher.jsonl", "of model-a")
+    files.write_text(logs / "anna.jsonl", "a correction")
+    assert len(stage.resume_rounds(TEACHER)) == 1 and not capsys.readouterr().out
+    assert stage.resume_rounds(TEACHER | {name: "another"}) == []
+    said = capsys.readouterr().out
+    assert (
+        f"(changed since: {name})" in said and "labels of people stay, those of the teacher are put aside too" in said
+    )
+    assert not (logs / "teacher.jsonl").exists() and (logs / "anna.jsonl").read_text() == "a correction"
+    assert stage.path("earlier/1/labels/teacher/teacher.jsonl").read_text() == "of model-a"
+    assert stage.path("earlier/1/rounds.jsonl").exists()
+
+
+def test_labels_of_which_nobody_knows_the_teacher_are_put_aside(project, capsys):
+    """As where a person has changed the guideline in the notebook, which puts the rounds aside."""
+    stage = run.Run("03_active_learning", {"seed": 1}, project / "outputs/t/r/03_active_learning")
+    files.write_text(stage.path("labels/teacher/teacher.jsonl"), "of somebody")
+    assert stage.resume_rounds(TEACHER) == [] and "of another teacher" in capsys.readouterr().out
+    assert not stage.path("labels/teacher/teacher.jsonl").exists()
+
+
+def test_labels_of_the_same_teacher_stay_where_other_data_void_the_rounds(project, capsys):
+    for content in "ab":
+        files.write_text(project / "pool.jsonl", content)
+        stage = run.Run("03_active_learning", {"seed": 1}, project / "outputs/t/r/03_active_learning")
+        stage.reads("pool.jsonl")
+        assert stage.resume_rounds(TEACHER) == []
+        if content == "a":
+            stage.add_round({"strategy": "bait", "round": 0})
+            files.write_text(stage.path("labels/teacher/teacher.jsonl"), "of model-a")
+    assert "labels of people and teachers stay" in capsys.readouterr().out
+    assert stage.path("labels/teacher/teacher.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("stage", "params", "name"),
+    [
+        ("02_synthetic_expansion", {"teacher": "endpoint"}, "TEACHER"),
+        ("02_synthetic_expansion", {"judge": "endpoint"}, "JUDGE"),
+        ("03_active_learning", {"labeller": "teacher"}, "TEACHER"),
+        ("03_active_generation", {"labeller": "human", "teacher": "endpoint"}, "TEACHER"),
+        ("03_active_generation", {"labeller": "oracle", "teacher": "endpoint", "scorer": "judge"}, "JUDGE"),
+        ("04_generation_evaluation", {"scorer": "judge"}, "JUDGE"),
+    ],
+)
+def test_another_model_behind_an_endpoint_makes_a_stage_due(project, monkeypatch, stage, params, name):
+    def environment(model, host="a.example:81"):
+        monkeypatch.setenv(f"{name}_MODEL", model)
+        monkeypatch.setenv(f"{name}_BASE_URL", f"http://user:pass-word@{host}/v1")
+
+    environment("model-a")
+    here = run.Run(stage, params, project / f"outputs/t/r/{stage}")
+    run.make_folder(here.folder)
+    here.close()
+    assert here.servers == run.read_manifest(here.folder)["servers"] == {name: "model-a at a.example:81"}
+    assert not run.why_due(here.folder, params)
+    environment("model-b")
+    sentence = f"the {name.lower()} was model-a at a.example:81 and is model-b at a.example:81"
+    assert run.why_due(here.folder, params) == sentence
+    environment("model-a", "b.example")
+    assert run.why_due(here.folder, params).endswith("is model-a at b.example")
+    for model, host in (("", "b.example"), ("model-a", "b.example:pass-word")):  # nobody knows
+        environment(model, host)
+        assert not run.why_due(here.folder, params) and set(servers.named(stage, params).values()) == {""}
+
+
+def test_another_judge_that_ranks_voids_the_rounds(project, monkeypatch, capsys):
+    monkeypatch.setenv("JUDGE_BASE_URL", "http://host/v1")
+    for model in "ab":
+        monkeypatch.setenv("JUDGE_MODEL", model)
+        stage = run.Run("03_active_generation", {"scorer": "judge"}, project / "outputs/t/r/03_active_generation")
+        assert stage.resume_rounds() == []
+        stage.add_round({"strategy": "hassan", "round": 0})
+    assert "(changed since: the judge)" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "notebooks").glob("0*.ipynb")), ids=lambda path: path.stem)
 def test_the_last_cell_notes_no_input(path):
     """There it would note what came in while the notebook ran, such as a corrected label, and call it read."""
@@ -911,12 +996,12 @@ def test_the_last_cell_notes_no_input(path):
 def test_a_notebook_notes_every_folder_of_logs_that_it_reads(path):
     """Otherwise a label that comes in later makes nothing due."""
     calls = [n for source in code_cells(path.stem) for n in ast.walk(ast.parse(source)) if isinstance(n, ast.Call)]
-    names: dict[str, set[str]] = {"reads": set(), "settled_labels": set(), "pending": set()}
+    names: dict[str, set[str]] = {"reads": set(), "settled_labels": set(), "pending": set(), "reviews_of": set()}
     for call in calls:
         called = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
         if called in names and isinstance(call.args[0], ast.Name):
             names[called].add(call.args[0].id)
-    read = names["settled_labels"] | names["pending"]
+    read = (names["settled_labels"] | names["pending"]) - {"reviews"} | names["reviews_of"]
     assert read and read <= names["reads"]
 
 

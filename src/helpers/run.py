@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from helpers import env, hub
+from helpers import env, hub, servers
 from helpers.env import UserError
 from helpers.files import digest, file_name, read_jsonl, sha256, write_json, write_jsonl
 from helpers.manifest import (
@@ -97,12 +97,13 @@ class Run:
     started: float = field(default_factory=time.time)
     code: str = field(init=False)
     commits: dict[str, str] = field(init=False)
+    servers: dict[str, str] = field(init=False)
     counting: set[str] = field(default_factory=set)  # earlier stages that were found to count
     cells: Cells = field(init=False)
 
     def __post_init__(self) -> None:  # noted before it runs, as every input is before it is read
         self.code, self.commits = code_sha(self.stage), hub.commits(self.stage, self.params)
-        self.cells = Cells(self.stage)
+        self.servers, self.cells = servers.named(self.stage, self.params), Cells(self.stage)
 
     def path(self, name: str) -> Path:
         """Path of a file in this stage's folder; raises UserError where the name would lead out of it."""
@@ -160,11 +161,14 @@ class Run:
         """Rounds of active learning that this stage has finished; raises UserError where one is not as it was recorded."""
         return _read_rounds(self.path("rounds.jsonl"))
 
-    def resume_rounds(self) -> list[dict]:
+    def resume_rounds(self, teacher: dict[str, str] | None = None) -> list[dict]:
         """The finished rounds, if they were made from the inputs recorded so far and from these parameters.
 
         Where they were not, or are damaged, all that the stage has written goes to `earlier/1`, `earlier/2` … and a
         sentence says so; labels stay where they are. The stage is held from here on.
+
+        Where a teacher labels, `teacher` says which one, and what it is told. The rounds are made from that too, and labels
+        of another teacher, or of one that was told something else, go with them.
         """
         hold_folder(self.folder)
         params = {name: value for name, value in self.params.items() if name not in (*LIMITS, *LOOKS)}
@@ -173,14 +177,18 @@ class Run:
         read = {name: sha for name, sha in self.inputs.items() if not self._is_log(env.resolve(name))}
         basis = {"inputs": {name: sha for name, sha in read.items() if env.resolve(name) not in words}}
         basis["parameters"] = params
+        judge = self.servers.get("JUDGE")
+        if asked := {**(teacher or {}), **({"the judge": judge} if judge else {})}:
+            basis["asked"] = asked
         path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
         earlier, reason, rows = read_facts(record), "", []
         hub_before = earlier.pop("hub", None)
         if path.exists() and earlier != basis:
-            before = earlier.get("inputs")
+            before = {name: fact for kind in ("inputs", "asked") for name, fact in _facts_in(earlier, kind).items()}
             reason = "nothing says what they were made from"
-            if isinstance(before, dict):
-                changed = [Path(name).name for name, sha in basis["inputs"].items() if before.get(name) != sha]
+            if isinstance(earlier.get("inputs"), dict):
+                now = basis["inputs"] | asked
+                changed = [Path(name).name for name, fact in now.items() if before.get(name) != fact]
                 reason = f"changed since: {', '.join(changed) or 'the parameters'}"
         elif path.exists() and (name := hub.moved(hub_before, self.stage, self.params)):
             reason = f"the hub has had another {name} since"
@@ -189,13 +197,20 @@ class Run:
                 rows = self.read_rounds()
             except UserError:
                 reason = "rounds.jsonl is damaged"
+        answers, told = self.path("labels/teacher/teacher.jsonl"), self.path("labels/teacher/asked.json")
+        are_others = bool(teacher) and answers.exists() and read_facts(told) != teacher
+        if are_others and not reason:
+            reason, rows = "labels of another teacher, or of one that was told something else", []
         if reason:
-            place = put_results_aside(self.folder)
+            place = put_results_aside(self.folder, [answers] if are_others else [])
             self.save_manifest("running")
             print(f"The rounds so far are put aside in {place} ({reason}).")
-            print("The selection starts anew; labels of people and teachers stay.")
+            kept = "people stay, those of the teacher are put aside too" if are_others else "people and teachers stay"
+            print(f"The selection starts anew; labels of {kept}.")
+        if teacher and read_facts(told) != teacher:
+            write_json(told, teacher)
         if not rows:  # of those that stay it is part of their digest
-            write_json(record, basis | {"hub": self._hub_commits()})
+            write_json(record, basis | {"hub": self.hub_commits()})
         return rows
 
     def _is_log(self, path: Path) -> bool:
@@ -239,9 +254,9 @@ class Run:
         facts |= {"code": self.code, "git": git_state(), "packages": {p: version(p) for p in PACKAGES}}
         facts |= {"machine": env.machine(), "peak_memory_gib": env.peak_memory_gib()}
         facts |= {"seconds": round(time.time() - self.started, 1), "inputs": self.inputs, "outputs": self.outputs}
-        write_manifest(self.folder, facts | {"hub": self._hub_commits()} | more)
+        write_manifest(self.folder, facts | {"hub": self.hub_commits(), "servers": self.servers} | more)
 
-    def _hub_commits(self) -> dict[str, str]:
+    def hub_commits(self) -> dict[str, str]:
         """The commits that this stage has read: of the model as it was loaded, of others as they were at its opening."""
         now, loaded = hub.commits(self.stage, self.params), str(self.notes.get("revision", ""))
         read = {name: self.commits.get(name) or commit for name, commit in now.items()}
@@ -301,6 +316,12 @@ def _read_rounds(path: Path) -> list[dict]:
             remedy = "run the notebook that writes it again"
             raise UserError(f"{path} is damaged: line {number} is not as it was recorded; {remedy}.")
     return rows
+
+
+def _facts_in(record: dict[str, Any], name: str) -> dict[str, Any]:
+    """The JSON object under a name of another; {} where there is none."""
+    facts = record.get(name)
+    return facts if isinstance(facts, dict) else {}
 
 
 def _check(row: dict, path: Path) -> str:
@@ -599,10 +620,10 @@ def _how_to_change(folder: Path, name: str) -> str:
     return f"{here}; or choose another run_id and bring them there by `ambo labels export` and `ambo labels import`"
 
 
-def put_results_aside(folder: Path) -> Path:
-    """Move what a stage wrote to `earlier/1`, `earlier/2` … in its folder, and return that place; labels stay.
+def put_results_aside(folder: Path, logs: Sequence[Path] = ()) -> Path:
+    """Move what a stage wrote to `earlier/1`, `earlier/2` … in its folder, and return that place.
 
-    The executed notebook is copied, because it may be the page that is open.
+    Labels stay, but for the `logs`. The executed notebook is copied, because it may be the page that is open.
     """
     numbers = [int(path.name) for path in folder.glob("earlier/*") if path.name.isdecimal()]
     place = folder / "earlier" / str(max(numbers, default=0) + 1)
@@ -613,6 +634,9 @@ def put_results_aside(folder: Path) -> Path:
                 shutil.copy2(path, place)
             elif path.name not in ("labels", "earlier", ".lock"):
                 path.rename(place / path.name)
+        for path in logs:
+            make_folder(place / path.relative_to(folder).parent)
+            path.rename(place / path.relative_to(folder))
     except OSError as error:
         raise _unusable(folder, error) from error
     return place
@@ -684,7 +708,11 @@ def _what_changed(folder: Path, manifest: dict[str, Any]) -> str:
             return f"{short_name(stored_name(path))} was not read yet"
     if name := hub.moved(manifest.get("hub"), folder.name, params):
         return f"the hub has had another {name} since"
-    return changed_file(folder, manifest) or _stale_before(folder, manifest)
+    return (
+        servers.changed(manifest.get("servers"), folder.name, params)
+        or changed_file(folder, manifest)
+        or _stale_before(folder, manifest)
+    )
 
 
 def expected_seconds(stage: str, params: dict[str, Any]) -> float | None:

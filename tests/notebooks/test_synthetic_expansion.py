@@ -1,10 +1,18 @@
 """Notebook 02 with an endpoint that fails half-way: what it wrote is kept, and the same command goes on from there."""
 
+import shutil
+from functools import partial
+from pathlib import Path
+
 import pandas as pd
+from safetensors.torch import load_file, save_file
 
 from helpers import files, run
+from helpers.core import QLoRA, Recipe
+from helpers.synthesis import endpoint
+from helpers.task import Task
 from tests.endpoints import Proxy, completion
-from tests.project import ambo_run, finish, new_project
+from tests.project import ambo_run, code_cells, finish, new_project
 
 
 def test_an_endpoint_fails_and_the_run_goes_on(tmp_path, rows, tiny_llama):
@@ -40,3 +48,24 @@ def test_an_endpoint_fails_and_the_run_goes_on(tmp_path, rows, tiny_llama):
     facts = run.read_manifest(folder)["teacher"]
     assert facts["model"] == "m" and facts["requests"] + facts["from_store"] >= len(prompts)
     assert "sk-of-this-test" not in "".join(f.read_text() for f in folder.glob("*.*") if f.suffix != ".png")
+
+
+def test_a_local_teacher_that_changed_writes_anew(tmp_path, tiny_llama):
+    """What the old base wrote is not taken for what the one that now stands in its folder would write."""
+    source = next(cell for cell in code_cells("02_synthetic_expansion") if "teachers.Local(write" in cell)
+    place, store = shutil.copytree(tiny_llama, tmp_path / "base"), tmp_path / "replies"
+    task = Task("t", ("good", "bad"), "bad", (" good", " bad"), "{text}")
+    names = {"teacher": "local", "temperature": 0.0, "seed": 1, "model": str(place), "replies": str(store)}
+    names |= {"teachers": endpoint, "partial": partial, "files": files, "resolve": Path}
+    names |= {"revision": "", "quantization": "none"}
+    kept = []
+    for changes in (False, False, True):
+        if changes:
+            weights = {name: weight + 1 for name, weight in load_file(place / "model.safetensors").items()}
+            save_file(weights, place / "model.safetensors", {"format": "pt"})
+        reading = {"head": "lm", "quantization": "none", "bidirectional": False}
+        names["base"] = QLoRA(task, Recipe.for_reading(str(place), **reading), 1)
+        exec(source, names)
+        names["writer"].ask(["The kind answer"])
+        kept.append(len(list(store.rglob("*.json"))))
+    assert kept[0] == kept[1] < kept[2]

@@ -8,6 +8,10 @@ import pytest
 
 from helpers.env import UserError
 from helpers.evaluation import baselines
+from helpers.labels import log
+from helpers.labels.exchange import settled_labels
+from helpers.labels.panel import Panel
+from helpers.labels.seats import pending
 from helpers.synthesis import brief, endpoint, filters
 from helpers.task import Task
 from tests.endpoints import Proxy, completion
@@ -176,6 +180,31 @@ def test_a_review_rejects_mends_and_keeps():
     assert filters.apply_review(rows, verdicts, "italian_jobs", [check]) == [rows[2]]
     line = filters.describe_review(rows, {"uno": "", "due": "due meglio"})
     assert line.startswith("2 of 3 rows reviewed: 1 accepted (50%, 95 % interval 9%–91%), 1 of them edited, 1 rejected")
+
+
+def test_a_verdict_holds_for_the_label_that_the_reviewer_saw(tmp_path):
+    rows = [record(text) for text in ("uno", "due", "tre")]
+    ids = [row["id"] for row in rows]
+
+    def panel(rows):
+        shown = [{"id": r["id"], "text": r["text"], "proposal": r["text"], "proposed": r["label"]} for r in rows]
+        return Panel(shown, kind="edit", folder=tmp_path, annotator="me")
+
+    log.append(tmp_path, "me", "label", ids[2], label="tre")  # imported, or of an older run: it says no label
+    first = panel(rows)
+    first.buttons["accept"].click()
+    first.buttons["reject"].click()
+    reviews = filters.reviews_of(tmp_path, rows)
+    assert pending(reviews, {"me": ids}) == {"me": []}
+    assert filters.apply_review(rows, settled_labels(reviews), "italian_jobs") == [rows[0], rows[2]]
+    others = [row | {"label": "inclusive"} for row in rows]
+    reviews = filters.reviews_of(tmp_path, others)
+    assert pending(reviews, {"me": ids}) == {"me": ids[:2]} and settled_labels(reviews) == {ids[2]: "tre"}
+    again = panel(others)
+    assert again.session.open == 2
+    again.buttons["reject"].click()
+    assert settled_labels(filters.reviews_of(tmp_path, others)) == {ids[0]: "", ids[2]: "tre"}
+    assert settled_labels(filters.reviews_of(tmp_path, rows)) == {ids[0]: "uno", ids[1]: "", ids[2]: "tre"}
 
 
 def test_the_sample_for_review_is_drawn_by_seed():

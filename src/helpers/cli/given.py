@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from helpers import env, run
+from helpers import env, run, servers
 from helpers.data import tables
 from helpers.data.embedded import read_guideline
 from helpers.data.records import (
@@ -230,16 +230,8 @@ def check_endpoints(due: dict[str, dict[str, Any]]) -> None:
     from helpers.synthesis.endpoint import Endpoint
 
     for notebook, params in due.items():
-        asks_judge = params.get("judge") == "endpoint" or params.get("scorer") == "judge"
-        if notebook == run.STAGES["02"]:
-            asks_teacher = params["teacher"] == "endpoint"
-        elif notebook == run.STAGES["03"]:
-            asks_teacher = params["labeller"] == "teacher"
-        else:  # 04 of a generation task has no labeller and asks no teacher
-            asks_teacher = params.get("teacher") == "endpoint" and params.get("labeller", "oracle") != "oracle"
-        for name, is_asked in (("TEACHER", asks_teacher), ("JUDGE", asks_judge)):
-            if is_asked:
-                Endpoint(name)
+        for name in servers.asked(notebook, params):
+            Endpoint(name)
 
 
 def check_models(parameters: Iterable[dict[str, Any]]) -> None:

@@ -4,7 +4,7 @@ Replaying the logs gives the state; nothing else is stored. Logs merge by copyin
 an `event_id` and counts once. A `label` event carries `label` and, where they apply, `spans` (list of [start, end] in
 characters), `guideline` (version), `shown` (suggestions that were visible, [] when none was), `seconds`, `repeat` (shown
 a second time), `reason` (of an adjudicator) and `together` (a token that labels given by one key share). A `skip` keeps
-the `spans` that were marked.
+the `spans` that were marked. An event on a row that was shown with a proposed label has it as `proposed`.
 """
 
 from __future__ import annotations
@@ -243,7 +243,13 @@ USABLE: dict[str, Callable[[Any], bool]] = {
     "text": _is_text,
     "guideline": _is_text,
     "together": _is_text,
+    "proposed": _is_text,
 }
+
+
+def is_of(event: dict, record: dict) -> bool:
+    """Whether an event on a record holds for it as it is now: the label proposed for its text may be another since."""
+    return event.get("proposed", record.get("proposed")) == record.get("proposed")
 
 
 def place_of(folder: Path, annotator: str, record_id: str, label: Any) -> str:

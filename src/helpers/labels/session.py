@@ -78,7 +78,9 @@ class Session:
         self.done = self.skipped = self.misfits = 0
         self.paces: deque[float] = deque(maxlen=20)
         for row in rows:
-            if row["annotator"] == self.annotator:
+            key = (row["id"], False)
+            record = self.records[self.place[key]] if key in self.place else {}
+            if row["annotator"] == self.annotator and log.is_of(row, record):
                 self._push(row)
         for record_id in self.stacks:
             self._count((record_id, False), 1)
@@ -141,6 +143,8 @@ class Session:
         record_id, again = self.keys[place]
         self.catch_up()
         facts = {"guideline": self.guideline} | facts
+        if "proposed" in self.records[place]:
+            facts["proposed"] = self.records[place]["proposed"]
         if again:
             facts["repeat"] = True
         row = log.append(self.folder, self.annotator, event, record_id, **facts)

@@ -12,6 +12,7 @@ from pydantic import create_model
 from helpers import env
 from helpers.data import embedded
 from helpers.env import UserError
+from helpers.files import digest
 from helpers.labels.log import annotations, append_all, events
 from helpers.synthesis import prompts
 from helpers.synthesis.answers import Answer, check_complete
@@ -56,6 +57,12 @@ class TeacherAnnotator:
         back_end = Endpoint("TEACHER", store, budget, options={"temperature": 0.0})
         brief, guideline = read_brief(params["brief"], task), embedded.read_guideline(params["guideline"])
         return cls(back_end, task, brief, guideline, params["language"], prices)
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """Who labels, and what it is told, for `Run.resume_rounds`."""
+        told = prompts.judge("", self.task.labels, self.brief, self.guideline, self.language)
+        return {"the teacher": self.back_end.who, "what the teacher is told": digest(told)}
 
     def annotate(self, log_folder: Path, records: list[dict]) -> None:
         """Label the records that the log does not know yet.

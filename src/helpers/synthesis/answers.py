@@ -66,6 +66,7 @@ class Reply:
     completion_tokens: int = 0
     refused: bool = False  # the server reports a refusal
     cut: bool = False  # stopped by the length limit
+    host: str = ""  # of the server that wrote it, '' where nothing says
 
 
 @dataclass(frozen=True)
@@ -394,4 +395,5 @@ def _is_sound(reply: Reply) -> bool:
     """Whether the fields of a reply are what they should be: negative tokens would lift the budget."""
     counts, flags = (reply.prompt_tokens, reply.completion_tokens), (reply.refused, reply.cut)
     are_counts = all(type(n) is int and n >= 0 for n in counts)
-    return isinstance(reply.text, str) and are_counts and all(isinstance(f, bool) for f in flags)
+    are_texts = isinstance(reply.text, str) and isinstance(reply.host, str)
+    return are_texts and are_counts and all(isinstance(f, bool) for f in flags)

@@ -12,7 +12,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -77,6 +77,7 @@ class Endpoint:
         self.requests, self.from_store = 0, 0
         self._store, self._lock = answers.Store(self.store), threading.Lock()
         self._counted_keys: set[str] = set()
+        self._hosts: set[str] = set()  # that wrote the replies; one from the store may be of a server that has moved
         self._length_option, self._constrains = "max_tokens", True
         self._end, self._failed_in_a_row = "", 0  # why no further attempt is sent; prompts that failed since a reply
         try:
@@ -116,10 +117,15 @@ class Endpoint:
             raise UserError(f"{self._end or reasons[0]}; {count}: run again to go on.")
         return results
 
+    @property
+    def who(self) -> str:
+        """Who answers: the model, and at which host."""
+        return f"{self.model} at {self.host}"
+
     def facts(self) -> dict[str, Any]:
         """The endpoint in a manifest; the key is not part of it."""
         tokens = {"prompt_tokens": self.budget.spent_prompt, "completion_tokens": self.budget.spent_completion}
-        counts = {"requests": self.requests, "from_store": self.from_store}
+        counts = {"requests": self.requests, "from_store": self.from_store, "answered_at": sorted(self._hosts)}
         return {"model": self.model, "host": self.host, "options": self.options} | tokens | counts
 
     def _answer(self, prompt: str, draw: int, schema: Any, checks: Sequence[Check], online: bool = True) -> Answer:
@@ -152,13 +158,14 @@ class Endpoint:
         if reply is None:
             if not online:
                 raise NotAnswered("not in the store")
-            reply = self._send(request)
+            reply = replace(self._send(request), host=self.host)
             self._store.put(key, reply)
             self.budget.note_stored(key)
         elif key not in self._counted_keys:
             self.budget.count_stored(key, (reply.prompt_tokens, reply.completion_tokens))
             self.from_store += 1
         self._counted_keys.add(key)
+        self._hosts.add(reply.host or "unknown")
         return reply
 
     def _send(self, request: dict[str, Any]) -> Reply:
@@ -360,13 +367,18 @@ class Local:
     """A function from prompts to texts as a back-end.
 
     It is `learner.generate`, which knows the chat template of its model, or `embedded_writer.write`. A store keeps the
-    replies under `name`, which says what writes: model, revision, adapter, sampling.
+    replies under `name`, which says what writes: a digest of the model, the sampling.
     """
 
     generate: Callable[[Sequence[str]], list[str]]
     name: str = ""
     store: Path | None = None
     batch: int = 64  # prompts a call of `generate`
+
+    @property
+    def who(self) -> str:
+        """Who answers."""
+        return self.name
 
     def ask(self, prompts: Sequence[str], schema: Any = None, checks: Sequence[Check] = ()) -> list[Answer]:
         """One Answer a prompt; an answer that fails a check gets one repair attempt."""

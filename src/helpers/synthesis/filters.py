@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from sklearn.preprocessing import normalize
 
 from helpers.data.records import leaked_records, near_duplicate_groups, record_id
 from helpers.env import UserError
+from helpers.labels import log
 from helpers.synthesis import answers
 from helpers.synthesis.annotator import name_labels
 from helpers.task import Task
@@ -222,6 +224,12 @@ def sample_records(records: list[dict], n: int, seed: int) -> list[dict]:
     """`n` records at random, in their order; all of them where there are fewer."""
     positions = np.random.default_rng(seed).permutation(len(records))[:n]
     return [records[i] for i in np.sort(positions)]
+
+
+def reviews_of(folder: Path, records: list[dict]) -> list[dict]:
+    """What the logs say of the records with the labels that they have now; of one with another label people said nothing."""
+    proposed = {record["id"]: {"proposed": record["label"]} for record in records}
+    return [event for event in log.events(folder) if log.is_of(event, proposed.get(event["id"], {}))]
 
 
 def apply_review(records: list[dict], verdicts: dict[str, str], task: str, checks: Sequence[Filter] = ()) -> list[dict]:

@@ -1,7 +1,7 @@
 """Targets for the inputs that active learning for generation selects: proposed by a teacher, accepted or edited by people.
 
 A proposal is a dict with `id`, `status` (ok, refused, invalid or failed, see `answers.Answer`), `proposal` (the text, ''
-without one), `reason`, and `compliance` where the text was scored. Only an ok proposal may become a target.
+without one), `reason`, `by` (whose it is), and `compliance` where the text was scored. Only an ok proposal may become a target.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from helpers import env
 from helpers.data import records as data_records
 from helpers.env import UserError
 from helpers.evaluation.generation import COMPLIES
-from helpers.files import own_rows
+from helpers.files import digest, own_rows
 from helpers.labels import exchange, log
+from helpers.manifest import stored_name
 from helpers.query import strategies
+from helpers.run import Run, sources
 from helpers.synthesis import annotator, answers, endpoint, prompts, scorer
 from helpers.synthesis.budget import Budget
 from helpers.synthesis.prompts import CONDITIONS
@@ -25,6 +27,8 @@ from helpers.synthesis.scorer import Scorer
 from helpers.text import bare_words, clean
 
 SOURCES = ("oracle", annotator.NAME)  # annotators that are not people
+# Parameters by which a teacher's words are made and accepted, beside its prompt.
+ACCEPTANCE = ("scorer", "attribute", "floor", "language", "scope", "max_new_tokens")
 
 
 def check_parameters(params: dict[str, Any]) -> None:
@@ -57,7 +61,7 @@ def make_back_end(params: dict[str, Any], generate: Callable, store: Path, budge
         return None
     if params["teacher"] == "endpoint":
         return endpoint.Endpoint("TEACHER", store, budget, options={"temperature": 0.0})
-    return endpoint.Local(generate)
+    return endpoint.Local(generate, params["teacher_model"] or params["teacher"])
 
 
 def make_prompt(
@@ -70,6 +74,27 @@ def make_prompt(
     if conditions:
         return lambda source: CONDITIONS + json.dumps({"text": source}, ensure_ascii=False)
     return lambda source: prompts.target(source, instruction, guideline, examples, language)
+
+
+def asked(here: Run, back_end: Any, prompt: Callable[[str], str]) -> dict[str, str]:
+    """Who writes targets that nobody sees, what it is told and which of them are accepted, for `Run.resume_rounds`.
+
+    {} where no teacher does. `prompt` is that of `make_prompt`.
+    """
+    if here.params["labeller"] != annotator.NAME:
+        return {}
+    who = back_end.who
+    if here.params["teacher"] != "endpoint":  # its files, or its commit
+        name = here.params["teacher_model"]
+        places = map(stored_name, sources(here.stage, {"teacher_model": name}))
+        version = [
+            *(here.inputs.get(place, "") for place in places),
+            here.hub_commits().get(f"teacher_model={name}", ""),
+        ]
+        who = f"{who} {digest(version)[:16]}"
+    checks = [here.params[name] for name in ACCEPTANCE] + [here.servers.get("JUDGE", "")]
+    told = {"the teacher": who, "what the teacher is told": digest(prompt(""))}
+    return told | {"what is accepted of the teacher": digest(checks)}
 
 
 def propose(
@@ -96,6 +121,7 @@ def propose(
     for row, answer in zip(rows, back_end.ask(questions, checks=checks), strict=True):
         text = clean(answer.text) if answer.status == "ok" else ""
         proposal = {"id": row["id"], "status": answer.status, "proposal": text, "reason": answer.reason}
+        proposal["by"] = back_end.who
         if text:
             proposal["compliance"] = round(float(score([text])[0]), 4)
         elif answer.status in ("refused", "invalid"):

@@ -37,7 +37,8 @@ class Panel(widgets.VBox):
     Parameters
     ----------
     records : iterable of dicts
-        `id` and `text`; for kind "edit" also `proposal`. A record given twice is shown twice.
+        `id` and `text`; for kind "edit" also `proposal`, and `proposed` where a label is judged with it. A record given twice
+        is shown twice.
     labels : list of str
         The classes; for kind "edit" nothing.
     cues : function, optional
