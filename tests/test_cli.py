@@ -782,6 +782,22 @@ def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):
     assert code == 0 and not err and "Cercasi cuoco,Cercasi cuoco/a" in (project / "final.csv").read_text()
 
 
+def test_what_is_computed_of_classes_is_not_of_texts(project, monkeypatch, capsys):
+    first = project / "outputs/w/r/01_seed_curation"
+    files.write_jsonl(first / "pool.jsonl", [{"id": f"r{i}", "text": f"Cercasi cuoco {i}"} for i in range(3)])
+    files.write_json(first / "task.json", {"kind": "generation", "labels": [], "positive_label": ""})
+    save_manifest(first, parameters={"group_columns": []})
+    for name in ("ann", "bob", "cy"):
+        for i in range(3):
+            folder = project / "outputs/w/r/03_active_generation/labels/human"
+            log.append(folder, name, "label", f"r{i}", label=f"Cercasi cuoco/a {i} ({name})")
+    words = ["--task", "w", "--run-id", "r"]
+    code, out, err = ambo(monkeypatch, capsys, "labels", "agreement", *words)
+    assert code == 2 and not out and "people answer with texts there, and agreement is on classes" in err
+    code, _, err = ambo(monkeypatch, capsys, "labels", "export", *words, "--to", "final.csv")
+    assert code == 0 and not err and "dawid_skene" not in pd.read_csv(project / "final.csv")
+
+
 def test_labels_that_do_not_fit_are_noted(labelled, monkeypatch, capsys):
     with (labelled / "ann.jsonl").open("ab") as stream:
         stream.write(b'{"time": 1, "ev')
