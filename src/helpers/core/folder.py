@@ -12,7 +12,10 @@ from helpers.files import digest, read_json, sha256
 
 LAYERS = re.compile(r"(num|n)(_\w+coder)?(_hidden)?_layers?|\w+coder_layers")  # keys that count them
 TOKENIZER = "tokenizer.json"
-MOST_GROWTH = 64  # characters that a tokenizer may make of one before it cuts a text into tokens
+MOST_LABELS = 100_000  # of a head, which is read with its model and not used
+MOST_GROWTH = (
+    64  # characters that a tokenizer may make of one before it cuts a text into tokens, and tokens that it may add
+)
 READ = {".json", ".safetensors", ".txt", ".model", ".jinja"}  # what is loaded of a model: weights, tokenizer, templates
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
 
@@ -48,6 +51,10 @@ def refuse_foreign_files(folder: Path) -> None:
             raise UserError(
                 f"{folder / 'config.json'} has {key}={value}, more than its {tensors} tensors: it is damaged."
             )
+        labels = len(value) if key in ("id2label", "label2id") and isinstance(value, dict | list) else 0
+        if (value if key == "num_labels" and isinstance(value, int) else labels) > MOST_LABELS:
+            # Every label gets a name, again and again while the model is read.
+            raise UserError(f"{folder / 'config.json'} has more than {MOST_LABELS:,} labels ({key}): it is damaged.")
     for key, value in _entries(_object(folder / "tokenizer_config.json")):
         if key.endswith("_file") and isinstance(value, str) and _leads_out(folder, value):
             raise UserError(
@@ -60,7 +67,7 @@ def refuse_foreign_files(folder: Path) -> None:
 def refuse_growing_tokenizer(path: Path) -> None:
     """Raise UserError where the replacements of a tokenizer multiply: eleven of one sign by ten fill any memory.
 
-    What one replacement adds, the next may replace again, so their factors are multiplied.
+    What one replacement adds, the next may replace again, so their factors are multiplied; likewise what is put around a text.
     """
     facts = _object(path)
     for part in ("normalizer", "decoder"):
@@ -75,6 +82,23 @@ def refuse_growing_tokenizer(path: Path) -> None:
                 raise UserError(
                     f"{path} has a {part} that makes more than {MOST_GROWTH} characters of one: take another model."
                 )
+    growth = 1
+    for step in _steps(facts.get("post_processor")):
+        growth *= max(1, *(_tokens_around(step, name) for name in ("single", "pair")))
+        if growth > MOST_GROWTH:
+            raise UserError(
+                f"{path} has a post_processor that puts more than {MOST_GROWTH} tokens around a text: take another model."
+            )
+
+
+def _tokens_around(step: dict[str, Any], name: str) -> int:
+    """The number of tokens that a template of a post-processor makes of texts of one token."""
+    pieces, special = step.get(name), step.get("special_tokens")
+    ids = (
+        [token.get("ids") for token in special.values() if isinstance(token, dict)] if isinstance(special, dict) else []
+    )
+    longest = max((len(own) for own in ids if isinstance(own, list)), default=1)
+    return longest * len(pieces) if isinstance(pieces, list) else 0
 
 
 def _steps(value: Any) -> list[dict[str, Any]]:

@@ -175,7 +175,9 @@ def export_command(
     store.read()
     with warnings.catch_warnings(action="ignore"):  # `read` has noted them
         rows = log.events(*store.folders)
-    table = exchange.export(rows, env.resolve(to), store.records, final=not history, raw=raw, has_classes=bool(store.labels))
+    table = exchange.export(
+        rows, env.resolve(to), store.records, final=not history, raw=raw, has_classes=bool(store.labels)
+    )
     reviews = run.run_folder(task, run_id) / run.STAGES["02"] / "labels"
     if not folder and any(reviews.glob("*.jsonl")):
         _note(f"what people said of synthetic rows is left out: --folder {env.short_path(reviews)} exports it.")

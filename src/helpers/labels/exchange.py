@@ -20,7 +20,6 @@ from helpers.labels import agreement, decisions, log
 from helpers.text import clean, quoted, unguarded
 from helpers.text import name as cleaned_name
 
-
 MOST_CLASSES = 200  # an annotator is weighed by a matrix of classes × classes
 
 
@@ -35,8 +34,9 @@ def export(
     """Write the labels of a folder, or of what `log.events` returned, to a table (see `tables.write_table`); returns it.
 
     The table has one row a record (see `final_labels`), or without `final` one row an event, with everything in the logs.
-    `has_classes` is False where people answer with texts. What annotators said about themselves is never in it. In a .csv or .tsv, a text that a spreadsheet would run as a formula has
-    an apostrophe in front, unless it is to be `raw`; `import_labels` takes the apostrophe off again.
+    `has_classes` is False where people answer with texts. What annotators said about themselves is never in it. In a .csv or
+    .tsv, a text that a spreadsheet would run as a formula has an apostrophe in front, unless it is to be `raw`;
+    `import_labels` takes the apostrophe off again.
     """
     suffix = tables.check_suffix(path)
     rows = source if isinstance(source, list) else log.events(source)
