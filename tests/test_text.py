@@ -54,9 +54,15 @@ def test_the_commands_print_through_one_function():
                 assert ast.unparse(node.args[0]).startswith("visible("), path
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-x", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-x", "＝1", "＋1", "－x", "＠a"])
+FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-x", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-x", "＝1", "＋1", "－x", "＠a"]
+
+
+@pytest.mark.parametrize("cell", FORMULAS)
 def test_a_formula_gets_an_apostrophe_and_loses_it_again(cell):
-    assert guarded(cell) == "'" + cell.replace("=", "'=" if cell[0] in "\t\r" else "=") and unguarded(guarded(cell)) == cell
+    assert (
+        guarded(cell) == "'" + cell.replace("=", "'=" if cell[0] in "\t\r" else "=")
+        and unguarded(guarded(cell)) == cell
+    )
 
 
 @pytest.mark.parametrize("cell", ["", "a=b", "-1", "+3.5", "-2e-3", "'tis", "it's", 3, -0.5, None, True, "-0,5"])
@@ -92,7 +98,7 @@ def test_lists_and_faces_stay_as_they_are(cell):
 
 def test_the_time_to_guard_a_text_grows_with_its_length():
     began = time.time()
-    for part in (";-", "\n-", ";'", ";\"", "\t"):
+    for part in (";-", "\n-", ";'", ';"', "\t"):
         unguarded(guarded(part * 200_000))
     assert time.time() - began < 5
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from helpers import env
 from helpers.env import UserError
-from helpers.files import digest, read_json, sha256, write_json
+from helpers.files import digest, notebook_cells, read_json, sha256, write_json
 
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
 PACKAGE = Path(__file__).parent
@@ -101,8 +101,8 @@ def code_sha(stage: str) -> str:
     total = hashlib.sha256()
     notebook = env.root() / "notebooks" / f"{stage}.ipynb"
     if notebook.exists():  # outputs and execution counts do not count as a change
-        cells = read_json(notebook)["cells"]
-        total.update("\0".join("".join(c["source"]) for c in cells if c["cell_type"] == "code").encode())
+        cells = notebook_cells(notebook)
+        total.update("\0".join(c["source"] for c in cells if c["cell_type"] == "code").encode())
     for file in sorted(PACKAGE.rglob("*")):
         if file.is_file() and not any(file.match(pattern) for pattern in IGNORED):
             total.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())

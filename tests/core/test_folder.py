@@ -97,6 +97,13 @@ def test_what_is_no_file_is_not_opened(base, task):
     assert "generation.json is no file that can be read" in refusal(base, task)
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "vocab.txt", "chat_template.jinja"])
+def test_a_file_of_gigabytes_is_not_read(base, task, name):
+    (base / name).touch()
+    os.truncate(base / name, 20 * 2**30)  # of zeros, which take no place
+    assert f"{name} has more than 256 MiB" in refusal(base, task)
+
+
 def test_an_adapter_leads_to_no_other_base(base, tiny_llama, task):
     (base / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tiny_llama)}))
     assert "holds an adapter (adapter_config.json), not a model" in refusal(base, task)

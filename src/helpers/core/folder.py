@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers.env import UserError
-from helpers.files import digest, read_json, sha256
+from helpers.files import MOST_JSON, digest, read_json, sha256
 
 LAYERS = re.compile(r"(num|n)(_\w+coder)?(_hidden)?_layers?|\w+coder_layers")  # keys that count them
 TOKENIZER = "tokenizer.json"
@@ -32,6 +32,8 @@ def refuse_foreign_files(folder: Path) -> None:
             raise UserError(f"{path} is a link that leads out of its folder: put the file itself there.")
         if not (path.is_file() or path.is_dir()):
             raise UserError(f"{path} is no file that can be read: remove it.")
+        if path.suffix in READ - {".safetensors"} and path.stat().st_size > MOST_JSON:
+            raise UserError(f"{path} has more than {MOST_JSON >> 20} MiB: it is damaged.")
     if (folder / "adapter_config.json").exists():  # transformers would load the base that it names, from anywhere
         raise UserError(f"{folder} holds an adapter (adapter_config.json), not a model: name the folder of its base.")
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLES)
