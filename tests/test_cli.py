@@ -5,6 +5,7 @@ import shutil
 import signal
 import sys
 import time
+from pathlib import Path
 
 import pandas as pd
 import psutil
@@ -54,6 +55,14 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         (
             ["--task", "csv", "--profile", "demo", "-p", "epochs", "many"],
             "epochs='many' is a text, but a whole number such as 2",
+        ),
+        (
+            ["--task", "csv", "--profile", "demo", "-p", "epochs", "!!bool maybe"],
+            "epochs: '!!bool maybe' is not valid YAML",
+        ),
+        (
+            ["--task", "csv", "--profile", "demo", "-p", "data_path", "a.csv", "-p", "guideline", "/dev/zero"],
+            "guideline=",
         ),
         (["--task", "csv", "--profile", "demo", "-p", "labels", "[a, b"], "labels: '[a, b' is not valid YAML"),
         (["--task", "csv", "--profile", "demo"], "data_path is empty: give a file or folder"),
@@ -291,6 +300,12 @@ PARAMS = {
     "nested": b"a: " + b"[" * 50_000,
     "date": b"a: 2026-13-45\n",
     "list": b"- a\n",
+    "no time": b"seed: !!timestamp abc\n",
+    "no number": b"seed: !!float ''\n",
+    "no truth": b"seed: !!bool maybe\n",
+    "a pipe": None,
+    "a device": Path("/dev/zero"),
+    "huge": 20 * 2**30,
     "bomb": b"a: &a [x, x]\nb: &b [*a, *a]\nlabels: [*b, *b]\n",
 }
 
@@ -300,7 +315,16 @@ def test_files_of_parameters_that_cannot_be_read_are_named(tmp_path, monkeypatch
     for folder in ("notebooks", "params/tasks", "params/profiles"):
         (tmp_path / folder).mkdir(parents=True)
     monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
-    (tmp_path / "params/tasks/odd.yaml").write_bytes(PARAMS[case])
+    path = tmp_path / "params/tasks/odd.yaml"
+    if case == "a pipe":
+        os.mkfifo(path)
+    elif case == "a device":
+        path.symlink_to(PARAMS[case])
+    elif case == "huge":  # a sparse file
+        path.touch()
+        os.truncate(path, PARAMS[case])
+    else:
+        path.write_bytes(PARAMS[case])
     code, out, err = ambo(monkeypatch, capsys, "run", "--task", "odd", "--profile", "demo")
     assert (
         code == 2
@@ -882,6 +906,22 @@ def test_targets_that_people_wrote_are_exported(project, monkeypatch, capsys):
     log.append(project / "outputs/w/r/03_active_generation/labels/human", "ann", "label", "r0", label="Cercasi cuoco/a")
     code, _, err = ambo(monkeypatch, capsys, "labels", "export", "--task", "w", "--run-id", "r", "--to", "final.csv")
     assert code == 0 and not err and "Cercasi cuoco,Cercasi cuoco/a" in (project / "final.csv").read_text()
+
+
+def test_what_is_computed_of_classes_is_not_of_texts(project, monkeypatch, capsys):
+    first = project / "outputs/w/r/01_seed_curation"
+    files.write_jsonl(first / "pool.jsonl", [{"id": f"r{i}", "text": f"Cercasi cuoco {i}"} for i in range(3)])
+    files.write_json(first / "task.json", {"kind": "generation", "labels": [], "positive_label": ""})
+    save_manifest(first, parameters={"group_columns": []})
+    for name in ("ann", "bob", "cy"):
+        for i in range(3):
+            folder = project / "outputs/w/r/03_active_generation/labels/human"
+            log.append(folder, name, "label", f"r{i}", label=f"Cercasi cuoco/a {i} ({name})")
+    words = ["--task", "w", "--run-id", "r"]
+    code, out, err = ambo(monkeypatch, capsys, "labels", "agreement", *words)
+    assert code == 2 and not out and "people answer with texts there, and agreement is on classes" in err
+    code, _, err = ambo(monkeypatch, capsys, "labels", "export", *words, "--to", "final.csv")
+    assert code == 0 and not err and "dawid_skene" not in pd.read_csv(project / "final.csv")
 
 
 def test_labels_that_do_not_fit_are_noted(labelled, monkeypatch, capsys):

@@ -1,10 +1,11 @@
 """Parameters: types, choices and bounds are checked, each mistake in a sentence that names the parameter."""
 
 import math
+import re
 
 import pytest
 
-from helpers import parameters
+from helpers import manifest, parameters
 from helpers.cli import given
 from helpers.env import UserError
 from helpers.query import rounds
@@ -27,6 +28,41 @@ def test_parameters_survive_a_second_equals_sign(tmp_path):
     path = notebook(tmp_path / "01_seed_curation.ipynb", (PARAMETERS, ["parameters"]))
     found = parameters.notebook_parameters(path)
     assert found == {"task": "demo", "run_id": "r", "seed": 1, "rate": 0.1, "use": True}
+
+
+EDITED = {
+    "rounds = 2 * 3": "line 2 of the cell tagged `parameters`: `rounds = 2 * 3` cannot be read as it stands",
+    "rounds = None": "`rounds = None` cannot be read as it stands",
+    "rounds = {1: 2}": "`rounds = {1: 2}` cannot be read as it stands",
+    "rounds = n": "`rounds = n` cannot be read as it stands",
+    "rounds = [1": "line 2 of the cell tagged `parameters`: no Python",
+    "a, b = 1, 2": "line 2 of the cell tagged `parameters`: it sets several names",
+    "a.b = 1": "line 2 of the cell tagged `parameters`: it sets several names",
+    "x = '\0'": "no Python",
+}
+
+
+@pytest.mark.parametrize("line", EDITED)
+@pytest.mark.parametrize("read", [parameters.notebook_parameters, parameters.parameter_help])
+def test_a_cell_that_somebody_edited_is_named_with_its_line(tmp_path, line, read):
+    path = notebook(tmp_path / "01_seed_curation.ipynb", (f"seed = 1\n{line}\n", ["parameters"]))
+    if read is parameters.parameter_help and "cannot be read" in EDITED[line]:
+        assert read(path).keys() == {"seed", "rounds"}  # it reads no values
+        return
+    with pytest.raises(UserError, match=rf"01_seed_curation.ipynb.*{re.escape(EDITED[line])}"):
+        read(path)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"cells": 3}', '{"cells": [3]}', '{"cells": [{"source": "a"}]}', "3"])
+def test_a_notebook_that_is_none_is_named(tmp_path, monkeypatch, content):
+    (tmp_path / "notebooks").mkdir()
+    path = tmp_path / "notebooks" / "01_seed_curation.ipynb"
+    path.write_text(content)
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    with pytest.raises(UserError, match=r"01_seed_curation\.ipynb is no notebook with cells"):
+        parameters.notebook_parameters(path)
+    with pytest.raises(UserError, match=r"01_seed_curation\.ipynb is no notebook with cells"):
+        manifest.code_sha("01_seed_curation")
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,19 @@
 """What a text is without what no reader sees, and what it may do outside a page: no terminal and no spreadsheet obeys it."""
 
 import ast
+import csv
 import io
 import sys
+import time
 import unicodedata
 
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.text import bare_words, clean, guarded, name, normalise, say, unguarded, visible
+from helpers.files import write_delimited
+from helpers.text import FORMULA, bare_words, clean, guarded, name, normalise, say, unguarded, visible
 from tests.project import ROOT
 
 ORDERS = {
@@ -50,9 +54,15 @@ def test_the_commands_print_through_one_function():
                 assert ast.unparse(node.args[0]).startswith("visible("), path
 
 
-@pytest.mark.parametrize("cell", ["=1+1", "+cmd|' /C calc'!A0", "-x", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-x"])
+FORMULAS = ["=1+1", "+cmd|' /C calc'!A0", "-x", "@SUM(A1)", "\t=1", "\r=1", "'=1", "''-x", "＝1", "＋1", "－x", "＠a"]
+
+
+@pytest.mark.parametrize("cell", FORMULAS)
 def test_a_formula_gets_an_apostrophe_and_loses_it_again(cell):
-    assert guarded(cell) == "'" + cell and unguarded(guarded(cell)) == cell
+    assert (
+        guarded(cell) == "'" + cell.replace("=", "'=" if cell[0] in "\t\r" else "=")
+        and unguarded(guarded(cell)) == cell
+    )
 
 
 @pytest.mark.parametrize("cell", ["", "a=b", "-1", "+3.5", "-2e-3", "'tis", "it's", 3, -0.5, None, True, "-0,5"])
@@ -60,9 +70,37 @@ def test_other_cells_stay_as_they_are(cell):
     assert guarded(cell) is cell and unguarded(cell) is cell
 
 
-@given(st.text(alphabet="'=+-@\t\ra1.", max_size=6))
+@given(st.text(alphabet="'=+-@\t\ra1.;\n\"(|＝", max_size=8))
 def test_every_cell_comes_back(cell):
     assert unguarded(guarded(cell)) == cell
+
+
+CALLS = ["=cmd|' /C calc'!A0", "-2+cmd|' /C calc'!A0", "@SUM(A1)", "＝cmd|' /C calc'!A0", '"=1+1', '"";"+cmd|a!b']
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("separator", [";", "\t", "\n", "\r", ";'"])
+def test_a_spreadsheet_with_another_separator_finds_no_formula_in_a_text(separator, call):
+    cell = f"Buono {separator}{call}"
+    stream = io.StringIO(newline="")
+    write_delimited(stream, pd.DataFrame({"n": [1], "text": [guarded(cell)], "last": ["x"]}))
+    for sign in ";\t":
+        lines = stream.getvalue().splitlines(keepends=True)
+        found = [cell for row in csv.reader(lines, delimiter=sign) for cell in row]
+        assert not [cell for cell in found if FORMULA.match(cell) and not cell.startswith("'")]
+    assert unguarded(guarded(cell)) == cell
+
+
+@pytest.mark.parametrize("cell", ["Cercasi:\n- cuoco\n- lavapiatti", "ciao ;-) a dopo", "grazie\n@anna", "a;b=c"])
+def test_lists_and_faces_stay_as_they_are(cell):
+    assert guarded(cell) == cell
+
+
+def test_the_time_to_guard_a_text_grows_with_its_length():
+    began = time.time()
+    for part in (";-", "\n-", ";'", ';"', "\t"):
+        unguarded(guarded(part * 200_000))
+    assert time.time() - began < 5
 
 
 # Format characters with a sign of their own: of Arabic, Syriac and Kaithi numbers and verses; the layout of hieroglyphs.

@@ -20,6 +20,8 @@ from safetensors import SafetensorError
 
 from helpers.env import UserError
 
+MOST_JSON = 2**28  # characters; the largest tokenizers have a tenth
+
 
 @contextlib.contextmanager
 def replacing(path: Path, holder: str = ""):
@@ -144,16 +146,44 @@ def read_json(path: Path) -> Any:
     if path.exists() and not path.is_file():
         raise UserError(f"{path} is no regular file: remove it, and run what writes it again.")
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(read_text(path, MOST_JSON))
     except (ValueError, RecursionError) as error:
         remedy = "run what writes it again, or restore it"
         raise UserError(f"{path} is damaged ({str(error)[:80]}): {remedy}.") from error
 
 
-def refuse_aliases(text: str) -> None:
-    """Raise ValueError where YAML repeats a part by its name: a few lines can stand for gigabytes."""
+def read_text(path: Path, most: int = 2**20) -> str:
+    """The UTF-8 text of a file of at most so many characters; raises ValueError on another, OSError on a pipe or device."""
+    with open(path, encoding="utf-8", opener=open_regular) as stream:
+        text = stream.read(most + 1)
+    if len(text) > most:
+        raise ValueError(f"more than {most:,} characters")
+    return text
+
+
+def notebook_cells(path: Path) -> list[dict[str, Any]]:
+    """The cells of a notebook, each with `cell_type`, `metadata` and `source`, a text; raises UserError on what is none."""
+    facts = read_json(path)
+    try:
+        cells = [cell | {"source": "".join(cell["source"])} for cell in facts["cells"]]
+        if all(isinstance(cell["metadata"], dict) and isinstance(cell["cell_type"], str) for cell in cells):
+            return cells
+    except (KeyError, TypeError):
+        pass
+    raise UserError(f"{path} is no notebook with cells: restore it.")
+
+
+def read_yaml(text: str, loader: type = yaml.SafeLoader) -> Any:
+    """The value of a YAML text; raises ValueError, YAMLError or RecursionError where it has none.
+
+    Nor may it repeat a part by its name: a few lines can stand for gigabytes.
+    """
     if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
         raise ValueError("an alias, as in `*name`; write the value out")
+    try:
+        return yaml.load(text, loader)
+    except (ArithmeticError, AttributeError, LookupError, TypeError) as error:  # `!!bool maybe`
+        raise ValueError("a value that is not what its tag, as in `!!bool`, says") from error
 
 
 def sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 from helpers import env
 from helpers.env import UserError
-from helpers.files import digest, read_json, sha256, write_json
+from helpers.files import digest, notebook_cells, read_json, sha256, write_json
 
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
 PACKAGE = Path(__file__).parent
@@ -109,7 +109,7 @@ def short_name(name: str) -> str:
 def code_sha(stage: str) -> str:
     """sha256 of the notebook's code cells and of this package: its code, tables, data and weights."""
     total = hashlib.sha256()
-    if cells := _code_cells(stage):  # outputs and execution counts do not count as a change
+    if cells := code_cells(stage):  # outputs and execution counts do not count as a change
         total.update("\0".join(cells).encode())
     for file in sorted(PACKAGE.rglob("*")):
         if file.is_file() and not any(file.match(pattern) for pattern in IGNORED):
@@ -117,15 +117,11 @@ def code_sha(stage: str) -> str:
     return total.hexdigest()
 
 
-def notebook_cells(stage: str) -> set[str]:
-    """The code of a stage's notebook, cell by cell, without blanks around it."""
-    return {cell.strip() for cell in _code_cells(stage)}
-
-
-def _code_cells(stage: str) -> list[str]:
+def code_cells(stage: str) -> list[str]:
+    """The code of a stage's notebook, cell by cell; [] where it is not there."""
     notebook = env.root() / "notebooks" / f"{stage}.ipynb"
-    cells = read_json(notebook)["cells"] if notebook.exists() else []
-    return ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    cells = notebook_cells(notebook) if notebook.exists() else []
+    return [cell["source"] for cell in cells if cell["cell_type"] == "code"]
 
 
 def git_state() -> dict[str, Any]:

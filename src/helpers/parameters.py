@@ -12,7 +12,7 @@ from typing import Any
 
 from helpers import env
 from helpers.env import UserError
-from helpers.files import read_json
+from helpers.files import notebook_cells
 
 # What a text, or each entry of a list, may be.
 CHOICES = {
@@ -100,23 +100,51 @@ NAMES = (
 
 def notebook_parameters(notebook: Path) -> dict[str, Any]:
     """Names and default values in the cell tagged `parameters`."""
-    cells = read_json(notebook)["cells"]
-    tagged = [cell for cell in cells if "parameters" in cell["metadata"].get("tags", [])]
-    if len(tagged) != 1:
-        raise UserError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one.")
-    # Papermill's own inspection loses a parameter whose line has a second `=`.
-    statements = ast.parse("".join(tagged[0]["source"])).body
-    return {s.targets[0].id: ast.literal_eval(s.value) for s in statements if isinstance(s, ast.Assign)}
+    source, assignments = _assignments(notebook)
+    values = {}
+    for name, statement in assignments.items():
+        try:
+            values[name] = ast.literal_eval(statement.value)
+            if not isinstance(values[name], bool | int | float | list | str):
+                raise ValueError("no value of a parameter")
+        except (ValueError, TypeError, RecursionError, MemoryError) as error:
+            line = source.splitlines()[statement.lineno - 1].strip()[:100]
+            remedy = "write a number, a text, True, False or a list out"
+            raise _fault(notebook, statement.lineno, f"`{line}` cannot be read as it stands; {remedy}") from error
+    return values
 
 
 def parameter_help(notebook: Path) -> dict[str, str]:
     """What the comment on the line of each parameter says."""
-    cells = read_json(notebook)["cells"]
-    source = next("".join(cell["source"]) for cell in cells if "parameters" in cell["metadata"].get("tags", []))
+    source, assignments = _assignments(notebook)
     tokens = tokenize.generate_tokens(io.StringIO(source).readline)
     comments = {token.start[0]: token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT}
-    assignments = [s for s in ast.parse(source).body if isinstance(s, ast.Assign)]
-    return {s.targets[0].id: comments.get(s.end_lineno, "") for s in assignments}
+    return {name: comments.get(statement.end_lineno, "") for name, statement in assignments.items()}
+
+
+def _assignments(notebook: Path) -> tuple[str, dict[str, ast.Assign]]:
+    """(source of the cell tagged `parameters`, name → the statement that sets it)."""
+    tagged = [cell for cell in notebook_cells(notebook) if "parameters" in (cell["metadata"].get("tags") or [])]
+    if len(tagged) != 1:
+        raise UserError(f"{notebook.name} has {len(tagged)} cells tagged `parameters`; it needs exactly one.")
+    source, assignments = tagged[0]["source"], {}
+    try:
+        # Papermill's own inspection loses a parameter whose line has a second `=`.
+        statements = ast.parse(source).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise _fault(
+            notebook, getattr(error, "lineno", None) or 1, f"no Python ({str(error)[:80]}); mend it"
+        ) from error
+    for statement in statements:
+        if isinstance(statement, ast.Assign):
+            if len(statement.targets) > 1 or not isinstance(statement.targets[0], ast.Name):
+                raise _fault(notebook, statement.lineno, "it sets several names; write one a line")
+            assignments[statement.targets[0].id] = statement
+    return source, assignments
+
+
+def _fault(notebook: Path, line: int, words: str) -> UserError:
+    return UserError(f"{notebook}, line {line} of the cell tagged `parameters`: {words}, or restore the notebook.")
 
 
 def allowed_values(name: str) -> str:

@@ -26,11 +26,11 @@ from helpers.files import digest, file_name, read_jsonl, sha256, write_json, wri
 from helpers.manifest import (
     PACKAGES,
     changed_file,
+    code_cells,
     code_sha,
     git_state,
     is_manifest,
     is_whole,
-    notebook_cells,
     read_facts,
     read_manifest,
     short_name,
@@ -71,7 +71,8 @@ class Cells:
     """The cells that are run in a stage's notebook from its opening on, beside those that it has on the disk then."""
 
     def __init__(self, stage: str):
-        self.own, self.start = notebook_cells(stage), max(0, len(self._run()) - 1)  # the one that opens it is the last
+        self.own = {cell.strip() for cell in code_cells(stage)}
+        self.start = max(0, len(self._run()) - 1)  # the one that opens it is the last
 
     def count_foreign(self) -> int:
         """The number of cells that were run and are none of the notebook's; 0 outside a kernel, or without that notebook."""

@@ -106,15 +106,25 @@ def say(line: object = "", file: TextIO | None = None) -> None:
 
 
 # A spreadsheet runs a cell with one of these first; a number is none, and apostrophes before it are counted.
-FORMULA = re.compile(r"(?='*[=+\-@\t\r])(?![+-]?\d+([.,]\d+)?([eE][+-]?\d+)?$)")
+_RUN = "=+\\-@＝＋－＠"
+FORMULA = re.compile(rf"(?='*[{_RUN}\t\r])(?![+-]?\d+([.,]\d+)?([eE][+-]?\d+)?$)")
+# One that parts cells by semicolons or tabs begins a cell in the middle of a text, whatever is quoted. There a sign that also
+# begins the lines of a list is none unless it could call something.
+_BEGUN = rf"""(?=["']*(?:[=＝]|[{_RUN}][^;\t\r\n]*[(|]))"""
+_INNER, _INNER_GUARDED = (re.compile(rf"([;\t\r\n]){sign}{_BEGUN}") for sign in ("", "'"))
 
 
 def guarded(cell: object) -> object:
-    """A cell of a CSV file with an apostrophe in front if a spreadsheet would read its text as a formula."""
-    return f"'{cell}" if isinstance(cell, str) and FORMULA.match(cell) else cell
+    """A cell of a CSV file with an apostrophe wherever a spreadsheet would else begin to read its text as a formula."""
+    if not isinstance(cell, str):
+        return cell
+    cell = _INNER.sub(r"\1'", cell)
+    return f"'{cell}" if FORMULA.match(cell) else cell
 
 
 def unguarded(cell: object) -> object:
     """The cell as it was before `guarded`."""
-    is_guarded = isinstance(cell, str) and cell[:1] == "'" and FORMULA.match(cell[1:])
-    return cell[1:] if is_guarded else cell
+    if not isinstance(cell, str):
+        return cell
+    is_guarded = cell[:1] == "'" and FORMULA.match(cell[1:])
+    return _INNER_GUARDED.sub(r"\1", cell[1:] if is_guarded else cell)

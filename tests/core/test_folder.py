@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, AutoTokenizer, BertConfig, BertForMaskedLM, BertModel
 
 from helpers.core import chat
+from helpers.core.encoding import written
 from helpers.core.qlora import QLoRA
 from helpers.core.recipe import check_model
 from helpers.core.writer import Writer
@@ -96,6 +97,13 @@ def test_what_is_no_file_is_not_opened(base, task):
     assert "generation.json is no file that can be read" in refusal(base, task)
 
 
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "vocab.txt", "chat_template.jinja"])
+def test_a_file_of_gigabytes_is_not_read(base, task, name):
+    (base / name).touch()
+    os.truncate(base / name, 20 * 2**30)  # of zeros, which take no place
+    assert f"{name} has more than 256 MiB" in refusal(base, task)
+
+
 def test_an_adapter_leads_to_no_other_base(base, tiny_llama, task):
     (base / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": str(tiny_llama)}))
     assert "holds an adapter (adapter_config.json), not a model" in refusal(base, task)
@@ -113,6 +121,23 @@ def test_no_layers_beyond_the_weights(base, task):
     assert "has num_hidden_layers=1000000000, more than its" in refusal(base, task)
     (base / "model.safetensors").write_bytes(b"cut off")
     assert "model.safetensors is damaged" in refusal(base, task)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"num_labels": 10**9},
+        {"text_config": {"num_labels": 10**9}},
+        {"id2label": {str(i): "a" for i in range(100_001)}},
+        {"label2id": {f"a{i}": i for i in range(100_001)}},
+    ],
+    ids=["num_labels", "nested", "id2label", "label2id"],
+)
+def test_no_labels_beyond_sense(base, task, facts):
+    edit(base / "config.json", **facts)
+    assert "config.json has more than 100,000 labels (" in refusal(base, task)
+    edit(base / "config.json", text_config=None, num_labels=1000, id2label=None, label2id=None)
+    QLoRA(task, recipe(base))
 
 
 def without(folder, *words) -> int:
@@ -179,6 +204,65 @@ def test_replacements_of_real_tokenizers_are_none_that_multiply(base, task):
     ]
     edit(base / "tokenizer.json", normalizer={"type": "Sequence", "normalizers": steps})
     QLoRA(task, recipe(base))
+
+
+def template(pieces, ids):
+    """A post-processor that puts a special token `pieces` times before a text, each time as `ids` tokens."""
+    special = {"<s>": {"id": "<s>", "ids": [1] * ids, "tokens": ["<s>"] * ids}}
+    single = [{"SpecialToken": {"id": "<s>", "type_id": 0}}] * pieces + [{"Sequence": {"id": "A", "type_id": 0}}]
+    pair = [{"Sequence": {"id": name, "type_id": 0}} for name in "AB"]
+    return {"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": special}
+
+
+REPEATED = template(0, 1) | {"single": [{"Sequence": {"id": "A", "type_id": 0}}] * 9}
+
+
+@pytest.mark.parametrize(
+    "post_processor",
+    [template(200_000, 1), template(1, 1000), {"type": "Sequence", "processors": [REPEATED] * 2}],
+    ids=["many", "long", "repeated"],
+)
+def test_a_tokenizer_that_puts_much_around_a_text_is_refused(base, task, post_processor):
+    edit(base / "tokenizer.json", post_processor=post_processor)
+    assert "tokenizer.json has a post_processor that puts more than 64 tokens around a text" in refusal(base, task)
+    edit(base / "tokenizer.json", post_processor=template(2, 3))
+    learner = QLoRA(task, recipe(base))
+    assert learner.encoding.texts(["a"])[0][:6] == [1] * 6
+
+
+ENDLESS_SPLIT = {"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Isolated", "invert": False}
+ENDLESS_REPLACE = {"type": "Replace", "pattern": {"Regex": "(a*)*$"}, "content": "b"}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        {"pre_tokenizer": ENDLESS_SPLIT},
+        {"normalizer": ENDLESS_REPLACE},
+        {"decoder": {"type": "Sequence", "decoders": [{"type": "Fuse"}, ENDLESS_REPLACE]}},
+    ],
+    ids=["pre_tokenizer", "normalizer", "decoder"],
+)
+def test_a_tokenizer_that_gives_up_is_named(base, task, part):
+    edit(base / "tokenizer.json", **part)
+    learner = QLoRA(task, recipe(base, head="lm"))
+    text = "a" * 50 + "!"
+    with pytest.raises(UserError, match=f"The tokenizer in {base} cannot read or write a text"):
+        if "decoder" in part:
+            written(learner.tokenizer, AutoTokenizer.from_pretrained(base)(text)["input_ids"])
+        else:
+            learner.predict_proba([text])
+
+
+def test_a_model_generates_as_it_is_asked_to(base, task):
+    learner = QLoRA(task, recipe(base, head="lm"))
+    expected = learner.generate(["The kind answer"], max_new_tokens=5)
+    own = {"num_return_sequences": 3, "num_beams": 4, "return_dict_in_generate": True, "stop_strings": ["a"]}
+    own |= {"bad_words_ids": [[5]], "min_new_tokens": 5, "repetition_penalty": 2.0, "suppress_tokens": [9]}
+    edit(base / "generation_config.json", **own, eos_token_id=[7, -1, 10**9])
+    learner = QLoRA(task, recipe(base, head="lm"))
+    assert learner.generate(["The kind answer"], max_new_tokens=5) == expected
+    assert learner.model.generation_config.eos_token_id == [2, 7]  # an answer still ends where its maker says
 
 
 ENDLESS = "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}x"

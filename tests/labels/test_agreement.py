@@ -1,5 +1,7 @@
 """Agreement against the reference implementations, against known data, and on real annotators."""
 
+import tracemalloc
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -47,6 +49,18 @@ def test_alpha_of_the_published_example():
     nominal, ordinal = agreement.alpha(answers), agreement.alpha(answers, list("12345"))
     assert round(nominal["value"], 3) == 0.743 and round(ordinal["value"], 3) == 0.815
     assert nominal["n"] == 11 and nominal["low"] < 0.743 < nominal["high"] and not nominal["reason"]
+
+
+def test_as_many_classes_as_labels_take_no_more_than_a_table_of_them():
+    """A matrix of classes for every record would have 67 GiB."""
+    answers = pd.DataFrame({name: [f"{name}{i}" for i in range(1000)] for name in "abc"}, dtype=object)
+    tracemalloc.start()
+    result = agreement.alpha(answers, draws=20)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert result["value"] == pytest.approx(0, abs=0.01) and result["n"] == 1000 and peak < 2**29
+    ordered = agreement.alpha(answers, sorted(answers.stack()), draws=20)
+    assert -1 < ordered["value"] < 1 and ordered["low"] < ordered["high"]
 
 
 @settings(max_examples=60, deadline=None)

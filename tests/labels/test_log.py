@@ -645,6 +645,12 @@ def test_export_weighs_three_annotators_by_how_reliable_they_are(tmp_path):
     assert all(table.loc[f"r{i}", "dawid_skene"] == "ab"[i % 2] for i in range(40))
 
 
+def test_nobody_is_weighed_by_hundreds_of_classes(tmp_path):
+    for name in ("ann", "bob", "cy"):
+        log.append_all(tmp_path, name, [{"event": "label", "id": f"r{i}", "label": f"c{i}"} for i in range(201)])
+    assert "dawid_skene" not in exchange.export(tmp_path, tmp_path / "out.csv")
+
+
 @pytest.mark.parametrize("suffix", tables.WRITERS)
 def test_export_of_the_history(store, tmp_path, suffix):
     table = exchange.export(store, tmp_path / f"out{suffix}", final=False)

@@ -105,7 +105,7 @@ def answer_file(
             with to_output_or_sentence():
                 say(f"{reading.rows:,} rows → {short_path(target)}: {answer_counts(counts)}")
                 if marked:
-                    rest = "cells that a spreadsheet would run as a formula begin with an apostrophe (--raw: none)"
+                    rest = "cells that a spreadsheet would run as a formula got an apostrophe before it (--raw: none)"
                     say(f"{marked:,} {rest}.")
         if html:
             who = f"the detector of run {latest.run}, task {latest.task}"

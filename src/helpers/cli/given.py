@@ -22,7 +22,7 @@ from helpers.data.records import (
     whole_pool_remark,
 )
 from helpers.env import UserError
-from helpers.files import refuse_aliases
+from helpers.files import read_text, read_yaml
 from helpers.labels import log
 from helpers.parameters import (
     allowed_values,
@@ -47,8 +47,7 @@ def parse_value(name: str, text: str, default: Any) -> Any:
         with contextlib.suppress(ValueError):
             return float(text)
     try:
-        refuse_aliases(text)
-        value = yaml.load(text, yaml.BaseLoader if isinstance(default, list) else yaml.SafeLoader)
+        value = read_yaml(text, yaml.BaseLoader if isinstance(default, list) else yaml.SafeLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise UserError(
             f"Parameter {name}: {text[:100]!r} is not valid YAML ({str(error).splitlines()[0]})."
@@ -94,9 +93,7 @@ def read_params(kind: str, name: str) -> dict[str, Any]:
         names = ", ".join(sorted(f.stem for f in folder.glob("*.yaml")))
         raise UserError(f"--{kind[:-1]} {name!r} is not in {folder}: choose one of {names}.")
     try:
-        text = path.read_text(encoding="utf-8")
-        refuse_aliases(text)
-        values = yaml.safe_load(text)
+        values = read_yaml(read_text(path))
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text (byte {error.start}): save it as UTF-8.") from error
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from helpers.core import encoding
 from helpers.core.batches import padded
 from helpers.core.cpu import over_batches, reading
 from helpers.core.heads import Classifier
@@ -125,9 +126,9 @@ def head_evidence(learner: Any, texts: Sequence[str], classes: Sequence[int]) ->
 def _read(learner: Any, text: str) -> tuple[dict[str, torch.Tensor], np.ndarray]:
     """A text as the classifier reads it: the inputs of one row, and (start, end) of every token, int array (tokens, 2)."""
     tokenizer, length = learner.tokenizer, learner.recipe.max_length
-    read = tokenizer(text, truncation=True, max_length=length, return_offsets_mapping=True)
-    ids = read["input_ids"] or [tokenizer.pad_token_id]
-    return padded([ids], tokenizer.pad_token_id), np.array(read["offset_mapping"] or [(0, 0)])
+    encoded = encoding.read(tokenizer, text, truncation=True, max_length=length, return_offsets_mapping=True)
+    ids = encoded["input_ids"] or [tokenizer.pad_token_id]
+    return padded([ids], tokenizer.pad_token_id), np.array(encoded["offset_mapping"] or [(0, 0)])
 
 
 def _over_words(text: str, offsets: np.ndarray) -> np.ndarray:

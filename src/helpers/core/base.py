@@ -108,6 +108,7 @@ def load_base(recipe: Recipe, head: str | None = None):
             "random: fetch the model again, or take one that was saved with this head."
         )
     _complete_special_tokens(tokenizer, model.config.eos_token_id)
+    _keep_only_ends(model, tokenizer)
     _correct_on_cpu(model)
     model.requires_grad_(False)
     return model, tokenizer
@@ -126,6 +127,19 @@ def _complete_special_tokens(tokenizer, eos: object) -> None:
     if tokenizer.pad_token_id is None:
         special = (tokenizer.eos_token, tokenizer.unk_token, tokenizer.bos_token)
         tokenizer.pad_token = next(filter(None, special), tokenizer.convert_ids_to_tokens(len(tokenizer) - 1))
+
+
+def _keep_only_ends(model, tokenizer) -> None:
+    """Of a stranger's way to generate keep the tokens that end a text: beams, stop words and the like are for us to say."""
+    from transformers import GenerationConfig
+
+    if getattr(model, "generation_config", None) is None:
+        return
+    ends = model.generation_config.eos_token_id
+    ends = [*(ends if isinstance(ends, list) else [ends]), tokenizer.eos_token_id]
+    ends = sorted({token for token in ends if type(token) is int and 0 <= token < len(tokenizer)})
+    special = {"bos_token_id": tokenizer.bos_token_id, "pad_token_id": tokenizer.pad_token_id}
+    model.generation_config = GenerationConfig(eos_token_id=ends or None, **special)
 
 
 def _nf4():

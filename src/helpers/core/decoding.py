@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from helpers.core.batches import padded, token_batches
+from helpers.core.encoding import written
 from helpers.core.masks import positions
 
 # Logits cover the whole vocabulary: those of 2,048 tokens and 152,000 words take 1.2 GB.
@@ -25,7 +26,7 @@ def generate(
         options = {"do_sample": False, "max_new_tokens": max_new_tokens, "pad_token_id": tokenizer.pad_token_id}
         outputs = model.generate(**inputs, **(options | sampling))
         for i, row in zip(batch, outputs[:, inputs["input_ids"].shape[1] :], strict=True):
-            texts[i] = tokenizer.decode(row, skip_special_tokens=True)
+            texts[i] = written(tokenizer, row)
     return texts
 
 

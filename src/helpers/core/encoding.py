@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,32 @@ IGNORED = -100  # of cross-entropy
 OVERLAP = 64  # tokens that two windows of a long text share at most
 
 
+def read(tokenizer, texts: str | Sequence[str], **options: Any):
+    """What a tokenizer makes of texts; raises UserError where it cannot go on."""
+    with _refusing_panic(tokenizer):
+        return tokenizer(texts, **options)
+
+
+def written(tokenizer, ids: Any) -> str:
+    """The text of token ids, without special tokens; raises UserError where the tokenizer cannot go on."""
+    with _refusing_panic(tokenizer):
+        return tokenizer.decode(ids, skip_special_tokens=True)
+
+
+@contextlib.contextmanager
+def _refusing_panic(tokenizer) -> Iterator[None]:
+    """Raise UserError for an error of the tokenizer's own library, as where a regular expression of it has no end."""
+    try:
+        yield
+    except BaseException as error:  # a panic of Rust is no Exception
+        if type(error) is not Exception and type(error).__name__ != "PanicException":
+            raise
+        reason = (str(error).splitlines() or ["a panic"])[0][:160]
+        raise UserError(
+            f"The tokenizer in {tokenizer.name_or_path} cannot read or write a text ({reason}): take another model."
+        ) from None
+
+
 class Encoding:
     """Token ids for one task and one model, and training batches of them."""
 
@@ -27,7 +54,7 @@ class Encoding:
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a piece of text, without opening or closing tokens."""
-        return self.tokenizer(text, add_special_tokens=False)["input_ids"]
+        return read(self.tokenizer, text, add_special_tokens=False)["input_ids"]
 
     def opening(self) -> list[int]:
         """The token that opens a text, for models that have one."""
@@ -70,9 +97,9 @@ class Encoding:
             return self.texts(texts), np.arange(len(texts))
         special = self.recipe.head == "classifier"
         length = self.recipe.max_length if special else room
-        read = self.tokenizer(list(texts), add_special_tokens=special, **_overlapping(length, room))
-        owners = np.array(read["overflow_to_sample_mapping"])
-        ids = read["input_ids"]
+        windows = read(self.tokenizer, list(texts), add_special_tokens=special, **_overlapping(length, room))
+        owners = np.array(windows["overflow_to_sample_mapping"])
+        ids = windows["input_ids"]
         if special:
             return [i or [self.tokenizer.pad_token_id] for i in ids], owners
         suffix = self.ids(self.task.suffix)
@@ -84,8 +111,8 @@ class Encoding:
         if len(text) <= room or not self.tokenizer.is_fast:
             return [(0, len(text))]
         options = _overlapping(room, room) | {"add_special_tokens": False, "return_offsets_mapping": True}
-        read = self.tokenizer(text, **options)["offset_mapping"]
-        return [(window[0][0], window[-1][1]) for window in read] if len(read) > 1 else [(0, len(text))]
+        windows = read(self.tokenizer, text, **options)["offset_mapping"]
+        return [(window[0][0], window[-1][1]) for window in windows] if len(windows) > 1 else [(0, len(text))]
 
     def around_evidence(self, text: str, spans: Sequence[Sequence[int]]) -> tuple[str, list[tuple[int, int]]]:
         """What training reads of a text, and the spans in it: all of it, or of a longer one the window around its first
@@ -94,7 +121,7 @@ class Encoding:
         spans, room = [(start, end) for start, end, *_ in spans], self._room()
         if len(text) <= room or not self.tokenizer.is_fast:
             return text, spans
-        offsets = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        offsets = read(self.tokenizer, text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
         if len(offsets) <= room or not spans:
             return text, spans
         place = next((i for i, (_, end) in enumerate(offsets) if end > spans[0][0]), 0)
@@ -108,13 +135,13 @@ class Encoding:
         if not spans or not self.tokenizer.is_fast:
             return [IGNORED] * length
         options = {"truncation": True, "max_length": self.recipe.max_length, "return_offsets_mapping": True}
-        places = self.tokenizer(text, **options)["offset_mapping"]
+        places = read(self.tokenizer, text, **options)["offset_mapping"]
         return [int(any(start < b and a < end for start, end in spans)) if a < b else IGNORED for a, b in places]
 
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix."""
         if self.recipe.head == "classifier":
-            ids = self.tokenizer(list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
+            ids = read(self.tokenizer, list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
             return [i or [self.tokenizer.pad_token_id] for i in ids]  # an empty text has one token, not none
         suffix = self.ids(self.task.suffix)
         return [ids + suffix for ids in self._cut(texts, self._room())]
@@ -127,7 +154,7 @@ class Encoding:
     def _cut(self, texts: Sequence[str], room: int | None) -> list[list[int]]:
         """Token ids without special tokens, of which at most `room` stay."""
         options = {"add_special_tokens": False, "truncation": room is not None, "max_length": room}
-        return self.tokenizer(list(texts), **options)["input_ids"]
+        return read(self.tokenizer, list(texts), **options)["input_ids"]
 
     def turns(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts as a user's turn; without a chat template, behind the opening token."""
@@ -135,7 +162,7 @@ class Encoding:
         if self.tokenizer.chat_template and len(prompts):
             prompts = in_template(self.tokenizer, prompts, self.recipe.model)
             opening = []  # the template brings its own
-        return [opening + ids for ids in self.tokenizer(list(prompts), add_special_tokens=False)["input_ids"]]
+        return [opening + ids for ids in read(self.tokenizer, list(prompts), add_special_tokens=False)["input_ids"]]
 
     # training --------------------------------------------------------------------------------------------------------
 

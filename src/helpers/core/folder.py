@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from helpers.env import UserError
-from helpers.files import digest, read_json, sha256
+from helpers.files import MOST_JSON, digest, read_json, sha256
 
 LAYERS = re.compile(r"(num|n)(_\w+coder)?(_hidden)?_layers?|\w+coder_layers")  # keys that count them
 TOKENIZER = "tokenizer.json"
-MOST_GROWTH = 64  # characters that a tokenizer may make of one before it cuts a text into tokens
+MOST_LABELS = 100_000  # of a head, which is read with its model and not used
+MOST_GROWTH = (
+    64  # characters that a tokenizer may make of one before it cuts a text into tokens, and tokens that it may add
+)
 READ = {".json", ".safetensors", ".txt", ".model", ".jinja"}  # what is loaded of a model: weights, tokenizer, templates
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
 
@@ -29,6 +32,8 @@ def refuse_foreign_files(folder: Path) -> None:
             raise UserError(f"{path} is a link that leads out of its folder: put the file itself there.")
         if not (path.is_file() or path.is_dir()):
             raise UserError(f"{path} is no file that can be read: remove it.")
+        if path.suffix in READ - {".safetensors"} and path.stat().st_size > MOST_JSON:
+            raise UserError(f"{path} has more than {MOST_JSON >> 20} MiB: it is damaged.")
     if (folder / "adapter_config.json").exists():  # transformers would load the base that it names, from anywhere
         raise UserError(f"{folder} holds an adapter (adapter_config.json), not a model: name the folder of its base.")
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLES)
@@ -48,6 +53,10 @@ def refuse_foreign_files(folder: Path) -> None:
             raise UserError(
                 f"{folder / 'config.json'} has {key}={value}, more than its {tensors} tensors: it is damaged."
             )
+        labels = len(value) if key in ("id2label", "label2id") and isinstance(value, dict | list) else 0
+        if (value if key == "num_labels" and isinstance(value, int) else labels) > MOST_LABELS:
+            # Every label gets a name, again and again while the model is read.
+            raise UserError(f"{folder / 'config.json'} has more than {MOST_LABELS:,} labels ({key}): it is damaged.")
     for key, value in _entries(_object(folder / "tokenizer_config.json")):
         if key.endswith("_file") and isinstance(value, str) and _leads_out(folder, value):
             raise UserError(
@@ -60,7 +69,7 @@ def refuse_foreign_files(folder: Path) -> None:
 def refuse_growing_tokenizer(path: Path) -> None:
     """Raise UserError where the replacements of a tokenizer multiply: eleven of one sign by ten fill any memory.
 
-    What one replacement adds, the next may replace again, so their factors are multiplied.
+    What one replacement adds, the next may replace again, so their factors are multiplied; likewise what is put around a text.
     """
     facts = _object(path)
     for part in ("normalizer", "decoder"):
@@ -75,6 +84,23 @@ def refuse_growing_tokenizer(path: Path) -> None:
                 raise UserError(
                     f"{path} has a {part} that makes more than {MOST_GROWTH} characters of one: take another model."
                 )
+    growth = 1
+    for step in _steps(facts.get("post_processor")):
+        growth *= max(1, *(_tokens_around(step, name) for name in ("single", "pair")))
+        if growth > MOST_GROWTH:
+            raise UserError(
+                f"{path} has a post_processor that puts more than {MOST_GROWTH} tokens around a text: take another model."
+            )
+
+
+def _tokens_around(step: dict[str, Any], name: str) -> int:
+    """The number of tokens that a template of a post-processor makes of texts of one token."""
+    pieces, special = step.get(name), step.get("special_tokens")
+    ids = (
+        [token.get("ids") for token in special.values() if isinstance(token, dict)] if isinstance(special, dict) else []
+    )
+    longest = max((len(own) for own in ids if isinstance(own, list)), default=1)
+    return longest * len(pieces) if isinstance(pieces, list) else 0
 
 
 def _steps(value: Any) -> list[dict[str, Any]]:

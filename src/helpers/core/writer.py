@@ -17,7 +17,7 @@ from helpers.core.base import reset_adapters
 from helpers.core.batches import pad, padded, token_batches
 from helpers.core.chat import in_template
 from helpers.core.cpu import reading
-from helpers.core.encoding import IGNORED
+from helpers.core.encoding import IGNORED, read, written
 from helpers.core.heads import Completions, distillation, head_state
 from helpers.core.qlora import QLoRA
 from helpers.core.recipe import Recipe
@@ -216,7 +216,7 @@ class Writer:
         if not len(texts):
             return []
         prompts, starts = self._prompts(texts)
-        encoded = self.tokenizer(prompts, add_special_tokens=False, return_offsets_mapping=True)
+        encoded = read(self.tokenizer, prompts, add_special_tokens=False, return_offsets_mapping=True)
         opening = [] if self.tokenizer.chat_template else self.encoding.opening()
         rows, cut_texts = [], 0
         columns = (encoded["input_ids"], encoded["offset_mapping"], texts, starts)
@@ -268,7 +268,7 @@ class Writer:
                 batch = [open_rows[k] for k in batch]
                 rows = self._continue([prompts[i][0] for i in batch], [lines[i] for i in batch])
                 for i, row in zip(batch, rows, strict=True):
-                    outputs[i] = self.tokenizer.decode(row, skip_special_tokens=True)
+                    outputs[i] = written(self.tokenizer, row)
                 bar.update(len(batch))
         if not self.edits:
             return [output.strip() for output in outputs]

@@ -17,7 +17,7 @@ import pandas as pd
 
 from helpers import edits, env
 from helpers.env import UserError
-from helpers.files import read_jsonl
+from helpers.files import read_jsonl, read_text
 from helpers.italian import ads
 from helpers.italian.addressees import EVERYONE, SCOPES, WORKPLACE
 
@@ -122,8 +122,8 @@ def read_guideline(path: str) -> str:
     if not path:
         return ""
     try:
-        return embedded_file(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return read_text(embedded_file(path))
+    except (OSError, ValueError) as error:
         message = f"Parameter guideline={path!r} is not a text file that can be read: correct the path."
         raise UserError(message) from error
 

@@ -12,6 +12,7 @@ import yaml
 
 from helpers import env
 from helpers.data import embedded
+from helpers.files import open_regular, read_yaml
 from helpers.text import quoted
 
 SAMPLE = 200  # texts that are looked at
@@ -41,8 +42,9 @@ def card_languages(model: str) -> list[str]:
     folder = embedded.DATA / model.removeprefix(embedded.PREFIX) if model.startswith(embedded.PREFIX) else None
     card = (folder or env.resolve(model)) / "README.md"
     try:
-        opening, front, *_ = card.read_text(encoding="utf-8")[:LONGEST_CARD].split("---\n", 2)
-        facts = {} if opening.strip() else yaml.safe_load(front)
+        with open(card, encoding="utf-8", opener=open_regular) as stream:
+            opening, front, *_ = stream.read(LONGEST_CARD).split("---\n", 2)
+        facts = {} if opening.strip() else read_yaml(front)
     except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return []
     languages = facts.get("language") if isinstance(facts, dict) else None

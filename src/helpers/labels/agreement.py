@@ -35,10 +35,12 @@ def counts(answers: pd.DataFrame, order: Sequence[str] | None = None) -> tuple[n
     cells = answers.to_numpy(dtype=object)
     used = sorted(set(cells[pd.notna(cells)]))
     classes = used if order is None else list(order)
-    if missing := [label for label in used if label not in classes]:
+    if missing := sorted(set(used).difference(classes)):
         raise UserError(f"Label {missing[0]!r} is not in the order given ({', '.join(classes)}).")
-    numbers = [(cells == label).sum(1) for label in classes]
-    return np.array(numbers, dtype=int).reshape(len(classes), len(answers)).T, classes
+    places, has_label = {label: i for i, label in enumerate(classes)}, pd.notna(cells)
+    numbers = np.zeros((len(answers), len(classes)), dtype=int)
+    np.add.at(numbers, (np.nonzero(has_label)[0], [places[label] for label in cells[has_label]]), 1)
+    return numbers, classes
 
 
 def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int = 500) -> dict:
@@ -76,21 +78,25 @@ def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int 
 
 
 def _alphas(patterns: np.ndarray, times: np.ndarray, ordinal: bool) -> np.ndarray:
-    """α for every row of `times` (samples, patterns) by the coincidence matrix; NaN where only one class occurs."""
-    size = patterns.shape[1]
-    pairs = patterns[:, :, None] * patterns[:, None, :] - patterns[:, :, None] * np.eye(size)
-    coincidences = pairs / (patterns.sum(1) - 1)[:, None, None]
-    observed = (times @ coincidences.reshape(len(patterns), -1)).reshape(-1, size, size)
-    margin = observed.sum(2)
-    if ordinal:
-        ranks = np.cumsum(margin, 1) - margin / 2  # mean rank of a class among all labels
-        distance = (ranks[:, :, None] - ranks[:, None, :]) ** 2
+    """α for every row of `times` (samples, patterns); NaN where only one class occurs.
+
+    Sums of squares stand for the matrix of coincidences, which would have the square of the number of classes.
+    """
+    patterns = patterns.astype(float)
+    labels = patterns.sum(1)
+    margin = times @ patterns
+    total = margin.sum(1)
+    if ordinal:  # a distance is the square of a difference of ranks
+        ranks = np.cumsum(margin, 1) - margin / 2 - total[:, None] / 2  # mean rank of a class, from the middle
+        apart = labels * (ranks**2 @ patterns.T) - (ranks @ patterns.T) ** 2
+        by_chance = total * (margin * ranks**2).sum(1)
     else:
-        distance = 1 - np.eye(size)[None]
-    disagreement = (observed * distance).sum((1, 2))
-    by_chance = (margin[:, :, None] * margin[:, None, :] * distance).sum((1, 2)) / (margin.sum(1) - 1)
+        apart = (labels**2 - (patterns**2).sum(1)) / 2
+        by_chance = (total**2 - (margin**2).sum(1)) / 2
+    disagreement = (times * apart / (labels - 1)).sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return np.where(by_chance > 0, 1 - disagreement / by_chance, np.nan)
+        values = 1 - disagreement * (total - 1) / by_chance
+    return np.where((margin > 0).sum(1) > 1, values, np.nan)
 
 
 def kappas(answers: pd.DataFrame) -> pd.DataFrame:
@@ -158,7 +164,7 @@ def summary(
         rows.append({"measure": "alpha (ordinal)", "subset": "all"} | alpha(answers, order))
     rows += [{"measure": "alpha", "subset": name} | alpha(answers[mask]) for name, mask in subsets]
     for name in classes:
-        against_rest = answers.map(lambda label, name=name: label if label in (None, name) else f"not {name}")
+        against_rest = answers.where(answers.isna() | (answers == name), f"not {name}")
         rows.append({"measure": "alpha", "subset": f"label={name}"} | alpha(against_rest))
     for name, mask in [("all", slice(None)), *subsets]:
         rows.append({"measure": "records that differ", "subset": name} | _differing(answers[mask]))

@@ -133,6 +133,9 @@ def show_agreement(
 ) -> None:
     """How far the annotators agree: α overall, per label and per group, κ of every two, each with themselves."""
     store = open_store(task, run_id, folder)
+    if not store.labels:
+        remedy = "`ambo labels adjudicate --list` shows where they differ"
+        raise UserError(f"{store.folders[0]}: people answer with texts there, and agreement is on classes: {remedy}.")
     state = store.read()
     classes = [label.strip() for label in order.split(",")] if order else None
     rows = agreement.summary(state, store.records, store.groups, classes)
@@ -174,7 +177,9 @@ def export_command(
     store.read()
     with warnings.catch_warnings(action="ignore"):  # `read` has noted them
         rows = log.events(*store.folders)
-    table = exchange.export(rows, env.resolve(to), store.records, final=not history, raw=raw)
+    table = exchange.export(
+        rows, env.resolve(to), store.records, final=not history, raw=raw, has_classes=bool(store.labels)
+    )
     reviews = run.run_folder(task, run_id) / run.STAGES["02"] / "labels"
     if not folder and any(reviews.glob("*.jsonl")):
         _note(f"what people said of synthetic rows is left out: --folder {env.short_path(reviews)} exports it.")

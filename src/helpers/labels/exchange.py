@@ -21,21 +21,29 @@ from helpers.labels import agreement, decisions, log
 from helpers.text import clean, normalise, quoted, unguarded
 from helpers.text import name as cleaned_name
 
+MOST_CLASSES = 200  # an annotator is weighed by a matrix of classes × classes
+
 
 def export(
-    source: Path | list[dict], path: Path, records: list[dict] | None = None, final: bool = True, raw: bool = False
+    source: Path | list[dict],
+    path: Path,
+    records: list[dict] | None = None,
+    final: bool = True,
+    raw: bool = False,
+    has_classes: bool = True,
 ) -> pd.DataFrame:
     """Write the labels of a folder, or of what `log.events` returned, to a table (see `tables.write_table`); returns it.
 
     The table has one row a record (see `final_labels`), or without `final` one row an event, with everything in the logs.
-    What annotators said about themselves is never in it. In a .csv or .tsv, a text that a spreadsheet would run as a formula has
-    an apostrophe in front, unless it is to be `raw`; `import_labels` takes the apostrophe off again.
+    `has_classes` is False where people answer with texts. What annotators said about themselves is never in it. In a .csv or
+    .tsv, a text that a spreadsheet would run as a formula has an apostrophe in front, unless it is to be `raw`;
+    `import_labels` takes the apostrophe off again.
     """
     suffix = tables.check_suffix(path)
     rows = source if isinstance(source, list) else log.events(source)
     if not rows:
         raise UserError(f"{source} holds no labels: label first, or name the folder with the .jsonl logs.")
-    table = final_labels(rows, records) if final else pd.DataFrame(rows)
+    table = final_labels(rows, records, has_classes) if final else pd.DataFrame(rows)
     # JSON alone has lists, and columns of texts and numbers.
     tables.write_table(
         path, table if suffix == ".jsonl" else tables.mapped(table, tables.flat).apply(_of_one_type), raw
@@ -43,13 +51,15 @@ def export(
     return table
 
 
-def final_labels(source: Path | list[dict], records: list[dict] | None = None) -> pd.DataFrame:
+def final_labels(
+    source: Path | list[dict], records: list[dict] | None = None, has_classes: bool = True
+) -> pd.DataFrame:
     """One row a record, or one for each id that the data have for it, with the label decided on and everybody's own.
 
     Columns: `id`, `own_id` where the data have ids of their own, `split` (`seed`, `pool`, `test` …) where the records have
     one, `text`, `label` (empty on a tie), `decided` (as in `decisions.decisions`), `count` (number of labels),
     `label_<name>` for every annotator, `spans`, `notes` and `flags` (see `decisions.remarks`), and with three annotators or
-    more `dawid_skene`, the likeliest label by `decisions.dawid_skene`.
+    more `dawid_skene`, the likeliest label by `decisions.dawid_skene`, unless the labels are texts or MOST_CLASSES are passed.
     """
     state = log.annotations(source)
     known = {row["id"]: row for row in records or []}
@@ -67,7 +77,8 @@ def final_labels(source: Path | list[dict], records: list[dict] | None = None) -
         rows.append(row | decisions.remarks(state, record))
     final = pd.DataFrame(rows)
     answers = agreement.table(state)
-    if answers.shape[1] >= 3 and len(answers):  # of two annotators who differ, nothing shows who is the better
+    few = has_classes and answers.stack().nunique() <= MOST_CLASSES
+    if few and answers.shape[1] >= 3 and len(answers):  # of two annotators who differ, nothing shows who is the better
         final["dawid_skene"] = final["id"].map(decisions.dawid_skene(answers).idxmax(axis=1))
     return with_every_own_id(final, records or [])
 

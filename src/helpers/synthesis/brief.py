@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 
 from helpers.data.embedded import embedded_file
 from helpers.env import UserError
-from helpers.files import refuse_aliases
+from helpers.files import read_text, read_yaml
 from helpers.italian import ads
 from helpers.task import Task
 from helpers.text import bare_words
@@ -68,9 +68,7 @@ def read_brief(path: str, task: Task | None) -> dict:
         return {"text": "", "labels": {}, "columns": {}}
     file = embedded_file(path)
     try:
-        text = file.read_text(encoding="utf-8")
-        refuse_aliases(text)
-        brief = yaml.safe_load(text)
+        brief = read_yaml(read_text(file))
         Brief.model_validate(brief)
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:  # a value that is no date is a ValueError
         reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
