@@ -53,7 +53,7 @@ bench-sft: $(STAMP)  ## a training step compared with TRL's SFTTrainer
 lint: $(STAMP)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/nbstripout --verify --keep-id notebooks/*.ipynb
 
-base-model: $(STAMP)  ## rebuild the embedded base model (a quarter of an hour with a GPU, about two hours on one core)
+base-model: $(STAMP)  ## teach the embedded base model the rules as they are now (minutes with a GPU, an hour and a half on one core)
 	OMP_NUM_THREADS=1 $(BIN)/python src/helpers/data/italian_jobs/build_base_model.py
 
 CURVES := tests/benchmarks/results/active_learning_qlora_jobs

@@ -1,4 +1,6 @@
-"""Rebuild the embedded base model: `make base-model` (minutes on a GPU, about two hours on one core).
+"""Teach the embedded base model the rules as they are now: `make base-model` (minutes on a GPU, an hour and a half on one core).
+
+It does the second stage of training again, from the weights in base_model; `--from-scratch` does both.
 
 The card, base_model/README.md, says what the model learns from, in which two stages, and why. A third of the batches has a
 causal mask, the others have masked tokens under a bidirectional mask, and both predict the next position (GPT-BERT,
@@ -15,8 +17,11 @@ import math
 import random
 import time
 from collections import deque
+from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 from statistics import mean
+from unittest import mock
 
 import torch
 from bitsandbytes import functional as bitsandbytes
@@ -30,7 +35,7 @@ from helpers.core.cpu import unpacked
 from helpers.data import embedded
 from helpers.files import sha256, write_text
 from helpers.italian import ads, gender
-from helpers.italian.addressees import EVERYONE
+from helpers.italian.addressees import ADDRESSEES, EVERYONE
 from helpers.italian.cues import find_cues
 
 HERE = Path(__file__).parent
@@ -51,8 +56,10 @@ VARIANTS = [
     (0.04, str.upper),
     (0.04, str.lower),
 ]
-TAGS = {"masculine_form": 1, "feminine_title": 2}
-OTHER_CUE = 3
+GENDERED = ("masculine_form", "feminine_title")
+# of the grammar lesson: 0 is no cue; a gendered form says whom it is about; the last is any other cue
+TAGS = {pair: tag for tag, pair in enumerate(product(GENDERED, ADDRESSEES), start=1)}
+OTHER_CUE = len(TAGS) + 1
 TEXT_CYCLE = ("causal", "masked", "masked")  # kinds of batch, in turn: a masked one teaches on fewer tokens
 GRAMMAR_CYCLE = ("tags", "masked", "tags", "causal")
 
@@ -113,7 +120,8 @@ def tagged(tokenizer, texts: list[str]) -> list[list[tuple[int, int]]]:
         found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
         marks = [0] * len(text)
         for cue in find_cues(text, EVERYONE):
-            marks[cue.start : cue.end] = [TAGS.get(cue.category, OTHER_CUE)] * (cue.end - cue.start)
+            tag = TAGS.get((cue.category, cue.addressee), OTHER_CUE)
+            marks[cue.start : cue.end] = [tag] * (cue.end - cue.start)
         pairs = zip(found["input_ids"], found["offset_mapping"], strict=True)
         known[text] = [(1, -100), *((i, max(marks[a:b], default=0)) for i, (a, b) in pairs), (2, -100)]
     return [known[text] for text in texts]
@@ -154,6 +162,11 @@ def masked(ids: torch.Tensor, endings: torch.Tensor, mask_id: int, rate: float) 
     return torch.where(hide, shown, ids), labels
 
 
+def is_fast() -> bool:
+    """Whether this machine computes in bfloat16, rather than imitating it."""
+    return env.device() == "cuda" or torch.cpu._is_avx512_bf16_supported()
+
+
 def set_direction(model: LlamaForCausalLM, causal: bool) -> None:
     model.config.is_causal = causal
     for layer in model.model.layers:
@@ -176,12 +189,11 @@ def loss_of(model, head, ids, tags, kind: str, endings: torch.Tensor) -> torch.T
     if kind == "masked":
         shown, labels = masked(ids, endings, 3, 0.18)
     set_direction(model, kind == "causal")
-    fast = env.device() == "cuda" or torch.cpu._is_avx512_bf16_supported()
-    with torch.autocast(env.device(), dtype=torch.bfloat16, enabled=fast):
+    with torch.autocast(env.device(), dtype=torch.bfloat16, enabled=is_fast()):
         states = model.model(input_ids=shown, attention_mask=(ids != 0).long()).last_hidden_state
         if kind == "tags":
             there = tags != -100
-            weight = torch.tensor([1.0, 3.0, 3.0, 3.0], device=ids.device)  # cues are rare
+            weight = torch.tensor([1.0] + [3.0] * OTHER_CUE, device=ids.device)  # cues are rare
             return cross_entropy(head(states[there]).float(), tags[there], weight=weight)
         hidden, target = states[:, :-1], labels[:, 1:]
         keep = target != -100
@@ -194,7 +206,7 @@ def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, 
     The matrices inside the layers learn by Muon (Jordan et al. 2024), everything else by AdamW: after the same number of
     minutes its losses were lower than those of AdamW alone.
     """
-    head = torch.nn.Linear(HIDDEN, 4).to(env.device())
+    head = torch.nn.Linear(HIDDEN, OTHER_CUE + 1).to(env.device())
     endings = torch.zeros(len(tokenizer), dtype=torch.bool)
     vowels = [i for t, i in tokenizer.get_vocab().items() if tokenizer.convert_tokens_to_string([t]) in set(ENDINGS)]
     endings[vowels] = True
@@ -206,6 +218,8 @@ def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, 
         torch.optim.Muon(matrices, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
         torch.optim.AdamW([p for p in weights if id(p) not in inside], betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
+    # torch's Muon rounds to bfloat16; a CPU without it took over two thirds of a step to imitate it
+    exact = None if is_fast() else torch.Tensor.clone
     started, step, seen = time.time(), 0, 0
     recent = {kind: deque(maxlen=100) for kind in dict.fromkeys(cycle)}
     model.train()
@@ -222,7 +236,8 @@ def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, 
             for optimizer in optimizers:
                 for group in optimizer.param_groups:
                     group["lr"] = rate
-                optimizer.step()
+                with mock.patch.object(torch.Tensor, "bfloat16", exact) if exact else nullcontext():
+                    optimizer.step()
                 optimizer.zero_grad(set_to_none=True)
             recent[kind].append(loss.item())
             step, seen = step + 1, seen + ids.numel()
@@ -230,16 +245,7 @@ def train(model, tokenizer, sequences, steps: int, lr: float, cycle: tuple[str, 
                 print(f"step {step} of {steps}  {(time.time() - started) / 60:.0f} min  {losses}", flush=True)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--steps", type=int, default=2600, help="first stage: causal and masked text")
-    parser.add_argument("--grammar-steps", type=int, default=2200, help="second stage: the grammar lesson beside them")
-    parser.add_argument("--out", type=Path, default=HERE / "base_model")
-    args = parser.parse_args()
-    rng = random.Random(0)
-    torch.manual_seed(0)
-    texts = corpus(rng)
-    tokenizer = build_tokenizer(texts)
+def new_model(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     config = LlamaConfig(
         vocab_size=len(tokenizer),
         hidden_size=HIDDEN,
@@ -253,11 +259,32 @@ def main() -> None:
         bos_token_id=1,
         eos_token_id=2,
     )
-    model = LlamaForCausalLM(config).to(env.device())
+    return LlamaForCausalLM(config)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=2600, help="first stage: causal and masked text")
+    parser.add_argument("--grammar-steps", type=int, default=2200, help="second stage: the grammar lesson beside them")
+    parser.add_argument("--from-scratch", action="store_true", help="also the tokenizer and the first stage")
+    parser.add_argument("--out", type=Path, default=HERE / "base_model")
+    args = parser.parse_args()
+    rng = random.Random(0)
+    torch.manual_seed(0)
+    texts = corpus(rng)
+    if args.from_scratch:
+        tokenizer = build_tokenizer(texts)
+        model = new_model(tokenizer)
+    else:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(HERE / "base_model")
+        model = LlamaForCausalLM.from_pretrained(HERE / "base_model", dtype=torch.float32)
+    model.to(env.device())
     model.set_attn_implementation("eager")  # on a CPU the fused kernel's backward pass takes twice the time
     print(f"{len(texts)} texts, {model.num_parameters() / 1e6:.2f} M parameters", flush=True)
     sequences = tagged(tokenizer, texts)
-    figures = {"text": train(model, tokenizer, sequences, args.steps, RATE, TEXT_CYCLE, rng)}
+    figures = json.loads((HERE / "base_model/training.json").read_text())
+    if args.from_scratch:
+        figures["text"] = train(model, tokenizer, sequences, args.steps, RATE, TEXT_CYCLE, rng)
     linears = [m for m in model.model.layers.modules() if isinstance(m, torch.nn.Linear)]
     for module in linears:
         parametrize.register_parametrization(module, "weight", Nf4())
