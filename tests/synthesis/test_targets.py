@@ -209,6 +209,8 @@ def test_parameters_that_do_not_fit(changed, sentence, monkeypatch):
 
 def test_a_row_without_an_answer_has_no_proposal():
     class Exhausted:
+        who = "nobody"
+
         def ask(self, prompts, schema=None, checks=()):
             return [answers.Answer("failed", reason="the budget is used up") for _ in prompts]
 
