@@ -215,4 +215,10 @@ def test_a_row_without_an_answer_has_no_proposal():
             return [answers.Answer("failed", reason="the budget is used up") for _ in prompts]
 
     (proposal,) = targets.propose(Exhausted(), ROWS[:1], ask, polite, "", 0.5)
-    assert proposal == {"id": "r0", "status": "failed", "proposal": "", "reason": "the budget is used up"}
+    assert proposal == {
+        "id": "r0",
+        "status": "failed",
+        "proposal": "",
+        "reason": "the budget is used up",
+        "by": "nobody",
+    }
