@@ -26,7 +26,8 @@ def reply_to(number, body):
     if "nothing" in text:
         return completion("I'm sorry, I cannot help with that.")
     dear = {"prompt_tokens": 300, "completion_tokens": 300, "total_tokens": 600} if "luck" in text else None
-    return completion(json.dumps({"label": "bad" if "bad" in text else "good"}), usage=dear)
+    is_bad = ("bad" in text) != ("The opposite" in body["messages"][-1]["content"])
+    return completion(json.dumps({"label": "bad" if is_bad else "good"}), usage=dear)
 
 
 @pytest.fixture
@@ -72,12 +73,30 @@ def test_03_learns_from_a_teacher_and_each_round_has_its_bill(tmp_path, rows, ti
         "data_path": "answers.csv", "labeller": "teacher", "learner": "probe", "model": str(tiny_llama), "bidirectional": "false",
         "epochs": "1", "rounds": "2", "batch_labels": "8", "seed_size": "20", "test_size": "60", "validation_size": "30",
         "near_duplicate": "0.95", "language": "en", "brief": "''", "prompt_price": "2.0", "completion_price": "8.0",
-        "use_synthetic": "false",
+        "use_synthetic": "false", "guideline": "guide.md",
     }  # fmt: skip
+    words = ambo_run("taught", settings, "csv", "--stages", "01,03")
+    files.write_text(tmp_path / "guide.md", "Judge.")
     with Proxy(reply_to) as server:
         endpoint = {"TEACHER_BASE_URL": server.url, "TEACHER_MODEL": "m", "TEACHER_API_KEY": "sk-of-this-test"}
-        finish(tmp_path, ambo_run("taught", settings, "csv", "--stages", "01,03"), **endpoint)
+        finish(tmp_path, words, **endpoint)
+        check_first(tmp_path, server)
+        files.write_text(tmp_path / "guide.md", "The opposite.")
+        out, _ = finish(tmp_path, words, **endpoint | {"TEACHER_MODEL": "m2"})
+    assert "guide.md changed" in out or "the teacher was m at" in out
+    assert "changed since: the teacher, what the teacher is told" in out and "labels of people stay" in out
     folder = tmp_path / "outputs/csv/taught/03_active_learning"
+    texts = {r["id"]: r["text"] for r in files.read_jsonl(folder.parent / "01_seed_curation/pool.jsonl")}
+    state = log.annotations(folder / "labels/teacher")[annotator.NAME]
+    assert all(s["label"] == ("good" if "bad" in texts[i] else "bad") for i, s in state.items())
+    assert len(state) == 16 and {body["model"] for body in server.bodies[16:]} == {"m2"}
+    assert (folder / "earlier/1/labels/teacher/teacher.jsonl").exists()
+    assert files.read_json(folder / "manifest.json")["servers"]["TEACHER"].startswith("m2 at 127.0.0.1:")
+
+
+def check_first(project, server):
+    """The first run, before the guideline and the model are others."""
+    folder = project / "outputs/csv/taught/03_active_learning"
     rounds = files.read_jsonl(folder / "rounds.jsonl")
     assert [r["strategy"] for r in rounds] == ["bait"] * 3 and [r["labels"] for r in rounds] == [20, 28, 36]
     assert "money" not in rounds[0] and all(r["teacher_tokens"] == 160 and r["money"] == 0.0008 for r in rounds[1:])

@@ -209,8 +209,16 @@ def test_parameters_that_do_not_fit(changed, sentence, monkeypatch):
 
 def test_a_row_without_an_answer_has_no_proposal():
     class Exhausted:
+        who = "nobody"
+
         def ask(self, prompts, schema=None, checks=()):
             return [answers.Answer("failed", reason="the budget is used up") for _ in prompts]
 
     (proposal,) = targets.propose(Exhausted(), ROWS[:1], ask, polite, "", 0.5)
-    assert proposal == {"id": "r0", "status": "failed", "proposal": "", "reason": "the budget is used up"}
+    assert proposal == {
+        "id": "r0",
+        "status": "failed",
+        "proposal": "",
+        "reason": "the budget is used up",
+        "by": "nobody",
+    }
