@@ -25,15 +25,7 @@ def refuse_foreign_files(folder: Path) -> None:
 
     A link into the blobs of the hub's own cache is none that leads out.
     """
-    home = folder.resolve()
-    homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
-    for path in sorted(folder.rglob("*")):
-        if not any(path.resolve().is_relative_to(place) for place in homes):
-            raise UserError(f"{path} is a link that leads out of its folder: put the file itself there.")
-        if not (path.is_file() or path.is_dir()):
-            raise UserError(f"{path} is no file that can be read: remove it.")
-        if path.suffix in READ - {".safetensors"} and path.stat().st_size > MOST_JSON:
-            raise UserError(f"{path} has more than {MOST_JSON >> 20} MiB: it is damaged.")
+    _refuse_strange_files(folder)
     if (folder / "adapter_config.json").exists():  # transformers would load the base that it names, from anywhere
         raise UserError(f"{folder} holds an adapter (adapter_config.json), not a model: name the folder of its base.")
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLES)
@@ -126,8 +118,22 @@ def _length(value: Any) -> int:
     return len(value) if isinstance(value, str) else 0
 
 
+def _refuse_strange_files(folder: Path) -> None:
+    """Raise UserError at the first file that is none, lies elsewhere, or is far larger than any of its kind."""
+    home = folder.resolve()
+    homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
+    for path in sorted(folder.rglob("*")):
+        if not any(path.resolve().is_relative_to(place) for place in homes):
+            raise UserError(f"{path} is a link that leads out of its folder: put the file itself there.")
+        if not (path.is_file() or path.is_dir()):
+            raise UserError(f"{path} is no file that can be read: remove it.")
+        if path.suffix in READ - {".safetensors"} and path.stat().st_size > MOST_JSON:
+            raise UserError(f"{path} has more than {MOST_JSON >> 20} MiB: it is damaged.")
+
+
 def model_digest(folder: Path) -> str:
     """Digest of all that is loaded from a model's folder; its pages are none of it."""
+    _refuse_strange_files(folder)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in READ]
     names = {path.relative_to(folder).as_posix(): path for path in files}
     return digest({name: sha256(path) for name, path in names.items() if not re.search(r"(^|/)\.", name)})
