@@ -311,7 +311,8 @@ def describe_band(band: pd.DataFrame) -> str:
     last = band.iloc[-1]
     return (
         f"Grey: from the lowest to the highest of {last.seeds} seeds of {last.strategy} (committed benchmark, test rows, "
-        f"batches of 50, forms for everyone counted). At {last.labels} labels they span {last.low:.3f}–{last.high:.3f}: "
+        "batches of 50, the base of before, forms for everyone counted). "
+        f"At {last.labels} labels they span {last.low:.3f}–{last.high:.3f}: "
         "one run is one draw, and a smaller difference between two runs says nothing."
     )
 
