@@ -736,8 +736,12 @@ def test_what_ambo_run_would_do_again_is_refused_later(finished_loop, harm, word
 def test_other_code_is_said_later_and_not_refused(finished_loop, project, capsys):
     """A person edits the parameters in the notebook itself, for another run."""
     notebook(project / "notebooks/03_active_learning.ipynb", ("1", []))
-    finished_loop[1].refuse_stale("03")
+    stage, later = finished_loop
+    later.refuse_stale("03")
     assert capsys.readouterr().out == "03_active_learning was run with other code than there is now.\n"
+    manifest.write_manifest(stage.folder, manifest.read_manifest(stage.folder) | {"foreign_cells": 2})
+    later.refuse_stale("03")
+    assert "03_active_learning: cells were run in it that are not those of its notebook (2)" in capsys.readouterr().out
 
 
 def test_an_adapter_that_no_round_trained_is_refused(finished_loop):

@@ -232,6 +232,8 @@ class Run:
             raise UserError(f"{folder} no longer counts ({reason}): {remedy}.")
         if manifest["code"] != code_sha(notebook):  # a person may have edited the parameters in it for another run
             print(f"{notebook} was run with other code than there is now.")
+        if number := manifest.get("foreign_cells"):
+            print(f"{notebook}: {_foreign(number)}.")
         refuse_changed_adapter(folder)
 
     def add_round(self, row: dict) -> None:
