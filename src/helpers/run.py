@@ -216,8 +216,8 @@ class Run:
 
     def _is_log(self, path: Path) -> bool:
         """Whether a path is, or is in, the folder of labels of a stage of this run."""
-        home = self.folder.parent
-        return path.is_relative_to(home) and path.relative_to(home).parts[1:2] == ("labels",)
+        place = _inside_run(path, self.folder.parent)
+        return place is not None and place.parts[1:2] == ("labels",)
 
     def refuse_stale(self, stage: str) -> None:
         """Raise UserError where `ambo run` would do an earlier stage, such as `03`, again; of other code a note is enough."""
@@ -694,6 +694,7 @@ def _stale_before(folder: Path, manifest: dict[str, Any]) -> str:
 
 
 def _inside_run(path: Path, home: Path) -> Path | None:
+    """A path as seen from the folder of a run; None where it does not lie in it."""
     return path.relative_to(home) if path.is_relative_to(home) and path != home else None
 
 
