@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from helpers import files, run
+from helpers import files, outputs, pipeline, run
 from helpers.cli import command, given
 from helpers.cli.detector import open_texts
 from helpers.cli.notebook import IndentedOutput, execute_notebook
@@ -162,7 +162,7 @@ def test_the_help_of_run_lists_every_parameter(project, monkeypatch, capsys):
     code, out, _ = ambo(monkeypatch, capsys, "run", "--help")
     assert code == 0 and "--profile" in out and "\x1b" not in out
     lines = out.splitlines()
-    names = {name for notebooks in run.KINDS.values() for name in given.known_parameters(notebooks)}
+    names = {name for notebooks in pipeline.KINDS.values() for name in given.known_parameters(notebooks)}
     assert names <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
     place = lines.index("  labeller")
     assert lines[place + 1] == "      oracle or teacher: labels come with the data; human: the panel asks people"
@@ -224,7 +224,7 @@ def test_what_the_table_has_to_say_is_said_beside_a_mistake(project, monkeypatch
 def test_batches_that_take_the_whole_pool_are_said(project, monkeypatch, capsys):
     (project / "a.csv").write_text(f"text,label\n{FEW}")
     params = given.gather_parameters("csv", "demo", {"data_path": "a.csv", "seed_size": "14"})
-    first, loop = (given.stage_parameters(run.STAGES[number], params) for number in ("01", "03"))
+    first, loop = (given.stage_parameters(pipeline.STAGES[number], params) for number in ("01", "03"))
     with monkeypatch.context() as at:
         at.chdir(project)
         given.check_data(params | first, loop)
@@ -279,7 +279,7 @@ def test_a_stage_whose_process_is_gone_was_cut_off(project):
     folder = project / "outputs/t/r/01_seed_curation"
     path = save_manifest(folder, status="running", seconds=0.1)
     assert "cut off" in command.stage_line(path)
-    run.hold_folder(folder)
+    outputs.hold_folder(folder)
     assert "running" in command.stage_line(path)
 
 
@@ -291,7 +291,7 @@ def test_a_damaged_manifest_hides_no_other_run(project, monkeypatch, capsys):
     save_manifest(project / "outputs/t/s/01_seed_curation", seconds=61)
     code, out, _ = ambo(monkeypatch, capsys, "status")
     assert len(max(out.splitlines(), key=len)) < 250
-    assert code == 0 and out.count("damaged: delete") == 5 and "success             1 min 01 s" in out
+    assert code == 0 and out.count("damaged: its manifest cannot be read, and the next") == 5 and "success             1 min 01 s" in out
 
 
 PARAMS = {
@@ -425,7 +425,7 @@ def test_ctrl_c_ends_a_run_and_its_kernel_in_a_sentence_and_it_goes_on(project, 
         p for p in psutil.process_iter(["environ"]) if (p.info["environ"] or {}).get("AMBO_ROOT") == str(project)
     ]
     if manifest.exists():
-        assert run.stage_status(manifest.parent) == "cut off"
+        assert pipeline.stage_status(manifest.parent) == "cut off"
     assert "01_seed_curation: done" in finish(project, words)[0]
 
 
@@ -458,13 +458,13 @@ def test_gather_merges_task_profile_and_overrides(project):
 
 
 def test_a_kind_of_task_has_its_own_notebooks(project, capsys):
-    assert given.chosen_notebooks("01,02,03,04", run.notebooks("generation")) == [
+    assert given.chosen_notebooks("01,02,03,04", pipeline.notebooks("generation")) == [
         "01_seed_curation",
         "03_active_generation",
         "04_generation_evaluation",
     ]
     assert capsys.readouterr().out == "02_synthetic_expansion: not part of a generation task, left out\n"
-    assert given.chosen_notebooks("01, 02", run.notebooks("classification")) == [
+    assert given.chosen_notebooks("01, 02", pipeline.notebooks("classification")) == [
         "01_seed_curation",
         "02_synthetic_expansion",
     ]
@@ -535,7 +535,7 @@ def test_the_demo_is_a_run_of_its_own_name(project, monkeypatch, capsys):
 def test_a_stage_that_is_not_asked_for_keeps_its_parameters_too(project, monkeypatch, capsys, stages, change):
     params = given.gather_parameters("italian_jobs", "demo", {}) | {"run_id": "r"}
     folder = project / "outputs/italian_jobs/r"
-    for name in run.STAGES.values():
+    for name in pipeline.STAGES.values():
         save_manifest(folder / name, parameters=given.stage_parameters(name, params))
     code, out, err = ambo(monkeypatch, capsys, "run", *JOBS, "--run-id", "r", "--stages", stages, *change)
     assert code == 2 and not out and f"{folder / '03_active_learning'} belongs to a run with {change[1]}=" in err

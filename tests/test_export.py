@@ -12,7 +12,7 @@ import yaml
 from huggingface_hub import DatasetCard, ModelCard
 from markdown_it import MarkdownIt
 
-from helpers import cli, files, run
+from helpers import cli, files, pipeline, run
 from helpers.cli.detector import evaluation_of
 from helpers.core import export as core
 from helpers.core.detector import load_detector
@@ -387,4 +387,4 @@ def test_no_path_of_the_data_is_in_an_export(project, task, rows, tiny_llama, mo
     assert ambo(monkeypatch, capsys, "export", "--to", "shared")[0] == 0
     whole = b"".join(p.read_bytes() for p in (project / "shared").rglob("*") if p.is_file())
     assert b"my.csv" in whole and b"secret" not in whole
-    assert run.STAGES["03"].encode() not in whole
+    assert pipeline.STAGES["03"].encode() not in whole

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
-from helpers import parameters, run
+from helpers import parameters, pipeline, run
 from helpers.cli import given
 from tests.project import ROOT, code_cells, demo_parameters, finish, new_project
 
@@ -210,7 +210,7 @@ def test_papermill_lists_every_parameter_with_help(path: Path):
 
 
 def test_tasks_and_profiles_hold_known_keys_and_share_none():
-    known = {name for notebooks in run.KINDS.values() for name in given.known_parameters(notebooks)}
+    known = {name for notebooks in pipeline.KINDS.values() for name in given.known_parameters(notebooks)}
     keys = {
         kind: {file.stem: set(given.read_params(kind, file.stem)) for file in (ROOT / "params" / kind).glob("*.yaml")}
         for kind in ("tasks", "profiles")

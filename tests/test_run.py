@@ -13,7 +13,7 @@ import pytest
 from jupyter_client.manager import start_new_kernel
 from safetensors import SafetensorError
 
-from helpers import files, hub, manifest, run, servers
+from helpers import files, hub, manifest, outputs, pipeline, run
 from helpers.env import UserError
 from helpers.evaluation.runs import finished_runs
 from helpers.parameters import notebook_parameters, parameter_help
@@ -64,7 +64,7 @@ def test_outputs_that_are_no_files_are_damage_and_are_not_opened(project, name, 
     os.mkfifo(stage.path("pipe"))  # to open it would wait for ever
     facts = run.read_manifest(stage.folder)
     manifest.write_manifest(stage.folder, facts | {"outputs": {name: "0" * 64}})
-    reason = run.why_due(stage.folder, stage.params)
+    reason = pipeline.why_due(stage.folder, stage.params)
     assert reason.startswith("its manifest is damaged: ") and reason.endswith(words) and len(reason) < 300
 
 
@@ -86,7 +86,7 @@ def test_half_a_character_in_a_manifest_is_damage(project, more):
     stage.close()
     facts = run.read_manifest(stage.folder) | more
     stage.path("manifest.json").write_text(json.dumps(facts))
-    assert run.why_due(stage.folder, stage.params) == "its manifest is not as the stage wrote it"
+    assert pipeline.why_due(stage.folder, stage.params) == "its manifest is not as the stage wrote it"
     assert manifest.changed_file(stage.folder, facts) if "note" not in more else True
 
 
@@ -96,15 +96,15 @@ def test_inputs_of_the_system_are_not_waited_for(project, name):
     stage.close()
     facts = run.read_manifest(stage.folder)
     manifest.write_manifest(stage.folder, facts | {"inputs": {name: "0" * 64}})
-    assert run.why_due(stage.folder, stage.params)
+    assert pipeline.why_due(stage.folder, stage.params)
 
 
 def test_a_pipe_in_place_of_a_manifest_is_damage(project):
     folder = project / "outputs/demo/r/01_seed_curation"
     folder.mkdir(parents=True)
     os.mkfifo(folder / "manifest.json")
-    assert run.stage_status(folder) == "damaged"
-    assert run.why_due(folder, {}) == "its manifest is damaged"
+    assert pipeline.stage_status(folder) == "damaged"
+    assert pipeline.why_due(folder, {}) == "its manifest is damaged"
 
 
 # --- a parameter that changes ---------------------------------------------------------------------
@@ -150,7 +150,9 @@ def test_a_parameter_changed_by_a_person_makes_a_new_version_and_by_a_batch_run_
     assert stage.path("earlier/1/out.txt").read_text() == "seed 1" and not stage.path("out.txt").exists()
     assert [run.read_manifest(stage.path(f"earlier/{k}"))["parameters"]["seed"] for k in (1, 2)] == [1, 2]
     manifest = run.read_manifest(stage.folder)
-    assert manifest["parameters"]["seed"] == 3 and run.why_due(stage.folder, manifest["parameters"]).startswith(foreign)
+    assert manifest["parameters"]["seed"] == 3 and pipeline.why_due(stage.folder, manifest["parameters"]).startswith(
+        foreign
+    )
     assert stage.path("01_seed_curation.ipynb").exists() and stage.path("earlier/1/01_seed_curation.ipynb").exists()
 
 
@@ -210,7 +212,7 @@ def test_a_stage_that_left_nothing_takes_other_parameters(project, written, stat
     if written:
         files.write_text(stage.path(written), "a label")
     stage.save_manifest(status, error="no data")
-    run._locks.pop(stage.folder).release()  # its process has ended
+    outputs._locks.pop(stage.folder).release()  # its process has ended
     again = open_stage(project, seed=2)
     again.close()
     assert run.read_manifest(stage.folder)["parameters"]["seed"] == 2 and not stage.path("earlier").exists()
@@ -222,14 +224,45 @@ def test_a_stage_whose_folder_was_deleted_begins_anew_in_the_same_process(projec
     stage = open_stage(project)
     shutil.rmtree(stage.folder)
     again = open_stage(project)
-    assert run.is_held(again.folder) and stage.path("manifest.json").exists()
+    assert outputs.is_held(again.folder) and stage.path("manifest.json").exists()
     again.close()
-    assert not run.is_held(again.folder)
+    assert not outputs.is_held(again.folder)
     monkeypatch.delenv("AMBO_ROOT")
     monkeypatch.chdir(stage.folder)
     shutil.rmtree(stage.folder)
     with pytest.raises(UserError, match="has been deleted: open the notebook in notebooks/ instead"):
         open_stage(project)
+
+
+def test_rounds_say_which_foreign_cells_were_run_and_their_model_is_trained_again(project):
+    """What a cell of one's own changed nobody knows: texts that were asked stay asked, a model is trained anew."""
+    head = f"import os, sys\nos.environ['AMBO_ROOT'] = {str(project)!r}\nsys.path[:0] = {sys.path!r}\n{PARAMETERS}"
+    first = f"{head}\nfrom helpers import run\nhere = run.open_run('03', globals())"
+    loop = "n = len(here.resume_rounds())\nhere.add_round({'strategy': 'bait', 'round': n, 'code': here.code_run})"
+    last = "here.close()"
+    cells = [(source, []) for source in (first, loop, last)]
+    notebook(project / "notebooks/03_active_learning.ipynb", (PARAMETERS, ["parameters"]), *cells)
+    folder = project / "outputs/demo/r/03_active_learning"
+    for foreign in ([], ["helpers_of_my_own = 1", "n = 2"], []):
+        manager, client = start_new_kernel(kernel_name="python3")
+        try:
+            for code in (first, *foreign, loop, last):
+                cell_output(client, code, allow_stdin=True)
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
+        params = run.read_manifest(folder)["parameters"]
+        mark = "cells were run in it that are not those of its notebook (2)" if foreign else ""
+        assert pipeline.why_due(folder, params) == mark
+    rounds = run.Run("03_active_learning", params, folder).read_rounds()
+    assert [row.get("foreign_cells") for row in rounds] == [None, 2, None]
+    own = run.Run("03_active_learning", params, folder)
+    assert [own.is_own_code(row["code"]) for row in rounds] == [True, False, True]
+    (remark,) = pipeline.foreign_remarks(folder)
+    assert remark.endswith("not those of its notebook were run before it scored and chose in round bait 1.")
+    later = run.Run("04_bias_evaluation", params, folder.with_name("04_bias_evaluation"))
+    later.earlier("03", "rounds.jsonl")
+    assert later.remarks == [remark]  # for the report's limits
 
 
 def test_a_cell_that_fails_in_an_open_notebook_is_in_the_manifest_until_the_next_goes_well(project):
@@ -239,14 +272,16 @@ def test_a_cell_that_fails_in_an_open_notebook_is_in_the_manifest_until_the_next
     manager, client = start_new_kernel(kernel_name="python3")
     try:
         cell_output(client, f"{first}\nraise run.UserError('row 3 is empty')", allow_stdin=True)
-        assert run.stage_status(folder) == "failed" and run.is_held(folder)
+        assert pipeline.stage_status(folder) == "failed" and outputs.is_held(folder)
         assert run.read_manifest(folder)["error"] == "UserError: row 3 is empty"
         cell_output(client, "1 + 1", allow_stdin=True)
-        assert run.stage_status(folder) == "running" and "error" not in run.read_manifest(folder)
+        assert pipeline.stage_status(folder) == "running" and "error" not in run.read_manifest(folder)
         cell_output(client, "raise KeyboardInterrupt", allow_stdin=True)
         assert run.read_manifest(folder)["error"] == "stopped by hand"
         cell_output(client, "here.close()", allow_stdin=True)
-        assert "division" in cell_output(client, "1 / 0", allow_stdin=True) and run.stage_status(folder) == "success"
+        assert (
+            "division" in cell_output(client, "1 / 0", allow_stdin=True) and pipeline.stage_status(folder) == "success"
+        )
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
@@ -256,8 +291,8 @@ def test_each_version_of_a_stage_has_a_number_of_its_own(project):
     stage = open_stage(project)
     stage.wrote(files.write_text(stage.path("out.txt"), "seed 1"))
     stage.close()
-    run.put_results_aside(stage.folder)
-    assert run.read_manifest(stage.folder) is None and run.put_results_aside(stage.folder).name == "2"
+    outputs.put_results_aside(stage.folder)
+    assert run.read_manifest(stage.folder) is None and outputs.put_results_aside(stage.folder).name == "2"
 
 
 # --- when a stage is due again --------------------------------------------------------------------
@@ -270,15 +305,15 @@ def test_a_finished_stage_is_unchanged_until_a_parameter_an_input_an_output_or_t
     stage.reads("in.txt")
     stage.wrote(files.write_text(stage.path("out.txt"), "b"))
     stage.close()
-    assert not run.why_due(stage.folder, stage.params)
-    assert run.why_due(stage.folder, stage.params | {"seed": 2})
+    assert not pipeline.why_due(stage.folder, stage.params)
+    assert pipeline.why_due(stage.folder, stage.params | {"seed": 2})
     for path, content in ((project / "in.txt", "a"), (stage.path("out.txt"), "b")):
         path.write_text("changed")
-        assert run.why_due(stage.folder, stage.params)
+        assert pipeline.why_due(stage.folder, stage.params)
         path.write_text(content)
-    assert not run.why_due(stage.folder, stage.params)
+    assert not pipeline.why_due(stage.folder, stage.params)
     write_notebook(project, "1 + 2")
-    assert run.why_due(stage.folder, stage.params)
+    assert pipeline.why_due(stage.folder, stage.params)
 
 
 @pytest.mark.parametrize("name", ["figure.png", "table.csv", "adapter/weights.bin"])
@@ -290,9 +325,9 @@ def test_every_file_that_a_stage_wrote_is_an_output(project, name, harm):
     stage.close()
     files.write_text(stage.path("mine.txt"), "a note")
     files.write_text(stage.path("labels/anna.jsonl"), "a label")
-    assert not run.why_due(stage.folder, stage.params)
+    assert not pipeline.why_due(stage.folder, stage.params)
     path.unlink() if harm == "deleted" else path.write_text("b")
-    assert name.partition("/")[0] in run.why_due(stage.folder, stage.params)
+    assert name.partition("/")[0] in pipeline.why_due(stage.folder, stage.params)
 
 
 def test_an_executed_notebook_has_to_stay_and_may_be_opened(project):
@@ -301,31 +336,31 @@ def test_an_executed_notebook_has_to_stay_and_may_be_opened(project):
     files.write_json(page, {"metadata": ended})
     stage.close()
     files.write_json(page, {"metadata": ended, "cells": []})  # as JupyterLab saves it
-    assert not run.why_due(stage.folder, stage.params)
+    assert not pipeline.why_due(stage.folder, stage.params)
     page.unlink()
-    assert run.why_due(stage.folder, stage.params) == "01_seed_curation.ipynb is missing"
+    assert pipeline.why_due(stage.folder, stage.params) == "01_seed_curation.ipynb is missing"
 
 
 @pytest.mark.parametrize("kind", ["inputs", "outputs"])
 @pytest.mark.parametrize("left", [0, 1])
 def test_a_manifest_from_which_files_were_taken_is_no_success(project, kind, left):
-    folder = project / "outputs/demo/r" / run.STAGES["04"]
-    here = run.Run(run.STAGES["04"], {}, folder)
+    folder = project / "outputs/demo/r" / pipeline.STAGES["04"]
+    here = run.Run(pipeline.STAGES["04"], {}, folder)
     for name in "abc":
         here.reads(files.write_text(project / f"{name}.txt", name))
         files.write_text(here.path(f"{name}_out.txt"), name)
     here.note(shares={10: 0.1, 9: 0.2})  # JSON makes texts of the numbers, which sort otherwise
     here.close()
-    assert not run.why_due(folder, {})
+    assert not pipeline.why_due(folder, {})
     edit_manifest(folder, **{kind: dict(list(run.read_manifest(folder)[kind].items())[:left])})
-    assert run.why_due(folder, {}) == "its manifest is not as the stage wrote it"
+    assert pipeline.why_due(folder, {}) == "its manifest is not as the stage wrote it"
 
 
 def test_the_code_is_noted_before_it_runs(project):
     stage = open_stage(project)
     write_notebook(project, "1 + 2")  # while the stage runs
     stage.close()
-    assert run.why_due(stage.folder, stage.params) == "the code, or a table of the package, changed"
+    assert pipeline.why_due(stage.folder, stage.params) == "the code, or a table of the package, changed"
 
 
 @pytest.mark.parametrize(
@@ -354,7 +389,7 @@ def test_whatever_a_parameter_names_is_a_source(project, parameter, value, place
     here.reads(files.write_text(project / "other.txt", "a"))
     files.write_text(here.path("out.txt"), "a")
     here.close()
-    assert run.why_due(here.folder, here.params) == f"{place} was not read yet"
+    assert pipeline.why_due(here.folder, here.params) == f"{place} was not read yet"
 
 
 @pytest.mark.parametrize(
@@ -376,7 +411,7 @@ def test_every_parameter_that_names_a_file_is_known():
             for name, words in parameter_help(path).items()
             if re.search(r"\b([Ff]ile|FILE|[Ff]older|FOLDER)\b", words)
         }
-        assert named <= {*run.SOURCES, *others}, path.name
+        assert named <= {*pipeline.SOURCES, *others}, path.name
 
 
 @pytest.fixture
@@ -411,9 +446,9 @@ def change(package, pattern):
 def test_a_stage_is_due_again_when_code_a_table_data_or_weights_of_the_package_change(project, package, pattern):
     stage = open_stage(project)
     stage.close()
-    assert not run.why_due(stage.folder, stage.params)
+    assert not pipeline.why_due(stage.folder, stage.params)
     change(package, pattern)
-    assert run.why_due(stage.folder, stage.params)
+    assert pipeline.why_due(stage.folder, stage.params)
 
 
 @pytest.mark.parametrize("pattern", ["README.md", "LICENSE"])
@@ -422,7 +457,7 @@ def test_a_page_that_changes_no_result_makes_no_stage_due(project, package, patt
     stage.close()
     change(package, pattern)
     (package / "run.cpython-311.pyc").write_bytes(b"compiled")
-    assert not run.why_due(stage.folder, stage.params)
+    assert not pipeline.why_due(stage.folder, stage.params)
 
 
 # --- what the hub serves --------------------------------------------------------------------------
@@ -457,11 +492,11 @@ def test_an_unpinned_hub_id_is_watched_in_the_cache(project, hub_cache, stage, p
     here.save_manifest("running")
     hub_cache(place, OLD, branch)  # as when it is loaded
     here.close()
-    assert not hub.unwatched(stage, params) and not run.why_due(here.folder, params)
+    assert not hub.unwatched(stage, params) and not pipeline.why_due(here.folder, params)
     hub_cache(place, NEW, branch)
-    assert re.fullmatch(r"the hub has had another \w+=\S+ since", run.why_due(here.folder, params))
+    assert re.fullmatch(r"the hub has had another \w+=\S+ since", pipeline.why_due(here.folder, params))
     shutil.rmtree(project / "hub")
-    assert not run.why_due(here.folder, params)  # nobody knows
+    assert not pipeline.why_due(here.folder, params)  # nobody knows
 
 
 @pytest.mark.parametrize(
@@ -488,10 +523,10 @@ def test_the_commit_that_counts_is_the_one_that_was_read(project, hub_cache):
         hub_cache(place, NEW)  # while the stage is at work
     here.save_manifest("running")
     here.close()
-    assert run.why_due(here.folder, params).startswith("the hub has had another")
+    assert pipeline.why_due(here.folder, params).startswith("the hub has had another")
     here.note(revision=NEW)  # loaded at its latest
     here.save_manifest("success")
-    assert "teacher_model=o/n" in run.why_due(here.folder, params)
+    assert "teacher_model=o/n" in pipeline.why_due(here.folder, params)
 
 
 def test_rounds_of_another_commit_are_put_aside(project, hub_cache, capsys):
@@ -527,9 +562,9 @@ def test_a_folder_with_other_parameters_is_refused_unharmed(project):
 
 def test_a_limit_may_be_raised_when_a_run_goes_on(project):
     save_manifest(project, parameters={"seed": 1, "teacher_tokens": 100})
-    run.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
+    pipeline.refuse_other_parameters(project, {"seed": 1, "teacher_tokens": 900})
     with pytest.raises(UserError, match="seed=1, not 2"):
-        run.refuse_other_parameters(project, {"seed": 2, "teacher_tokens": 900})
+        pipeline.refuse_other_parameters(project, {"seed": 2, "teacher_tokens": 900})
 
 
 def test_missing_inputs_and_bad_run_names(project):
@@ -546,13 +581,15 @@ def test_missing_inputs_and_bad_run_names(project):
 
 def test_a_generation_stage_finds_what_earlier_notebooks_of_its_kind_wrote(project):
     folder = project / "outputs/t/r"
-    files.write_text(folder / "03_active_generation/a.txt", "a")
+    before = run.Run("03_active_generation", {"run_id": "r"}, folder / "03_active_generation")
+    files.write_text(before.path("a.txt"), "a")
+    before.close()
     stage = run.Run("04_generation_evaluation", {"run_id": "r"}, folder / "04_generation_evaluation")
     assert stage.earlier("03", "a.txt").read_text() == "a"
     with pytest.raises(UserError, match="run 03_active_learning with run_id='r' first"):
         run.Run("04_bias_evaluation", {"run_id": "r"}, folder / "04_bias_evaluation").earlier("03", "a.txt")
     with pytest.raises(UserError, match="kind='poetry' is unknown: choose one of classification, generation"):
-        run.notebooks("poetry")
+        pipeline.notebooks("poetry")
 
 
 def test_the_manifest_says_what_ran(project):
@@ -591,12 +628,12 @@ def test_a_stage_with_a_damaged_manifest_is_due_and_never_a_traceback(project, c
         path.mkdir()
     else:
         path.write_text(content)
-    with pytest.raises(UserError, match=r"manifest\.json is damaged: delete it, and the stage is done again"):
+    with pytest.raises(UserError, match=r"manifest\.json is damaged: run the stage again"):
         run.read_manifest(stage.folder)
-    assert run.why_due(stage.folder, stage.params) == "its manifest is damaged"
-    assert run.stage_status(stage.folder) == "damaged"
-    run.refuse_other_parameters(stage.folder, stage.params)
-    run.mark_failed(stage.folder, "no")
+    assert pipeline.why_due(stage.folder, stage.params) == "its manifest is damaged"
+    assert pipeline.stage_status(stage.folder) == "damaged"
+    pipeline.refuse_other_parameters(stage.folder, stage.params)
+    pipeline.mark_failed(stage.folder, "no")
     assert path.is_dir() if content is None else path.read_text() == content
 
 
@@ -604,24 +641,24 @@ def test_a_stage_is_due_until_papermill_has_ended_its_notebook(project):
     stage = open_stage(project)
     executed = stage.path("01_seed_curation.ipynb")
     stage.close()
-    assert not run.why_due(stage.folder, stage.params)  # run in JupyterLab, from the notebook itself
+    assert not pipeline.why_due(stage.folder, stage.params)  # run in JupyterLab, from the notebook itself
     for content in ("{", "[]", '{"metadata": {"papermill": {"end_time": null}}}'):
         executed.write_text(content)
-        assert run.why_due(stage.folder, stage.params) == "its notebook was cut off at the end"
-        assert run.stage_status(stage.folder) == "cut off"
+        assert pipeline.why_due(stage.folder, stage.params) == "its notebook was cut off at the end"
+        assert pipeline.stage_status(stage.folder) == "cut off"
     executed.write_text('{"metadata": {"papermill": {"end_time": "2026-11-29T10:00:00"}}}')
-    assert not run.why_due(stage.folder, stage.params) and run.stage_status(stage.folder) == "success"
+    assert not pipeline.why_due(stage.folder, stage.params) and pipeline.stage_status(stage.folder) == "success"
     for content in ('{"metadata": null}', '{"metadata": {"papermill": null}}', '{"metadata": []}'):
         executed.write_text(content)
-        assert run.stage_status(stage.folder) == "cut off"
+        assert pipeline.stage_status(stage.folder) == "cut off"
 
 
 def test_a_failure_is_not_marked_in_a_stage_that_another_process_runs(project):
     stage = open_stage(project)
-    run.mark_failed(stage.folder, "in use")  # this process holds it
+    pipeline.mark_failed(stage.folder, "in use")  # this process holds it
     assert run.read_manifest(stage.folder)["status"] == "running"
-    run._locks.pop(stage.folder).release()
-    run.mark_failed(stage.folder, "a reason")
+    outputs._locks.pop(stage.folder).release()
+    pipeline.mark_failed(stage.folder, "a reason")
     assert run.read_manifest(stage.folder)["status"] == "failed"
 
 
@@ -680,7 +717,7 @@ def test_a_cell_of_rounds_that_is_run_again_keeps_them_and_holds_the_folder(proj
     stage.reads(stage.path("labels/human"))  # as the loop does
     stage.close("awaiting_labels")
     assert len(stage.resume_rounds()) == 1 and not capsys.readouterr().out
-    assert run.is_held(stage.folder)
+    assert outputs.is_held(stage.folder)
 
 
 @pytest.fixture
@@ -707,14 +744,14 @@ def edit_manifest(folder, **facts):
         (lambda stage: stage.path("manifest.json").unlink(), "03_active_learning is not run yet"),
         (lambda stage: stage.path("manifest.json").write_text("{"), "manifest.json is damaged"),
         (
-            lambda stage: run.mark_failed(stage.folder, "no"),
+            lambda stage: pipeline.mark_failed(stage.folder, "no"),
             "03_active_learning is failed: run 03_active_learning with",
         ),
         (lambda stage: stage.save_manifest("awaiting_labels"), "03_active_learning is awaiting labels"),
         (lambda stage: edit_manifest(stage.folder, seconds=9), "its manifest is not as the stage wrote it"),
         (lambda stage: edit_manifest(stage.folder, check=None), "its manifest is not as the stage wrote it"),
         (lambda stage: edit_manifest(stage.folder, inputs={}), "its manifest is not as the stage wrote it"),
-        (lambda stage: stage.path("03_active_learning.ipynb").write_text("{}"), "its notebook was cut off at the end"),
+        (lambda stage: stage.path("03_active_learning.ipynb").write_text("{}"), "it is cut off"),
         (lambda stage: (stage.folder.parents[3] / "pool.jsonl").write_text("b"), "pool.jsonl changed"),
         (lambda stage: stage.path("adapter/learner.json").write_text('{"labels": "reversed"}'), "adapter changed"),
         (lambda stage: stage.path("rounds.jsonl").unlink(), "rounds.jsonl is missing"),
@@ -807,7 +844,9 @@ def test_a_stage_of_another_run_is_refused_by_the_parameters_that_both_have(fini
 @pytest.mark.parametrize("content", ["[]", "{}", '{"test": 3}', '{"test": "."}', '{"test": "a\\u0000"}'])
 def test_a_damaged_list_of_sets_is_one_sentence(finished_loop, content):
     later = finished_loop[1]
-    files.write_text(later.folder.parent / "01_seed_curation/sets.json", content)
+    first = run.Run("01_seed_curation", {"run_id": "r"}, later.folder.parent / "01_seed_curation")
+    files.write_text(first.path("sets.json"), content)
+    first.close()
     with pytest.raises(UserError, match=r"sets\.json is damaged: run 01_seed_curation again"):
         run.evaluation_sets(later)
 
@@ -821,11 +860,14 @@ def test_a_later_stage_is_due_and_goes_on_from_nothing_that_is_due_or_was_cut_of
     first.wrote(files.write_text(first.path("seed.jsonl"), "{}"))
     first.close()
     for number in ("03", "04"):
-        later = run.Run(run.STAGES[number], params, home / run.STAGES[number])
+        later = run.Run(pipeline.STAGES[number], params, home / pipeline.STAGES[number])
         later.earlier(*{"03": ("01", "seed.jsonl"), "04": ("03", "x.txt")}[number])
         later.wrote(files.write_text(later.path("x.txt"), "made"))
         later.close()
-    due = {stage: lambda stage=stage: run.why_due(home / stage, params) for stage in list(run.STAGES.values())[2:]}
+    due = {
+        stage: lambda stage=stage: pipeline.why_due(home / stage, params)
+        for stage in list(pipeline.STAGES.values())[2:]
+    }
     assert [why() for why in due.values()] == ["", ""]
     again = run.Run("03_active_learning", params, home / "03_active_learning")
     for change, reason in [
@@ -839,14 +881,47 @@ def test_a_later_stage_is_due_and_goes_on_from_nothing_that_is_due_or_was_cut_of
         assert due["03_active_learning"]() == f"01_seed_curation no longer counts: {reason}".replace(
             ": cut", ": it is cut"
         )
-        assert due["04_bias_evaluation"]().startswith("03_active_learning no longer counts: 01_seed_curation no longer")
+        assert due["04_bias_evaluation"]() == due["03_active_learning"]()  # the stage that is to be done first
         with pytest.raises(UserError, match=rf"01_seed_curation no longer counts \(.*{reason}\): run 01_seed_curation"):
             again.earlier("01", "seed.jsonl")
     files.write_text(project / "data.csv", "one")
     first.close()
+    first.path("manifest.json").unlink()
+    assert due["04_bias_evaluation"]() == "01_seed_curation no longer counts: its manifest.json is missing"
+    first.close()
     files.write_text(project / "guide.md", "new")  # for people: it makes 01 due, and nothing that goes on from it
     (project / "data.csv").unlink()  # nobody can say whether it has changed
     assert [why() for why in due.values()] == ["", ""] and again.earlier("01", "seed.jsonl")
+
+
+def test_what_waits_in_a_later_stage_makes_no_earlier_one_due_whose_labels_it_has(project):
+    """01 reads the labels that people have given in 03, and 03 what 01 wrote."""
+    home, params = project / "outputs/t/r", {"run_id": "r"}
+    files.write_text(home / "03_active_learning/labels/human/anna.jsonl", "a label")
+    first = run.Run("01_seed_curation", params, home / "01_seed_curation")
+    first.reads(home / "03_active_learning/labels")
+    first.wrote(files.write_text(first.path("seed.jsonl"), "{}"))
+    first.close()
+    for status in ("failed", "awaiting_labels", "running"):
+        loop = run.Run("03_active_learning", params, home / "03_active_learning")
+        loop.earlier("01", "seed.jsonl")
+        loop.save_manifest(status)
+        assert not pipeline.why_due(first.folder, params) and not pipeline.no_longer_counts(first.folder)
+
+
+def test_a_run_of_before_a_parameter_was_added_goes_on(project, capsys):
+    stage, _ = rounds_of(project, "a")
+    stage.add_round({"strategy": "bait", "round": 0})
+    stage.close()
+    params = stage.params | {"scope": "workplace"}
+    outputs_now = pipeline.changed_parameter(stage.folder, params), pipeline.why_due(stage.folder, params)
+    assert outputs_now == ("", "its parameters changed")
+    pipeline.refuse_other_parameters(stage.folder, params)
+    assert len(rounds_of(project, "a", scope="workplace")[1]) == 1 and not capsys.readouterr().out
+    stage = rounds_of(project, "a", scope="workplace")[0]
+    stage.close()
+    with pytest.raises(UserError, match="scope='workplace', not 'applicant'"):
+        pipeline.refuse_other_parameters(stage.folder, params | {"scope": "applicant"})
 
 
 def test_sets_that_somebody_has_edited_are_not_measured(finished_loop):
@@ -904,7 +979,7 @@ def test_a_guideline_makes_a_stage_due_but_no_round_void(project):
     assert len(stage.read_rounds()) == 1
 
 
-TEACHER = {"the teacher": "model-a at host", "what the teacher is told": "one"}
+TEACHER = {"the teacher": "model-a", "what the teacher is told": "one"}
 
 
 @pytest.mark.parametrize("name", TEACHER)
@@ -965,18 +1040,15 @@ def test_another_model_behind_an_endpoint_makes_a_stage_due(project, monkeypatch
 
     environment("model-a")
     here = run.Run(stage, params, project / f"outputs/t/r/{stage}")
-    run.make_folder(here.folder)
+    outputs.make_folder(here.folder)
     here.close()
-    assert here.servers == run.read_manifest(here.folder)["servers"] == {name: "model-a at a.example:81"}
-    assert not run.why_due(here.folder, params)
+    assert here.servers == run.read_manifest(here.folder)["servers"] == {name: "model-a"}
     environment("model-b")
-    sentence = f"the {name.lower()} was model-a at a.example:81 and is model-b at a.example:81"
-    assert run.why_due(here.folder, params) == sentence
-    environment("model-a", "b.example")
-    assert run.why_due(here.folder, params).endswith("is model-a at b.example")
-    for model, host in (("", "b.example"), ("model-a", "b.example:pass-word")):  # nobody knows
+    assert pipeline.why_due(here.folder, params) == f"the {name.lower()} was model-a and is model-b"
+    # A server of one's own moves from port to port, from machine to machine; and without a name nobody knows.
+    for model, host in (("model-a", "a.example:81"), ("model-a", "b.example"), ("", "b.example")):
         environment(model, host)
-        assert not run.why_due(here.folder, params) and set(servers.named(stage, params).values()) == {""}
+        assert not pipeline.why_due(here.folder, params)
 
 
 def test_another_judge_that_ranks_voids_the_rounds(project, monkeypatch, capsys):
@@ -1164,21 +1236,21 @@ def test_jsonl_keeps_line_separators_inside_strings(tmp_path):
 def test_two_who_ask_at_once_do_not_take_each_other_for_the_holder(tmp_path):
     (tmp_path / ".lock").touch()
     with ThreadPoolExecutor(4) as pool:
-        answers = list(pool.map(lambda _: run.is_held(tmp_path), range(40)))
+        answers = list(pool.map(lambda _: outputs.is_held(tmp_path), range(40)))
     assert not any(answers)
-    run.hold_folder(tmp_path)
-    assert run.is_held(tmp_path)
-    run._locks.pop(tmp_path).release()
+    outputs.hold_folder(tmp_path)
+    assert outputs.is_held(tmp_path)
+    outputs._locks.pop(tmp_path).release()
 
 
 def test_a_lock_that_may_not_be_opened_counts_as_held(tmp_path):
     (tmp_path / ".lock").mkdir()  # root may open any file, but no folder as one
-    assert run.is_held(tmp_path)
+    assert outputs.is_held(tmp_path)
 
 
 def test_the_time_expected_is_that_of_the_most_similar_run_that_ended_well(project):
     params = {"model": "m", "rounds": 2, "epochs": 3}
-    assert run.expected_seconds("03_active_learning", params) is None
+    assert pipeline.expected_seconds("03_active_learning", params) is None
     outputs = project / "outputs" / "t"
     for name, facts in {
         "like": {"parameters": params, "seconds": 40.0},
@@ -1189,4 +1261,4 @@ def test_the_time_expected_is_that_of_the_most_similar_run_that_ended_well(proje
         save_manifest(outputs / name / "03_active_learning", **facts)
     (outputs / "damaged" / "03_active_learning").mkdir(parents=True)
     (outputs / "damaged" / "03_active_learning" / "manifest.json").write_text("[]")
-    assert run.expected_seconds("03_active_learning", params) == 40.0
+    assert pipeline.expected_seconds("03_active_learning", params) == 40.0

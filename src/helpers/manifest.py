@@ -28,7 +28,7 @@ def read_manifest(folder: Path) -> dict | None:
         manifest = {}
     if manifest is None or is_manifest(manifest):
         return manifest
-    raise UserError(f"{path} is damaged: delete it, and the stage is done again with the labels that are there.")
+    raise UserError(f"{path} is damaged: run the stage again, which writes it anew; the labels that are there stay.")
 
 
 def write_manifest(folder: Path, facts: dict[str, Any]) -> Path:

@@ -1,68 +1,52 @@
-"""One stage of one run: its parameters, its folder, its manifest, and whether it is due again.
+"""One stage of one run at work: its parameters, what it reads and writes, its rounds and its manifest.
 
-`outputs/<task>/<run_id>/<stage>/` holds the executed notebook, `manifest.json` and the stage's files. A stage
-is due again when its parameters, an input, an output, its notebook's code or anything in this package changes.
+`outputs/<task>/<run_id>/<stage>/` holds the executed notebook, `manifest.json` and the stage's files.
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import re
 import shlex
-import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from helpers import env, hub, servers
 from helpers.env import UserError
 from helpers.files import digest, file_name, read_jsonl, sha256, write_json, write_jsonl
 from helpers.manifest import (
     PACKAGES,
-    changed_file,
     code_cells,
     code_sha,
     git_state,
-    is_manifest,
-    is_whole,
     read_facts,
     read_manifest,
-    short_name,
     stored_name,
     version,
     write_manifest,
 )
+from helpers.outputs import executed, hold_folder, inside, put_results_aside, release_folder, results, run_folder
 from helpers.parameters import stage_parameters
-
-STAGES = {
-    "01": "01_seed_curation",
-    "02": "02_synthetic_expansion",
-    "03": "03_active_learning",
-    "04": "04_bias_evaluation",
-}
-GENERATION = {"01": "01_seed_curation", "03": "03_active_generation", "04": "04_generation_evaluation"}
-KINDS = {"classification": STAGES, "generation": GENERATION}  # kind of task → its notebooks by stage number
-LIMITS = ("teacher_tokens",)  # parameters that may change when a run is resumed
-LOOKS = ("page", "show_suggestions", "label_names", "label_help")  # of the panel: they make no round void
-WORDS = ("guideline", "brief")  # for people
-# What two stages of one run may have each of their own: who labels, and by which words; where answers are kept; memory.
-OWN = (*LIMITS, *LOOKS, *WORDS, "annotators", "labeller", "replies", "token_budget")
-# Parameters that name a file or folder, each with the words that are none even where a folder of that name stands here.
-SOURCES = {
-    "data_path": (),
-    "model": (),
-    "teacher_model": (),
-    "guideline": (),
-    "brief": (),
-    "scorer": ("lexicon", "pairs", "judge"),
-    "secondary": ("tagger", "half"),
-}
+from helpers.pipeline import (
+    GENERATION,
+    LIMITS,
+    LOOKS,
+    OWN,
+    STAGES,
+    WORDS,
+    changed_parameter,
+    first_unsound,
+    foreign,
+    foreign_remarks,
+    inside_run,
+    is_log,
+    refuse_other_parameters,
+    sources,
+    what_changed,
+)
 
 # --- one stage ------------------------------------------------------------------------------------
 
@@ -100,6 +84,7 @@ class Run:
     commits: dict[str, str] = field(init=False)
     servers: dict[str, str] = field(init=False)
     counting: set[str] = field(default_factory=set)  # earlier stages that were found to count
+    remarks: list[str] = field(default_factory=list)  # on what it goes on from, for the report's limits
     cells: Cells = field(init=False)
 
     def __post_init__(self) -> None:  # noted before it runs, as every input is before it is read
@@ -131,16 +116,28 @@ class Run:
         """
         notebook = self._notebook(stage)
         path = inside(self.folder.parent / notebook, name)
-        remedy = f"run {notebook} with run_id={self.params['run_id']!r}"
+        other_way = f", or {otherwise}" if otherwise else ""
         if not path.exists():
-            raise UserError(f"{path} is missing: {remedy} first{otherwise and f', or {otherwise}'}.")
+            raise UserError(f"{path} is missing: {self._run_again(notebook)} first{other_way}.")
         _refuse_unlike(path.parent, read_facts(path.with_name("manifest.json")), self)
-        if notebook not in self.counting and (reason := no_longer_counts(path.parent)):
-            raise UserError(
-                f"{path.parent} no longer counts ({reason}): {remedy} again{otherwise and f', or {otherwise}'}."
-            )
-        self.counting.add(notebook)
+        if notebook not in self.counting:
+            self._go_on_from(path.parent, other_way)
         return self.reads(path)
+
+    def _go_on_from(self, folder: Path, other_way: str = "") -> None:
+        """Raise UserError where an earlier stage, or one that it was made from, no longer counts; say what else is to know."""
+        stage, reason = first_unsound(folder)
+        if reason:
+            place = folder.with_name(stage)
+            raise UserError(f"{place} no longer counts ({reason}): {self._run_again(stage)} again{other_way}.")
+        self.counting.add(folder.name)
+        for remark in foreign_remarks(folder):
+            if remark not in self.remarks:
+                self.remarks.append(remark)
+                print(remark)
+
+    def _run_again(self, notebook: str) -> str:
+        return f"run {notebook} with run_id={self.params['run_id']!r}"
 
     def _notebook(self, stage: str) -> str:
         """The notebook of an earlier stage of this run."""
@@ -184,12 +181,15 @@ class Run:
         path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
         earlier, reason, rows = read_facts(record), "", []
         hub_before = earlier.pop("hub", None)
-        if path.exists() and earlier != basis:
+        had = _facts_in(earlier, "parameters")  # of a notebook with fewer, or with more, the others say nothing
+        both = had.keys() & params.keys() if had else params.keys()
+        earlier, now = (_limited(facts, both) for facts in (earlier, basis))
+        if path.exists() and earlier != now:
             before = {name: fact for kind in ("inputs", "asked") for name, fact in _facts_in(earlier, kind).items()}
             reason = "nothing says what they were made from"
             if isinstance(earlier.get("inputs"), dict):
-                now = basis["inputs"] | asked
-                changed = [Path(name).name for name, fact in now.items() if before.get(name) != fact]
+                facts = basis["inputs"] | asked
+                changed = [Path(name).name for name, fact in facts.items() if before.get(name) != fact]
                 reason = f"changed since: {', '.join(changed) or 'the parameters'}"
         elif path.exists() and (name := hub.moved(hub_before, self.stage, self.params)):
             reason = f"the hub has had another {name} since"
@@ -216,24 +216,22 @@ class Run:
 
     def _is_log(self, path: Path) -> bool:
         """Whether a path is, or is in, the folder of labels of a stage of this run."""
-        place = _inside_run(path, self.folder.parent)
-        return place is not None and place.parts[1:2] == ("labels",)
+        place = inside_run(path, self.folder.parent)
+        return place is not None and is_log(place)
 
     def refuse_stale(self, stage: str) -> None:
         """Raise UserError where `ambo run` would do an earlier stage, such as `03`, again; of other code a note is enough."""
         notebook = self._notebook(stage)
         folder = self.folder.parent / notebook
-        remedy = f"run {notebook} with run_id={self.params['run_id']!r} again"
         manifest = read_manifest(folder) or {"status": "not run yet"}
         if manifest["status"] != "success":
-            raise UserError(f"{folder} is {manifest['status'].replace('_', ' ')}: {remedy}.")
+            raise UserError(f"{folder} is {manifest['status'].replace('_', ' ')}: {self._run_again(notebook)}.")
         _refuse_unlike(folder, manifest, self)
-        if reason := _what_changed(folder, manifest):
-            raise UserError(f"{folder} no longer counts ({reason}): {remedy}.")
+        self._go_on_from(folder)
+        if reason := what_changed(folder, manifest):
+            raise UserError(f"{folder} no longer counts ({reason}): {self._run_again(notebook)} again.")
         if manifest["code"] != code_sha(notebook):  # a person may have edited the parameters in it for another run
             print(f"{notebook} was run with other code than there is now.")
-        if number := manifest.get("foreign_cells"):
-            print(f"{notebook}: {_foreign(number)}.")
         refuse_changed_adapter(folder)
 
     def add_round(self, row: dict) -> None:
@@ -244,8 +242,22 @@ class Run:
         if key in {(r["strategy"], r["round"]) for r in rows}:
             remedy = "run this notebook again, and it goes on from that round"
             raise UserError(f"Round {key[1]} of {key[0]} has been recorded by another session meanwhile: {remedy}.")
+        if number := self.cells.count_foreign():
+            row["foreign_cells"] = number
         path = self.path("rounds.jsonl")
         write_jsonl(path, [r | {"check": _check(r, path)} for r in [*rows, row]])
+
+    @property
+    def code_run(self) -> str:
+        """Digest of the code that trains a model now; '' where cells were run that are none of the notebook's."""
+        return "" if self.cells.count_foreign() else self.code
+
+    def is_own_code(self, code: str | None) -> bool:
+        """Whether a model with this `code_run` need not be trained again: of other code, or behind foreign cells, it has to.
+
+        While foreign cells are at work nothing is trained again because of earlier ones: that would help nothing.
+        """
+        return code in (self.code, self.code_run)
 
     def note(self, **facts: Any) -> None:
         """Add facts, such as the model's revision, to the manifest."""
@@ -274,30 +286,14 @@ class Run:
         """
         if number := self.cells.count_foreign():
             self.note(foreign_cells=number)
-            print(f"{_foreign(number)}: the next `ambo run` does {self.stage} again.")
+            print(f"{foreign(number)}: the next `ambo run` does {self.stage} again.")
         if status == "success":
-            for path in _results(self.folder):
+            for path in results(self.folder):
                 self.wrote(path)
-            self.note(notebook=_executed(self.folder).exists())
+            self.note(notebook=executed(self.folder).exists())
         _open.clear()
         self.save_manifest(status)
-        if lock := _locks.pop(self.folder, None):
-            lock.release()
-
-
-def _results(folder: Path) -> list[Path]:
-    """What a stage wrote: everything in its folder but notebooks, which change when they are opened, and what stays."""
-    return [path for path in sorted(folder.iterdir()) if not (_stays(path) or path.suffix == ".ipynb")]
-
-
-def _stays(path: Path) -> bool:
-    """Whether a file or folder of a stage is none of its results."""
-    return path.name in ("labels", "earlier", "manifest.json") or path.name.startswith(".")
-
-
-def _executed(folder: Path) -> Path:
-    """The place of a stage's executed notebook."""
-    return folder / f"{folder.name}.ipynb"
+        release_folder(self.folder)
 
 
 def _refuse_unlike(folder: Path, facts: dict[str, Any], later: Run) -> None:
@@ -319,6 +315,12 @@ def _read_rounds(path: Path) -> list[dict]:
             remedy = "run the notebook that writes it again"
             raise UserError(f"{path} is damaged: line {number} is not as it was recorded; {remedy}.")
     return rows
+
+
+def _limited(record: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
+    """What rounds were made from, with these of its parameters alone."""
+    kept = {name: value for name, value in _facts_in(record, "parameters").items() if name in names}
+    return record | {"parameters": kept}
 
 
 def _facts_in(record: dict[str, Any], name: str) -> dict[str, Any]:
@@ -411,19 +413,6 @@ def _follow_cells(run: Run) -> None:
     events.register("post_run_cell", after_cell)
 
 
-def sources(stage: str, params: dict[str, Any]) -> list[Path]:
-    """The files and folders that a stage's parameters name: data, base model, guideline, brief, scorer, …"""
-    names = []
-    for parameter, words in SOURCES.items():
-        if parameter != "data_path" or stage == STAGES["01"]:  # elsewhere it only says which set 01 has read
-            value = params.get(parameter, "")
-            names += [name for name in (value if isinstance(value, list) else [value]) if name and name not in words]
-    places = [re.sub(r"^(table|detector):", "", name) for name in names if not name.startswith("embedded:")]
-    packages = [name.removeprefix(env.PACKAGE) for name in places if name.startswith(env.PACKAGE)]
-    models = [path for name in packages for path in env.package_files(name) if ".gguf" in path.name]
-    return [env.resolve(place) for place in places if env.resolve(place).exists()] + models
-
-
 def save_sets(here: Run, sets: dict[str, list[dict]]) -> list[Path]:
     """Write each set of 01 to a file of its own, and `sets.json`, which says which; returns the files.
 
@@ -454,279 +443,3 @@ def evaluation_sets(here: Run) -> dict[str, list[dict]]:
         for name, file in file_of.items()
         if name == "validation" or name.startswith("test")
     }
-
-
-def notebooks(kind: str) -> dict[str, str]:
-    """Stage number → notebook for a kind of task; raises UserError on an unknown kind."""
-    if kind not in KINDS:
-        raise UserError(f"Parameter kind={kind!r} is unknown: choose one of {', '.join(KINDS)}.")
-    return KINDS[kind]
-
-
-# --- the folder -----------------------------------------------------------------------------------
-
-
-def run_folder(task: str, run_id: str) -> Path:
-    """Folder of a run, `outputs/<task>/<run_id>`; raises UserError where a name would lead out of it."""
-    check_name("task", task)
-    check_name("run_id", run_id)
-    return env.root() / "outputs" / task / run_id
-
-
-def inside(folder: Path, name: str) -> Path:
-    """The path of `name` in a folder; raises UserError where it would lead out of the folder, also over a link."""
-    path = folder / name
-    if not path.resolve().is_relative_to(folder.resolve()) or "\\" in name:
-        raise UserError(f"{name!a} is not the name of a file in {folder}: nothing is read or written elsewhere.")
-    return path
-
-
-def check_name(parameter: str, value: str) -> None:
-    """Raise UserError unless `value` can be the name of a folder on every system."""
-    is_usable = re.fullmatch(r"\w[\w .+-]{0,79}", value) and len(value.encode("utf-8", "replace")) <= 200
-    if not is_usable or value[-1] in " ." or value.partition(".")[0].upper() in RESERVED:
-        words = "use at most 80 letters, digits, - and _, beginning with a letter or digit"
-        raise UserError(f"Parameter {parameter}={value[:100]!a} names a folder: {words}.")
-
-
-# Names of devices on Windows.
-RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{k}" for port in ("COM", "LPT") for k in range(1, 10))}
-
-_locks: dict[Path, FileLock] = {}  # the folders that this process holds
-
-
-def hold_folder(folder: Path, patience: float = 10.0) -> None:
-    """Keep other processes out of `folder` until this one ends or closes the run; raises UserError if it is taken.
-
-    The kernel of a killed run lives on for a moment, so the lock is tried for `patience` seconds.
-    """
-    if (folder / ".lock").exists() and folder in _locks:
-        return
-    if lock := _locks.pop(folder, None):  # somebody deleted the folder
-        lock.release()
-    make_folder(folder)
-    # Not bound to one thread: the panel's worker thread may release what the main thread acquired.
-    lock = FileLock(folder / ".lock", thread_local=False)
-    try:
-        lock.acquire(timeout=patience, poll_interval=0.2)
-    except Timeout:
-        raise in_use(folder) from None
-    except OSError as error:
-        raise _unusable(folder, error) from error
-    _locks[folder] = lock
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder of outputs with its parents; raises UserError where something stands in its place."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:  # read-only, full, a file or a dangling link where a folder should be
-        raise _unusable(folder, error) from error
-
-
-def in_use(folder: Path) -> UserError:
-    """What to say of a folder that another process holds."""
-    remedy = "wait for it, shut its kernel down, or choose another run_id"
-    return UserError(f"{folder} is in use by another process: {remedy}.")
-
-
-def _unusable(folder: Path, error: OSError) -> UserError:
-    """What stands in the way of a folder: the nearest of its parents that is no folder, or the system's reason."""
-    place = next(
-        (p for p in [*reversed(folder.parents), folder] if (p.exists() or p.is_symlink()) and not p.is_dir()), None
-    )
-    if place:
-        what = "is a link that leads nowhere" if place.is_symlink() and not place.exists() else "is no folder"
-        return UserError(f"{place} {what}: remove it or put a folder in its place, so that runs can be written.")
-    return UserError(f"{folder} cannot be written ({error.strerror}): free space or permission is missing there.")
-
-
-def is_held(folder: Path) -> bool:
-    """Whether a process, this one or another, holds `folder`."""
-    if not (folder / ".lock").exists():
-        return False
-    try:  # two who ask at once hold it from each other for a moment, hence the wait
-        with FileLock(folder / ".lock", timeout=0.3, poll_interval=0.03):
-            return False
-    except (Timeout, OSError):  # of a lock that may not be opened nothing is known: the manifest is believed
-        return True
-
-
-# --- the manifest ---------------------------------------------------------------------------------
-
-
-def stage_status(folder: Path) -> str:
-    """The status in a stage's manifest; `cut off` for a stage that no process runs any more, `damaged` if unreadable."""
-    try:
-        manifest = read_manifest(folder)
-    except UserError:
-        return "damaged"
-    if manifest is None:
-        return "damaged"
-    unfinished = manifest["status"] == "running" or not is_finished(_executed(folder))
-    return "cut off" if unfinished and manifest["status"] != "failed" and not is_held(folder) else manifest["status"]
-
-
-def is_finished(notebook: Path) -> bool:
-    """Whether papermill has ended an executed notebook, the last thing that it writes; True where none was executed."""
-    if not notebook.exists():
-        return True  # the stage was run in JupyterLab, from the notebook itself
-    facts: Any = read_facts(notebook)
-    for name in ("metadata", "papermill", "end_time"):
-        facts = facts.get(name) if isinstance(facts, dict) else None
-    return bool(facts)
-
-
-def mark_failed(folder: Path, error: str) -> None:
-    """Say in the manifest of `folder` that its run failed, unless another process runs that stage."""
-    with contextlib.suppress(UserError):  # a damaged manifest stays as it is
-        if (manifest := read_manifest(folder)) and not is_held(folder):
-            write_manifest(folder, manifest | {"status": "failed", "error": error})
-
-
-def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> str:
-    """The first parameter, but for the `free` ones, that differs from those `folder` was run with.
-
-    '' without one, or where that run left nothing.
-    """
-    try:
-        manifest = read_manifest(folder)
-    except UserError:  # the stage is done again, and nothing says with which parameters it was done before
-        manifest = None
-    earlier = manifest["parameters"] if manifest else params
-    name = next((k for k in {**earlier, **params} if earlier.get(k) != params.get(k) and k not in free), "")
-    return "" if name and _left_nothing(folder, manifest["status"]) else name
-
-
-def _left_nothing(folder: Path, status: str) -> bool:
-    """Whether the stage stopped before it wrote more than its manifest and its page; labels stay in any case."""
-    return not _results(folder) and (status == "failed" or (status == "running" and not is_held(folder)))
-
-
-def refuse_other_parameters(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> None:
-    """Raise UserError naming the first parameter, but for the `free` ones, that differs from those `folder` was run with."""
-    if name := changed_parameter(folder, params, free):
-        earlier = read_manifest(folder)["parameters"].get(name)
-        problem = f"belongs to a run with {name}={earlier!r}, not {params.get(name)!r}"
-        raise UserError(f"{folder} {problem}: {_how_to_change(folder, name)}.")
-
-
-def _how_to_change(folder: Path, name: str) -> str:
-    """How to go on with another value of a parameter; no folder that holds labels is named as one to delete."""
-    logs = (folder / "labels").rglob("*.jsonl")
-    if all(path.stem == "oracle" for path in logs):  # its labels are in the data
-        return "choose another run_id, or delete that folder"
-    page, cell = _executed(folder), ' in the cell "# Parameters"'
-    if not page.exists():
-        page, cell = env.root() / "notebooks" / page.name, ""
-    here = f"to keep its labels, open {env.short_path(page)} in JupyterLab, change {name} there{cell} and run all cells"
-    return f"{here}; or choose another run_id and bring them there by `ambo labels export` and `ambo labels import`"
-
-
-def put_results_aside(folder: Path, logs: Sequence[Path] = ()) -> Path:
-    """Move what a stage wrote to `earlier/1`, `earlier/2` … in its folder, and return that place.
-
-    Labels stay, but for the `logs`. The executed notebook is copied, because it may be the page that is open.
-    """
-    numbers = [int(path.name) for path in folder.glob("earlier/*") if path.name.isdecimal()]
-    place = folder / "earlier" / str(max(numbers, default=0) + 1)
-    make_folder(place)
-    try:
-        for path in sorted(folder.iterdir(), key=lambda path: path.name == "manifest.json"):  # last: then all is moved
-            if path == _executed(folder):
-                shutil.copy2(path, place)
-            elif path.name not in ("labels", "earlier", ".lock"):
-                path.rename(place / path.name)
-        for path in logs:
-            make_folder(place / path.relative_to(folder).parent)
-            path.rename(place / path.relative_to(folder))
-    except OSError as error:
-        raise _unusable(folder, error) from error
-    return place
-
-
-def why_due(folder: Path, params: dict[str, Any]) -> str:
-    """Why the stage in `folder` has to run with these parameters; '' where it succeeded and nothing has changed since."""
-    try:
-        manifest = read_manifest(folder)
-    except UserError:
-        return "its manifest is damaged"
-    if manifest is None:
-        return "not run yet"
-    if manifest["status"] != "success":
-        return f"its last run is marked {manifest['status'].replace('_', ' ')}"
-    if manifest["parameters"] != params:
-        return "its parameters changed"
-    if manifest["code"] != code_sha(folder.name):
-        return "the code, or a table of the package, changed"
-    if number := manifest.get("foreign_cells"):
-        return _foreign(number)
-    return _what_changed(folder, manifest)
-
-
-def _foreign(number: int) -> str:
-    return f"cells were run in it that are not those of its notebook ({number})"
-
-
-def no_longer_counts(folder: Path) -> str:
-    """Why nothing may go on from what a stage left; '' where it may, or has no manifest.
-
-    Other code, other words for people (guideline, brief) and a source that is gone are no reason.
-    """
-    if not (folder / "manifest.json").exists():
-        return ""
-    status = stage_status(folder)
-    if status != "success":
-        return f"it is {status.replace('_', ' ')}"
-    manifest = read_manifest(folder)
-    words = {stored_name(env.resolve(value)) for name in WORDS if (value := manifest["parameters"].get(name))}
-    inputs = {name: sha for name, sha in manifest["inputs"].items() if name not in words and env.resolve(name).exists()}
-    return changed_file(folder, manifest | {"inputs": inputs}) or _stale_before(folder, manifest)
-
-
-def _stale_before(folder: Path, manifest: dict[str, Any]) -> str:
-    """The first earlier stage of this run that a stage has read and that no longer counts, and why; '' without one."""
-    read = {place.parts[0] for name in manifest["inputs"] if (place := _inside_run(env.resolve(name), folder.parent))}
-    for stage in sorted(read - {folder.name}):
-        if reason := no_longer_counts(folder.parent / stage):
-            return f"{stage} no longer counts: {reason}"
-    return ""
-
-
-def _inside_run(path: Path, home: Path) -> Path | None:
-    """A path as seen from the folder of a run; None where it does not lie in it."""
-    return path.relative_to(home) if path.is_relative_to(home) and path != home else None
-
-
-def _what_changed(folder: Path, manifest: dict[str, Any]) -> str:
-    """What of a finished stage, or of what it was made from, is not as it was then; '' where all is. Code does not count."""
-    if not is_finished(_executed(folder)):
-        return "its notebook was cut off at the end"
-    if manifest.get("notebook") and not _executed(folder).exists():
-        return f"{folder.name}.ipynb is missing"
-    if not is_whole(manifest):
-        return "its manifest is not as the stage wrote it"
-    params = manifest["parameters"]
-    for path in sources(folder.name, params):
-        if stored_name(path) not in manifest["inputs"]:
-            return f"{short_name(stored_name(path))} was not read yet"
-    if name := hub.moved(manifest.get("hub"), folder.name, params):
-        return f"the hub has had another {name} since"
-    return (
-        servers.changed(manifest.get("servers"), folder.name, params)
-        or changed_file(folder, manifest)
-        or _stale_before(folder, manifest)
-    )
-
-
-def expected_seconds(stage: str, params: dict[str, Any]) -> float | None:
-    """How long the stage took where it ended well with parameters most like these; None where it never did."""
-    earlier = []
-    for path in (env.root() / "outputs").glob(f"*/*/{stage}/manifest.json"):
-        manifest = read_facts(path)
-        if not is_manifest(manifest) or manifest["status"] != "success":
-            continue
-        if manifest["parameters"].get("model") == params.get("model"):
-            alike = sum(manifest["parameters"].get(name) == value for name, value in params.items())
-            earlier.append((alike, path.stat().st_mtime, manifest["seconds"]))
-    return max(earlier)[2] if earlier else None

@@ -1,10 +1,8 @@
-"""Which model at which host a stage asks behind an endpoint, as the environment names them: no key and no password."""
+"""Which model a stage asks behind an endpoint, as the environment names it: no address, no key and no password."""
 
 from __future__ import annotations
 
-import re
 from typing import Any
-from urllib.parse import urlsplit
 
 from helpers import env
 
@@ -22,8 +20,12 @@ def asked(stage: str, params: dict[str, Any]) -> list[str]:
 
 
 def named(stage: str, params: dict[str, Any]) -> dict[str, str]:
-    """Those that a stage asks → `model at host`; '' where the environment does not say."""
-    return {name: _named(name) for name in asked(stage, params)}
+    """Those that a stage asks → the model; '' where the environment does not say.
+
+    The host is not part of it: a server of one's own moves from port to port, and from machine to machine. Which host
+    gave an answer stands with the answer.
+    """
+    return {name: env.secret(f"{name}_MODEL") for name in asked(stage, params)}
 
 
 def changed(before: Any, stage: str, params: dict[str, Any]) -> str:
@@ -31,14 +33,3 @@ def changed(before: Any, stage: str, params: dict[str, Any]) -> str:
     now, before = named(stage, params), before if isinstance(before, dict) else {}
     others = [name for name, was in before.items() if was and now.get(name) not in (None, "", was)]
     return f"the {others[0].lower()} was {before[others[0]]} and is {now[others[0]]}" if others else ""
-
-
-def _named(name: str) -> str:
-    model = env.secret(f"{name}_MODEL")
-    try:
-        parts = urlsplit(env.secret(f"{name}_BASE_URL"))
-        host = f"{parts.hostname or ''}:{parts.port}" if parts.port else parts.hostname or ""
-    except ValueError:  # no address
-        host = ""
-    is_host = re.fullmatch(r"[\w.:-]+", host)
-    return f"{model} at {host}" if model and is_host else ""

@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
-from helpers import env, run
+from helpers import env, pipeline, run
 from helpers.core.base import load_base
 from helpers.core.gguf import converted, gguf_parts
 from helpers.core.recipe import Recipe, check_model
@@ -171,7 +171,7 @@ def test_the_parts_of_a_package_are_sources_of_a_stage(tmp_path, monkeypatch):
     make_package(tmp_path / "site", "own_gguf", {"TERMS.html": b""}, monkeypatch)
     make_package(tmp_path / "site", "own_gguf_part1", {"own.gguf.part00": b"GGUF"}, monkeypatch)
     parts = [tmp_path / "site/own_gguf_part1/data/own.gguf.part00"]
-    assert run.sources(run.STAGES["03"], {"model": "package:own_gguf"}) == parts
+    assert run.sources(pipeline.STAGES["03"], {"model": "package:own_gguf"}) == parts
 
 
 @pytest.mark.parametrize(

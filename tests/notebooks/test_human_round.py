@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import files, run, text
+from helpers import files, pipeline, run, text
 from helpers.data.records import record_id
 from helpers.labels import log, seats
 from helpers.labels.panel.panel import Panel
@@ -154,9 +154,9 @@ def test_synthetic_rows_are_accepted_mended_or_rejected_by_a_person(project, tin
     assert left.keys() - rows.keys() == {record_id("csv", mended)} and mended in left.values()
     assert rows.keys() - left.keys() == set(asked)
     params = run.read_manifest(folder)["parameters"]
-    assert not run.why_due(folder, params)
+    assert not pipeline.why_due(folder, params)
     log.append(folder / "labels", "me", "label", asked[0], label="She has thought better of it.")  # in the panel, later
-    assert run.why_due(folder, params) == "outputs/csv/look/02_synthetic_expansion/labels changed"
+    assert pipeline.why_due(folder, params) == "outputs/csv/look/02_synthetic_expansion/labels changed"
 
 
 def test_the_panel_of_a_second_tab_goes_on_from_the_round_that_the_first_has_chosen(tmp_path):

@@ -11,7 +11,7 @@ import sys
 import pandas as pd
 import pytest
 
-from helpers import run
+from helpers import outputs, pipeline, run
 from helpers.files import read_jsonl, sha256
 from tests.project import ambo_run, assert_quiet, copy_stage, finish, kill_after_rounds, new_project, start
 
@@ -50,7 +50,7 @@ def undisturbed(project, tiny_llama):
 
 def test_a_run_leaves_manifests_that_chain_and_a_report(undisturbed):
     folder, out, err = undisturbed
-    manifests = {s: run.read_manifest(folder / name) for s, name in run.STAGES.items()}
+    manifests = {s: run.read_manifest(folder / name) for s, name in pipeline.STAGES.items()}
     assert {m["status"] for m in manifests.values()} == {"success"}
     assert manifests["03"]["quantization"] == "nf4" and manifests["03"]["four_bit_layers"] == 14
     for later, earlier in (("02", "01"), ("03", "01"), ("04", "03")):
@@ -118,16 +118,16 @@ def copied(undisturbed, run_id, *stages):
     folder = undisturbed[0].parent / run_id
     for stage in stages:
         copy_stage(undisturbed[0] / stage, folder / stage)
-    return folder / run.STAGES["03"]
+    return folder / pipeline.STAGES["03"]
 
 
 def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_llama, undisturbed):
-    folder = copied(undisturbed, "killed", run.STAGES["01"], run.STAGES["02"])
+    folder = copied(undisturbed, "killed", pipeline.STAGES["01"], pipeline.STAGES["02"])
     words = ambo_run("killed", settings(tiny_llama), "csv", "--stages", "03")
     done = kill_after_rounds(project, words, folder / "rounds.jsonl", 2)
     finish(project, words)
     assert done < 6
-    history, again = (read_jsonl(f / "rounds.jsonl") for f in (undisturbed[0] / run.STAGES["03"], folder))
+    history, again = (read_jsonl(f / "rounds.jsonl") for f in (undisturbed[0] / pipeline.STAGES["03"], folder))
     # A new process reads the labelled texts anew, and peft lists the layers of an adapter in an order of its own.
     costs = ("seconds", "tokens", "adapter", "check")
     strip = lambda rows: [{k: v for k, v in r.items() if k not in costs} for r in rows]  # noqa: E731
@@ -135,7 +135,7 @@ def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_ll
     more = [b["tokens"] - a["tokens"] for a, b in zip(history, again, strict=True)]
     assert not any(more[:done]) and min(more) >= 0 and sum(map(bool, more)) <= 1
     for name in ("adapter_model.safetensors", "head.safetensors", "learner.json"):
-        assert sha256(folder / "adapter" / name) == sha256(undisturbed[0] / run.STAGES["03"] / "adapter" / name)
+        assert sha256(folder / "adapter" / name) == sha256(undisturbed[0] / pipeline.STAGES["03"] / "adapter" / name)
 
 
 def test_the_probe_takes_any_strategy_stops_early_and_embeds_nothing_twice(project, tiny_llama, undisturbed):
@@ -146,14 +146,14 @@ def test_the_probe_takes_any_strategy_stops_early_and_embeds_nothing_twice(proje
         "lora_dropout": 0.1,
         "use_synthetic": "false",
     }
-    folder = copied(undisturbed, "probe", run.STAGES["01"])
+    folder = copied(undisturbed, "probe", pipeline.STAGES["01"])
     finish(project, ambo_run("probe", settings(tiny_llama) | more, "csv", "--stages", "03"))
     rounds = read_jsonl(folder / "rounds.jsonl")
     ours = [r for r in rounds if r["strategy"] == "dcalm"]
     assert ours[-1]["stop"] and not ours[-1]["picks"] and all(r["picks"] and not r["stop"] for r in ours[:-1])
     assert len(ours) == len(rounds) / 2 and all(len(r["answers"]) == len(ours[0]["answers"]) for r in ours)
     assert sum(r["tokens"] for r in rounds) > 0
-    folder = copied(undisturbed, "again", run.STAGES["01"])
+    folder = copied(undisturbed, "again", pipeline.STAGES["01"])
     more |= {"strategy": "bait", "rounds": 1}
     finish(project, ambo_run("again", settings(tiny_llama) | more, "csv", "--stages", "03"))
     again = read_jsonl(folder / "rounds.jsonl")
@@ -170,8 +170,8 @@ def test_keywords_take_half_of_the_seed(project, tiny_llama):
 
 def test_plain_papermill_gives_the_same_files(project, tiny_llama, undisturbed):
     values = "{" + ", ".join(f"{k}: {v}" for k, v in settings(tiny_llama).items()) + ", run_id: plain}"
-    copy_stage(undisturbed[0] / run.STAGES["01"], project / "outputs/csv/plain/01_seed_curation")
-    stage = run.STAGES["02"]
+    copy_stage(undisturbed[0] / pipeline.STAGES["01"], project / "outputs/csv/plain/01_seed_curation")
+    stage = pipeline.STAGES["02"]
     files = ["-f", "params/tasks/csv.yaml", "-f", "params/profiles/demo.yaml", "-y", values, "--cwd", str(project)]
     words = [sys.executable, "-m", "papermill", f"notebooks/{stage}.ipynb", f"{stage}.ipynb", *files]
     subprocess.run(words, cwd=project, env={**os.environ, "AMBO_ROOT": str(project)}, check=True, capture_output=True)
@@ -257,10 +257,10 @@ def test_a_stage_held_by_a_kernel_is_refused_and_not_marked(project, edited):
     folder, words, *_ = edited
     stage = folder / "04_bias_evaluation"
     (stage / "report.html").unlink()
-    run.hold_folder(stage)
+    outputs.hold_folder(stage)
     try:
         err = finish(project, words, 2)[1]
     finally:
-        run._locks.pop(stage).release()
+        outputs._locks.pop(stage).release()
     assert "is in use by another process" in err and run.read_manifest(stage)["status"] == "success"
     assert "report.html is missing; running" in finish(project, words)[0]

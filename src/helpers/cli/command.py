@@ -21,7 +21,7 @@ import pandas as pd
 import typer
 import typer.core
 
-from helpers import env, files, run
+from helpers import env, files, outputs, pipeline, run
 from helpers.cli.detector import export, predict
 from helpers.cli.given import (
     check_combinations,
@@ -45,7 +45,7 @@ app = typer.Typer(
     add_completion=False, no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False, rich_markup_mode=None
 )
 app.add_typer(labels_cli.app, name="labels")
-ALL_STAGES = ",".join(run.STAGES)
+ALL_STAGES = ",".join(pipeline.STAGES)
 Overrides = Annotated[list[str] | None, typer.Option("-p", help="-p KEY VALUE sets a parameter; repeat it for more")]
 
 
@@ -135,20 +135,20 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     if not isinstance(params.get("task"), str):
         raise UserError(f"params/tasks/{task}.yaml names no task: add a line such as `task: {task}`.")
     params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
-    every = list(run.notebooks(params.get("kind", "classification")).values())
-    notebooks = chosen_notebooks(stages, run.notebooks(params.get("kind", "classification")))
+    every = list(pipeline.notebooks(params.get("kind", "classification")).values())
+    notebooks = chosen_notebooks(stages, pipeline.notebooks(params.get("kind", "classification")))
     per_stage = {notebook: stage_parameters(notebook, params) for notebook in notebooks}
-    folder = run.run_folder(params["task"], params["run_id"])
+    folder = outputs.run_folder(params["task"], params["run_id"])
     for notebook in every[: max(map(every.index, notebooks), default=-1) + 1]:  # also those that it goes on from
         if notebook in per_stage or (folder / notebook / "manifest.json").exists():
-            free = run.LIMITS if notebook in per_stage else run.OWN
-            run.refuse_other_parameters(folder / notebook, stage_parameters(notebook, params), free)
+            free = pipeline.LIMITS if notebook in per_stage else pipeline.OWN
+            pipeline.refuse_other_parameters(folder / notebook, stage_parameters(notebook, params), free)
     kind, given = params.get("kind", "classification"), {name: params[name] for name in overrides}
     check_combinations(per_stage, kind, given)
-    due = {name: values for name, values in per_stage.items() if run.why_due(folder / name, values)}
+    due = {name: values for name, values in per_stage.items() if pipeline.why_due(folder / name, values)}
     check_endpoints(due)
-    loop = per_stage.get(run.notebooks(kind)["03"])
-    records = check_data(params | due[run.STAGES["01"]], loop) if run.STAGES["01"] in due else []
+    loop = per_stage.get(pipeline.notebooks(kind)["03"])
+    records = check_data(params | due[pipeline.STAGES["01"]], loop) if pipeline.STAGES["01"] in due else []
     check_models(due.values())
     for model in sorted({values["model"] for values in due.values() if "model" in values} - {embedded.BASE}):
         if remark := language_remark([r["text"] for r in records], model):  # of the embedded base 01 says it
@@ -157,7 +157,7 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     words += [word for pair in overrides.items() for word in ("-p", *pair)]
     words += ["--stages", stages] if stages != ALL_STAGES else []
     command = shlex.join([*words, "--run-id", params["run_id"]])
-    run.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
+    outputs.hold_folder(folder, patience=0)  # two `ambo run` of one run id would write into the same files
     for number, (notebook, values) in enumerate(per_stage.items(), 1):
         run_stage(notebook, values, folder / notebook, f"stage {number} of {len(per_stage)}", command)
     show_results(folder, notebooks)
@@ -182,7 +182,7 @@ def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "
     """List the runs, the latest last, and where each stage stands."""
     runs: dict[Path, list[Path]] = {}
     if task:
-        run.check_name("--task", task)
+        outputs.check_name("--task", task)
     for path in sorted((env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json")):
         runs.setdefault(path.parents[1], []).append(path)
     others = {path.parents[2].name for path in (env.root() / "outputs").glob("*/*/*/manifest.json")}
@@ -198,10 +198,10 @@ def status(task: Annotated[str, typer.Option(help="only runs of this task")] = "
 
 def stage_line(path: Path) -> str:
     """Name, status, duration and end of the stage whose manifest is at `path`, and its error if it has one."""
-    state = run.stage_status(path.parent)
+    state = pipeline.stage_status(path.parent)
     manifest = None if state == "damaged" else run.read_manifest(path.parent)
     if manifest is None or not 0 <= manifest["seconds"] <= LONGEST:
-        return f"{path.parent.name:24} damaged: delete {short_path(path)}, and the stage is done again; labels stay"
+        return f"{path.parent.name:24} damaged: its manifest cannot be read, and the next `ambo run` does it again; labels stay"
     ended = time.localtime(path.stat().st_mtime)
     minutes, seconds = divmod(round(manifest["seconds"]), 60)
     duration = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import pandas as pd
 import typer
 
-from helpers import env, files, run
+from helpers import env, files, outputs, pipeline, run
 from helpers.cli.notebook import interruptible
 from helpers.data import embedded, tables
 from helpers.data.batched import changed
@@ -70,7 +70,7 @@ def answer_file(
 ) -> None:
     """What `predict` does, once its words are checked."""
     latest = runs.require_detector(task, run_id)
-    folder = run.run_folder(latest.task, latest.run) / "predictions"
+    folder = outputs.run_folder(latest.task, latest.run) / "predictions"
     source = lines_source(text_column, folder) if file == "-" else open_texts(file, text_column)
     reading = Reading(source, text_column, out)
     for remark in filter(None, [*reading.remarks, runs.due_remark(latest)]):
@@ -187,7 +187,7 @@ def lines_source(text_column: str, folder: Path) -> tables.Source:
     """The lines of standard input, kept in a file without a name in `folder`; raises UserError where they are not text."""
     number = 0
     try:
-        run.make_folder(folder)
+        outputs.make_folder(folder)
         kept = tempfile.TemporaryFile("w+", encoding="utf-8", errors="surrogatepass", newline="\n", dir=folder)  # noqa: SIM115
         for line in sys.stdin:
             kept.write(line)
@@ -255,7 +255,7 @@ def export(
     push: Annotated[str, typer.Option(help="owner/name of repositories on the hub, private when they are new")] = "",
 ) -> None:
     """Write a run's adapter and its labelled rows as two folders, each with its card, in the format of the Hugging Face Hub."""
-    latest = runs.require_detector(task, run_id, [notebooks["03"] for notebooks in run.KINDS.values()])
+    latest = runs.require_detector(task, run_id, [notebooks["03"] for notebooks in pipeline.KINDS.values()])
     if remark := runs.due_remark(latest):
         say(remark, file=sys.stderr)
     rows = files.read_jsonl(latest.adapter.with_name("training.jsonl"))
@@ -281,16 +281,16 @@ def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: 
     from helpers.core import export as core
     from helpers.evaluation import cards
 
-    stage, home = latest.adapter.parent, run.run_folder(latest.task, latest.run)
-    manifest, first = (run.read_manifest(place) or {} for place in (stage, home / run.STAGES["01"]))
+    stage, home = latest.adapter.parent, outputs.run_folder(latest.task, latest.run)
+    manifest, first = (run.read_manifest(place) or {} for place in (stage, home / pipeline.STAGES["01"]))
     if not first:
         raise UserError(
-            f"{home / run.STAGES['01']} has no manifest.json, which names the data: restore it, or run 01 again."
+            f"{home / pipeline.STAGES['01']} has no manifest.json, which names the data: restore it, or run 01 again."
         )
     settings, revision = manifest["parameters"], manifest.get("revision", "")
     facts = core.export_adapter(latest.adapter, folder / "model", revision)
     arm = settings["strategy"] if settings["labeller"] == "oracle" else settings["labeller"]
-    logs = [home / run.STAGES["01"] / "labels", stage / "labels" / arm]
+    logs = [home / pipeline.STAGES["01"] / "labels", stage / "labels" / arm]
     labellers, people = decisions.labellers(map(log.annotations, logs))
     who, guide = cards.who_labelled(rows, labellers), settings.get("guideline", "")
     data = {"path": first["parameters"]["data_path"], "language": latest.language, "run": latest.run, "pushed": pushed}
@@ -318,11 +318,11 @@ def evaluation_of(latest: runs.Detector, kind: str) -> dict[str, Any]:
     """What the card says of the tables of 04, or why there is nothing to say."""
     from helpers.evaluation import cards
 
-    folder = run.run_folder(latest.task, latest.run) / run.KINDS[kind]["04"]
-    if not (folder / "manifest.json").exists() or run.stage_status(folder) != "success":
+    folder = outputs.run_folder(latest.task, latest.run) / pipeline.KINDS[kind]["04"]
+    if not (folder / "manifest.json").exists() or pipeline.stage_status(folder) != "success":
         return {"missing": f"{folder.name} has not finished for this run"}
     manifest = run.read_manifest(folder)
-    if reason := run.why_due(folder, manifest["parameters"]):
+    if reason := pipeline.why_due(folder, manifest["parameters"]):
         return {"missing": f"what {folder.name} measured no longer counts ({reason}); run it again"}
     measured = [sha for name, sha in manifest["inputs"].items() if Path(name).name == "adapter"]
     if files.sha256(latest.adapter) not in measured:

@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from helpers import env, run, servers
+from helpers import env, outputs, pipeline, servers
 from helpers.data import tables
 from helpers.data.embedded import read_guideline
 from helpers.data.records import (
@@ -67,9 +67,9 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
     kind = params.get("kind", "classification")
     if not isinstance(kind, str):
         raise UserError(f"Parameter kind={str(kind)[:100]} must be classification or generation.")
-    usable = known_parameters(run.notebooks(kind))
+    usable = known_parameters(pipeline.notebooks(kind))
     known = usable.copy()  # a profile serves both kinds of task
-    for notebooks in run.KINDS.values():
+    for notebooks in pipeline.KINDS.values():
         known = known_parameters(notebooks) | known
     for name, value in params.items():
         if name not in (usable if name in overrides else known):
@@ -86,7 +86,7 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
 
 def read_params(kind: str, name: str) -> dict[str, Any]:
     """The parameters in `params/<kind>/<name>.yaml`, where `kind` is tasks or profiles."""
-    run.check_name(f"--{kind[:-1]}", name)
+    outputs.check_name(f"--{kind[:-1]}", name)
     folder = env.root() / "params" / kind
     path = folder / f"{name}.yaml"
     if not path.exists():
@@ -120,7 +120,7 @@ def parameter_list() -> str:
     open_lists = {"strategy": strategies.STRATEGIES, "methods": methods.METHODS, "scorer": scorer.KINDS}
     defaults: dict[str, dict[str, Any]] = {}  # name → kind of task → default
     comments: dict[str, str] = {}
-    for kind, notebooks in run.KINDS.items():
+    for kind, notebooks in pipeline.KINDS.items():
         for name, value in known_parameters(notebooks).items():
             defaults.setdefault(name, {})[kind] = value
         for notebook in notebooks.values():
@@ -128,7 +128,7 @@ def parameter_list() -> str:
     lines = ["Parameters, as in `-p rounds 4` (a task or profile may set another default):", ""]
     for name, by_kind in sorted(defaults.items()):
         default = " or ".join(dict.fromkeys(map(repr, by_kind.values())))
-        only = "" if len(by_kind) == len(run.KINDS) else f" ({min(by_kind)} only)"
+        only = "" if len(by_kind) == len(pipeline.KINDS) else f" ({min(by_kind)} only)"
         allowed = f"one of {', '.join(sorted(open_lists[name]))}" if name in open_lists else allowed_values(name)
         facts = [type_name(next(iter(by_kind.values()))), f"default {default}", *filter(None, [allowed])]
         lines += [f"  {name}{only}", f"      {comments[name]}", f"      {'; '.join(facts)}"]
@@ -139,12 +139,12 @@ def chosen_notebooks(stages: str, notebooks: dict[str, str]) -> list[str]:
     """The notebooks of the stages asked for; says which of them this kind of task does not have."""
     numbers = [number.strip() for number in stages.split(",") if number.strip()]
     if not numbers:
-        raise UserError(f"--stages is empty: choose among {', '.join(run.STAGES)}, or leave it out for all.")
+        raise UserError(f"--stages is empty: choose among {', '.join(pipeline.STAGES)}, or leave it out for all.")
     for number in numbers:
-        if number not in run.STAGES:
-            raise UserError(f"--stages {number!r} is unknown: choose among {', '.join(run.STAGES)}.")
+        if number not in pipeline.STAGES:
+            raise UserError(f"--stages {number!r} is unknown: choose among {', '.join(pipeline.STAGES)}.")
         if number not in notebooks:
-            say(f"{run.STAGES[number]}: not part of a generation task, left out")
+            say(f"{pipeline.STAGES[number]}: not part of a generation task, left out")
     return [notebooks[number] for number in numbers if number in notebooks]
 
 
@@ -209,16 +209,16 @@ def check_combinations(per_stage: dict[str, dict[str, Any]], kind: str, given: d
             log.check_person(name)
         read_guideline(params.get("guideline", ""))
     for notebook, params in per_stage.items():
-        if notebook == run.STAGES["02"]:
+        if notebook == pipeline.STAGES["02"]:
             methods.check_methods(params["methods"], params["teacher"], params["data_path"])
             read_brief(params["brief"], make_task(params) if params["labels"] else None)
-        elif notebook == run.STAGES["03"]:
+        elif notebook == pipeline.STAGES["03"]:
             strategies.check_strategy(params["strategy"], "classification")
             if params["labeller"] == "teacher":
                 read_brief(params["brief"], make_task(params) if params["labels"] else None)
-        elif notebook == run.GENERATION["03"]:
+        elif notebook == pipeline.GENERATION["03"]:
             targets.check_parameters(params)
-        elif notebook == run.GENERATION["04"]:
+        elif notebook == pipeline.GENERATION["04"]:
             scorer.check_scorer(params["scorer"], params["language"])
 
 

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 import typer
 
-from helpers import env, run
+from helpers import env, outputs, pipeline, run
 from helpers.env import UserError
 from helpers.manifest import write_manifest
 from helpers.progress import duration
@@ -31,17 +31,17 @@ def run_stage(name: str, params: dict[str, Any], folder: Path, place: str, comma
 
     `place` says which of the stages asked for it is; `command` is what to give again once people have labelled.
     """
-    reason = run.why_due(folder, params)
+    reason = pipeline.why_due(folder, params)
     if not reason:
         say(f"{name}: unchanged, skipped")
         return
-    seconds = run.expected_seconds(name, params)
+    seconds = pipeline.expected_seconds(name, params)
     expected = f", about {duration(seconds)} as in an earlier run" if seconds and seconds <= LONGEST else ""
     say(f"{name}: {reason}; running, {place}{expected} …")
-    if run.is_held(folder):
-        raise run.in_use(folder)
+    if outputs.is_held(folder):
+        raise outputs.in_use(folder)
     os.environ.setdefault("AMBO_ROOT", str(env.root()))  # the kernel inherits it
-    run.make_folder(folder)
+    outputs.make_folder(folder)
     execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
     manifest = run.read_manifest(folder)
     if manifest["status"] == "awaiting_labels":
@@ -70,7 +70,7 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         options["kernel_name"] = "python3"
         _in_thread(lambda: papermill.execute_notebook(str(source), str(target), params, **options), kernels)
     except papermill.PapermillExecutionError as error:
-        run.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
+        pipeline.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
         message = (str(error.evalue).splitlines() or [""])[0][:200]

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from helpers import env
 from helpers.env import UserError
 from helpers.files import digest, replacing, sha256
-from helpers.run import make_folder
+from helpers.outputs import make_folder
 from helpers.text import say
 
 PART = re.compile(r"(.+\.gguf)\.part(\d+)$")

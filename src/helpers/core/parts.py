@@ -19,7 +19,7 @@ from filelock import FileLock, Timeout
 from helpers import env
 from helpers.env import UserError
 from helpers.files import digest, file_name, read_json, write_json, write_text
-from helpers.run import make_folder
+from helpers.outputs import make_folder
 
 PIPED = "-"  # as a source: the lines of standard input
 

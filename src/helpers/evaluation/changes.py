@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from helpers import files, run
+from helpers import files, pipeline, run
 from helpers.env import UserError
 from helpers.evaluation import detection
 from helpers.evaluation.groups import large_groups
@@ -132,4 +132,4 @@ def describe_change(facts: dict[str, float], first: str, second: str) -> str:
 
 
 def _test_file(folder: Path) -> Path:
-    return folder / run.STAGES["01"] / "test.jsonl"
+    return folder / pipeline.STAGES["01"] / "test.jsonl"

@@ -16,7 +16,7 @@ import pandas as pd
 from scipy.integrate import trapezoid
 from scipy.stats import permutation_test
 
-from helpers import files, run
+from helpers import files, pipeline, run
 from helpers.data import embedded
 from helpers.env import UserError
 from helpers.evaluation.cards import source_name
@@ -242,7 +242,7 @@ def data_names(folders: list[Path]) -> dict[Path, str]:
 
 def _marks(folder: Path) -> set[str]:
     """What shows that two runs have the same data: hashes of the evaluation rows, and of the table with how it was split."""
-    first = folder / run.STAGES["01"]
+    first = folder / pipeline.STAGES["01"]
     rows = {p.stem: files.read_jsonl(p) for p in (first / "validation.jsonl", first / "test.jsonl") if p.exists()}
     marks = {files.digest({name: sorted([r["id"], r.get("label")] for r in of) for name, of in rows.items()})}
     if manifest := run.read_manifest(first):
@@ -255,7 +255,7 @@ def _marks(folder: Path) -> set[str]:
 
 def _source(folder: Path) -> str:
     """The name of a run's table in one line, as the name of a set may hold it."""
-    manifest = run.read_manifest(folder / run.STAGES["01"]) or {"parameters": {}}
+    manifest = run.read_manifest(folder / pipeline.STAGES["01"]) or {"parameters": {}}
     return one_line(source_name(manifest["parameters"].get("data_path", ""))).replace(": ", " ") or "other data"
 
 
@@ -286,7 +286,7 @@ def is_demo(parameters: dict, folder: Path) -> bool:
 
     `folder` is that of the run; its validation rows say which data they are.
     """
-    validation = folder / run.STAGES["01"] / "validation.jsonl"
+    validation = folder / pipeline.STAGES["01"] / "validation.jsonl"
     if parameters.get("learner") != "qlora" or not parameters["model"].startswith(embedded.PREFIX):
         return False
     texts = {r["text"] for r in files.read_jsonl(validation)} if validation.exists() else set()

@@ -9,8 +9,10 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers import env, run
+from helpers import env, pipeline
 from helpers.env import UserError
+from helpers.manifest import changed_file, read_manifest
+from helpers.run import refuse_changed_adapter
 
 MOST = 5  # runs that an error names
 
@@ -34,7 +36,7 @@ def list_stages(task: str = "") -> pd.DataFrame:
     for path in (env.root() / "outputs").glob(f"{task or '*'}/*/*/manifest.json"):
         folder = path.parent
         updated = datetime.fromtimestamp(path.stat().st_mtime)
-        rows.append([*folder.parts[-3:], run.stage_status(folder), updated, folder])
+        rows.append([*folder.parts[-3:], pipeline.stage_status(folder), updated, folder])
     columns = ["task", "run", "stage", "status", "updated", "folder"]
     table = pd.DataFrame(rows, columns=columns).sort_values(["task", "run", "stage"])
     age = -table.groupby(["task", "run"])["updated"].transform("max").astype("int64")
@@ -60,7 +62,7 @@ def finished_runs(task: str, stage: str, names: Sequence[str] = ()) -> tuple[lis
         status = f"{stage} has not been run" if own.empty else own.status.iloc[0]
         if status == "success":
             place = own.folder.iloc[0]
-            status = run.changed_file(place, run.read_manifest(place), ("outputs",)) or status
+            status = changed_file(place, read_manifest(place), ("outputs",)) or status
         if status == "success":
             folders.append(part.folder.iloc[0].parent)
         else:
@@ -74,7 +76,9 @@ def tasks_with(stage: str) -> list[str]:
     return sorted(set(table.task[table.stage.str.startswith(f"{stage}_") & (table.status == "success")]))
 
 
-def latest_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (run.STAGES["03"],)) -> Detector | None:
+def latest_detector(
+    task: str = "", run_id: str = "", stages: Sequence[str] = (pipeline.STAGES["03"],)
+) -> Detector | None:
     """The detector that a finished 03 trained last, of one task and run or of all, or None.
 
     With both notebooks 03 in `stages` it may be a model that writes.
@@ -86,24 +90,22 @@ def latest_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (r
     for row in table.sort_values("updated", ascending=False).itertuples():
         adapter = row.folder / "adapter"
         if (adapter / "learner.json").exists():
-            run.refuse_changed_adapter(row.folder)
-            parameters = run.read_manifest(row.folder).get("parameters", {})
+            refuse_changed_adapter(row.folder)
+            parameters = read_manifest(row.folder).get("parameters", {})
             return Detector(row.task, row.run, adapter, parameters.get("language", ""))
     return None
 
 
 def due_remark(detector: Detector) -> str:
-    """Says that a model's stage is due again, as after a late correction of a label; '' where it is not."""
+    """Says that a model's stage is due again, as after a late correction of a label, and of foreign cells; '' otherwise."""
     stage = detector.adapter.parent
-    reason = run.no_longer_counts(stage)
-    return (
-        f"note: {stage.name} of run {detector.run} is due again ({reason}); this is its model of before."
-        if reason
-        else ""
-    )
+    remarks = pipeline.foreign_remarks(stage)
+    if reason := pipeline.no_longer_counts(stage):
+        remarks.append(f"{stage.name} of run {detector.run} is due again ({reason}); this is its model of before.")
+    return "\n".join(f"note: {remark}" for remark in remarks)
 
 
-def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (run.STAGES["03"],)) -> Detector:
+def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (pipeline.STAGES["03"],)) -> Detector:
     """As `latest_detector`; raises UserError where there is none."""
     if detector := latest_detector(task, run_id, stages):
         return detector

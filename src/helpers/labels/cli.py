@@ -12,7 +12,7 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from helpers import env, files, run
+from helpers import env, files, outputs, pipeline, run
 from helpers.env import UserError
 from helpers.labels import agreement, counting, decisions, exchange, log
 from helpers.manifest import read_facts
@@ -70,16 +70,16 @@ def _note(sentence: str) -> None:
 
 def open_store(task: str, run_id: str, folder: str = "") -> Store:
     """The logs of a run, its records (of 01 and 02) and its task; raises UserError when 01 has not run."""
-    home = run.run_folder(task, run_id)
-    first = home / run.STAGES["01"]
+    home = outputs.run_folder(task, run_id)
+    first = home / pipeline.STAGES["01"]
     manifest = run.read_manifest(first)
     if manifest is None or not (first / "task.json").exists():
         raise UserError(
             f"{first} is missing: run `ambo run --task {task} --run-id {run_id} …` first, or check the names."
         )
     facts = _task_facts(first / "task.json")
-    stages = {number: home / name for number, name in run.notebooks(facts.get("kind", "classification")).items()}
-    stages.setdefault("02", home / run.STAGES["02"])  # a generation task has none
+    stages = {number: home / name for number, name in pipeline.notebooks(facts.get("kind", "classification")).items()}
+    stages.setdefault("02", home / pipeline.STAGES["02"])  # a generation task has none
     records: dict[str, dict] = {}
     ids: dict[str, set[str]] = {"own": set(), "pool": set()}  # `own`: of seed and evaluation sets
     for path in [*sorted(first.glob("*.jsonl")), stages["02"] / "synthetic.jsonl"]:
@@ -96,7 +96,7 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
     asked &= ids["own"]
     human = stages["03"] / "labels" / "human"
     logs = [env.resolve(folder)] if folder else [human, first / "labels"]
-    labels = [] if run.STAGES["02"] in logs[0].parts else facts["labels"]  # there people answer with texts
+    labels = [] if pipeline.STAGES["02"] in logs[0].parts else facts["labels"]  # there people answer with texts
     params = manifest["parameters"]
     loop = params | (read_facts(stages["03"] / "manifest.json").get("parameters") or {})
     return Store(
@@ -180,7 +180,7 @@ def export_command(
     table = exchange.export(
         rows, env.resolve(to), store.records, final=not history, raw=raw, has_classes=bool(store.labels)
     )
-    reviews = run.run_folder(task, run_id) / run.STAGES["02"] / "labels"
+    reviews = outputs.run_folder(task, run_id) / pipeline.STAGES["02"] / "labels"
     if not folder and any(reviews.glob("*.jsonl")):
         _note(f"what people said of synthetic rows is left out: --folder {env.short_path(reviews)} exports it.")
     noun = ("event" if history else "row") + ("" if len(table) == 1 else "s")

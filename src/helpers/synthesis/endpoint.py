@@ -78,6 +78,7 @@ class Endpoint:
         self._store, self._lock = answers.Store(self.store), threading.Lock()
         self._counted_keys: set[str] = set()
         self._hosts: set[str] = set()  # that wrote the replies; one from the store may be of a server that has moved
+        self._said: set[str] = set()  # hosts of stored replies that a sentence has named
         self._length_option, self._constrains = "max_tokens", True
         self._end, self._failed_in_a_row = "", 0  # why no further attempt is sent; prompts that failed since a reply
         try:
@@ -109,6 +110,11 @@ class Endpoint:
                 self._end = self._end or INTERRUPTED
                 pool.shutdown(wait=True, cancel_futures=True)
                 raise
+        if others := sorted(self._hosts - {self.host, "unknown"} - self._said):
+            self._said.update(others)
+            kept = f"{self.model} has answered some of these prompts before, at {', '.join(others)}"
+            print(f"{kept}: these answers are used, and {self.host} is asked for the rest.")
+            print(f"To have it asked for all, move {env.short_path(self.store)} away.")
         reasons = [answer.reason for answer in results if answer.status == "failed"]
         only_budget = all(reason.startswith("the budget") for reason in reasons)
         if self._end or (not only_budget and len(reasons) == len(results)):
@@ -119,8 +125,8 @@ class Endpoint:
 
     @property
     def who(self) -> str:
-        """Who answers: the model, and at which host."""
-        return f"{self.model} at {self.host}"
+        """Who answers: the model, wherever it is served (see `helpers.servers`)."""
+        return self.model
 
     def facts(self) -> dict[str, Any]:
         """The endpoint in a manifest; the key is not part of it."""

@@ -23,7 +23,8 @@ from helpers.evaluation.generation import COMPLIES
 from helpers.files import read_jsonl
 from helpers.italian.addressees import WORKPLACE
 from helpers.italian.cues import find_cues
-from helpers.run import STAGES, Run
+from helpers.pipeline import STAGES
+from helpers.run import Run
 from helpers.synthesis import prompts
 from helpers.synthesis.answers import check_complete
 from helpers.task import Task

@@ -18,8 +18,9 @@ from helpers.evaluation.generation import COMPLIES
 from helpers.files import digest, own_rows
 from helpers.labels import exchange, log
 from helpers.manifest import stored_name
+from helpers.pipeline import sources
 from helpers.query import strategies
-from helpers.run import Run, sources
+from helpers.run import Run
 from helpers.synthesis import annotator, answers, endpoint, prompts, scorer
 from helpers.synthesis.budget import Budget
 from helpers.synthesis.prompts import CONDITIONS
