@@ -21,8 +21,6 @@ from helpers.labels.panel.panel import Panel
 from helpers.labels.panel.parts import sheet, shortened
 from helpers.run import Run
 
-RUN_ALL = "Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): the panel opens"
-
 
 def top_line(here: Run) -> None:
     """Keep a line free near the top of a page, in which `show` says that the run waits."""
@@ -36,9 +34,16 @@ def show(panel: widgets.Widget, here: Run | None = None) -> None:
     ended. While the panel is open, its sheet hides the line.
     """
     if here:
-        line = f"This notebook waits for labels. {RUN_ALL} at the end of this page."
-        update_display(HTML(f'<div class="ambo-waits"><strong>{line}</strong></div>'), display_id=f"ambo-{here.stage}")
-    display(HTML(f'<div class="ambo-closed">{RUN_ALL} here.</div>'))
+        line = HTML(
+            '<div class="ambo-waits"><strong>This notebook waits for labels. Run all cells to label '
+            "(Ctrl+F9 / Run ▸ Run All Cells): the panel opens at the end of this page.</strong></div>"
+        )
+        update_display(line, display_id=f"ambo-{here.stage}")
+    display(
+        HTML(
+            '<div class="ambo-closed">Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): the panel opens here.</div>'
+        )
+    )
     display(panel)
 
 
