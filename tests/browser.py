@@ -138,6 +138,18 @@ WORD_POSITION = """([word]) => {
 }"""
 
 
+# Whether the text and every label button of the panel lie in the part of the notebook that the window shows.
+IN_WINDOW = """() => {
+  const panel = [...document.querySelectorAll(".jp-OutputArea .ambo-panel")].at(-1);
+  if (!panel?.querySelector(".ambo-answer button")) return false;
+  const shown = panel.closest(".jp-Notebook").getBoundingClientRect();
+  return [...panel.querySelectorAll(".ambo-text, .ambo-answer button")].every((part) => {
+    const { left, top, right, bottom, height } = part.getBoundingClientRect();
+    return height && left >= shown.left && top >= shown.top && right <= shown.right && bottom <= shown.bottom;
+  });
+}"""
+
+
 def shows(page, number: int, total: int | str = "") -> None:
     """Wait until the panel shows text `number` and the kernel has answered for the one before."""
     page.wait_for_function(

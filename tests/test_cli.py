@@ -291,7 +291,7 @@ def test_a_damaged_manifest_hides_no_other_run(project, monkeypatch, capsys):
     save_manifest(project / "outputs/t/s/01_seed_curation", seconds=61)
     code, out, _ = ambo(monkeypatch, capsys, "status")
     assert len(max(out.splitlines(), key=len)) < 250
-    assert code == 0 and out.count("damaged: its manifest cannot be read, and the next") == 5 and "success             1 min 01 s" in out
+    assert code == 0 and out.count("its manifest cannot be read") == 5 and "success             1 min 01 s" in out
 
 
 PARAMS = {

@@ -1,5 +1,6 @@
 """The real 03 notebook in a real JupyterLab: forty texts labelled in its panel, over a reload and a killed kernel."""
 
+import json
 import os
 import signal
 import time
@@ -26,6 +27,9 @@ def project(tmp_path_factory, rows, tiny_llama):
     settings |= {"detector_every": "1", "use_synthetic": "false"}
     settings |= {"seed_size": "12", "test_size": "20", "validation_size": "20", "near_duplicate": "0.9"}
     finish(folder, ambo_run("hers", settings, "csv", "--stages", "01,03"), 3)
+    pd.DataFrame(rows)[["text"]].to_csv(folder / "raw.csv", index=False)
+    settings |= {"data_path": "raw.csv", "labels": "[bad, good]"}
+    finish(folder, ambo_run("raw", settings, "csv", "--stages", "01"), 3)
     return folder
 
 
@@ -100,13 +104,30 @@ def reopen(lab, page):
     return page.locator(".jp-OutputArea .ambo-closed")
 
 
+@pytest.mark.parametrize("place", [f"{HERE}/03_active_learning", "outputs/csv/raw/01_seed_curation/01_seed_curation"])
+def test_run_all_brings_the_text_and_the_buttons_into_the_window(lab, page, place):
+    for width, height in ((1400, 900), (1000, 700)):
+        page.set_viewport_size({"width": width, "height": height})
+        lab.open(page, f"{place}.ipynb")
+        page.wait_for_function(browser.IN_WINDOW, timeout=240_000)
+        page.wait_for_timeout(1_000)
+        assert page.evaluate(browser.IN_WINDOW)
+
+
+WAITS = "This notebook waits for labels. Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): "
+WAITS += "the panel opens at the end of this page."
+
+
 def test_a_waiting_notebook_says_how_to_open_its_panel(project, lab, page):
     executed = (project / HERE / "03_active_learning.ipynb").read_text()
     assert "widget-state" not in executed and "(children=" not in executed
+    opened = next(cell for cell in json.loads(executed)["cells"] if "run.open_run(" in "".join(cell["source"]))
+    assert WAITS in json.dumps(opened["outputs"], ensure_ascii=False)
     line = reopen(lab, page)
     assert line.inner_text() == "Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): the panel opens here."
     open_panel(lab, page)
     line.wait_for(state="hidden")
+    assert page.locator(".ambo-waits").text_content() == WAITS  # off the screen
     last = page.locator(".jp-OutputArea-output").last
     assert last.locator(".ambo-answer").count() or "ambo-panel" in last.get_attribute("class")
     page.evaluate("() => window.jupyterapp.commands.execute('docmanager:save')")
@@ -157,10 +178,11 @@ def test_forty_texts_in_the_real_notebook(project, lab, page, rows):
     trained = files.read_jsonl(project / HERE / "rounds.jsonl")
     assert (project / HERE / "adapter").exists() and "qlora" not in trained[0] and trained[1]["qlora"]
     anna.box.locator("button:has-text('Run all cells again')").click()
-    page.locator(".jp-Dialog button:has-text('Restart')").click()
     until = time.time() + 240
     while run.read_manifest(project / HERE)["status"] != "success" and time.time() < until:
         page.wait_for_timeout(200)
+    page.locator(".ambo-waits").wait_for(state="detached")
+    assert not page.locator(".jp-Dialog").count()  # nothing asked whether to restart the kernel
 
     texts = {r["id"]: r["text"] for r in files.read_jsonl(project / "outputs/csv/hers/01_seed_curation/pool.jsonl")}
     logged = [

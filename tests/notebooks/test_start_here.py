@@ -126,3 +126,23 @@ def test_04_has_the_same_box_for_the_detector_that_it_has_measured(task, tiny_ll
     sentence.value = "Cercasi un cuoco"
     button.click()
     assert "Detector of run &lt;b&gt;mine, task t." in answer.value and "“un cuoco”" in answer.value
+    sentence.value = ""
+    sentence._handle_custom_msg({"event": "submit"}, [])  # Enter
+    assert "Type a sentence first." in answer.value
+
+
+def test_the_box_names_the_kinds_of_exclusion_that_the_detector_sees(task, rows, tiny_llama):
+    from helpers.core import Detector, QLoRA
+    from tests.core.recipes import recipe
+    from tests.core.test_kinds import labelled
+
+    learner = QLoRA(task, recipe(tiny_llama, max_length=64, epochs=2, learning_rate=3e-3))
+    learner.fit(labelled(rows)[:80])
+    learner.fit_kinds(labelled(rows)[:80])
+    detector, texts = Detector(learner), [r["text"] for r in labelled(rows)]
+    seen = dict(zip(texts, detector.predict(texts)["kinds"], strict=True))
+    assert any(seen.values())
+    for text in (max(seen, key=lambda text: len(seen[text])), next(text for text in texts if not seen[text])):
+        said = start.answer_html(text, lambda: (detector, "en", ""))
+        assert ("Kinds of exclusion that it sees: " in said) == bool(seen[text])
+        assert seen[text].replace("; ", ", ") in said

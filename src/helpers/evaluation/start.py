@@ -52,7 +52,7 @@ def _link(path: Path, text: str) -> Markup:
 
 
 def detector_box(sentence: str, load: Callable[[], tuple[Any, str, str]]):
-    """A box to type a sentence in, and a button that asks a detector about it.
+    """A box to type a sentence in, and a button that asks a detector about it, as Enter does.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def detector_box(sentence: str, load: Callable[[], tuple[Any, str, str]]):
     """
     import ipywidgets as widgets
 
-    box = widgets.Text(value=sentence, placeholder="Type a sentence", layout={"width": "auto"})
+    box = widgets.Text(value=sentence, placeholder="Type a sentence and press Enter", layout={"width": "auto"})
     button = widgets.Button(description="Ask the detector", button_style="primary")
     answer = widgets.HTML()
 
@@ -73,6 +73,7 @@ def detector_box(sentence: str, load: Callable[[], tuple[Any, str, str]]):
         answer.value = answer_html(box.value, load)
 
     button.on_click(show_answer)
+    box.on_msg(lambda _, content, __: content.get("event") == "submit" and show_answer(box))  # Enter
     return widgets.VBox([box, button, answer], layout={"max_width": "800px"})
 
 
@@ -97,6 +98,10 @@ def answer_html(text: str, load: Callable[[], tuple[Any, str, str]]) -> Markup:
     answer = Markup("<p><b>{}</b>, confidence {}</p><p>{}</p>").format(
         row.answer.replace("_", " "), confidence, highlight(text, words)
     )
+    if kinds := row.get("kinds"):
+        answer += Markup("<p>Kinds of exclusion that it sees: {}.</p>").format(
+            kinds.replace("_", " ").replace("; ", ", ")
+        )
     answer += Markup("<p>{}</p>").format("Coloured: the words that moved it." if words else "No word moved it alone.")
     cues = find_cues(text, EVERYONE) if language == "it" else None
     if cues:

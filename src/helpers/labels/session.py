@@ -105,10 +105,10 @@ class Session:
         return len(self.records) - self.done
 
     @property
-    def unlisted(self) -> int:
-        """How many records this annotator has labelled or skipped that are not in the list."""
+    def unlisted(self) -> set[str]:
+        """The records that this annotator has labelled or skipped and that are not in the list."""
         outside = (i for i in self.stacks if (i, False) not in self.place)
-        return sum(bool(self._latest((i, False)) or self._latest((i, True))) for i in outside)
+        return {i for i in outside if self._latest((i, False)) or self._latest((i, True))}
 
     def next_open(self, after: int = -1, count: int = 1) -> list[int]:
         """Places of the next open items after the place `after`, from the start again at the end of the list."""

@@ -271,7 +271,7 @@ def listed(panel, kind: str) -> list[int]:
 
 
 def test_lists_for_a_second_look_follow_the_labels(make):
-    hints = {f"r{i}": {"label": "yes", "confidence": 0.9 - i / 10} for i in range(4)}
+    hints = {f"r{i}": {"label": "yes", "confidence": 0.69 - i / 20} for i in range(4)}
     panel = make(texts(6), suggestions=hints)
     for label in ("yes", "no", "no"):
         panel.buttons[label].click()
@@ -279,7 +279,10 @@ def test_lists_for_a_second_look_follow_the_labels(make):
     panel.controls.skip.click()
     assert listed(panel, "flagged") == [3] == listed(panel, "skipped")
     assert listed(panel, "class yes") == [0] and listed(panel, "class no") == [2, 1]
-    assert listed(panel, "doubtful") == [3, 2, 1, 0]
+    assert listed(panel, "doubtful") == [3, 2]  # the least sure first
+    assert ("confidence of the model below 60%", "doubtful") in panel.search.kind.options
+    of_five = make(texts(6), list("abcde"), suggestions=hints)  # .2 would be chance
+    assert ("confidence of the model below 36%", "doubtful") in of_five.search.kind.options
     assert listed(panel, "disagrees") == [2, 1]
     assert "Suggestion" not in page_text(panel)
     panel.search.results.value = 1
@@ -510,6 +513,20 @@ def test_texts_that_left_the_list_and_labels_of_another_task(make, tmp_path):
     other.buttons["no"].click()
     assert message(other) == "" and settled_labels(tmp_path) == {"r0": "yes", "r1": "yes", "q": "no"}
     assert message(make([*texts(3), {"id": "q", "text": "again"}])) == ""
+
+
+def test_labels_of_before_that_are_used_do_not_look_lost(make):
+    panel = make(texts(6))
+    for _ in range(3):
+        panel.buttons["yes"].click()
+    panel = make(texts(6)[3:], kept={"r0", "r1", "r2"}, batches=2)  # chosen anew
+    assert message(panel) == "" and panel.session.done == 0
+    assert "3 labels of before are kept and used" in panel.controls.progress.value
+    assert "0 of 3 new texts" in panel.controls.progress.value
+    panel = make(texts(6)[3:], kept={"r0"})
+    assert (
+        "not in this list: 2 texts" in message(panel) and "1 label of before is kept" in panel.controls.progress.value
+    )
 
 
 def test_a_read_only_folder_shows_it_at_the_first_click(make, tmp_path):
@@ -875,6 +892,8 @@ def test_a_key_meant_for_a_text_that_has_gone_does_nothing(tmp_path):
     send.digit(1, serial)
     send.digit(7, panel.layer.serial)
     assert short(tmp_path) == [("label", "r0", "no")]
+    send.digit(1, serial)
+    assert message(panel) == "Too fast: 1 key came before the text could be read and saved nothing."
     panel._from_browser(None, {"do": "mark", "start": 0, "end": "4", "serial": panel.layer.serial}, None)
     panel._from_browser(None, {"do": "mark", "start": 0, "end": 4, "row": 9, "serial": panel.layer.serial}, None)
     assert panel.now.spans == [[0, 4]]

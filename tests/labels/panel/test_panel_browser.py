@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import signal
 
 import pytest
@@ -65,6 +66,48 @@ def panel(page):
 
 def shows(page, number: int) -> None:
     browser.shows(page, number, 45)
+
+
+def test_run_all_brings_a_long_text_with_its_buttons_into_view_and_needs_no_restart(lab, page):
+    long = PANEL.replace("range(45)", "range(2)").replace('{texts[i % 3]}"', '{texts[i % 3] * 60}"')
+    long = long.replace('"labels"', '"long"').replace("guideline=", "goes_on=True, guideline=")
+    lab.notebook(
+        "long.ipynb", "runs = globals().get('runs', 0) + 1\nprint('run', runs)", *["print('x\\n' * 20)"] * 2, long
+    )
+    page.set_viewport_size({"width": 1000, "height": 700})
+    lab.open(page, "long.ipynb")
+    page.wait_for_function(browser.IN_WINDOW)
+    box = panel(page)
+    for i in range(2):
+        browser.shows(page, i + 1, 2)
+        box.locator(".ambo-answer button").first.click()
+    box.locator("button:has-text('Run all cells again')").click()
+    page.wait_for_selector(".jp-OutputArea:has-text('run 2')")
+    assert page.locator(".jp-Dialog, .lm-Menu").count() == 0
+
+
+@pytest.mark.parametrize("pause", [25, 0])
+def test_fast_keys_are_saved_or_said_not_to_be(lab, page, pause):
+    name = f"fast{pause}"
+    lab.notebook(f"{name}.ipynb", PANEL.replace("range(45)", "range(210)").replace('"labels"', f'"{name}"'))
+    lab.open(page, f"{name}.ipynb")
+    panel(page).locator(".ambo-text").click()
+    browser.shows(page, 1, 210)
+    page.evaluate(
+        """() => {
+          const box = document.querySelector(".jp-OutputArea .ambo-message");
+          window.told = [];
+          new MutationObserver(() => told.push(box.textContent)).observe(box, { childList: true, subtree: true });
+        }"""
+    )
+    page.keyboard.type("12" * 100, delay=pause)
+    page.wait_for_timeout(1_500)
+    page.wait_for_function("() => !document.querySelector('.ambo-panel[aria-busy]')")
+    told = page.evaluate("told.filter((text, i) => text !== told[i - 1])")
+    dropped = sum(int(words[1]) for text in told if (words := re.search(r"Too fast: (\d+) key", text)))
+    saved = [row["id"] for row in map(json.loads, (lab.folder / name / "anna.jsonl").read_text().splitlines())]
+    assert saved and len(saved) + dropped == 200
+    assert saved == [f"r{i}" for i in range(len(saved))]
 
 
 def test_forty_texts_by_keys_and_mouse_over_reload_and_killed_kernel(lab, page):

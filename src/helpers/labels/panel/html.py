@@ -126,10 +126,14 @@ def context_lines(lines: Iterable[str]) -> str:
     return f'<ul class="ambo-context">{items}</ul>' if items else ""
 
 
-def progress(done: int, total: int, skipped: int, counts: Mapping[str, int], items_a_minute: float) -> str:
-    """Bar, counts per class, pace, and the time that the open texts take at that pace."""
+def progress(
+    done: int, total: int, skipped: int, counts: Mapping[str, int], items_a_minute: float, kept: int = 0
+) -> str:
+    """Bar, labels of before, counts per class, pace, and the time that the open texts take at that pace."""
     share = 100 * done / total if total else 0
-    facts = [f"{done:,} of {plural(total, 'text')}"]
+    facts = [f"{done:,} of {plural(total, 'new text' if kept else 'text')}"]
+    if kept:
+        facts.insert(0, f"{plural(kept, 'label')} of before {'is' if kept == 1 else 'are'} kept and used")
     facts += [f"{n:,} {name}" for name, n in sorted(counts.items()) if n]
     if skipped:
         facts.append(f"{skipped:,} skipped")

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 import ipywidgets as widgets
-from IPython.display import HTML, display
+from IPython.display import HTML, display, update_display
 
 from helpers import env
 from helpers.env import UserError
@@ -22,12 +22,23 @@ from helpers.labels.panel.parts import sheet, shortened
 from helpers.run import Run
 
 
-def show(panel: widgets.Widget) -> None:
-    """Display a panel under a line that says how to open it.
+def top_line(here: Run) -> None:
+    """Keep a line free near the top of a page, in which `show` says that the run waits."""
+    display(HTML(""), display_id=f"ambo-{here.stage}")
+
+
+def show(panel: widgets.Widget, here: Run | None = None) -> None:
+    """Display a panel under a line that says how to open it; the `top_line` of the run's page says it, too.
 
     The line is what a page shows that no kernel stands behind: one executed in batch, or reloaded after its kernel
     ended. While the panel is open, its sheet hides the line.
     """
+    if here:
+        line = HTML(
+            '<div class="ambo-waits"><strong>This notebook waits for labels. Run all cells to label '
+            "(Ctrl+F9 / Run ▸ Run All Cells): the panel opens at the end of this page.</strong></div>"
+        )
+        update_display(line, display_id=f"ambo-{here.stage}")
     display(
         HTML(
             '<div class="ambo-closed">Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): the panel opens here.</div>'

@@ -27,6 +27,32 @@ function attached(el) {
   });
 }
 
+function press(node, ...kinds) {
+  const { left, top, width, height } = node.getBoundingClientRect(); // JupyterLab's menus look where the mouse is
+  const at = { clientX: left + width / 2, clientY: top + height / 2, bubbles: true };
+  for (const kind of kinds) {
+    node.dispatchEvent(new PointerEvent(`pointer${kind}`, at)); // they listen to pointers
+    node.dispatchEvent(new MouseEvent(`mouse${kind}`, at)); // and did to the mouse before version 4.6
+  }
+}
+
+// Choose Run ▸ Run All Cells in JupyterLab's own menu, which is gone again before it could be drawn; where there is none,
+// press the button that restarts the kernel first, and asks. Other front ends have neither: the kernel says what to do.
+function runAllCells(root) {
+  for (const title of document.querySelectorAll(".lm-MenuBar-item")) {
+    press(title, "down");
+    const item = document.querySelector('.lm-Menu-item[data-command="runmenu:run-all"]');
+    if (item) {
+      press(item, "move", "up");
+      return true;
+    }
+    press(title, "down"); // closes it
+  }
+  const button = (root.closest(".jp-NotebookPanel") ?? document).querySelector('[data-command="notebook:restart-run-all"]');
+  if (button) press(button, "down");
+  return button !== null;
+}
+
 export default {
   async render({ model, el }) {
     const controller = new AbortController();
@@ -81,6 +107,18 @@ export default {
     // The end of a double click, and a key pressed before its text could be seen, must not label the next text.
     const tooSoon = (page = false) => (page || model.get("single")) && (waiting !== null || performance.now() - shownAt < PAUSE);
 
+    // A key that does nothing is said to do nothing, when the person pauses.
+    let early = 0;
+    let telling = null;
+    const tooEarly = () => {
+      early += 1;
+      clearTimeout(telling);
+      telling = setTimeout(() => {
+        model.send({ do: "early", start: early });
+        early = 0;
+      }, 400);
+    };
+
     const answered = () => {
       clearTimeout(waiting);
       waiting = null;
@@ -95,17 +133,27 @@ export default {
 
     const on = (target, type, listener, capture = false) => target.addEventListener(type, listener, { signal, capture });
 
-    // JupyterLab's own button, which asks before it restarts the kernel; other front ends have none of this name.
-    const runAll = () => (root.closest(".jp-NotebookPanel") ?? document).querySelector('[data-command="notebook:restart-run-all"]');
     const guideline = root.querySelector(".ambo-columns .ambo-fold");
     const left = (part) => part.getBoundingClientRect().left;
     if (guideline) requestAnimationFrame(() => (guideline.open = left(guideline) > left(root.querySelector(".ambo-row")) + 100)); // open beside the text, closed below it
+
+    // JupyterLab leaves a page that was run where it was: the panel comes to the top, until the person moves or acts. Not
+    // where another cell is the active one: the page was loaded again, or the person reads there.
+    let moved = false;
+    for (const kind of ["wheel", "pointerdown", "keydown"]) on(window, kind, () => (moved = true), true);
+    const inView = (left) => {
+      if (moved || signal.aborted || !left || !root.closest(".jp-Cell.jp-mod-active")) return;
+      root.scrollIntoView({ block: "start" });
+      setTimeout(() => inView(left - 1), 150); // figures above it may still be growing
+    };
+    inView(20);
 
     const help = () => {
       const fold = root.querySelector(".ambo-help details");
       fold.open = !fold.open;
       if (fold.open) fold.scrollIntoView({ block: "nearest" });
     };
+    const act = (message, page = false) => (tooSoon(page) ? tooEarly() : send(message));
     const pressed = (event) => {
       if (event.isComposing || event.altKey) return;
       const target = event.target;
@@ -130,16 +178,16 @@ export default {
       } else if (target !== root && ["Enter", " ", "ArrowDown", "ArrowUp"].includes(event.key)) {
         return; // a button or a fold does its own work
       } else if (!/^[0-9]$/.test(event.key) && event.shiftKey && /^Digit[0-9]$/.test(event.code) && !model.get("single")) {
-        if (!event.repeat && !tooSoon(true)) send({ do: "all", start: (Number(event.code.slice(5)) + 9) % 10 });
+        if (!event.repeat) act({ do: "all", start: (Number(event.code.slice(5)) + 9) % 10 }, true);
       } else if (/^[0-9]$/.test(event.key)) {
-        if (!event.repeat && !tooSoon()) send({ do: "digit", start: (Number(event.key) + 9) % 10 });
+        if (!event.repeat) act({ do: "digit", start: (Number(event.key) + 9) % 10 });
       } else {
         const known = { Enter: "next", Backspace: "undo", s: "skip", f: "flag" }[event.key];
         if (event.key === "?") help();
         else if (!known) {
           if (event.key.length === 1) event.stopPropagation(); // a letter that is no key of ours is none of the front end's either
           return;
-        } else if (!event.repeat && (known === "undo" || !tooSoon())) send({ do: known });
+        } else if (!event.repeat) known === "undo" ? send({ do: known }) : act({ do: known });
       }
       event.preventDefault();
       event.stopPropagation();
@@ -163,10 +211,8 @@ export default {
     on(root, "click", (event) => {
       const button = event.target.closest("button");
       if (!button) return;
-      const all = runAll();
-      if (all && button.closest(".ambo-again")) {
+      if (button.closest(".ambo-again") && runAllCells(root)) {
         event.stopPropagation();
-        all.dispatchEvent(new MouseEvent("mousedown", { bubbles: true })); // what JupyterLab's buttons act on
         return;
       }
       const page = button.closest(".ambo-together") !== null; // a second click would label a page that nobody has seen
@@ -210,6 +256,7 @@ export default {
     return () => {
       clearTimeout(waiting);
       clearTimeout(settling);
+      clearTimeout(telling);
       controller.abort();
       model.off("change:turn", answered);
       model.off("change:serial", shown);

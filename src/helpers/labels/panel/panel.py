@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,8 @@ class Panel(widgets.VBox):
     rounds, batches, validation_rows
         The finished rounds of the run, a list that may grow, how many batches it asks for, and on how many rows every round
         is scored; see `Course`.
+    kept : collection of str
+        Ids of records outside the list whose labels of before are used all the same.
     goes_on : bool
         Running the notebook again goes on from the labels: when all is done, say so.
     embed : function, optional
@@ -91,6 +93,7 @@ class Panel(widgets.VBox):
         rounds: Sequence[dict] = (),
         batches: int = 0,
         validation_rows: int = 0,
+        kept: Collection[str] = (),
         goes_on: bool = False,
         embed: Callable[[Sequence[str]], Any] | None = None,
     ):
@@ -104,7 +107,7 @@ class Panel(widgets.VBox):
         self.suggestions, self.revealed = suggestions, show_suggestions
         self.context, self.require_reason = context or {}, require_reason
         self.columns, self.columns_shown, self.embed = columns, False, embed
-        self.course, self.goes_on = Course(rounds, batches, validation_rows), goes_on
+        self.course, self.kept, self.goes_on = Course(rounds, batches, validation_rows), set(kept), goes_on
         answers = functools.partial(KINDS[kind], names=label_names, explanations=label_help)
         self.rows = [Row(self, number, answers, labels) for number in range(page)]
         self.now, self.steps = self.rows[0], Steps(self)
@@ -157,7 +160,7 @@ class Panel(widgets.VBox):
         if n := self.session.misfits:
             what = "fits no class of this panel" if n == 1 else "fit no class of this panel"
             sentences.append(f"{plural(n, 'label')} in the log {what} (was one removed?): to be labelled again.")
-        name, n = self.session.annotator, self.session.unlisted
+        name, n = self.session.annotator, len(self.session.unlisted - self.kept)
         if n and self.session.records and name != ADJUDICATOR:  # whose list holds only the undecided records
             why = "another batch, gone from the pool, or another task's folder"
             sentences.append(f"In the log of {name} but not in this list: {plural(n, 'text')} ({why}).")
@@ -318,9 +321,17 @@ class Panel(widgets.VBox):
         actions["all"] = lambda: self.controls.press_all(start)
         actions["mark"] = lambda: self.evidence.mark_words(start, end)
         actions["unmark"] = lambda: self.evidence.unmark(start)
+        actions["early"] = lambda: self._say_early(start)
         with self.lock:
-            if do not in actions or (do != "undo" and message.get("serial") != self.layer.serial):
+            if do not in actions:
+                return
+            if do not in ("undo", "early") and message.get("serial") != self.layer.serial:
+                self.command(lambda: self._say_early(1))
                 return
             if isinstance(row, int) and 0 <= row < len(self.rows) and self.rows[row] is not self.now:
                 self.select(self.rows[row])
             self.command(actions[do])
+
+    def _say_early(self, n: int) -> None:
+        """Say how many keys did nothing because the text they were meant for could not be read yet."""
+        self.controls.say(f"Too fast: {plural(n, 'key')} came before the text could be read and saved nothing.")

@@ -154,7 +154,7 @@ class Controls:
         self.again = panel.button("Run all cells again", self._say_how_to_go_on)
         self.again.add_class("ambo-again")  # the key layer runs them, where the front end lets it
         self.stay = widgets.HTML()
-        self.stay.value = html.small("Your labels are saved: a warning of lost variables does not concern them.")
+        self.stay.value = html.small("Your labels are saved.")
         self.go_on = flow(self.again, self.stay)
         self.go_on.layout.display = "none"
         self.together = []
@@ -188,7 +188,9 @@ class Controls:
         batch = course.batch(None if row.place is None else row.record["id"])
         self.progress.value = html.course(
             batch, course.batches, course.measured(), course.scores(), course.stop
-        ) + html.progress(session.done, total, session.skipped, session.counts, session.items_a_minute())
+        ) + html.progress(
+            session.done, total, session.skipped, session.counts, session.items_a_minute(), len(self.panel.kept)
+        )
         goes_on = self.panel.goes_on and (bool(course.stop) or self.panel.all_done)
         self.go_on.layout.display = None if goes_on else "none"
 

@@ -22,7 +22,8 @@ class Review:
         self.panel = panel
         kinds = [("all texts", ""), ("flagged", "flagged"), ("skipped", "skipped")]
         if panel.suggestions is not None:
-            kinds += [("the model disagrees", "disagrees"), ("low confidence of the model", "doubtful")]
+            low = f"confidence of the model below {self._doubt:.0%}"
+            kinds += [("the model disagrees", "disagrees"), (low, "doubtful")]
         classes = [(f"labelled {name}", f"class {name}") for name in panel.now.answer.categories]
         self.kind = widgets.Dropdown(options=[*kinds, *classes], tooltip="Which texts", layout={"width": "auto"})
         self.query = Field("words of a text, to go back to it")
@@ -73,13 +74,19 @@ class Review:
             return suggestion is not None and suggestion["label"] != event["label"]
         return kind == f"class {session.category(event['label'])}"
 
+    @property
+    def _doubt(self) -> float:
+        """Confidence below which the model is in doubt: a fifth of the way from chance to certainty, .6 of two classes."""
+        chance = 1 / len(self.panel.now.answer.labels)
+        return chance + (1 - chance) / 5
+
     def _doubtful(self) -> list[int]:
-        """Places of the texts that the model is least sure of, the first showing of each."""
+        """Places of the texts that the model is in doubt about, the least sure first; the first showing of each."""
         place = self.panel.session.place
         sure = {
             place[i, False]: s.get("confidence") for i, s in list(self.panel.suggestions.items()) if (i, False) in place
         }
-        return sorted((p for p, share in sure.items() if share is not None), key=sure.__getitem__)
+        return sorted((p for p, share in sure.items() if share is not None and share < self._doubt), key=sure.get)
 
     def _list(self, places: Iterable[int]) -> None:
         """Show the first places, and say how many there are."""
