@@ -637,6 +637,18 @@ def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
     assert log.annotations(labelled)["cy"][records[3]["id"]]["label"] == "y"
 
 
+def test_an_import_that_names_nobody_says_under_which_name_it_counts(labelled, project, monkeypatch, capsys):
+    records = [{"id": record_id("t", f"Annuncio {i}"), "text": f"Annuncio {i}"} for i in range(4)]
+    files.write_jsonl(project / "outputs/t/r/01_seed_curation/pool.jsonl", records)
+    (project / "in.csv").write_text("text,label,who\nAnnuncio 3,x,cy\n")
+    said = "so the labels are those of 'imported': --annotator NAME names a person, --annotator-column COLUMN those"
+    for words, is_said in ((["--annotator", "ann"], False), (["--annotator-column", "who"], False), ([], True)):
+        code, _, err = ambo(monkeypatch, capsys, "labels", "import", "in.csv", *RUN, *words)
+        assert code == 0 and (said in err) == is_said, err
+    assert log.annotations(labelled).keys() == {"ann", "bob", "cy", "imported"}
+    assert said not in ambo(monkeypatch, capsys, "labels", "import", "in.csv", *RUN)[2]  # none is taken
+
+
 def test_an_export_has_the_labels_of_every_stage_and_comes_back_without_a_change(
     labelled, project, monkeypatch, capsys
 ):
@@ -733,7 +745,8 @@ def test_an_export_that_comes_back_as_one_more_vote_is_said_with_what_corrects_a
         assert "is an export" not in err
     assert settled(agreed) == ["y", "y", "y"]
     shutil.rmtree(agreed)
-    assert not ambo(monkeypatch, capsys, *words)[2] and len(log.annotations(agreed)) == 1  # into a run without labels
+    err = ambo(monkeypatch, capsys, *words)[2]
+    assert "is an export" not in err and len(log.annotations(agreed)) == 1  # into a run without labels
 
 
 @pytest.fixture
