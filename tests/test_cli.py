@@ -54,7 +54,7 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         (["--task", "csv", "--profile", "demo", "-p", "epoch", "3"], "'epoch' is unknown: did you mean 'epochs'?"),
         (
             ["--task", "csv", "--profile", "demo", "-p", "epochs", "many"],
-            "epochs='many' is a text, but a whole number such as 2",
+            "epochs='many' is a text, but a whole number between 0 and 1,000, such as 2, is expected.",
         ),
         (
             ["--task", "csv", "--profile", "demo", "-p", "epochs", "!!bool maybe"],
@@ -133,6 +133,11 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         ([*JOBS, "-p", "labeller", "teacher"], "TEACHER_BASE_URL is not set"),
         ([*JOBS, "-p", "judge", "endpoint"], "JUDGE_BASE_URL is not set"),
         ([*WRITING, "--stages", "01,03", "-p", "scorer", "judge"], "JUDGE_BASE_URL is not set"),
+        ([*JOBS, "-p", "learning_rate", "nan"], "Parameter learning_rate=nan must lie between 0 and 1."),
+        ([*JOBS, "-p", "learning_rate", "-Infinity"], "Parameter learning_rate=-inf must lie between 0 and 1."),
+        ([*JOBS, "-p", "learning_rate", "1e999"], "Parameter learning_rate=inf must lie between 0 and 1."),
+        ([*JOBS, "-p", "learning_rate", "fast"], "but a number between 0 and 1, such as 0.0015, is expected.\n"),
+        ([*JOBS, "-p", "rounds", "nan"], "rounds=nan is a number, but a whole number between 0 and 10,000, such as 4,"),
         ([*JOBS, "-p", "bootstrap", "1"], "bootstrap=1 must lie between 100 and 1,000,000"),
     ],
 )

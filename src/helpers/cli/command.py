@@ -94,7 +94,7 @@ def run_command(
 ) -> None:
     """Run the phases in order through papermill; unchanged stages are skipped, a cut-off run is resumed."""
     keys, values = p or [], context.args  # option parsing takes the keys and leaves over the values
-    if unknown := [word for word in values if re.match("--?[A-Za-z]", word)]:
+    if unknown := [word for word in values if re.match("--?(?!(?i:inf(inity)?)$)[A-Za-z]", word)]:
         raise UserError(f"Option {unknown[0]!r} is unknown: `ambo run --help` lists them; a parameter is given by -p.")
     if len(keys) != len(values):
         raise UserError("Every -p takes a key and a value: -p rounds 4.")

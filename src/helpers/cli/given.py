@@ -43,7 +43,7 @@ def parse_value(name: str, text: str, default: Any) -> Any:
         return text
     if type(default) in (int, float) and ":" in text:  # YAML 1.1 reads 1:30 as 90
         return text
-    if isinstance(default, float) and "e" in text:  # YAML 1.1 reads 2e-4 as a text
+    if isinstance(default, float) and "e" in text.lower():  # YAML 1.1 reads 2e-4 as a text
         with contextlib.suppress(ValueError):
             return float(text)
     try:
