@@ -479,6 +479,34 @@ def test_a_kind_of_task_has_its_own_notebooks(project, capsys):
     assert "pooling" in params and "pooling" not in given.stage_parameters("03_active_generation", params)
 
 
+@pytest.mark.parametrize(
+    ("task", "profile", "remark"),
+    [
+        ("csv", "demo", ""),
+        ("csv", "t4", ""),
+        ("detoxification", "t4", ""),
+        ("counter_narrative", "demo_generation", ""),
+        (
+            "csv",
+            "demo_generation",
+            "params/profiles/demo_generation.yaml is for tasks of generation, and params/tasks/csv",
+        ),
+        ("italian_jobs", "demo_rewriting", "is one of classification: silver, copies are not used, and epochs"),
+        ("counter_narrative", "demo", "is one of generation: head, pooling, head_first, perplexity_tail are not used"),
+    ],
+)
+def test_a_profile_for_the_other_kind_of_task_is_said(project, task, profile, remark):
+    kind = given.read_params("tasks", task).get("kind", "classification")
+    said = given.profile_remark(task, profile, kind)
+    assert remark in said and bool(said) == bool(remark)
+
+
+def test_a_remark_on_the_profile_comes_before_the_first_kernel(project, monkeypatch, capsys):
+    monkeypatch.setattr(command, "run_stage", lambda *words: print("a kernel"))
+    out = ambo(monkeypatch, capsys, "run", "--task", "counter_narrative", "--profile", "demo", "--stages", "01")[1]
+    assert out.startswith("params/profiles/demo.yaml is for tasks of classification") and out.endswith("a kernel\n")
+
+
 def test_a_task_and_a_profile_may_not_set_the_same_key(project, tmp_path):
     (tmp_path / "params").unlink()
     for kind, values in (("tasks", {"task": "a", "seed": 1}), ("profiles", {"seed": 2})):
