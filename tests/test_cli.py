@@ -54,7 +54,7 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         (["--task", "csv", "--profile", "demo", "-p", "epoch", "3"], "'epoch' is unknown: did you mean 'epochs'?"),
         (
             ["--task", "csv", "--profile", "demo", "-p", "epochs", "many"],
-            "epochs='many' is a text, but a whole number such as 2",
+            "epochs='many' is a text, but a whole number between 0 and 1,000, such as 2, is expected.",
         ),
         (
             ["--task", "csv", "--profile", "demo", "-p", "epochs", "!!bool maybe"],
@@ -133,6 +133,11 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         ([*JOBS, "-p", "labeller", "teacher"], "TEACHER_BASE_URL is not set"),
         ([*JOBS, "-p", "judge", "endpoint"], "JUDGE_BASE_URL is not set"),
         ([*WRITING, "--stages", "01,03", "-p", "scorer", "judge"], "JUDGE_BASE_URL is not set"),
+        ([*JOBS, "-p", "learning_rate", "nan"], "Parameter learning_rate=nan must lie between 0 and 1."),
+        ([*JOBS, "-p", "learning_rate", "-Infinity"], "Parameter learning_rate=-inf must lie between 0 and 1."),
+        ([*JOBS, "-p", "learning_rate", "1e999"], "Parameter learning_rate=inf must lie between 0 and 1."),
+        ([*JOBS, "-p", "learning_rate", "fast"], "but a number between 0 and 1, such as 0.0015, is expected.\n"),
+        ([*JOBS, "-p", "rounds", "nan"], "rounds=nan is a number, but a whole number between 0 and 10,000, such as 4,"),
         ([*JOBS, "-p", "bootstrap", "1"], "bootstrap=1 must lie between 100 and 1,000,000"),
     ],
 )
@@ -474,6 +479,34 @@ def test_a_kind_of_task_has_its_own_notebooks(project, capsys):
     assert "pooling" in params and "pooling" not in given.stage_parameters("03_active_generation", params)
 
 
+@pytest.mark.parametrize(
+    ("task", "profile", "remark"),
+    [
+        ("csv", "demo", ""),
+        ("csv", "t4", ""),
+        ("detoxification", "t4", ""),
+        ("counter_narrative", "demo_generation", ""),
+        (
+            "csv",
+            "demo_generation",
+            "params/profiles/demo_generation.yaml is for tasks of generation, and params/tasks/csv",
+        ),
+        ("italian_jobs", "demo_rewriting", "is one of classification: silver, copies are not used, and epochs"),
+        ("counter_narrative", "demo", "is one of generation: head, pooling, head_first, perplexity_tail are not used"),
+    ],
+)
+def test_a_profile_for_the_other_kind_of_task_is_said(project, task, profile, remark):
+    kind = given.read_params("tasks", task).get("kind", "classification")
+    said = given.profile_remark(task, profile, kind)
+    assert remark in said and bool(said) == bool(remark)
+
+
+def test_a_remark_on_the_profile_comes_before_the_first_kernel(project, monkeypatch, capsys):
+    monkeypatch.setattr(command, "run_stage", lambda *words: print("a kernel"))
+    out = ambo(monkeypatch, capsys, "run", "--task", "counter_narrative", "--profile", "demo", "--stages", "01")[1]
+    assert out.startswith("params/profiles/demo.yaml is for tasks of classification") and out.endswith("a kernel\n")
+
+
 def test_a_task_and_a_profile_may_not_set_the_same_key(project, tmp_path):
     (tmp_path / "params").unlink()
     for kind, values in (("tasks", {"task": "a", "seed": 1}), ("profiles", {"seed": 2})):
@@ -637,6 +670,18 @@ def test_labels_export_and_import(labelled, project, monkeypatch, capsys):
     assert log.annotations(labelled)["cy"][records[3]["id"]]["label"] == "y"
 
 
+def test_an_import_that_names_nobody_says_under_which_name_it_counts(labelled, project, monkeypatch, capsys):
+    records = [{"id": record_id("t", f"Annuncio {i}"), "text": f"Annuncio {i}"} for i in range(4)]
+    files.write_jsonl(project / "outputs/t/r/01_seed_curation/pool.jsonl", records)
+    (project / "in.csv").write_text("text,label,who\nAnnuncio 3,x,cy\n")
+    said = "so the labels are those of 'imported': --annotator NAME names a person, --annotator-column COLUMN those"
+    for words, is_said in ((["--annotator", "ann"], False), (["--annotator-column", "who"], False), ([], True)):
+        code, _, err = ambo(monkeypatch, capsys, "labels", "import", "in.csv", *RUN, *words)
+        assert code == 0 and (said in err) == is_said, err
+    assert log.annotations(labelled).keys() == {"ann", "bob", "cy", "imported"}
+    assert said not in ambo(monkeypatch, capsys, "labels", "import", "in.csv", *RUN)[2]  # none is taken
+
+
 def test_an_export_has_the_labels_of_every_stage_and_comes_back_without_a_change(
     labelled, project, monkeypatch, capsys
 ):
@@ -733,7 +778,8 @@ def test_an_export_that_comes_back_as_one_more_vote_is_said_with_what_corrects_a
         assert "is an export" not in err
     assert settled(agreed) == ["y", "y", "y"]
     shutil.rmtree(agreed)
-    assert not ambo(monkeypatch, capsys, *words)[2] and len(log.annotations(agreed)) == 1  # into a run without labels
+    err = ambo(monkeypatch, capsys, *words)[2]
+    assert "is an export" not in err and len(log.annotations(agreed)) == 1  # into a run without labels
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import math
 import re
+import shutil
 
 import pytest
 
@@ -69,6 +70,8 @@ def test_a_notebook_that_is_none_is_named(tmp_path, monkeypatch, content):
     ("value", "default", "words"),
     [
         ("2e-4", 0.1, "write 2.0e-4"),
+        ("fast", 0.1, r"rate='fast' is a text, but a number such as 0\.1 is expected\.$"),
+        ("nan", 3, r"rate=nan is a number, but a whole number such as 3 is expected\.$"),
         ("true", True, "is a text, but a truth value"),
         (True, 3, "is a truth value, but a whole number"),
         (None, 3, "rate=None is empty, but a whole number such as 3"),
@@ -80,6 +83,20 @@ def test_a_notebook_that_is_none_is_named(tmp_path, monkeypatch, content):
 def test_wrong_types_are_named(value, default, words):
     with pytest.raises(UserError, match=words):
         parameters.check_type("rate", value, default)
+
+
+@pytest.mark.parametrize("value", ["nan", "NaN", ".nan", "inf", "-.inf", "-1.0e-3", "1e-400x", "2.5", "fast"])
+def test_a_number_that_is_none_is_told_with_its_range(value, tmp_path, monkeypatch):
+    """In a YAML file as on the command line."""
+    monkeypatch.setenv("AMBO_ROOT", str(tmp_path))
+    shutil.copytree(ROOT / "params", tmp_path / "params")
+    (tmp_path / "notebooks").symlink_to(ROOT / "notebooks")
+    profile = (tmp_path / "params/profiles/demo.yaml").read_text()
+    (tmp_path / "params/profiles/mine.yaml").write_text(re.sub("learning_rate: .*", f"learning_rate: {value}", profile))
+    for name, overrides in (("mine", {}), ("demo", {"learning_rate": value})):
+        with pytest.raises(UserError, match=r"Parameter learning_rate=.* between 0 and 1") as error:
+            given.gather_parameters("csv", name, overrides)
+        assert "YAML" not in str(error.value)
 
 
 def test_an_integer_passes_for_a_float():

@@ -1256,6 +1256,7 @@ def test_the_time_expected_is_that_of_the_most_similar_run_that_ended_well(proje
         "like": {"parameters": params, "seconds": 40.0},
         "far": {"parameters": params | {"rounds": 9, "epochs": 1}, "seconds": 900.0},
         "other model": {"parameters": params | {"model": "n"}, "seconds": 7.0},
+        "other table": {"parameters": params | {"data_path": "big.csv"}, "seconds": 8.0},
         "failed": {"parameters": params, "seconds": 1.0, "status": "failed"},
     }.items():
         save_manifest(outputs / name / "03_active_learning", **facts)

@@ -3,7 +3,7 @@
 import pytest
 
 from helpers.env import UserError
-from helpers.task import looked_for, make_task
+from helpers.task import guess_remark, looked_for, make_task
 
 PARAMS = {"task": "t", "labels": [], "positive_label": "", "group_columns": []}
 
@@ -28,6 +28,14 @@ def test_the_class_looked_for_is_named_or_the_rarer_of_two(change, labels, expec
 def test_of_two_that_are_about_as_frequent_it_is_a_guess_and_said(labels):
     positive, reason = looked_for(PARAMS, labels)
     assert positive in "ab" and reason.startswith("a guess") and "set positive_label" in reason
+
+
+def test_a_class_that_no_parameter_names_is_said_to_be_taken():
+    assert "'b' was taken (a guess, because" in guess_remark(PARAMS, "aabb") and "the rarer" in guess_remark(
+        PARAMS, "aaab"
+    )
+    for change in ({"positive_label": "a"}, {"labels": ["b", "a"]}, {"label_threshold": "0.5"}):
+        assert not guess_remark(PARAMS | change, "aabb")
 
 
 def test_of_more_than_two_classes_one_must_be_named():

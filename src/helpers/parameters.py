@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import math
+import re
 import tokenize
 from collections.abc import Sequence
 from pathlib import Path
@@ -89,6 +90,8 @@ BOUNDS = {
     "shown": (0, 100),
     "changes_shown": (0, 1000),
 }
+NOT_FINITE = ("nan", "inf", "infinity")
+EXPONENT = r"[+-]?\d+(\.\d*)?[eE][+-]?\d+"  # a number that YAML 1.1 may read as a text
 NAMES = (
     "labels",
     "label_names",
@@ -184,9 +187,13 @@ def check_type(name: str, value: Any, default: Any) -> Any:
     """`value`, if it has the type of `default` (an int passes for a float); raises UserError otherwise."""
     if isinstance(default, float) and type(value) is int:
         value = float(value) if abs(value) < 10**300 else math.inf if value > 0 else -math.inf
+    if type(default) in (int, float) and isinstance(value, str) and value.lower().lstrip("+-") in NOT_FINITE:
+        value = float(value)  # YAML writes them with a point in front
     if type(value) is not type(default):
-        hint = " (in YAML write 2.0e-4, not 2e-4)" if isinstance(default, float) and isinstance(value, str) else ""
-        expected = f"{type_name(default)} such as {default!r} is expected{hint}"
+        is_short = isinstance(default, float) and isinstance(value, str) and re.fullmatch(EXPONENT, value)
+        hint = " (in YAML write 2.0e-4, not 2e-4)" if is_short else ""
+        among = f" {allowed_values(name)}, such as {default!r}," if name in BOUNDS else f" such as {default!r}"
+        expected = f"{type_name(default)}{among} is expected{hint}"
         raise UserError(f"Parameter {name}={_shown(value)} is {type_name(value)}, but {expected}.")
     for entry in value if isinstance(value, list) else ():
         if not isinstance(entry, str):

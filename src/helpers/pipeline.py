@@ -280,13 +280,17 @@ def foreign_remarks(folder: Path) -> list[str]:
 
 
 def expected_seconds(stage: str, params: dict[str, Any]) -> float | None:
-    """How long the stage took where it ended well with parameters most like these; None where it never did."""
+    """How long the stage took where it ended well with parameters most like these; None where it never did.
+
+    A run of another task, of another table or with another model says nothing.
+    """
     earlier = []
     for path in (env.root() / "outputs").glob(f"*/*/{stage}/manifest.json"):
         manifest = read_facts(path)
         if not is_manifest(manifest) or manifest["status"] != "success":
             continue
-        if manifest["parameters"].get("model") == params.get("model"):
-            alike = sum(manifest["parameters"].get(name) == value for name, value in params.items())
+        before = manifest["parameters"]
+        if all(before.get(name) == params.get(name) for name in ("task", "data_path", "model")):
+            alike = sum(before.get(name) == value for name, value in params.items() if name != "run_id")
             earlier.append((alike, path.stat().st_mtime, manifest["seconds"]))
     return max(earlier)[2] if earlier else None

@@ -117,6 +117,14 @@ def looked_for(params: dict[str, Any], labels_in_data: Sequence[str]) -> tuple[s
     return rarer, "the rarer of two, because positive_label is empty"
 
 
+def guess_remark(params: dict[str, Any], labels_in_data: Sequence[str]) -> str:
+    """A sentence on the class to detect where no parameter says which it is; '' where one does."""
+    if any(params.get(name) for name in ("positive_label", "labels", "label_threshold")):
+        return ""
+    positive, reason = looked_for(params, labels_in_data)
+    return f"Nobody said which class is looked for: {quoted(positive)} was taken ({reason})."
+
+
 def is_number(label: str) -> bool:
     """Whether a label is written as a number, with a point or a comma, perhaps with an exponent."""
     return bool(re.fullmatch(r"[+-]?(\d+[.,]?\d*|[.,]\d+)([eE][+-]?\d+)?", label))

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from decimal import Decimal
@@ -349,7 +350,9 @@ def test_every_row_in_is_a_row_out(project, rows, monkeypatch, capsys, suffix):
     assert (result.body[1][0] == "'") == (suffix in (".csv", ".tsv"))  # no spreadsheet runs it
     assert result.answer[:4].isin(["good", "bad"]).all() and pd.isna(result.answer[4])
     expected = load_detector("outputs/t/r").predict(texts)
-    np.testing.assert_allclose(result.p_bad[:4], expected.p_bad[:4], atol=1e-6)
+    np.testing.assert_allclose(result.p_bad[:4], expected.p_bad[:4], atol=5e-5)
+    written = result.to_csv() if suffix == ".parquet" else target.read_text()
+    assert not re.search(r"\d\.\d{5}", written), written
 
 
 def test_cells_stay_as_they_are_on_request(project, rows, monkeypatch, capsys):
@@ -419,15 +422,74 @@ def test_the_page_escapes_what_it_shows(project, rows, monkeypatch, capsys):
         (["in.csv", "--out", "o\udcff.csv"], r"'o\udcff.csv' is not valid UTF-8: rename it"),
         (["in.csv", "--out", "x.csv", "--html", "x.csv"], "x.csv is the table of --out: name another one to write"),
         (["taken.csv"], "has a column 'answer' already"),
+        (["body.csv"], "has no column 'text': set --text-column to one of body"),
+        (["in.csv", "--out", "outputs"], "outputs is a folder: name the file to write, as in outputs/answers.csv"),
+        (["in.csv", "--html", "outputs"], "outputs is a folder"),
+        (["in.csv", "--out", "in.csv/x.csv"], "in.csv/x.csv cannot be written (Not a directory)"),
     ],
 )
 def test_mistakes_are_a_sentence_and_write_nothing(project, monkeypatch, capsys, words, sentence):
     (project / "in.csv").write_text("text\nshort text\n")
     (project / "taken.csv").write_text("text,answer\nshort text,x\n")
+    (project / "body.csv").write_text("body\nshort text\n")
     before = {p: p.read_bytes() for p in project.glob("*.csv")}
     code, out, err = ambo(monkeypatch, capsys, *words)
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out
     assert {p: p.read_bytes() for p in project.glob("*.csv")} == before
+
+
+@pytest.mark.parametrize(
+    ("header", "column", "said"),
+    [("body,text", "body", True), ("text,n", "text", True), (" Body ,body", "body", True), ("n,text", "n", False)],
+)
+def test_the_texts_are_those_of_the_column_of_the_run(project, monkeypatch, capsys, header, column, said):
+    save_manifest(project / "outputs/t/r/01_seed_curation", parameters={"text_column": "body"})
+    (project / "in.csv").write_text(f"{header}\nshort text,other text\n")
+    words = [] if said else ["--text-column", column]
+    code, _, err = ambo(monkeypatch, capsys, "in.csv", "--out", "new/o.csv", *words)
+    assert code == 0 and (f"read from column '{column}'; --text-column names another" in err) == said, err
+    assert "Folder new is new." in err
+    table = pd.read_csv(project / "new/o.csv")
+    texts = table.rename(columns=str.strip)[column]
+    assert table.p_bad[0] == load_detector("outputs/t/r").predict(list(texts)).p_bad[0].round(4)
+
+
+def test_a_table_without_the_columns_of_texts_names_those_it_has(project, monkeypatch, capsys):
+    save_manifest(project / "outputs/t/r/01_seed_curation", parameters={"text_column": "body"})
+    (project / "in.csv").write_text("a,b\nshort text,1\n")
+    code, _, err = ambo(monkeypatch, capsys, "in.csv")
+    assert code == 2 and "has no column 'body' and no column 'text': set --text-column to one of a, b" in err
+    (project / "texts").mkdir()
+    (project / "texts/a.txt").write_text("short text")
+    code, _, err = ambo(monkeypatch, capsys, "texts", "--out", "o.csv")  # whose texts are in no column
+    assert code == 0 and "column" not in err and list(pd.read_csv(project / "o.csv").columns[:2]) == ["text", "file"]
+
+
+def test_four_decimals_hide_no_answer():
+    shares = [[0.500004, 0.499996, 0.0], [0.0, 1 / 3, 2 / 3], [np.nan] * 3]
+    table = pd.DataFrame(shares, columns=["p_a", "p_b", "p_c"])
+    answers = command.rounded(table.assign(answer=["a", "c", None], confidence=[0.500004, 2 / 3, np.nan]))
+    assert answers.p_c[1] == answers.confidence[1] == 0.6667 and answers.p_b[1] == 0.3333
+    assert answers.p_a[0] == answers.confidence[0] == 0.500004 > answers.p_b[0]
+    assert answers.iloc[2][["p_a", "p_b", "p_c", "confidence"]].isna().all()
+
+
+def test_a_language_that_the_base_does_not_read_is_said_once(task, tiny_llama, rows, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("AMBO_ROOT", str(new_project(tmp_path)))
+    base = tmp_path / "base"
+    shutil.copytree(tiny_llama, base)
+    (base / "README.md").write_text("---\nlanguage: it\n---\n")
+    learner = QLoRA(task, recipe(base, epochs=1))
+    learner.fit(rows[:16])
+    learner.save(tmp_path / "outputs/t/r/03_active_learning/adapter")
+    save_manifest(tmp_path / "outputs/t/r/03_active_learning")
+    english = [f"{r['text']} We hope that you like it." for r in rows[:30]]
+    italian = [f"Cerchiamo una persona per la sede della nostra azienda, numero {i}." for i in range(300)]
+    for texts, is_said in ((english, True), (english + italian, False)):
+        pd.DataFrame({"text": texts}).to_csv(tmp_path / "in.csv", index=False)
+        code, _, err = ambo(monkeypatch, capsys, "in.csv", "--out", "o.csv")
+        said = "in language 'en', but the card of model"
+        assert code == 0 and err.count(said) == is_said and err.count("its answers mean little") == is_said, err
 
 
 def test_a_column_called_words_is_in_the_way_of_explain_alone(project, monkeypatch, capsys):

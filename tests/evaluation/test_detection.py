@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import confusion_matrix, f1_score
 
 from helpers.data.records import with_every_own_id
-from helpers.evaluation import detection
+from helpers.evaluation import detection, intervals
 from helpers.task import Task
 
 TRUTH = np.array([0, 0, 0, 1, 1, 1, 1, 0])
@@ -32,8 +32,33 @@ def test_a_score_lies_in_its_interval():
     assert wide["high"] - wide["low"] > 2 * (narrow["high"] - narrow["low"])
 
 
+@pytest.mark.parametrize(("rows", "rare"), [(100, 5), (24, 12), (100, 50)])
+def test_no_error_in_few_rows_is_no_certainty(rows, rare):
+    """The interval ends where all errors that so many rows leave possible are in the class that they hurt most."""
+    truth = (np.arange(rows) < rare).astype(int)
+    share, score = intervals.unseen_share(rows), detection.score_with_interval(truth, truth)
+
+    def with_errors(count: int) -> float:
+        missed, added = truth.copy(), truth.copy()
+        missed[:count], added[rare : rare + count] = 0, 1
+        return min(detection.macro_f1(truth, missed), detection.macro_f1(truth, added))
+
+    assert score["macro_f1"] == score["high"] == 1 and score["low"] < 1 - share
+    assert with_errors(int(share * rows) + 1) < score["low"] < with_errors(int(share * rows))
+    wrong = detection.score_with_interval(truth, 1 - truth)
+    assert wrong["low"] == 0 < wrong["high"] < 0.5
+    assert detection.score_with_interval(truth, truth, 300, np.arange(rows) // 2)["low"] < score["low"]
+
+
+def test_groups_without_an_error_have_an_interval_too(task):
+    truth = np.arange(40) % 2
+    table = detection.group_table(truth, truth, ["a"] * 24 + ["b"] * 16, task).set_index("group")
+    assert (table.macro_f1_high == 1).all() and table.macro_f1_low["b"] < table.macro_f1_low["a"] < 0.9
+
+
 def test_differences_are_paired():
-    assert detection.paired_difference(TRUTH, ANSWER, ANSWER, 50) == {"difference": 0.0, "low": 0.0, "high": 0.0}
+    same = detection.paired_difference(TRUTH, ANSWER, ANSWER, 50)
+    assert same["difference"] == 0 and -1 < same["low"] == -same["high"] < 0  # other rows may part them
     gain = detection.paired_difference(TRUTH, TRUTH, ANSWER)
     assert gain["low"] >= 0 and gain["difference"] == pytest.approx(0.25)  # better or equal in every draw
 
@@ -84,7 +109,9 @@ def test_rows_of_one_text_widen_the_interval(task):
 
 def test_leads_over_every_other_model(task):
     table = detection.leads({"ours": TRUTH, "same": TRUTH, "other": ANSWER}, TRUTH, 50).set_index("against")
-    assert table.loc["same"].tolist() == [0, 0, 0] and table.loc["other", "difference"] == pytest.approx(0.25)
+    same, reach = table.loc["same"], table.loc["same", "high"]
+    assert same.tolist() == [0, -reach, reach] and reach > 0  # eight rows show no difference, others may
+    assert table.loc["other", "difference"] == pytest.approx(0.25)
 
 
 def test_calibration_error_of_known_confidence():
@@ -108,7 +135,7 @@ def test_calibration_is_set_against_chance():
 
 def test_models_are_compared_on_the_same_rows(task):
     table = detection.compare_models({"exact": TRUTH, "other": ANSWER}, TRUTH, task, 50).set_index("model")
-    assert table.loc["exact", ["macro_f1", "low", "high", "f1_bad", "accuracy"]].tolist() == [1] * 5
+    assert table.loc["exact", ["macro_f1", "high", "f1_bad", "accuracy"]].tolist() == [1] * 4
     assert table.loc["other", "f1_bad"] == pytest.approx(0.75) and table["count"].tolist() == [8, 8]
 
 

@@ -2,8 +2,15 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from helpers.evaluation.intervals import bootstrap_draws, bootstrap_interval, rate_difference, wilson_interval
+from helpers.evaluation.intervals import (
+    bootstrap_draws,
+    bootstrap_interval,
+    mean_interval,
+    rate_difference,
+    wilson_interval,
+)
 
 
 def test_the_interval_of_a_mean_is_that_of_theory():
@@ -26,6 +33,19 @@ def test_samples_are_drawn_together():
 def test_small_samples():
     assert bootstrap_interval(np.mean, np.array([3.0])) == (3, 3)
     assert np.isnan(bootstrap_interval(np.mean, np.array([]))).all()
+
+
+def test_what_no_row_shows_may_still_happen():
+    """The bounds are Clopper and Pearson's for 0 or all of n, by scipy's own."""
+    exact = stats.binomtest(24, 24).proportion_ci(method="exact")
+    assert mean_interval(np.ones(24)) == pytest.approx((exact.low, 1)) and exact.low == pytest.approx(0.8575, abs=1e-4)
+    assert mean_interval(np.zeros(24)) == pytest.approx((0, 1 - exact.low))
+    assert mean_interval(np.full(24, 100.0), 0, 100) == pytest.approx((100 * exact.low, 100))
+    assert mean_interval(np.zeros(24), -1) == pytest.approx((exact.low - 1, 1 - exact.low))
+    assert mean_interval(np.ones(24), clusters=np.arange(24) // 2)[0] < exact.low  # twelve texts
+    some = np.arange(24) % 3 == 0
+    assert mean_interval(some) == bootstrap_interval(np.mean, some.astype(float))
+    assert np.isnan(mean_interval(np.array([]))).all()
 
 
 def test_infinite_draws_are_kept():

@@ -55,13 +55,21 @@ def test_rules_that_win_are_said_to():
 @pytest.mark.parametrize(
     ("leads", "advice"),
     [
-        ({TFIDF: (-0.1, 0.1), "majority": (0.3, 0.5)}, "nothing here speaks for it over TF-IDF with the same labels"),
+        (
+            {TFIDF: (-0.1, 0.1), "majority": (0.3, 0.5)},
+            "nothing here speaks for it over TF-IDF with the same labels, which is",
+        ),
         ({TFIDF: (0.1, 0.2), "majority": (-0.1, 0.5)}, "do not use this detector; it is not proven better than always"),
         ({TFIDF: (-0.3, -0.1), "majority": (0.3, 0.5)}, "prefer TF-IDF with the same labels"),
     ],
 )
 def test_what_follows_for_use(leads, advice):
     assert advice in said(**tables({TFIDF: 0.7, "majority": 0.3}, leads))
+
+
+def test_two_that_are_as_good_are_both_simpler():
+    text = said(**tables({TFIDF: 0.8, RULES: 0.8}, {TFIDF: (-0.1, 0.1), RULES: (-0.1, 0.1)}))
+    assert "with the same labels and the hand-made rules of the cue lexicon, both simpler." in text
 
 
 def test_a_group_is_named_only_where_its_interval_supports_it():

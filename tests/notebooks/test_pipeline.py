@@ -70,6 +70,7 @@ def test_the_report_opens_with_a_verdict_and_ends_with_limits(undisturbed):
     assert f"a macro-F1 of {headline.macro_f1:.3f} (95 % interval {headline.low:.3f}–{headline.high:.3f})" in page
     rows = sha256(undisturbed[0] / "01_seed_curation/test.jsonl")[:16]
     assert f"sha256 of the test rows {rows}" in page and f"{datetime.date.today():%B %Y}" in page
+    assert "Nobody said which class is looked for" in page.partition("<h2>Limits</h2>")[2]
     executed = (folder / "04_bias_evaluation.ipynb").read_text()
     assert f"{len(headings)} sections: In short; " in executed
 

@@ -31,6 +31,7 @@ from helpers.cli.given import (
     chosen_notebooks,
     gather_parameters,
     parameter_list,
+    profile_remark,
 )
 from helpers.cli.notebook import LONGEST, interruptible, run_stage
 from helpers.data import embedded
@@ -94,7 +95,7 @@ def run_command(
 ) -> None:
     """Run the phases in order through papermill; unchanged stages are skipped, a cut-off run is resumed."""
     keys, values = p or [], context.args  # option parsing takes the keys and leaves over the values
-    if unknown := [word for word in values if re.match("--?[A-Za-z]", word)]:
+    if unknown := [word for word in values if re.match("--?(?!(?i:inf(inity)?)$)[A-Za-z]", word)]:
         raise UserError(f"Option {unknown[0]!r} is unknown: `ambo run --help` lists them; a parameter is given by -p.")
     if len(keys) != len(values):
         raise UserError("Every -p takes a key and a value: -p rounds 4.")
@@ -153,6 +154,8 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     for model in sorted({values["model"] for values in due.values() if "model" in values} - {embedded.BASE}):
         if remark := language_remark([r["text"] for r in records], model):  # of the embedded base 01 says it
             say(remark)
+    if remark := profile_remark(task, profile, kind):
+        say(remark)
     words = ["ambo", "run", "--task", task, "--profile", profile]
     words += [word for pair in overrides.items() for word in ("-p", *pair)]
     words += ["--stages", stages] if stages != ALL_STAGES else []

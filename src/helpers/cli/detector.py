@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import random
 import sys
 import tempfile
 from collections import Counter
@@ -18,15 +19,18 @@ import typer
 from helpers import env, files, outputs, pipeline, run
 from helpers.cli.notebook import interruptible
 from helpers.data import embedded, tables
-from helpers.data.batched import changed
+from helpers.data.batched import changed, column_name
+from helpers.data.language import SAMPLE, language_remark
 from helpers.env import UserError, short_path
 from helpers.evaluation import runs
 from helpers.labels import decisions, log
-from helpers.text import say
+from helpers.manifest import read_facts
+from helpers.text import quoted, say
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
+TEXT = "text"  # the column of texts where nothing names one
 MOST_ANSWERS, MOST_CHARACTERS = 2000, 4_000_000  # texts that a page shows, and their length together
 
 
@@ -36,7 +40,9 @@ def predict(
     ],
     task: Annotated[str, typer.Option(help="task of the run; without it that of the latest detector")] = "",
     run_id: Annotated[str, typer.Option(help="name of the run; without it the latest that finished 03")] = "",
-    text_column: Annotated[str, typer.Option(help="column with the texts")] = "text",
+    text_column: Annotated[
+        str, typer.Option(help="column with the texts; without it that of the run's own data, else `text`")
+    ] = "",
     out: Annotated[str, typer.Option(help="a .csv, .tsv, .jsonl or .parquet file; default: in the run's folder")] = "",
     html: Annotated[str, typer.Option(help="an HTML page of the answers, with filters, to write as well")] = "",
     explain: Annotated[bool, typer.Option("--explain", help="add the words that moved each answer")] = False,
@@ -59,10 +65,26 @@ def check_places(file: str, out: str, html: str) -> None:
     for written, other, what in ((out, file, is_read), (html, file, is_read), (html, out, is_table)):
         if written and other and env.resolve(written).resolve() == env.resolve(other).resolve():
             raise UserError(f"{written} is {what}: name another one to write.")
+    for written in filter(None, (out, html)):
+        refuse_place(written)
     if out:
         tables.check_suffix(out)
     if html and Path(html).suffix.lower() not in (".html", ".htm"):  # so that it is no table, nor a text that is read
         raise UserError(f"{html} ends in {Path(html).suffix!r}: a page ends in .html.")
+
+
+def refuse_place(path: str) -> None:
+    """Raise UserError where no file can be written at a path, before a text is read."""
+    place = env.resolve(path)
+    try:
+        if place.is_dir():
+            raise UserError(f"{path} is a folder: name the file to write, as in {Path(path) / 'answers.csv'}.")
+        home = next(parent for parent in place.parents if parent.exists())  # folders below it are made
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        remedy = "name a place in a folder that takes files"
+        raise UserError(f"{path} cannot be written ({error.strerror}): {remedy}.") from error
 
 
 def answer_file(
@@ -71,8 +93,11 @@ def answer_file(
     """What `predict` does, once its words are checked."""
     latest = runs.require_detector(task, run_id)
     folder = outputs.run_folder(latest.task, latest.run) / "predictions"
-    source = lines_source(text_column, folder) if file == "-" else open_texts(file, text_column)
-    reading = Reading(source, text_column, out)
+    is_table = file != "-" and not env.resolve(file).is_dir()
+    named, column = text_column, text_column or (own_column(latest) if is_table else TEXT)
+    source = lines_source(column, folder) if file == "-" else open_texts(file, column, named or TEXT)
+    column = column if column_name(source, column) in source.columns else TEXT
+    reading = Reading(source, column, out)
     for remark in filter(None, [*reading.remarks, runs.due_remark(latest)]):
         say(remark, file=sys.stderr)
     from helpers.core import detector as core  # loads torch: not before the mistakes above are found
@@ -81,6 +106,13 @@ def answer_file(
     detector = core.load_detector(latest.adapter)
     added = [*detector.columns, *(["words"] if explain else [])]
     tables.refuse_columns(reading.source, added, file)
+    for written in filter(None, (out, html)):
+        if not env.resolve(written).parent.exists():
+            say(f"Folder {Path(written).parent} is new.", file=sys.stderr)
+    if is_table and not named:
+        say(f"The texts are read from column {quoted(column)}; --text-column names another.", file=sys.stderr)
+    if remark := language_remark(reading.sample, detector.learner.recipe.model, "its answers mean little"):
+        say(remark, file=sys.stderr)
     to_output, explained = file == "-" and not out, reading.rows if explain else reading.shown if html else 0
     facts = {"source": file, "rows": reading.rows, "texts": reading.digest}
     counts, long, marked, page = Counter(), 0, 0, []
@@ -90,7 +122,7 @@ def answer_file(
         with printing() if to_output else tables.writing(target, raw, schema, holder) as write:
             for table, texts in reading.batches(exact=reading.schema is not None):
                 answers, spans = following(len(texts))
-                answers = answers.set_axis(table.index)
+                answers = rounded(answers).set_axis(table.index)
                 if explain:
                     answers["words"] = core.spanned_words(texts, spans)
                 write(table.join(answers))
@@ -113,6 +145,24 @@ def answer_file(
             say(f"Page       {short_path(written)}", file=sys.stderr if to_output else None)
 
 
+def own_column(latest: runs.Detector) -> str:
+    """The column of the texts in the data of a detector's run."""
+    first = read_facts(outputs.run_folder(latest.task, latest.run) / pipeline.STAGES["01"] / "manifest.json")
+    column = (first.get("parameters") or {}).get("text_column")
+    return column if column and isinstance(column, str) else TEXT
+
+
+def rounded(answers: pd.DataFrame) -> pd.DataFrame:
+    """Answers with four decimals, which is more than is known of any; a row keeps all where they would hide its answer."""
+    shares = answers.filter(regex="^p_")
+    few = shares.round(4)
+    is_tied = few.eq(few.max(axis=1), axis=0).sum(axis=1) > 1
+    return answers.assign(
+        **few.mask(is_tied, shares, axis=0),
+        confidence=answers["confidence"].round(4).mask(is_tied, answers["confidence"]),
+    )
+
+
 class Reading:
     """A source that is read in several passes, and what the first one, over all of it, says.
 
@@ -122,6 +172,8 @@ class Reading:
         The number of rows, and of those that a page of answers shows.
     digest : str
         Of all texts.
+    sample : list of strings
+        The beginnings of SAMPLE texts drawn from all.
     remarks : list of strings
     schema : pyarrow.Schema, optional
         Types of the columns, where a .parquet is to be written.
@@ -130,11 +182,16 @@ class Reading:
     def __init__(self, source: tables.Source, column: str, out: str):
         self.source, self.column, self.remarks, self.digest, self.schema = source, column, [], "", None
         self.rows = self.shown = length = 0
+        self.sample, drawn = [], random.Random(0)
         is_parquet, schemas = Path(out).suffix.lower() == ".parquet", set()
         for table, texts in self.batches(self.remarks, is_parquet):
             if is_parquet:
                 self.schema = tables.join_schema(self.schema, table, Path(out))
                 schemas.add(self.schema)
+            for number, text in enumerate(texts, self.rows):  # reservoir sampling, so that none is held
+                place = number if number < SAMPLE else drawn.randrange(number + 1)
+                if place < SAMPLE:
+                    self.sample[place : place + 1] = [text[:1000]]
             self.rows += len(texts)
             for text in texts if length < MOST_CHARACTERS else []:
                 self.shown += self.shown < MOST_ANSWERS and length < MOST_CHARACTERS
@@ -171,14 +228,14 @@ class Reading:
         return schema
 
 
-def open_texts(file: str, text_column: str) -> tables.Source:
-    """The table of a file or folder; raises UserError in the words of this command."""
+def open_texts(file: str, text_column: str, instead: str = "") -> tables.Source:
+    """The table of a file or folder, with the texts in one of two columns; raises UserError in the words of this command."""
     place = env.resolve(file)
     if not file.startswith((embedded.PREFIX, "hf:")) and not place.exists():
         remedy = "check the path, or give - to read lines from standard input"
         raise UserError(f"{file} is not a file or folder (looked for {place}): {remedy}.")
     try:
-        return tables.open_table(file, text_column)
+        return tables.open_table(file, text_column, instead)
     except UserError as error:  # which speaks to `ambo run`
         raise UserError(str(error).replace("set text_column to", "set --text-column to")) from None
 

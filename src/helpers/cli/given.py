@@ -11,6 +11,7 @@ import yaml
 
 from helpers import env, outputs, pipeline, servers
 from helpers.data import tables
+from helpers.data.batched import listed
 from helpers.data.embedded import read_guideline
 from helpers.data.records import (
     drop_exact_duplicates,
@@ -43,7 +44,7 @@ def parse_value(name: str, text: str, default: Any) -> Any:
         return text
     if type(default) in (int, float) and ":" in text:  # YAML 1.1 reads 1:30 as 90
         return text
-    if isinstance(default, float) and "e" in text:  # YAML 1.1 reads 2e-4 as a text
+    if isinstance(default, float) and "e" in text.lower():  # YAML 1.1 reads 2e-4 as a text
         with contextlib.suppress(ValueError):
             return float(text)
     try:
@@ -82,6 +83,19 @@ def gather_parameters(task: str, profile: str, overrides: dict[str, str]) -> dic
         params[name] = check_type(name, value, known[name])
         check_value(name, params[name])
     return params
+
+
+def profile_remark(task: str, profile: str, kind: str) -> str:
+    """A sentence where a profile sets what tasks of the other kind alone take, and nothing that this kind alone takes."""
+    known = {name: known_parameters(notebooks).keys() for name, notebooks in pipeline.KINDS.items()}
+    own, (other,) = known[kind], (name for name in known if name != kind)
+    values = read_params("profiles", profile)
+    unused = [name for name in values if name in known[other] - own]
+    if not unused or any(name in own - known[other] for name in values):
+        return ""
+    files = f"params/profiles/{profile}.yaml is for tasks of {other}, and params/tasks/{task}.yaml is one of {kind}"
+    unused = f"{listed(unused, 5)} {'are' if len(unused) > 1 else 'is'} not used"
+    return f"{files}: {unused}, and epochs, rounds and learning rate may not suit it; choose another --profile."
 
 
 def read_params(kind: str, name: str) -> dict[str, Any]:

@@ -64,8 +64,11 @@ def surely_other(text: str, languages: Collection[str]) -> str:
     return likeliest if max(shares.get(language, 0.0) for language in languages) < UNLIKELY else ""
 
 
-def language_remark(texts: Sequence[str], model: str) -> str:
-    """A sentence where the card of a model names languages and most of the texts are in another; '' otherwise."""
+def language_remark(texts: Sequence[str], model: str, outcome: str = "it can hardly learn from them") -> str:
+    """A sentence where the card of a model names languages and most of the texts are in another; '' otherwise.
+
+    `outcome` is what follows from it for the model.
+    """
     languages = card_languages(model)
     codes = {language.replace("_", "-").partition("-")[0] for language in languages}
     main = main_language(texts) if languages else ""
@@ -73,6 +76,4 @@ def language_remark(texts: Sequence[str], model: str) -> str:
         return ""
     named = ", ".join(quoted(language, 20) for language in languages[:5])
     reader = f"the card of model {quoted(model)} names only {named}"
-    return (
-        f"Most texts are in language {main!r}, but {reader}: it can hardly learn from them; take a model for {main!r}."
-    )
+    return f"Most texts are in language {main!r}, but {reader}: {outcome}; take a model for {main!r}."

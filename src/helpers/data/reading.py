@@ -67,8 +67,11 @@ def read_table(path: str, text_column: str, sample: int = 0, seed: int = 0, scop
     return table
 
 
-def open_table(path: str, text_column: str) -> Source:
-    """What `read_table` reads, to be read in batches; the mistakes in its rows are found there."""
+def open_table(path: str, text_column: str, instead: str = "") -> Source:
+    """What `read_table` reads, to be read in batches; the mistakes in its rows are found there.
+
+    A table without the column of the texts is taken where it has that which will do `instead`.
+    """
     if not path:
         example = "give a file or folder of texts, as in -p data_path my.csv"
         raise UserError(f"Parameter data_path is empty: {example}.")
@@ -82,8 +85,10 @@ def open_table(path: str, text_column: str) -> Source:
     else:
         problem = f"data_path {path!r} is not a file or folder (looked for {file})"
         raise UserError(f"{problem}: check the path; a hub data set is written hf:owner/name.")
-    if column_name(source, text_column) not in source.columns:
-        problem = f"{path} has no column {text_column!r}: set text_column to one of {listed(source.columns)}"
+    names = list(dict.fromkeys(filter(None, [text_column, instead])))
+    if not any(column_name(source, name) in source.columns for name in names):
+        missing = " and no ".join(f"column {name!r}" for name in names)
+        problem = f"{path} has no {missing}: set text_column to one of {listed(source.columns)}"
         if file.suffix.lower() in (".csv", ".tsv", ".xlsx"):
             problem += ". If row 1 is no header, write the names of the columns above it"
         raise UserError(f"{problem}.")

@@ -12,7 +12,7 @@ from helpers import files, pipeline, run
 from helpers.env import UserError
 from helpers.evaluation import detection
 from helpers.evaluation.groups import large_groups
-from helpers.evaluation.intervals import bootstrap_interval
+from helpers.evaluation.intervals import mean_interval
 from helpers.text import unguarded
 
 KNOWN = ("id", "text", "label", "answer", "right", "source")  # the columns of answers that are no groups
@@ -100,7 +100,7 @@ def compare_by_group(first: pd.DataFrame, second: pd.DataFrame, smallest: int = 
     change, rows = second.right.astype(int).to_numpy() - first.right.astype(int).to_numpy(), []
     for column in columns:
         for name, of in large_groups(first[column].fillna("").astype(str), smallest).items():
-            low, high = bootstrap_interval(np.mean, change[of], draws=draws, clusters=first.source[of].tolist())
+            low, high = mean_interval(change[of], -1, draws=draws, clusters=first.source[of].tolist())
             shares = first.right[of].mean(), second.right[of].mean()
             rows.append([column, name, int(of.sum()), *shares, change[of].mean(), low, high])
     names = ["group_column", "group", "count", "right_in_first", "right_in_second", "difference", "low", "high"]

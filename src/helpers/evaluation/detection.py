@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 from sklearn.metrics import accuracy_score, f1_score
 
 from helpers.evaluation.groups import large_groups
-from helpers.evaluation.intervals import bootstrap_interval, rate_difference, wilson_interval
+from helpers.evaluation.intervals import bootstrap_interval, f1_otherwise, rate_difference, wilson_interval
 from helpers.task import Task
 from helpers.text import quoted
 
@@ -32,6 +33,31 @@ def macro_f1(truth: np.ndarray, predicted: np.ndarray, axis: int = -1) -> np.nda
     return f1.sum(-1) / (total > 0).sum(-1)  # a draw may lack a class
 
 
+def macro_f1_interval(
+    truth: np.ndarray, predicted: np.ndarray, draws: int = 300, clusters: Sequence | None = None
+) -> tuple[float, float]:
+    """95 % bootstrap interval of macro-F1 over rows; of a model without an error that of `_macro_f1_otherwise`."""
+    otherwise = partial(_macro_f1_otherwise, truth, predicted)
+    return bootstrap_interval(macro_f1, truth, predicted, draws=draws, clusters=clusters, otherwise=otherwise)
+
+
+def _macro_f1_otherwise(truth: np.ndarray, predicted: np.ndarray, share: float) -> tuple[float, float]:
+    """Lowest and highest macro-F1 if a share of the rows were answered otherwise, as far as one class has them.
+
+    The lowest is that with all these errors in the class, and towards the class, where they cost most: of a rare class that
+    is more than of accuracy.
+    """
+    classes = np.unique([truth, predicted])
+    own, named = ((values == classes[:, None]).sum(1) for values in (truth, predicted))
+    hits = ((truth == predicted) & (truth == classes[:, None])).sum(1)
+    total, rest = own + named, 2 * hits / (own + named)
+    worse, better, lost = f1_otherwise(hits, own, total, share * len(truth))
+    received = rest - 2 * hits / (total + lost[:, None])  # what each class (columns) loses by the errors of each other
+    np.fill_diagonal(received, 0)
+    worst = (rest - worse + received.max(1)).max() / len(classes)
+    return float(rest.mean() - worst), float(rest.mean() + (better - rest).max() / len(classes))
+
+
 def sources(rows: Sequence[dict]) -> list[str]:
     """The text that each row was made from, by id: rows with the same one are no independent evidence."""
     return [r.get("parent_id") or r["id"] for r in rows]
@@ -40,8 +66,8 @@ def sources(rows: Sequence[dict]) -> list[str]:
 def score_with_interval(
     truth: np.ndarray, answers: np.ndarray, draws: int = 300, clusters: Sequence | None = None
 ) -> dict[str, float]:
-    """Macro-F1 with the bounds of its 95 % bootstrap interval over rows."""
-    low, high = bootstrap_interval(macro_f1, truth, answers, draws=draws, clusters=clusters)
+    """Macro-F1 with the bounds of its 95 % interval over rows (`macro_f1_interval`)."""
+    low, high = macro_f1_interval(truth, answers, draws, clusters)
     return {"macro_f1": float(macro_f1(truth, answers)), "low": low, "high": high}
 
 
@@ -53,12 +79,21 @@ def paired_difference(
     seed: int = 0,
     clusters: Sequence | None = None,
 ) -> dict[str, float]:
-    """Macro-F1 of `first` minus that of `second` on the same rows, with its 95 % paired bootstrap interval."""
+    """Macro-F1 of `first` minus that of `second` on the same rows, with its 95 % paired bootstrap interval.
+
+    Where both have given the same answers, it is what an answer of either to other rows may change.
+    """
 
     def difference(truth, first, second, axis=-1):
         return macro_f1(truth, first, axis) - macro_f1(truth, second, axis)
 
-    low, high = bootstrap_interval(difference, truth, first, second, draws=draws, seed=seed, clusters=clusters)
+    def otherwise(share: float) -> tuple[float, float]:
+        score, gap = float(macro_f1(truth, first)), float(difference(truth, first, second))
+        reach = max(abs(bound - score) for bound in _macro_f1_otherwise(truth, first, share))
+        return gap - reach, gap + reach
+
+    samples = truth, first, second
+    low, high = bootstrap_interval(difference, *samples, draws=draws, seed=seed, clusters=clusters, otherwise=otherwise)
     return {"difference": float(difference(truth, first, second)), "low": low, "high": high}
 
 
@@ -148,8 +183,7 @@ def group_table(
         of = (names == name).to_numpy()
         low, high = float("nan"), float("nan")
         if len(set(truth[of])) > 1:
-            rows = truth[of], predicted[of]
-            low, high = bootstrap_interval(macro_f1, *rows, draws=draws, clusters=clusters[of])
+            low, high = macro_f1_interval(truth[of], predicted[of], draws, clusters[of])
         table.loc[i, ["macro_f1_low", "macro_f1_high"]] = low, high
         for rate, (hits, among) in _rates(truth, predicted, positive).items():
             bounds = wilson_interval(hits[of & among], clusters[of & among])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.intervals import bootstrap_interval
+from helpers.evaluation.intervals import mean_interval
 from helpers.evaluation.report import highlight
 from helpers.text import word_places
 
@@ -56,7 +56,7 @@ def token_f1(
         row: dict[str, object] = {"finder": name}
         scores = {"token_f1": 2 * common / total, "by_chance": 2 * counts * people / np.maximum(sizes, 1) / total}
         for measure, values in scores.items():
-            low, high = bootstrap_interval(np.mean, values, draws=draws, clusters=clusters)
+            low, high = mean_interval(values, draws=draws, clusters=clusters)
             row |= {measure: values.mean(), f"{measure}_low": low, f"{measure}_high": high}
         rows.append(row | {"words": counts.mean(), "texts": len(texts)})
     return pd.DataFrame(rows, columns=COLUMNS)

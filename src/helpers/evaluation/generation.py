@@ -15,7 +15,7 @@ from sklearn.preprocessing import normalize
 
 from helpers.env import UserError
 from helpers.evaluation import textstats
-from helpers.evaluation.intervals import bootstrap_interval, wilson_interval
+from helpers.evaluation.intervals import bootstrap_interval, mean_interval, wilson_interval
 from helpers.italian import check
 from helpers.text import bare_words
 
@@ -26,6 +26,7 @@ FIGURES += ("distinct-2", "self-BLEU", "MTLD")  # in the order in which a page s
 PARTS = ["inclusive", "untouched", "agreement"]  # the checks that `strict` combines, see `run_checks`
 LOWER_IS_BETTER = ("perplexity", "self-BLEU", "empty")
 INTERVALS = ("compliance", "strict", "chrF", "exact match", "similarity")  # means over rows
+HIGHEST = {"compliance": 1, "strict": 1, "chrF": 100, "exact match": 1}  # a copy has a similarity of 1 by its nature
 
 
 def judge_outputs(
@@ -131,11 +132,19 @@ def figures(table: pd.DataFrame, diversity: bool = True) -> dict[str, float]:
     return out
 
 
+def _interval(table: pd.DataFrame, column: str, draws: int) -> tuple[float, float]:
+    """95 % bootstrap interval of the mean of one of INTERVALS."""
+    values = table[column].to_numpy(float)
+    if column not in HIGHEST:
+        return bootstrap_interval(np.mean, values, draws=draws)
+    return mean_interval(values, 0, HIGHEST[column], draws)
+
+
 def headline_scores(table: pd.DataFrame) -> dict[str, float]:
     """Compliance and mean chrF, each with `_low` and `_high` of its 95 % bootstrap interval."""
     scores = {}
     for name in ("compliance", "chrF"):
-        low, high = bootstrap_interval(np.mean, table[name].to_numpy(), draws=300)
+        low, high = _interval(table, name, 300)
         scores |= {name: float(table[name].mean()), f"{name}_low": low, f"{name}_high": high}
     return scores
 
@@ -149,7 +158,7 @@ def compare_systems(tables: dict[str, pd.DataFrame], draws: int = 1000) -> pd.Da
     for name, table in tables.items():
         row = {"system": name} | figures(table)
         for column in (c for c in INTERVALS if c in table):
-            low, high = bootstrap_interval(np.mean, table[column].to_numpy(), draws=draws)
+            low, high = _interval(table, column, draws)
             row |= {f"{column} low": low, f"{column} high": high}
         rows.append(row)
     return pd.DataFrame(rows)
@@ -162,7 +171,8 @@ def paired_differences(ours: pd.DataFrame, theirs: pd.DataFrame, draws: int = 10
     rows = []
     for column in (c for c in INTERVALS if c in ours and c in theirs):
         gap = ours[column].to_numpy(float) - theirs[column].to_numpy(float)
-        low, high = bootstrap_interval(np.mean, gap, draws=draws)
+        reach = HIGHEST.get(column, 0)
+        low, high = mean_interval(gap, -reach, reach, draws)
         rows.append({"figure": column, "difference": gap.mean(), "low": low, "high": high})
     return pd.DataFrame(rows)
 
@@ -190,7 +200,7 @@ def group_table(table: pd.DataFrame, groups: Sequence[str], smallest: int = 10) 
         row = {"group": name} | figures(part, diversity=False)
         for column in (c for c in ("compliance", "strict") if c in part):
             row[f"{column}_low"], row[f"{column}_high"] = wilson_interval(part[column].to_numpy())
-        row["chrF_low"], row["chrF_high"] = bootstrap_interval(np.mean, part.chrF.to_numpy(), draws=300)
+        row["chrF_low"], row["chrF_high"] = _interval(part, "chrF", 300)
         row["too_few"] = len(part) < smallest
         row["distinct-2"] = textstats.distinct_n(outputs, 2, words)
         row["self-BLEU"] = float(np.mean([textstats.self_bleu(outputs, texts, seed) for seed in range(5)]))

@@ -1,5 +1,8 @@
 """95 % intervals: percentile bootstrap (Efron 1979) by `scipy.stats.bootstrap`, and Wilson's for plain rates.
 
+Where every draw is alike, as the score of a model without an error, resampling shows nothing of what may happen: there an
+interval says what the share of rows that may be otherwise (`unseen_share`) does at most.
+
 Rows that were made from one text, which `clusters` names, are drawn together and count as one.
 """
 
@@ -61,13 +64,61 @@ def bootstrap_interval(
     draws: int = 1000,
     seed: int = 0,
     clusters: Sequence | None = None,
+    otherwise: Callable[[float], tuple[float, float]] | None = None,
 ) -> tuple[float, float]:
-    """95 % interval (low, high) of a statistic over rows; see `bootstrap_draws`. NaN without rows."""
+    """95 % interval (low, high) of a statistic over rows; see `bootstrap_draws`. NaN without rows.
+
+    `otherwise` gives the lowest and highest value of the statistic if a share of the rows were otherwise, which is the
+    interval where all draws are alike.
+    """
     if not len(samples[0]):
         return float("nan"), float("nan")
     values = bootstrap_draws(statistic, *samples, draws=draws, seed=seed, clusters=clusters)
     low, high = np.quantile(values, [0.025, 0.975])
+    if otherwise and np.isclose(low, high, rtol=0, atol=1e-9):
+        low, high = otherwise(unseen_share(len(samples[0] if clusters is None else set(clusters))))
     return float(low), float(high)
+
+
+def mean_interval(
+    values: np.ndarray,
+    lowest: float = 0.0,
+    highest: float = 1.0,
+    draws: int = 1000,
+    clusters: Sequence | None = None,
+) -> tuple[float, float]:
+    """As `bootstrap_interval`, of the mean of values between `lowest` and `highest`."""
+    values = np.asarray(values, float)
+
+    def otherwise(share: float) -> tuple[float, float]:
+        mean = values.mean()
+        return mean - share * (mean - lowest), mean + share * (highest - mean)
+
+    return bootstrap_interval(np.mean, values, draws=draws, clusters=clusters, otherwise=otherwise)
+
+
+def unseen_share(rows: int) -> float:
+    """The largest share of cases that may well be missing among so many rows: the upper end of the exact 95 % interval of 0.
+
+    Clopper and Pearson (1934), two-sided, about 3.7 / rows; one-sided it is the rule of three, 3 / rows (Hanley and
+    Lippman-Hand 1983).
+    """
+    return 1 - 0.025 ** (1 / rows)
+
+
+def f1_otherwise(
+    hits: np.ndarray, own: np.ndarray, total: np.ndarray, moved: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(F1 with `moved` rows more that are missed, with as many more that are found, the rows that can be missed) by class.
+
+    `own` are the rows of each class, `hits` those of them that are found, `total` is `own` and the rows named so together.
+    """
+    lost, found = np.minimum(moved, hits), np.minimum(moved, own - hits)
+    worse, better = (
+        2 * (hits - lost) / np.maximum(total - lost, 1e-9),
+        2 * (hits + found) / np.maximum(total + found, 1e-9),
+    )
+    return worse, better, lost
 
 
 def wilson_interval(hits: np.ndarray, clusters: Sequence | None = None, level: float = 0.95) -> tuple[float, float]:

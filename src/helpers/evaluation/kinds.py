@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
-from helpers.evaluation.intervals import bootstrap_interval
+from helpers.evaluation.intervals import bootstrap_interval, f1_otherwise
 from helpers.italian.addressees import EVERYONE
 from helpers.italian.cues import find_cues
 
@@ -74,7 +75,8 @@ def score_kinds(
         has, row = np.array([name in own for own in truth]), {"kind": name, "count": counts[name]}
         for finder, kinds in found.items():
             named = np.array([name in own for own in kinds])
-            low, high = bootstrap_interval(_f1, has, named, draws=draws, clusters=clusters)
+            otherwise = partial(_f1_otherwise, has, named)
+            low, high = bootstrap_interval(_f1, has, named, draws=draws, clusters=clusters, otherwise=otherwise)
             row |= {finder: float(_f1(has, named)), f"{finder} low": low, f"{finder} high": high}
         rows.append(row)
     columns = [f"{finder}{end}" for finder in found for end in ("", " low", " high")]
@@ -83,6 +85,13 @@ def score_kinds(
         mean = {"kind": "mean of the kinds", "count": sum(bool(own) for own in truth)}
         table.loc[len(table)] = mean | {name: table[name].mean() if name in found else np.nan for name in columns}
     return table
+
+
+def _f1_otherwise(truth: np.ndarray, named: np.ndarray, share: float) -> tuple[float, float]:
+    """Lowest and highest F1 if a share of the rows were answered otherwise."""
+    counts = (truth & named).sum(), truth.sum(), truth.sum() + named.sum()
+    worse, better, _ = f1_otherwise(*map(np.asarray, counts), share * len(truth))
+    return float(worse), float(better)
 
 
 def _f1(truth: np.ndarray, named: np.ndarray, axis: int = -1) -> np.ndarray:

@@ -194,7 +194,8 @@ def _use(standing: dict[str, list[str]], model: str, wrong: float, limits: list[
     if better:
         advice = f"for texts like these, prefer {_listed([RIVALS.get(n, n) for n in better])}"
     elif simpler:
-        advice = f"nothing here speaks for it over {_listed([RIVALS.get(n, n) for n in simpler])}, which is simpler"
+        which = "all of them" if len(simpler) > 2 else "both" if len(simpler) > 1 else "which is"
+        advice = f"nothing here speaks for it over {_listed([RIVALS.get(n, n) for n in simpler])}, {which} simpler"
     else:
         advice = f"it can make proposals to people; with {_percent(wrong)} of them wrong it should not decide alone"
     return f"What follows: {'; '.join([advice, *limits])}."

@@ -199,7 +199,9 @@ def import_command(
         str, typer.Option(help="column with ids, ours or those of the data, instead of the text")
     ] = "",
     annotator_column: Annotated[str, typer.Option(help="column that says who labelled")] = "",
-    annotator: Annotated[str, typer.Option(help="who labelled, where no column says so")] = "imported",
+    annotator: Annotated[
+        str, typer.Option(help=f"who labelled, where no column says so; by default the name {exchange.UNNAMED}")
+    ] = "",
     rename: Annotated[list[str] | None, typer.Option(help="OLD=NEW renames a label of the file; repeat it")] = None,
 ) -> None:
     """Write labels that somebody already has into the logs, and say which rows do not fit."""
@@ -213,13 +215,16 @@ def import_command(
         text_column=text_column,
         id_column=id_column,
         annotator_column=annotator_column,
-        annotator=annotator,
+        annotator=annotator or exchange.UNNAMED,
         task_labels=store.labels,
         mapping=_renames(rename or []),
         elsewhere={} if folder else dict.fromkeys(store.readers.asked, store.folders[-1]),
     )
     for remark in report["remarks"]:
         _note(remark)
+    if report["taken"] and not (annotator or annotator_column):
+        remedy = "--annotator NAME names a person, --annotator-column COLUMN those of a column"
+        _note(f"nobody is named who labelled, so the labels are those of {exchange.UNNAMED!r}: {remedy}.")
     lines, notes = counting.what_counts(store.readers, report["written"])
     say("\n".join([*exchange.describe(report), *lines]))
     for sentence in notes:

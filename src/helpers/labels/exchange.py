@@ -127,6 +127,7 @@ def refuse_outside(folder: Path, task_labels: Sequence[str], ids: Collection[str
         raise UserError(f"{log.place_of(folder, by, record, label)}: {problem}; {remedy}.")
 
 
+UNNAMED = "imported"  # the annotator of labels that nobody is named for
 LEFT_OUT = {
     "empty": "without a label or an annotator",
     "several": "more than one label in the cell",
@@ -146,7 +147,7 @@ def import_labels(
     text_column: str = "text",
     id_column: str = "",
     annotator_column: str = "",
-    annotator: str = "imported",
+    annotator: str = UNNAMED,
     task_labels: Sequence[str] = (),
     mapping: dict[str, str] | None = None,
     elsewhere: Mapping[str, Path] | None = None,

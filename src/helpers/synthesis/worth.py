@@ -48,7 +48,9 @@ def gains(
         predicted = learner.predict_proba(texts).argmax(1)
         baseline = predicted if baseline is None else baseline
         row["macro_f1"] = detection.macro_f1(truth, predicted)
-        row |= detection.paired_difference(truth, predicted, baseline, draws, seed)
+        row |= {"difference": 0.0, "low": 0.0, "high": 0.0}  # of the seed from itself
+        if predicted is not baseline:
+            row |= detection.paired_difference(truth, predicted, baseline, draws, seed)
     columns = ["training rows", "rows", "macro_f1", "difference", "low", "high"]
     return pd.DataFrame(rows, columns=columns).rename(columns={"difference": "gain"})
 
