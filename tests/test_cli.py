@@ -234,9 +234,9 @@ def test_batches_that_take_the_whole_pool_are_said(project, monkeypatch, capsys)
         at.chdir(project)
         given.check_data(params | first, loop)
         remark = capsys.readouterr().out
-        given.check_data(params | first, loop | {"batch_labels": 5})
+        given.check_data(params | first, loop | {"batch_labels": 4})
     assert remark.startswith(
-        "4 rounds of 90 labels take all 28 texts of the pool, whatever the strategy: set batch_labels to 5"
+        "5 rounds of 76 labels take all 28 texts of the pool, whatever the strategy: set batch_labels to 4"
     )
     assert not capsys.readouterr().out
 
@@ -538,6 +538,16 @@ def test_predict_speaks_of_its_own_options_and_keeps_no_line_end(tmp_path, monke
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("  un testo\ndue righe\r\n\n")
     assert next(open_texts("texts", "text").batches())["text"].tolist() == ["  un testo\ndue righe"]
+
+
+def test_a_run_whose_file_is_gone_is_told_how_to_go_on(project, monkeypatch, capsys):
+    folder = project / "outputs/csv/r/01_seed_curation"
+    words = ["--task", "csv", "--profile", "demo", "-p", "data_path", "gone.csv"]
+    values = given.stage_parameters(folder.name, given.gather_parameters("csv", "demo", {"data_path": "gone.csv"}))
+    save_manifest(folder, parameters=values | {"run_id": "r"})
+    code, out, err = ambo(monkeypatch, capsys, "run", *words, "--run-id", "r")
+    assert code == 2 and not out and "gone.csv is missing, and outputs/csv/r/01_seed_curation was made from it" in err
+    assert err.endswith("put it back, or go on from what 01 made of it by --stages 02,03,04.\n")
 
 
 def test_status_and_doctor(project, monkeypatch, capsys):

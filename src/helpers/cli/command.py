@@ -32,6 +32,7 @@ from helpers.cli.given import (
     gather_parameters,
     parameter_list,
     profile_remark,
+    refuse_missing_data,
 )
 from helpers.cli.notebook import LONGEST, interruptible, run_stage
 from helpers.data import embedded
@@ -149,6 +150,8 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     due = {name: values for name, values in per_stage.items() if pipeline.why_due(folder / name, values)}
     check_endpoints(due)
     loop = per_stage.get(pipeline.notebooks(kind)["03"])
+    if pipeline.STAGES["01"] in due:
+        refuse_missing_data(due[pipeline.STAGES["01"]], folder, [name[:2] for name in notebooks])
     records = check_data(params | due[pipeline.STAGES["01"]], loop) if pipeline.STAGES["01"] in due else []
     check_models(due.values())
     for model in sorted({values["model"] for values in due.values() if "model" in values} - {embedded.BASE}):

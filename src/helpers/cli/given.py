@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -179,6 +180,16 @@ def check_data(params: dict[str, Any], loop: dict[str, Any] | None = None) -> li
             say(remark)
         raise
     return records
+
+
+def refuse_missing_data(params: dict[str, Any], folder: Path, stages: Iterable[str]) -> None:
+    """Raise UserError where the user's file is gone of which 01 made the run in `folder`, that can go on without it."""
+    path, first = params["data_path"], folder / pipeline.STAGES["01"]
+    is_named = not path.startswith(("embedded:", "hf:"))
+    if is_named and not env.resolve(path).exists() and (first / "manifest.json").exists():
+        others = ",".join(stage for stage in stages if stage != "01")
+        other_way = f", or go on from what 01 made of it by --stages {others}" if others else ""
+        raise UserError(f"{path} is missing, and {env.short_path(first)} was made from it: put it back{other_way}.")
 
 
 def _check_records(records: list[dict], params: dict[str, Any], loop: dict[str, Any]) -> None:
