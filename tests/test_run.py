@@ -139,8 +139,8 @@ def test_a_parameter_changed_by_a_person_makes_a_new_version_and_by_a_batch_run_
         assert not stage.path("earlier").exists()
         again = cell_output(client, code.format(2), allow_stdin=True)  # as JupyterLab, VS Code and Colab ask
         said = f"seed was 1 and is 2: the stage is done anew, labels stay; before: {stage.path('earlier/1')}\n"
-        foreign = "cells were run in it that are not those of its notebook (1)"
-        assert again == f"{said}{foreign}: the next `ambo run` does 01_seed_curation again.\n"
+        foreign = "cells were run in it that are not those of its notebook"
+        assert again == f"{said}{foreign} (2): the next `ambo run` does 01_seed_curation again.\n"
         assert "done anew" not in cell_output(client, code.format(2), allow_stdin=True)
         assert "seed was 2 and is 3" in cell_output(client, code.format(3), allow_stdin=True)
     finally:
@@ -243,10 +243,11 @@ def test_rounds_say_which_foreign_cells_were_run_and_their_model_is_trained_agai
     cells = [(source, []) for source in (first, loop, last)]
     notebook(project / "notebooks/03_active_learning.ipynb", (PARAMETERS, ["parameters"]), *cells)
     folder = project / "outputs/demo/r/03_active_learning"
-    for foreign in ([], ["helpers_of_my_own = 1", "n = 2"], []):
+    above = ["!true\n%cd .", "seed = 1", "import textwrap\ntextwrap.fill = None"]  # the last may have changed anything
+    for foreign in ([], ["n = 2"], []):
         manager, client = start_new_kernel(kernel_name="python3")
         try:
-            for code in (first, *foreign, loop, last):
+            for code in (*(above if foreign else above[:2]), first, *foreign, loop, last):
                 cell_output(client, code, allow_stdin=True)
         finally:
             client.stop_channels()
@@ -910,6 +911,7 @@ def test_what_waits_in_a_later_stage_makes_no_earlier_one_due_whose_labels_it_ha
 
 
 def test_a_run_of_before_a_parameter_was_added_goes_on(project, capsys):
+    notebook(project / "notebooks/03_active_learning.ipynb", ("seed = 2\nscope = 'workplace'", ["parameters"]))
     stage, _ = rounds_of(project, "a")
     stage.add_round({"strategy": "bait", "round": 0})
     stage.close()
@@ -918,10 +920,67 @@ def test_a_run_of_before_a_parameter_was_added_goes_on(project, capsys):
     assert outputs_now == ("", "its parameters changed")
     pipeline.refuse_other_parameters(stage.folder, params)
     assert len(rounds_of(project, "a", scope="workplace")[1]) == 1 and not capsys.readouterr().out
+    with pytest.raises(UserError, match="belongs to a run of before there was a parameter scope, not 'applicant'"):
+        pipeline.refuse_other_parameters(stage.folder, params | {"scope": "applicant"})
     stage = rounds_of(project, "a", scope="workplace")[0]
     stage.close()
     with pytest.raises(UserError, match="scope='workplace', not 'applicant'"):
         pipeline.refuse_other_parameters(stage.folder, params | {"scope": "applicant"})
+
+
+@pytest.mark.parametrize(
+    ("name", "values"), [("page", (1, 10)), ("guideline", ("a.md", "b.md")), ("label_names", ([], ["x", "y"]))]
+)
+def test_how_the_panel_looks_and_words_for_people_void_no_round_of_an_open_notebook(project, name, values, capsys):
+    cells = (f"{PARAMETERS}{name} = {values[0]!r}", ["parameters"])
+    notebook(project / "notebooks/03_active_learning.ipynb", cells)
+    given = notebook_parameters(project / "notebooks/03_active_learning.ipynb")
+    for value, kept in zip(values, (0, 1), strict=True):
+        stage = run.open_run("03", given | {name: value})
+        assert len(stage.resume_rounds()) == kept
+        if not kept:
+            stage.add_round({"strategy": "bait", "round": 0})
+        stage.close()
+    assert pipeline.why_due(stage.folder, stage.params | {name: values[0]}) == "its parameters changed"
+    assert not stage.path("earlier").exists() and "anew" not in capsys.readouterr().out
+
+
+def test_a_page_that_is_open_adds_nothing_to_rounds_that_were_begun_anew(project):
+    """In one tab the panel is open; the data are corrected, and `ambo run` has chosen anew meanwhile."""
+    old, _ = rounds_of(project, "a")
+    old.add_round({"strategy": "bait", "round": 0, "picks": ["a"]})
+    old.close("awaiting_labels")
+    new, rounds = rounds_of(project, "b")
+    new.add_round({"strategy": "bait", "round": 0, "picks": ["b"]})
+    new.close("awaiting_labels")
+    before = {path: path.read_bytes() for path in new.folder.iterdir() if path.is_file()}
+    for work in (
+        old.read_rounds,
+        lambda: old.add_round({"strategy": "bait", "round": 1}),
+        lambda: old.close("awaiting_labels"),
+        old.resume_rounds,
+    ):
+        with pytest.raises(
+            UserError, match=r"begun anew.*since this page was run: run this notebook again.*Labels stay"
+        ):
+            work()
+    assert before == {path: path.read_bytes() for path in before}
+    assert not rounds and [row["picks"] for row in new.read_rounds()] == [["b"]]
+
+
+def test_no_run_is_compared_whose_rounds_no_longer_count(project):
+    home, params = project / "outputs/t/r", {"run_id": "r"}
+    first = run.Run("01_seed_curation", params, home / "01_seed_curation")
+    first.wrote(files.write_text(first.path("validation.jsonl"), "{}"))
+    first.close()
+    loop = run.Run("03_active_learning", params, home / "03_active_learning")
+    loop.earlier("01", "validation.jsonl")
+    loop.wrote(files.write_text(loop.path("rounds.jsonl"), "{}"))
+    loop.close()
+    assert finished_runs("t", "03")[0] == [home]
+    files.write_text(first.path("validation.jsonl"), '{"label": "another"}')
+    first.close()  # 01 alone is done again
+    assert finished_runs("t", "03") == ([], {"r": "outputs/t/r/01 seed curation/validation.jsonl changed"})
 
 
 def test_sets_that_somebody_has_edited_are_not_measured(finished_loop):

@@ -27,6 +27,7 @@ from helpers.manifest import (
     write_manifest,
 )
 from helpers.outputs import executed, is_held, results
+from helpers.parameters import stage_parameters
 
 STAGES = {
     "01": "01_seed_curation",
@@ -38,9 +39,10 @@ GENERATION = {"01": "01_seed_curation", "03": "03_active_generation", "04": "04_
 KINDS = {"classification": STAGES, "generation": GENERATION}  # kind of task → its notebooks by stage number
 LIMITS = ("teacher_tokens",)  # parameters that may change when a run is resumed
 LOOKS = ("page", "show_suggestions", "label_names", "label_help")  # of the panel: they make no round void
-WORDS = ("guideline", "brief")  # for people
+WORDS = ("guideline", "brief")  # for people; what a teacher is told of them, its labels know (`Run.resume_rounds`)
+FREE = (*LIMITS, *LOOKS, *WORDS)  # parameters with another value of which a run goes on
 # What two stages of one run may have each of their own: who labels, and by which words; where answers are kept; memory.
-OWN = (*LIMITS, *LOOKS, *WORDS, "annotators", "labeller", "replies", "token_budget")
+OWN = (*FREE, "annotators", "labeller", "replies", "token_budget")
 # Parameters that name a file or folder, each with the words that are none even where a folder of that name stands here.
 SOURCES = {
     "data_path": (),
@@ -102,17 +104,18 @@ def mark_failed(folder: Path, error: str) -> None:
             write_manifest(folder, manifest | {"status": "failed", "error": error})
 
 
-def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> str:
+def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] = FREE) -> str:
     """The first parameter, but for the `free` ones, that differs from those `folder` was run with.
 
-    '' without one, or where that run left nothing. A parameter that the notebook did not have then does not differ.
+    '' without one, or where that run left nothing. A parameter that the notebook did not have then had its default.
     """
     try:
         manifest = read_manifest(folder)
     except UserError:  # the stage is done again, and nothing says with which parameters it was done before
         manifest = None
     earlier = manifest["parameters"] if manifest else params
-    name = next((k for k, value in params.items() if earlier.get(k, value) != value and k not in free), "")
+    defaults = stage_parameters(folder.name, {}) if params.keys() - earlier.keys() else {}
+    name = next((k for k, value in params.items() if earlier.get(k, defaults.get(k)) != value and k not in free), "")
     return "" if name and _left_nothing(folder, manifest["status"]) else name
 
 
@@ -121,11 +124,12 @@ def _left_nothing(folder: Path, status: str) -> bool:
     return not results(folder) and (status == "failed" or (status == "running" and not is_held(folder)))
 
 
-def refuse_other_parameters(folder: Path, params: dict[str, Any], free: Sequence[str] = LIMITS) -> None:
+def refuse_other_parameters(folder: Path, params: dict[str, Any], free: Sequence[str] = FREE) -> None:
     """Raise UserError naming the first parameter, but for the `free` ones, that differs from those `folder` was run with."""
     if name := changed_parameter(folder, params, free):
-        earlier = read_manifest(folder)["parameters"].get(name)
-        problem = f"belongs to a run with {name}={earlier!r}, not {params.get(name)!r}"
+        earlier = read_manifest(folder)["parameters"]
+        was = f"with {name}={earlier[name]!r}" if name in earlier else f"of before there was a parameter {name}"
+        problem = f"belongs to a run {was}, not {params.get(name)!r}"
         raise UserError(f"{folder} {problem}: {_how_to_change(folder, name)}.")
 
 

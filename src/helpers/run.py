@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import ast
 import json
+import re
 import shlex
 import sys
 import time
@@ -31,9 +33,8 @@ from helpers.manifest import (
 from helpers.outputs import executed, hold_folder, inside, put_results_aside, release_folder, results, run_folder
 from helpers.parameters import stage_parameters
 from helpers.pipeline import (
+    FREE,
     GENERATION,
-    LIMITS,
-    LOOKS,
     OWN,
     STAGES,
     WORDS,
@@ -52,21 +53,40 @@ from helpers.pipeline import (
 
 
 class Cells:
-    """The cells that are run in a stage's notebook from its opening on, beside those that it has on the disk then."""
+    """The cells that a kernel has run beside those that a stage's notebook has on the disk when the stage is opened."""
 
     def __init__(self, stage: str):
-        self.own = {cell.strip() for cell in code_cells(stage)}
-        self.start = max(0, len(self._run()) - 1)  # the one that opens it is the last
+        self.own = {_without_commands(cell) for cell in code_cells(stage)}
+        self.opening = max(0, len(self._run()) - 1)  # the cell that opens the stage is the last so far
 
     def count_foreign(self) -> int:
-        """The number of cells that were run and are none of the notebook's; 0 outside a kernel, or without that notebook."""
-        if not self.own:
-            return 0
-        return sum(bool(cell.strip()) and cell.strip() not in self.own for cell in self._run()[self.start :])
+        """The number of cells that were run and are none of the notebook's; 0 outside a kernel, or without that notebook.
+
+        What was run before the stage was opened counts too, for it can have changed a function; values do not count
+        there, for parameters are given so.
+        """
+        cells = enumerate(map(_without_commands, self._run() if self.own else []))
+        others = [(number, cell) for number, cell in cells if cell and cell not in self.own]
+        return sum(number >= self.opening or not _has_values_only(cell) for number, cell in others)
 
     def _run(self) -> list[str]:
         shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
         return shell.history_manager.input_hist_raw if shell else []
+
+
+def _without_commands(cell: str) -> str:
+    """A cell without commands to the shell and those to the notebook that change no result, as Colab needs them."""
+    return re.sub(r"(?m)^\s*(!|%(cd|pip|conda|matplotlib|config|load_ext)\b).*$", "", cell).strip()
+
+
+def _has_values_only(cell: str) -> bool:
+    """Whether a cell does nothing but give names to values."""
+    try:
+        for line in ast.parse(cell).body:
+            ast.literal_eval(line.value if isinstance(line, ast.Assign) else line)
+    except (SyntaxError, ValueError, TypeError):
+        return False
+    return True
 
 
 @dataclass
@@ -86,6 +106,7 @@ class Run:
     counting: set[str] = field(default_factory=set)  # earlier stages that were found to count
     remarks: list[str] = field(default_factory=list)  # on what it goes on from, for the report's limits
     cells: Cells = field(init=False)
+    made_from: str = ""  # digest of what the rounds were made from that this process goes on from
 
     def __post_init__(self) -> None:  # noted before it runs, as every input is before it is read
         self.code, self.commits = code_sha(self.stage), hub.commits(self.stage, self.params)
@@ -156,7 +177,11 @@ class Run:
         return path
 
     def read_rounds(self) -> list[dict]:
-        """Rounds of active learning that this stage has finished; raises UserError where one is not as it was recorded."""
+        """Rounds of active learning that this stage has finished.
+
+        Raises UserError where one is not as it was recorded, or they are no longer those that this process goes on from.
+        """
+        self._refuse_superseded()
         return _read_rounds(self.path("rounds.jsonl"))
 
     def resume_rounds(self, teacher: dict[str, str] | None = None) -> list[dict]:
@@ -169,7 +194,8 @@ class Run:
         of another teacher, or of one that was told something else, go with them.
         """
         hold_folder(self.folder)
-        params = {name: value for name, value in self.params.items() if name not in (*LIMITS, *LOOKS)}
+        self._refuse_superseded()
+        params = {name: value for name, value in self.params.items() if name not in FREE}
         # The guideline and the brief grow while people label, as do the logs: they make the stage due, not the rounds void.
         words = {env.resolve(self.params[name]) for name in WORDS if self.params.get(name)}
         read = {name: sha for name, sha in self.inputs.items() if not self._is_log(env.resolve(name))}
@@ -212,7 +238,14 @@ class Run:
             write_json(told, teacher)
         if not rows:  # of those that stay it is part of their digest
             write_json(record, basis | {"hub": self.hub_commits()})
+        self.made_from = digest(read_facts(record))
         return rows
+
+    def _refuse_superseded(self) -> None:
+        """Raise UserError where another process has begun the rounds anew since this one has read them."""
+        if self.made_from and digest(read_facts(self.path("rounds_from.json"))) != self.made_from:
+            problem = f"{self.folder} has been begun anew, from other data or parameters, since this page was run"
+            raise UserError(f"{problem}: run this notebook again from its first cell. Labels stay.")
 
     def _is_log(self, path: Path) -> bool:
         """Whether a path is, or is in, the folder of labels of a stage of this run."""
@@ -284,6 +317,7 @@ class Run:
         With a success, all that stands in the folder is an output, and the executed notebook has to stay. Where cells were
         run that are none of the notebook's, the manifest says so, and the next `ambo run` does the stage again.
         """
+        self._refuse_superseded()
         if number := self.cells.count_foreign():
             self.note(foreign_cells=number)
             print(f"{foreign(number)}: the next `ambo run` does {self.stage} again.")

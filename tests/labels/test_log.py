@@ -591,6 +591,28 @@ def test_an_exported_csv_holds_no_formula_unless_it_is_raw_and_an_import_reads_i
         assert [settled_labels(tmp_path / f"again {name}")[f"r{i}"] for i in range(5)] == labels
 
 
+def test_an_export_to_csv_that_was_saved_in_another_format_keeps_no_guard(tmp_path):
+    records = [{"id": f"r{i}", "text": f"annuncio {i}"} for i in range(4)]
+    targets = ["- Cercasi una persona", "@tutte e tutti", "'- così", "Cercasi personale"]
+    entries = [{"event": "label", "id": f"r{i}", "label": target} for i, target in enumerate(targets)]
+    append_all(tmp_path / "logs", "ann", entries)
+    for name in ("out.csv", "own.jsonl"):
+        exchange.export(tmp_path / "logs", tmp_path / name, records)
+    table = pd.read_csv(tmp_path / "out.csv")
+    table.loc[table.id == "r3", "label"] = "Cercasi una figura"
+    table.to_json(tmp_path / "out.jsonl", orient="records", lines=True)
+    table.to_parquet(tmp_path / "out.parquet")
+    for name, taken in (("own.jsonl", 0), ("out.jsonl", 1), ("out.parquet", 0)):
+        report = exchange.import_labels(
+            tmp_path / name, tmp_path / "logs", records, "t", id_column="id", annotator="ann"
+        )
+        assert report["taken"] == taken, name
+        assert bool([r for r in report["remarks"] if "It was exported as CSV" in r]) == name.startswith("out")
+    assert settled_labels(tmp_path / "logs") == dict(zip(["r0", "r1", "r2"], targets, strict=False)) | {
+        "r3": "Cercasi una figura"
+    }
+
+
 def test_an_apostrophe_of_the_text_itself_is_no_guard(tmp_path):
     texts = ["'=A1 dice la cella", "=A1 dice la cella", "-- così", "'@anna saluta", "fine"]
     records = [{"id": record_id("t", text), "text": text} for text in texts]

@@ -143,7 +143,7 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     folder = outputs.run_folder(params["task"], params["run_id"])
     for notebook in every[: max(map(every.index, notebooks), default=-1) + 1]:  # also those that it goes on from
         if notebook in per_stage or (folder / notebook / "manifest.json").exists():
-            free = pipeline.LIMITS if notebook in per_stage else pipeline.OWN
+            free = pipeline.FREE if notebook in per_stage else pipeline.OWN
             pipeline.refuse_other_parameters(folder / notebook, stage_parameters(notebook, params), free)
     kind, given = params.get("kind", "classification"), {name: params[name] for name in overrides}
     check_combinations(per_stage, kind, given)

@@ -98,7 +98,7 @@ def answer_file(
     source = lines_source(column, folder) if file == "-" else open_texts(file, column, named or TEXT)
     column = column if column_name(source, column) in source.columns else TEXT
     reading = Reading(source, column, out)
-    for remark in filter(None, [*reading.remarks, runs.due_remark(latest)]):
+    for remark in [*reading.remarks, *(f"note: {remark}" for remark in runs.due_remarks(latest))]:
         say(remark, file=sys.stderr)
     from helpers.core import detector as core  # loads torch: not before the mistakes above are found
     from helpers.evaluation import report
@@ -313,8 +313,8 @@ def export(
 ) -> None:
     """Write a run's adapter and its labelled rows as two folders, each with its card, in the format of the Hugging Face Hub."""
     latest = runs.require_detector(task, run_id, [notebooks["03"] for notebooks in pipeline.KINDS.values()])
-    if remark := runs.due_remark(latest):
-        say(remark, file=sys.stderr)
+    for remark in runs.due_remarks(latest):
+        say(f"note: {remark}", file=sys.stderr)
     rows = files.read_jsonl(latest.adapter.with_name("training.jsonl"))
     rows = [row for row in rows if row.get("split") != "silver"]  # nobody has seen them: the card only counts them
     from helpers.core import export as core  # loads torch: not before the mistakes above are found

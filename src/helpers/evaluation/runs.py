@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers import env, pipeline
 from helpers.env import UserError
-from helpers.manifest import changed_file, read_manifest
+from helpers.manifest import read_manifest
 from helpers.run import refuse_changed_adapter
 
 MOST = 5  # runs that an error names
@@ -62,7 +62,7 @@ def finished_runs(task: str, stage: str, names: Sequence[str] = ()) -> tuple[lis
         status = f"{stage} has not been run" if own.empty else own.status.iloc[0]
         if status == "success":
             place = own.folder.iloc[0]
-            status = changed_file(place, read_manifest(place), ("outputs",)) or status
+            status = pipeline.no_longer_counts(place) or status
         if status == "success":
             folders.append(part.folder.iloc[0].parent)
         else:
@@ -96,13 +96,13 @@ def latest_detector(
     return None
 
 
-def due_remark(detector: Detector) -> str:
-    """Says that a model's stage is due again, as after a late correction of a label, and of foreign cells; '' otherwise."""
+def due_remarks(detector: Detector) -> list[str]:
+    """Sentences on foreign cells behind a model, and on its stage that is due again, as after a late correction of a label."""
     stage = detector.adapter.parent
     remarks = pipeline.foreign_remarks(stage)
     if reason := pipeline.no_longer_counts(stage):
         remarks.append(f"{stage.name} of run {detector.run} is due again ({reason}); this is its model of before.")
-    return "\n".join(f"note: {remark}" for remark in remarks)
+    return remarks
 
 
 def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (pipeline.STAGES["03"],)) -> Detector:

@@ -182,12 +182,17 @@ def import_labels(
     """
     table = tables.read_table(str(path), id_column or text_column)
     remarks = list(table.attrs.get("remarks", []))
-    may_be_guarded = str(path).lower().endswith((".csv", ".tsv"))
     given = (label_column, text_column, id_column, annotator_column)
     label_column, text_column, id_column, annotator_column = (tables.column_name(table, column) for column in given)
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {listed(table.columns)}.")
+    may_be_guarded = str(path).lower().endswith((".csv", ".tsv"))
+    if not may_be_guarded and _was_guarded(table, records, label_column, folder, elsewhere or {}):
+        may_be_guarded = True
+        remarks.append(
+            "It was exported as CSV: the apostrophe that an export puts before a sign such as - is taken off."
+        )
     ids, ambiguous = _record_ids(table, records, task, text_column, id_column, may_be_guarded)
     names, cells = [annotator] * len(table), list(table[label_column])
     if may_be_guarded:
@@ -280,6 +285,24 @@ def _record_ids(
         result.append(own if own in fitting else fitting[0])
         ambiguous += own not in fitting and len({*fitting} & known) > 1
     return result, ambiguous
+
+
+def _was_guarded(
+    table: pd.DataFrame, records: list[dict], label_column: str, folder: Path, elsewhere: Mapping[str, Path]
+) -> bool:
+    """Whether a table is an export to CSV that somebody has saved in another format, apostrophes of `text.guarded` included.
+
+    So it is where a text, or the answer that a record has now, differs from a cell by the apostrophe alone.
+    """
+    if not {"id", "text", "decided", "count"} <= set(table.columns):
+        return False
+    answers = {i: label for place in {folder, *elsewhere.values()} for i, label in settled_labels(place).items()}
+    texts = {row["id"]: row["text"] for row in records}
+    for now, column in ((texts, "text"), (answers, label_column)):
+        for i, cell in zip(table["id"], table[column], strict=True):
+            if cell != now.get(i) and unguarded(cell) is not cell and unguarded(cell) == now.get(i):
+                return True
+    return False
 
 
 def _unguarded_labels(cells: Iterable[Any], classes: Iterable[str]) -> list[Any]:
