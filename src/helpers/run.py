@@ -83,7 +83,9 @@ def _has_values_only(cell: str) -> bool:
     """Whether a cell does nothing but give names to values."""
     try:
         for line in ast.parse(cell).body:
-            ast.literal_eval(line.value if isinstance(line, ast.Assign) else line)
+            if not (isinstance(line, ast.Assign) and all(isinstance(name, ast.Name) for name in line.targets)):
+                return False  # `module.NAME = 1` changes what the package does
+            ast.literal_eval(line.value)
     except (SyntaxError, ValueError, TypeError):
         return False
     return True
@@ -238,6 +240,13 @@ class Run:
             write_json(told, teacher)
         if not rows:  # of those that stay it is part of their digest
             write_json(record, basis | {"hub": self.hub_commits()})
+        elif added := [name for name in params if had and name not in had]:
+            values = ", ".join(f"{name}={params[name]!r}" for name in added)
+            remark = f"{self.stage}: its first {len(rows)} rounds are of before there were parameters for {values}."
+            print(remark)
+            self.remarks.append(remark)
+            write_json(record, basis | {"hub": hub_before})  # another value is a change from here on
+            write_jsonl(path, [row | {"check": _check(row, path)} for row in rows])
         self.made_from = digest(read_facts(record))
         return rows
 

@@ -607,7 +607,10 @@ def test_an_export_to_csv_that_was_saved_in_another_format_keeps_no_guard(tmp_pa
             tmp_path / name, tmp_path / "logs", records, "t", id_column="id", annotator="ann"
         )
         assert report["taken"] == taken, name
-        assert bool([r for r in report["remarks"] if "It was exported as CSV" in r]) == name.startswith("out")
+        assert bool([r for r in report["remarks"] if "export to CSV" in r]) == name.startswith("out")
+        report = exchange.import_labels(tmp_path / name, tmp_path / f"of {name}", records, "t", id_column="id")
+        there = settled_labels(tmp_path / f"of {name}")  # a run of which nothing is known yet
+        assert [there["r0"], there["r1"]] == targets[:2]
     assert settled_labels(tmp_path / "logs") == dict(zip(["r0", "r1", "r2"], targets, strict=False)) | {
         "r3": "Cercasi una figura"
     }

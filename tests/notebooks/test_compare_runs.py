@@ -32,7 +32,11 @@ def project(tmp_path_factory):
         parameters = {"task": "answers", "learner": "probe", "model": "m", "seed": seed}
         save_manifest(stage, parameters=parameters)
     headline = pd.DataFrame({"model": ["QLoRA detector", "majority"], "macro_f1": [0.8, 0.4]})
-    files.write_csv(folder / "outputs" / "answers" / "run1" / "04_bias_evaluation" / "headline.csv", headline)
+    for name in ("run1", "run2"):  # the latter is of before its labels were corrected
+        stage = folder / "outputs" / "answers" / name / "04_bias_evaluation"
+        files.write_csv(stage / "headline.csv", headline)
+        save_manifest(stage, parameters={"task": "answers"}, foreign_cells=2)
+    save_manifest(stage, inputs={f"outputs/answers/{name}/03_active_learning/rounds.jsonl": "another"})
     return folder
 
 
@@ -59,6 +63,12 @@ def test_runs_are_compared_seed_by_seed(project):
     assert run.read_manifest(folder)["status"] == "success"
     assert (folder / "curves.png").stat().st_size > 10_000
     assert "margin +0.0300" in text and "3 seeds" in text
+    assert "no test scores of run2 (outputs/answers/run2/03 active learning/rounds.jsonl changed)" in text
+    assert "run1: 04_bias_evaluation: cells were run in it that are not those of its notebook (2)." in text
+    inputs = run.read_manifest(folder)["inputs"]
+    assert [name for name in inputs if name.endswith("headline.csv")] == [
+        "outputs/answers/run1/04_bias_evaluation/headline.csv"
+    ]
 
 
 def test_the_csv_of_the_benchmark_is_compared(project):
@@ -89,6 +99,8 @@ def test_runs_of_generation_are_compared_by_both_scores(project):
         save_manifest(folder / "03_active_generation", parameters=parameters)
         ends = pd.DataFrame({"system": ["writer"], "strict": [0.7], "compliance": [0.8], "chrF": [75.0]})
         files.write_csv(folder / "04_generation_evaluation" / "headline.csv", ends)
+        if seed == 1:  # of the other nothing says that it has ended
+            save_manifest(folder / "04_generation_evaluation")
     process, text = execute(project, run_id="both", task="words")
     assert process.returncode == 0, process.stderr
     comparison = pd.read_csv(project / "outputs/words/both/05_compare_runs/comparison.csv").set_index(

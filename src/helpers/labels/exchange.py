@@ -187,16 +187,18 @@ def import_labels(
     for column in (label_column, annotator_column):
         if column and column not in table.columns:
             raise UserError(f"{path} has no column {column!r}: choose one of {listed(table.columns)}.")
-    may_be_guarded = str(path).lower().endswith((".csv", ".tsv"))
-    if not may_be_guarded and _was_guarded(table, records, label_column, folder, elsewhere or {}):
-        may_be_guarded = True
-        remarks.append(
-            "It was exported as CSV: the apostrophe that an export puts before a sign such as - is taken off."
-        )
+    is_text = str(path).lower().endswith((".csv", ".tsv"))
+    own = None if is_text else _own_apostrophes(table, label_column, {folder, *(elsewhere or {}).values()})
+    may_be_guarded = is_text or own is not None
     ids, ambiguous = _record_ids(table, records, task, text_column, id_column, may_be_guarded)
     names, cells = [annotator] * len(table), list(table[label_column])
     if may_be_guarded:
-        cells = _unguarded_labels(cells, [*task_labels, *(mapping or {})])
+        bare = _unguarded_labels(cells, [*task_labels, *(mapping or {}), *(own or ())])
+        count = sum(was is not now for was, now in zip(cells, bare, strict=True))
+        if own is not None and count:
+            problem = f"{label_column}, {count} cell{'s' if count > 1 else ''}: the apostrophe is taken off"
+            remarks.append(f"{problem} that an export to CSV puts before a sign such as -.")
+        cells = bare
     if annotator_column:  # no name of an annotator has an apostrophe
         names = [_name(unguarded(cell) if may_be_guarded else cell) for cell in table[annotator_column]]
     labels, merged = _task_labels([_single(cell) for cell in cells], task_labels, mapping or {})
@@ -287,22 +289,18 @@ def _record_ids(
     return result, ambiguous
 
 
-def _was_guarded(
-    table: pd.DataFrame, records: list[dict], label_column: str, folder: Path, elsewhere: Mapping[str, Path]
-) -> bool:
-    """Whether a table is an export to CSV that somebody has saved in another format, apostrophes of `text.guarded` included.
+def _own_apostrophes(table: pd.DataFrame, label_column: str, folders: Iterable[Path]) -> set[str] | None:
+    """The cells of labels whose apostrophe in front is their own, of a table that may be an export to CSV which somebody
+    has saved in another format; None for a table that is no export.
 
-    So it is where a text, or the answer that a record has now, differs from a cell by the apostrophe alone.
+    An answer that a record has now, apostrophe included, is as it was given.
     """
-    if not {"id", "text", "decided", "count"} <= set(table.columns):
-        return False
-    answers = {i: label for place in {folder, *elsewhere.values()} for i, label in settled_labels(place).items()}
-    texts = {row["id"]: row["text"] for row in records}
-    for now, column in ((texts, "text"), (answers, label_column)):
-        for i, cell in zip(table["id"], table[column], strict=True):
-            if cell != now.get(i) and unguarded(cell) is not cell and unguarded(cell) == now.get(i):
-                return True
-    return False
+    columns = set(table.columns)
+    if not ({"id", "decided", "count"} <= columns or {"id", "event", "annotator"} <= columns):
+        return None
+    given = {(i, label) for place in folders for i, label in settled_labels(place).items()}
+    cells = zip(table["id"], table[label_column], strict=True)
+    return {cell for i, cell in cells if isinstance(cell, str) and (i, cell) in given}
 
 
 def _unguarded_labels(cells: Iterable[Any], classes: Iterable[str]) -> list[Any]:
