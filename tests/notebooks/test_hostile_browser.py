@@ -142,7 +142,7 @@ def test_a_payload_would_be_noticed(page):
 PAGES = {
     "outputs/pages/x/00_start_here/00_start_here.ipynb": [],
     f"{CLASSES}/01_seed_curation/01_seed_curation.ipynb": [TEXT, COLUMN, GROUP, f"test_{FURTHER}", *LABELS.values()],
-    f"{CLASSES}/02_synthetic_expansion/02_synthetic_expansion.ipynb": [TEACHER, *LABELS.values()],
+    f"{CLASSES}/02_synthetic_expansion/02_synthetic_expansion.ipynb": [TEACHER, LABELS["bad"]],
     f"{CLASSES}/03_active_learning/03_active_learning.ipynb": [PERSON, COLUMN, GROUP, *LABELS.values()],
     f"{CLASSES}/04_bias_evaluation/04_bias_evaluation.ipynb": [COLUMN, f"test_{FURTHER}", LABELS["good"]],
     f"{CLASSES}/04_bias_evaluation/report.html": [COLUMN, GROUP],

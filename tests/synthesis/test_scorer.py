@@ -16,7 +16,7 @@ from helpers.synthesis.budget import Budget
 from helpers.synthesis.endpoint import Endpoint
 from tests.core.recipes import recipe
 from tests.endpoints import Proxy, completion
-from tests.project import SHARED
+from tests.project import SHARED, save_manifest
 
 
 def pairs(rows):
@@ -135,6 +135,7 @@ def test_tables_that_do_not_say_what_complies(tmp_path):
 def test_a_run_without_rows_set_aside_takes_its_seed(tmp_path):
     first = tmp_path / "01_seed_curation"
     files.write_jsonl(first / "seed.jsonl", [{"id": "s"}])
+    save_manifest(first)
     here = run.Run("03_active_generation", {"run_id": "r"}, tmp_path / "03_active_generation")
     assert scorer.scorer_pairs(here) == [{"id": "s"}]
     files.write_jsonl(first / "scorer.jsonl", [{"id": "x"}])

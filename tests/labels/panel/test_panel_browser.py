@@ -380,7 +380,6 @@ def test_messages_move_no_button_and_the_notebook_can_be_saved(lab, page, width)
     page.wait_for_function("() => document.querySelector('.jp-OutputArea .ambo-row').textContent.includes('Text 2 of')")
     assert settled_labels(lab.folder / name) == {"r0": "yes"} and page.locator(".jp-CodeCell").count() == 1
     box.locator("button:has-text('Run all cells again')").click()
-    page.locator(".jp-Dialog button:has-text('Restart')").click()  # JupyterLab asks first
     page.wait_for_function(
         "() => document.querySelector('.jp-OutputArea .ambo-row')?.textContent.includes('Text 2 of')"
     )
