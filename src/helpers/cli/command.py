@@ -137,22 +137,23 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     if not isinstance(params.get("task"), str):
         raise UserError(f"params/tasks/{task}.yaml names no task: add a line such as `task: {task}`.")
     params["run_id"] = run_id or params.get("run_id") or f"{profile}-{files.digest(params)[:8]}"
-    every = list(pipeline.notebooks(params.get("kind", "classification")).values())
-    notebooks = chosen_notebooks(stages, pipeline.notebooks(params.get("kind", "classification")))
+    kind = params.get("kind", "classification")
+    of_kind = pipeline.notebooks(kind)
+    every, notebooks = list(of_kind.values()), chosen_notebooks(stages, of_kind)
     per_stage = {notebook: stage_parameters(notebook, params) for notebook in notebooks}
     folder = outputs.run_folder(params["task"], params["run_id"])
     for notebook in every[: max(map(every.index, notebooks), default=-1) + 1]:  # also those that it goes on from
         if notebook in per_stage or (folder / notebook / "manifest.json").exists():
             free = pipeline.FREE if notebook in per_stage else pipeline.OWN
             pipeline.refuse_other_parameters(folder / notebook, stage_parameters(notebook, params), free)
-    kind, given = params.get("kind", "classification"), {name: params[name] for name in overrides}
+    given = {name: params[name] for name in overrides}
     check_combinations(per_stage, kind, given)
     due = {name: values for name, values in per_stage.items() if pipeline.why_due(folder / name, values)}
     check_endpoints(due)
-    loop = per_stage.get(pipeline.notebooks(kind)["03"])
-    if pipeline.STAGES["01"] in due:
-        refuse_missing_data(due[pipeline.STAGES["01"]], folder, [name[:2] for name in notebooks])
-    records = check_data(params | due[pipeline.STAGES["01"]], loop) if pipeline.STAGES["01"] in due else []
+    records, first = [], of_kind["01"]
+    if first in due:
+        refuse_missing_data(due[first], folder, [name[:2] for name in notebooks])
+        records = check_data(params | due[first], per_stage.get(of_kind["03"]))
     check_models(due.values())
     for model in sorted({values["model"] for values in due.values() if "model" in values} - {embedded.BASE}):
         if remark := language_remark([r["text"] for r in records], model):  # of the embedded base 01 says it

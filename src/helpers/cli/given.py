@@ -26,6 +26,7 @@ from helpers.data.records import (
 from helpers.env import UserError
 from helpers.files import read_text, read_yaml
 from helpers.labels import log
+from helpers.manifest import stored_name
 from helpers.parameters import (
     allowed_values,
     check_type,
@@ -189,7 +190,7 @@ def refuse_missing_data(params: dict[str, Any], folder: Path, stages: Iterable[s
     if is_named and not env.resolve(path).exists() and (first / "manifest.json").exists():
         others = ",".join(stage for stage in stages if stage != "01")
         other_way = f", or go on from what 01 made of it by --stages {others}" if others else ""
-        raise UserError(f"{path} is missing, and {env.short_path(first)} was made from it: put it back{other_way}.")
+        raise UserError(f"{path} is missing, and {stored_name(first)} was made from it: put it back{other_way}.")
 
 
 def _check_records(records: list[dict], params: dict[str, Any], loop: dict[str, Any]) -> None:
