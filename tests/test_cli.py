@@ -20,6 +20,8 @@ from helpers.core import recipe
 from helpers.data import embedded
 from helpers.data.records import record_id
 from helpers.env import UserError
+from helpers.evaluation import runs
+from helpers.evaluation.start import runs_table
 from helpers.labels import exchange, log
 from tests.project import ROOT, finish, new_project, notebook, save_manifest, start
 
@@ -246,7 +248,7 @@ def test_mistakes_in_the_data_are_reported_before_any_kernel_starts(project, mon
     content, sentence = TABLES[case]
     (project / "a.csv").write_text(content)
     more = ["-p", "labels", "[x, y]"] if case == "label" else []
-    code, out, err = ambo(monkeypatch, capsys, *A_CSV, *more)
+    code, out, err = ambo(monkeypatch, capsys, *A_CSV, "-p", "seed_size", "40", *more)
     assert code == 2 and sentence in err and err.count("\n") == 1 and not out
     assert not (project / "outputs").exists()
 
@@ -278,6 +280,26 @@ def test_a_mistake_that_a_notebook_finds_is_one_sentence_too(project, monkeypatc
     assert run.read_manifest(project / "outputs/csv/r/01_seed_curation")["status"] == "failed"
     out = ambo(monkeypatch, capsys, "status")[1]
     assert "failed" in out and "\n    The evaluation sets leave" in out
+
+
+def test_a_success_that_no_longer_counts_is_none_in_the_list(project, monkeypatch, capsys):
+    source = files.write_text(project / "data.csv", "one")
+    first = run.Run("01_seed_curation", {"run_id": "r"}, project / "outputs/t/r/01_seed_curation")
+    first.reads(source)
+    first.wrote(files.write_text(first.path("seed.jsonl"), "{}"))
+    first.close()
+    later = run.Run("03_active_learning", {"run_id": "r"}, project / "outputs/t/r/03_active_learning")
+    later.earlier("01", "seed.jsonl")
+    later.wrote(files.write_text(later.path("rounds.jsonl"), ""))
+    later.close()
+    lines = ambo(monkeypatch, capsys, "status")[1].splitlines()
+    assert [line.split()[1] for line in lines[1:]] == ["success", "success"]
+    files.write_text(source, "two")
+    lines = ambo(monkeypatch, capsys, "status")[1].splitlines()
+    assert lines[1].split()[1:4] == lines[3].split()[1:4] == ["no", "longer", "counts"]
+    assert lines[2] == "    data.csv changed" and lines[4] == "    01_seed_curation no longer counts: data.csv changed"
+    stages = runs_table(runs.list_stages())["stages"][0]
+    assert stages.count("no longer counts (") == 2 and "success" not in stages
 
 
 def test_a_stage_whose_process_is_gone_was_cut_off(project):

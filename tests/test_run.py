@@ -1,11 +1,13 @@
 """Runs: parameters are checked, manifests chain the stages, and a stage is due again only when something has changed."""
 
 import ast
+import hashlib
 import json
 import os
 import re
 import shutil
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import huggingface_hub.constants
@@ -771,9 +773,40 @@ def test_what_ambo_run_would_do_again_is_refused_later(finished_loop, harm, word
         later.refuse_stale("03")
 
 
+def test_a_stage_of_before_a_parameter_had_its_default(finished_loop, project):
+    notebook(project / "notebooks/03_active_learning.ipynb", ("scope = 'workplace'", ["parameters"]))
+    _, later = finished_loop
+    later.params["scope"] = "workplace"
+    later.refuse_stale("03")
+    later.params["scope"] = "applicant"
+    with pytest.raises(
+        UserError, match="03_active_learning was run with scope='workplace', and 04_bias_evaluation has"
+    ):
+        later.refuse_stale("03")
+
+
+def test_a_large_file_is_hashed_once_a_process_while_it_stays_as_it_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "LARGE", 4)
+    monkeypatch.setattr(files, "_digests", {})
+    path, long_ago = files.write_text(tmp_path / "weights", "one"), -10 * files.SETTLED
+    monkeypatch.setattr(files, "SETTLED", long_ago)  # as if nothing had been written for a while
+    assert files.sha256(path) == hashlib.sha256(b"one").hexdigest() and not files._digests
+    times = path.stat()
+    for text in ("large", "grand"):  # of one length and one time: only the system's own time tells them apart
+        time.sleep(0.02)
+        path.write_text(text)
+        os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
+        for _ in range(2):
+            assert files.sha256(path) == hashlib.sha256(text.encode()).hexdigest()
+    assert len(files._digests) == 2
+    monkeypatch.setattr(files, "SETTLED", 10**18)
+    path.write_text("fresh")
+    assert files.sha256(path) == hashlib.sha256(b"fresh").hexdigest() and len(files._digests) == 2
+
+
 def test_other_code_is_said_later_and_not_refused(finished_loop, project, capsys):
     """A person edits the parameters in the notebook itself, for another run."""
-    notebook(project / "notebooks/03_active_learning.ipynb", ("1", []))
+    notebook(project / "notebooks/03_active_learning.ipynb", ("seed = 2", ["parameters"]))
     stage, later = finished_loop
     later.refuse_stale("03")
     assert capsys.readouterr().out == "03_active_learning was run with other code than there is now.\n"

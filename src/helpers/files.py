@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -20,6 +21,9 @@ from safetensors import SafetensorError
 
 from helpers.env import UserError
 
+LARGE = 2**27  # bytes; what is smaller is hashed in a tenth of a second
+SETTLED = 2_000_000_000  # nanoseconds; the coarsest clock of a file system counts in two seconds
+_digests: dict[tuple[int, ...], str] = {}
 MOST_JSON = 2**28  # characters; the largest tokenizers have a tenth
 
 
@@ -189,13 +193,32 @@ def read_yaml(text: str, loader: type = yaml.SafeLoader) -> Any:
 def sha256(path: Path) -> str:
     """sha256 of a file; of a folder, over the relative names and digests of its files, hidden ones left out."""
     if path.is_file():
-        if not path.stat().st_size:  # the system's own files have none either, and to read one may wait for ever
-            return hashlib.sha256().hexdigest()
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return _file_sha256(path)
     files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
     listing = "".join(f"{f.relative_to(path).as_posix()} {sha256(f)}\n" for f in files)
     return hashlib.sha256(listing.encode()).hexdigest()
+
+
+def _file_sha256(path: Path) -> str:
+    """sha256 of a file; a large one, such as the weights of a base model, is read once a process while it stays as it is."""
+    facts = path.stat()
+    if not facts.st_size:  # the system's own files have none either, and to read one may wait for ever
+        return hashlib.sha256().hexdigest()
+    key = _identity(facts)
+    if key not in _digests:
+        with path.open("rb") as stream:
+            sha = hashlib.file_digest(stream, "sha256").hexdigest()
+        # A write within the resolution of the clock would leave the same times.
+        is_settled = time.time_ns() - max(facts.st_mtime_ns, facts.st_ctime_ns) > SETTLED
+        if facts.st_size < LARGE or not is_settled or _identity(path.stat()) != key:
+            return sha
+        _digests[key] = sha
+    return _digests[key]
+
+
+def _identity(facts: os.stat_result) -> tuple[int, ...]:
+    """What of a file changes with its content; a process cannot set the last of them."""
+    return facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns
 
 
 def digest(value: Any) -> str:

@@ -31,7 +31,7 @@ from helpers.manifest import (
     write_manifest,
 )
 from helpers.outputs import executed, hold_folder, inside, put_results_aside, release_folder, results, run_folder
-from helpers.parameters import stage_parameters
+from helpers.parameters import notebook_parameters, stage_parameters
 from helpers.pipeline import (
     FREE,
     GENERATION,
@@ -344,8 +344,10 @@ def _refuse_unlike(folder: Path, facts: dict[str, Any], later: Run) -> None:
 
     Both are of one run, so they differ in OWN alone; the rest shows a stage of another run, or one that was done anew.
     """
-    recorded = facts.get("parameters")
-    for name, value in recorded.items() if isinstance(recorded, dict) else ():
+    recorded = _facts_in(facts, "parameters")
+    if recorded and (notebook := env.root() / "notebooks" / f"{folder.name}.ipynb").exists():
+        recorded = notebook_parameters(notebook) | recorded  # one that it did not have then had its default
+    for name, value in recorded.items():
         if name in later.params and name not in OWN and later.params[name] != value:
             problem = f"{folder} was run with {name}={value!r}, and {later.stage} has {later.params[name]!r}"
             raise UserError(f"{problem}: give both the same, or run {folder.name} again.")

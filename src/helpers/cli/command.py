@@ -212,8 +212,11 @@ def stage_line(path: Path) -> str:
     ended = time.localtime(path.stat().st_mtime)
     minutes, seconds = divmod(round(manifest["seconds"]), 60)
     duration = "" if state in ("running", "cut off") else f"{minutes:4d} min {seconds:02d} s"
-    line = f"{manifest['stage']:24} {state.replace('_', ' '):16} {duration:14} {time.strftime('%Y-%m-%d %H:%M', ended)}"
-    return f"{line}\n    {manifest['error'].removeprefix('UserError: ')}" if "error" in manifest else line
+    reason = pipeline.no_longer_counts(path.parent) if state == "success" else ""
+    state = "no longer counts" if reason else state.replace("_", " ")
+    line = f"{manifest['stage']:24} {state:16} {duration:14} {time.strftime('%Y-%m-%d %H:%M', ended)}"
+    problem = reason or manifest.get("error", "").removeprefix("UserError: ")
+    return f"{line}\n    {problem}" if problem else line
 
 
 @app.command()

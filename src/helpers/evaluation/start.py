@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pandas as pd
 from markupsafe import Markup
 
-from helpers import env
+from helpers import env, pipeline
 from helpers.data.language import card_languages, surely_other
 from helpers.env import UserError
 from helpers.evaluation.report import TINY, highlight
@@ -38,11 +38,12 @@ def runs_table(stages: pd.DataFrame) -> pd.DataFrame:
 
 
 def _stage_line(folder: Path, stage: str, status: str) -> Markup:
-    """Name of a stage and its status, with a link to its notebook if it was executed by a run."""
+    """Name of a stage and its status, with a link to its notebook if it was executed by a run; why it no longer counts."""
     notebook, name = folder / f"{stage}.ipynb", stage.replace("_", " ")
     if notebook.exists():
         name = _link(notebook, name)
-    return Markup("{}: {}").format(name, status.replace("_", " "))
+    reason = pipeline.no_longer_counts(folder) if status == "success" else ""
+    return Markup("{}: {}").format(name, f"no longer counts ({reason})" if reason else status.replace("_", " "))
 
 
 def _link(path: Path, text: str) -> Markup:
