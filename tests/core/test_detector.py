@@ -396,6 +396,25 @@ def test_lines_from_standard_input_and_the_runs_folder(project, rows, monkeypatc
     assert facts["rows"] == 3 and len(facts["adapter"]) == 64
 
 
+def test_lines_that_look_like_formulas_are_guarded_on_standard_output_too(project, rows, monkeypatch, capsys):
+    lines = [rows[0]["text"], "=cmd|' /C calc'!A0"]
+    for raw, texts in (([], [lines[0], f"'{lines[1]}"]), (["--raw"], lines)):
+        monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
+        code, out, err = ambo(monkeypatch, capsys, "-", *raw)
+        assert code == 0 and pd.read_csv(io.StringIO(out)).text.tolist() == texts, err
+        assert ("1 cells that a spreadsheet would run as a formula" in err) == (not raw)
+
+
+def test_a_page_names_rows_by_the_ids_of_the_runs_own_data(project, rows, monkeypatch, capsys):
+    save_manifest(project / "outputs/t/r/01_seed_curation", parameters={"id_column": "ad"})
+    (project / "in.csv").write_text(f"ad,text\nA-7,{rows[0]['text']}\n<b>,{rows[1]['text']}\n")
+    (project / "other.csv").write_text(f"text\n{rows[0]['text']}\n")
+    for name, words in (("in", ["ad A-7 ·", "ad &lt;b&gt; ·"]), ("other", ["row "])):
+        assert ambo(monkeypatch, capsys, project / f"{name}.csv", "--html", project / "page.html")[0] == 0
+        page = (project / "page.html").read_text()
+        assert all(f'<p class="note">{word}' in page for word in words) and ", 100%" not in page
+
+
 def test_the_page_escapes_what_it_shows(project, rows, monkeypatch, capsys):
     (project / "in.csv").write_text(f"text\n{rows[0]['text']}\n<img src=x onerror=alert(1)> is bad\n")
     code, out, _ = ambo(monkeypatch, capsys, project / "in.csv", "--html", project / "page.html")

@@ -104,6 +104,7 @@ def answer_file(
     from helpers.evaluation import report
 
     detector = core.load_detector(latest.adapter)
+    own_id = first_parameters(latest).get("id_column")
     added = [*detector.columns, *(["words"] if explain else [])]
     tables.refuse_columns(reading.source, added, file)
     for written in filter(None, (out, html)):
@@ -119,7 +120,8 @@ def answer_file(
     with detector.predict_recorded(reading.texts, facts, folder, explained) as (following, place):
         target = env.resolve(out) if out else place.with_suffix(".csv")
         schema, holder = reading.schema_with(added), str(place.resolve())
-        with printing() if to_output else tables.writing(target, raw, schema, holder) as write:
+        is_guarded = not raw and (to_output or target.suffix.lower() in (".csv", ".tsv"))
+        with printing(raw) if to_output else tables.writing(target, raw, schema, holder) as write:
             for table, texts in reading.batches(exact=reading.schema is not None):
                 answers, spans = following(len(texts))
                 answers = rounded(answers).set_axis(table.index)
@@ -128,17 +130,18 @@ def answer_file(
                 write(table.join(answers))
                 counts.update(answers["answer"].fillna(""))
                 long += detector.count_long(texts)
-                marked += tables.count_guarded(table) if not raw and target.suffix.lower() in (".csv", ".tsv") else 0
+                marked += tables.count_guarded(table) if is_guarded else 0
                 if html and (left := reading.shown - sum(len(part) for _, part, _ in page)) > 0:
-                    page.append((texts[:left], answers[:left], spans[:left]))
+                    page.append((texts[:left], answers[:left].set_axis(own_names(table, own_id)[:left]), spans[:left]))
         if long:
             say(f"{long:,} of {reading.rows:,} texts are long and are read in several windows.", file=sys.stderr)
         if not to_output:
             with to_output_or_sentence():
                 say(f"{reading.rows:,} rows → {short_path(target)}: {answer_counts(counts)}")
-                if marked:
-                    rest = "cells that a spreadsheet would run as a formula got an apostrophe before it (--raw: none)"
-                    say(f"{marked:,} {rest}.")
+        if marked:
+            rest = "cells that a spreadsheet would run as a formula got an apostrophe before it (--raw: none)"
+            with to_output_or_sentence():
+                say(f"{marked:,} {rest}.", file=sys.stderr if to_output else None)
         if html:
             who = f"the detector of run {latest.run}, task {latest.task}"
             written = report.write_answers(env.resolve(html), page, who, reading.rows)
@@ -147,9 +150,22 @@ def answer_file(
 
 def own_column(latest: runs.Detector) -> str:
     """The column of the texts in the data of a detector's run."""
-    first = read_facts(outputs.run_folder(latest.task, latest.run) / pipeline.STAGES["01"] / "manifest.json")
-    column = (first.get("parameters") or {}).get("text_column")
+    column = first_parameters(latest).get("text_column")
     return column if column and isinstance(column, str) else TEXT
+
+
+def first_parameters(latest: runs.Detector) -> dict[str, Any]:
+    """The parameters of 01 in a detector's run; {} where they cannot be read."""
+    first = read_facts(outputs.run_folder(latest.task, latest.run) / pipeline.STAGES["01"] / "manifest.json")
+    parameters = first.get("parameters")
+    return parameters if isinstance(parameters, dict) else {}
+
+
+def own_names(table: pd.DataFrame, column: Any) -> list[str]:
+    """What a page calls each row: by the column with ids of the person's own, as in the run's data, else by its number."""
+    if isinstance(column, str) and column in table:
+        return [f"{column} {value}" for value in table[column]]
+    return [f"row {number}" for number in table.index]
 
 
 def rounded(answers: pd.DataFrame) -> pd.DataFrame:
@@ -266,13 +282,13 @@ def lines_source(text_column: str, folder: Path) -> tables.Source:
 
 
 @contextlib.contextmanager
-def printing() -> Iterator[Callable[[pd.DataFrame], None]]:
-    """Yield a function that prints the next rows of a table."""
+def printing(raw: bool) -> Iterator[Callable[[pd.DataFrame], None]]:
+    """Yield a function that prints the next rows of a table; cells that look like a formula as they are, if `raw`."""
     headers = iter([True])
 
     def write(table: pd.DataFrame) -> None:
         with to_output_or_sentence():
-            print_lines(table, next(headers, False))
+            print_lines(table if raw else tables.spreadsheet_safe(table), next(headers, False))
 
     yield write
     with to_output_or_sentence():

@@ -330,9 +330,10 @@ def _curves(
     axis: Axes, table: pd.DataFrame, x: str, columns: list[str], styles: Sequence[str], colours: dict | None = None
 ) -> None:
     """A line with a band for every strategy: `columns` are those of value, low and high."""
-    for (name, part), style in zip(table.groupby("strategy", sort=False), cycle(styles), strict=False):
+    for number, ((name, part), style) in enumerate(zip(table.groupby("strategy", sort=False), cycle(styles))):
         value, low, high = part[columns].to_numpy(float).T
-        (line,) = axis.plot(part[x], value, style, color=colours and colours[name], label=_name(name))
+        order = 3 - number / 100  # the first, which is the run's own strategy, lies on those it is compared with
+        (line,) = axis.plot(part[x], value, style, color=colours and colours[name], label=_name(name), zorder=order)
         axis.fill_between(part[x], low, high, color=line.get_color(), alpha=0.12, linewidth=0)
     _count_in_whole_numbers(axis.xaxis)
 

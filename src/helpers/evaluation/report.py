@@ -261,6 +261,11 @@ def write_report(path: Path, title: str, lead: str, sections: list[dict], footer
     return write_text(path, page)
 
 
+def confidence_name(confidence: float) -> str:
+    """A confidence as people read it: no detector is certain."""
+    return "above 99 %" if confidence > 0.99 else f"{100 * confidence:.0f} %"
+
+
 def write_answers(
     path: Path, parts: Sequence[tuple[Sequence[str], pd.DataFrame, Sequence]], detector: str, total: int
 ) -> Path:
@@ -270,7 +275,7 @@ def write_answers(
     ----------
     path : Path
     parts : sequence of (texts, answers, spans)
-        The index of `answers` has the row numbers, its columns are `answer` (missing without one) and `confidence`;
+        The index of `answers` says what the page calls each row, its columns are `answer` (missing without one) and `confidence`;
         `spans` are for each text the (start, end, …) that moved its answer, the strongest first.
     detector : str
         What the page says has answered.
@@ -280,16 +285,16 @@ def write_answers(
     names = list(pd.concat([answers["answer"] for _, answers, _ in parts]).dropna().unique()) if parts else []
     rows = []
     for texts, answers, spans in parts:
-        for text, number, answer, confidence, own in zip(
+        for text, name, answer, confidence, own in zip(
             texts, answers.index, answers["answer"], answers["confidence"], spans, strict=True
         ):
             places = [(int(span[0]), int(span[1])) for span in own]  # the strongest first
             known = answer in names
             rows.append(
                 {
-                    "row": number,
+                    "row": name,
                     "text": highlight(text, own),
-                    "answer": f"{plain_name(answer)}, {confidence:.0%}" if known else "no text to answer",
+                    "answer": f"{plain_name(answer)}, {confidence_name(confidence)}" if known else "no text to answer",
                     "number": names.index(answer) + 1 if known else 0,
                     "confidence": round(100 * confidence, 1) if known else 0,
                     "words": ", ".join(f"“{' '.join(text[start:end].split())}”" for start, end in places),

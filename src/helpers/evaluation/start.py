@@ -14,7 +14,7 @@ from markupsafe import Markup
 from helpers import env, pipeline
 from helpers.data.language import card_languages, surely_other
 from helpers.env import UserError
-from helpers.evaluation.report import TINY, highlight
+from helpers.evaluation.report import TINY, confidence_name, highlight
 from helpers.italian.addressees import EVERYONE
 from helpers.italian.cues import find_cues
 
@@ -94,10 +94,9 @@ def answer_html(text: str, load: Callable[[], tuple[Any, str, str]]) -> Markup:
         failure = "The detector could not be loaded ({}). Train it again under a new run_id."
         return Markup("<p>{}</p>").format(failure.format(error))
     learner, row = detector.learner, detector.predict([text]).iloc[0]
-    confidence = "above 99%" if row.confidence > 0.99 else f"{row.confidence:.0%}"  # no detector is certain
     words = detector.explain([text], [row.answer])[0]
     answer = Markup("<p><b>{}</b>, confidence {}</p><p>{}</p>").format(
-        row.answer.replace("_", " "), confidence, highlight(text, words)
+        row.answer.replace("_", " "), confidence_name(row.confidence), highlight(text, words)
     )
     if kinds := row.get("kinds"):
         answer += Markup("<p>Kinds of exclusion that it sees: {}.</p>").format(

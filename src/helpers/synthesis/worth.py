@@ -71,7 +71,7 @@ def verdict(table: pd.DataFrame, learner: str) -> str:
         comparison += " Leave them out of 03 (use_synthetic: false)."
         return f"The synthetic rows hurt {learner}: {figures}; {comparison}"
     reason = "the interval includes no gain" if row.low <= 0 else "duplicates help as much"
-    return f"The synthetic rows do not help {learner}: {figures}, {reason}; {comparison}"
+    return f"The synthetic rows do not help {learner}: {figures}, {reason}; {comparison} 03 uses them unless use_synthetic: false."
 
 
 def diversity(sets: dict[str, list[str]], pool: list[str], embed: Callable, seed: int = 0) -> pd.DataFrame:

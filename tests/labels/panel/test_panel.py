@@ -930,7 +930,8 @@ def test_a_person_may_say_something_about_herself(tmp_path):
     alone = desk({"anna": list(rows)}, rows, YES_NO, folder=tmp_path)
     assert isinstance(alone, Panel)  # nobody to compare with: nothing is asked
     name, place, _ = desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path).children
-    assert not place.children
+    assert "Choose your name" in place.children[0].value
+    assert [words for words, _ in name.options] == ["choose your name", "anna: 1 text to label", "bea: 1 text to label"]
     name.value = "bea"
     panel, about = place.children
     (opener,), inside = about.children[0].children, about.children[1]

@@ -134,7 +134,7 @@ def progress(
     facts = [f"{done:,} of {plural(total, 'new text' if kept else 'text')}"]
     if kept:
         facts.insert(0, f"{plural(kept, 'label')} of before {'is' if kept == 1 else 'are'} kept and used")
-    facts += [f"{n:,} {name}" for name, n in sorted(counts.items()) if n]
+    facts += [f"{n:,} {name}" for name, n in counts.items() if n]
     if skipped:
         facts.append(f"{skipped:,} skipped")
     if items_a_minute >= 2:

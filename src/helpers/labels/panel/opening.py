@@ -16,6 +16,7 @@ from helpers.env import UserError
 from helpers.labels import seats
 from helpers.labels.log import ADJUDICATOR
 from helpers.labels.panel import html
+from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import button, flow
 from helpers.labels.panel.panel import Panel
 from helpers.labels.panel.parts import sheet, shortened
@@ -61,16 +62,21 @@ def show_next(here: Run) -> None:
 
 
 class Desk(widgets.VBox):
-    """Where a person first chooses her name, and then has her panel."""
+    """Where a person first chooses her name, beside which stands what she has still to label, and then has her panel."""
 
-    def __init__(self, open_panel, names: Sequence[str], folder: Path | str):
-        options = [("choose your name", None), *((name, name) for name in names)]
+    def __init__(self, open_panel, own: Mapping[str, list[str]], folder: Path | str):
+        waiting = seats.pending(Path(folder), dict(own))
+        options = [("choose your name", None)]
+        options += [(f"{name}: {plural(len(ids), 'text')} to label", name) for name, ids in waiting.items()]
         chooser = widgets.Dropdown(description="Annotator", options=options, value=None)
-        place = widgets.VBox()
+        nobody = widgets.HTML(
+            html.message("Choose your name above: your texts, and the buttons to label them, open here.", False)
+        )
+        place = widgets.VBox([nobody])
 
         def choose(change: dict) -> None:
             name = change["new"]
-            place.children = [open_panel(name), About(folder, name)] if name else []
+            place.children = [open_panel(name), About(folder, name)] if name else [nobody]
 
         chooser.observe(choose, "value")
         super().__init__([chooser, place, sheet()])
@@ -81,20 +87,20 @@ class Desk(widgets.VBox):
 
 
 def desk(
-    seats: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Sequence[str] = (), **options: Any
+    own: Mapping[str, list[str]], rows: Mapping[str, dict], labels: Sequence[str] = (), **options: Any
 ) -> widgets.Widget:
     """The panel of the one annotator, or of several: then a person first chooses her name.
 
-    `seats` maps annotators to record ids, as `seats.assign` gives them; `rows` maps record ids to records; `options` are
+    `own` maps annotators to record ids, as `seats.assign` gives them; `rows` maps record ids to records; `options` are
     keyword arguments of `Panel`, of which `folder` is required.
     """
 
     def open_panel(annotator: str) -> Panel:
-        return Panel([rows[i] for i in seats[annotator]], labels, annotator=annotator, **options)
+        return Panel([rows[i] for i in own[annotator]], labels, annotator=annotator, **options)
 
-    if len(seats) == 1:  # with nobody to compare her with, the person is not asked about herself
-        return open_panel(*seats)
-    return Desk(open_panel, list(seats), options["folder"])
+    if len(own) == 1:  # with nobody to compare her with, the person is not asked about herself
+        return open_panel(*own)
+    return Desk(open_panel, own, options["folder"])
 
 
 def adjudication_panel(disagreements: list[dict], labels: Sequence[str], **options: Any) -> Panel:

@@ -186,11 +186,10 @@ class Controls:
     def show_progress(self, session: Session) -> None:
         course, row, total = self.panel.course, self.panel.now, len(session.records)
         batch = course.batch(None if row.place is None else row.record["id"])
+        counts = {name: session.counts[name] for name in row.answer.categories}  # in the order of the buttons
         self.progress.value = html.course(
             batch, course.batches, course.measured(), course.scores(), course.stop
-        ) + html.progress(
-            session.done, total, session.skipped, session.counts, session.items_a_minute(), len(self.panel.kept)
-        )
+        ) + html.progress(session.done, total, session.skipped, counts, session.items_a_minute(), len(self.panel.kept))
         goes_on = self.panel.goes_on and (bool(course.stop) or self.panel.all_done)
         self.go_on.layout.display = None if goes_on else "none"
 
