@@ -16,6 +16,7 @@ PUBLIC = {
     "Recipe": "recipe",
     "Probe": "probe",
     "cached": "cache",
+    "Beside": "beside",
 }
 
 
