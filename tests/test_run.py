@@ -290,6 +290,82 @@ def test_a_cell_that_fails_in_an_open_notebook_is_in_the_manifest_until_the_next
         manager.shutdown_kernel(now=True)
 
 
+def test_an_attempt_that_stops_before_it_changes_a_result_takes_no_success_away(project):
+    """In an open notebook, as where 01 finds its data gone: what it made of them before still counts."""
+    stage = open_stage(project)
+    files.write_text(stage.path("seed.jsonl"), "{}")
+    stage.close()
+    cells = ["import os, sys", f"os.environ['AMBO_ROOT'] = {str(project)!r}", f"sys.path[:0] = {sys.path!r}"]
+    first = "\n".join([*cells, PARAMETERS, "from helpers import run", "here = run.open_run('01', globals())"])
+    for harm, status in (("", "success"), ("here.path('seed.jsonl').write_text('[]'); ", "failed")):
+        manager, client = start_new_kernel(kernel_name="python3")
+        try:
+            cell_output(client, f"{first}\nraise run.UserError('the data are missing')", allow_stdin=True)
+            assert pipeline.stage_status(stage.folder) == "success" and outputs.is_held(stage.folder)
+            assert not pipeline.no_longer_counts(stage.folder)
+            assert run.read_manifest(stage.folder)["error"].endswith("attempt failed: UserError: the data are missing")
+            cell_output(client, "1 + 1", allow_stdin=True)
+            assert pipeline.stage_status(stage.folder) == "running"
+            cell_output(client, f"{first}\n{harm}raise ValueError", allow_stdin=True)  # in the same kernel
+            assert pipeline.stage_status(stage.folder) == status
+        finally:
+            client.stop_channels()
+            manager.shutdown_kernel(now=True)
+    assert pipeline.no_longer_counts(stage.folder) == "it is failed"
+
+
+def test_a_stage_that_was_left_after_its_first_cells_still_counts(project):
+    stage = open_stage(project)
+    files.write_text(stage.path("seed.jsonl"), "{}")
+    stage.close()
+    for leave, words in (
+        (lambda: pipeline.mark_failed(stage.folder, "no memory"), "failed: no memory"),  # as `ambo run` does
+        (lambda: None, "was cut off"),
+    ):
+        open_stage(project)
+        assert pipeline.stage_status(stage.folder) == "running"
+        outputs.release_folder(stage.folder)
+        leave()
+        assert pipeline.stage_status(stage.folder) == "success" and not outputs.is_held(stage.folder)
+        assert run.read_manifest(stage.folder)["error"] == f"The last attempt {words}"
+        assert not pipeline.why_due(stage.folder, stage.params)
+    open_stage(project)
+    files.write_text(stage.path("more.jsonl"), "{}")
+    outputs.release_folder(stage.folder)
+    assert pipeline.stage_status(stage.folder) == "cut off"
+
+
+def test_a_page_that_was_cut_off_counts_once_a_person_has_run_it_to_its_end(project, monkeypatch):
+    stage = open_stage(project)
+    page = files.write_text(stage.path("01_seed_curation.ipynb"), '{"metadata": {"papermill": {"end_time": null}}}')
+    stage.close()
+    assert pipeline.stage_status(stage.folder) == "cut off"
+    monkeypatch.setattr(run.env, "frontend", lambda: "notebook")
+    stage.close()
+    assert pipeline.stage_status(stage.folder) == "success" and not pipeline.why_due(stage.folder, stage.params)
+    monkeypatch.undo()
+    monkeypatch.setenv("AMBO_ROOT", str(project))
+    page.unlink()
+    assert pipeline.why_due(stage.folder, stage.params) == "01_seed_curation.ipynb is missing"
+
+
+def test_a_cell_that_was_never_run_because_of_a_slip_is_not_foreign(project):
+    cells = ["import os, sys", f"os.environ['AMBO_ROOT'] = {str(project)!r}", f"sys.path[:0] = {sys.path!r}"]
+    first = "\n".join([*cells, PARAMETERS, "from helpers import run", "here = run.open_run('01', globals())"])
+    notebook(
+        project / "notebooks/01_seed_curation.ipynb", (PARAMETERS, ["parameters"]), (first, []), ("here.close()", [])
+    )
+    manager, client = start_new_kernel(kernel_name="python3")
+    try:
+        for cell in ("seed = ", f"{PARAMETERS}seed = = 2", first, "here.close("):
+            cell_output(client, cell, allow_stdin=True)
+        assert "foreign" not in cell_output(client, "here.close()", allow_stdin=True)
+    finally:
+        client.stop_channels()
+        manager.shutdown_kernel(now=True)
+    assert not run.read_manifest(project / "outputs/demo/r/01_seed_curation").get("foreign_cells")
+
+
 def test_each_version_of_a_stage_has_a_number_of_its_own(project):
     stage = open_stage(project)
     stage.wrote(files.write_text(stage.path("out.txt"), "seed 1"))
@@ -941,6 +1017,25 @@ def test_what_waits_in_a_later_stage_makes_no_earlier_one_due_whose_labels_it_ha
         loop.earlier("01", "seed.jsonl")
         loop.save_manifest(status)
         assert not pipeline.why_due(first.folder, params) and not pipeline.no_longer_counts(first.folder)
+    files.write_text(home / "03_active_learning/labels/human/anna.jsonl", "a label\nanother, of the next batch")
+    assert pipeline.why_due(first.folder, params) == "outputs/t/r/03_active_learning/labels changed"
+    assert not pipeline.no_longer_counts(first.folder) and loop.earlier("01", "seed.jsonl")  # 03 goes on
+    files.write_text(first.path("labels/anna.jsonl"), "a label")
+    first.reads(first.path("labels"))
+    first.close()
+    files.write_text(first.path("labels/anna.jsonl"), "another label")  # of its own rows
+    assert pipeline.no_longer_counts(first.folder) == "outputs/t/r/01_seed_curation/labels changed"
+
+
+def test_rounds_of_before_a_parameter_are_of_its_default_though_the_manifest_is_lost(project, capsys):
+    notebook(project / "notebooks/03_active_learning.ipynb", ("seed = 2\nstop = 'budget'", ["parameters"]))
+    for value, kept in (("budget", 1), ("plateau", 0)):
+        stage, _ = rounds_of(project, "a")
+        stage.add_round({"strategy": "bait", "round": 0})
+        stage.path("manifest.json").unlink(missing_ok=True)
+        assert len(rounds_of(project, "a", stop=value)[1]) == kept
+        shutil.rmtree(stage.folder)
+    assert "changed since: the parameters" in capsys.readouterr().out
 
 
 def test_a_run_of_before_a_parameter_was_added_goes_on(project, capsys):

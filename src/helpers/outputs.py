@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -66,6 +67,18 @@ def release_folder(folder: Path) -> None:
     """Let other processes have a folder that this one holds."""
     if lock := _locks.pop(folder, None):
         lock.release()
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a folder for a moment, where this process does not already; raises UserError if another one does."""
+    is_mine = folder in _locks
+    hold_folder(folder, 0)
+    try:
+        yield
+    finally:
+        if not is_mine:
+            release_folder(folder)
 
 
 def make_folder(folder: Path) -> None:

@@ -26,7 +26,7 @@ from helpers.manifest import (
     stored_name,
     write_manifest,
 )
-from helpers.outputs import executed, is_held, results
+from helpers.outputs import executed, held, is_held, results
 from helpers.parameters import stage_parameters
 
 STAGES = {
@@ -83,14 +83,20 @@ def stage_status(folder: Path) -> str:
         return "damaged"
     if manifest is None:
         return "damaged"
-    unfinished = manifest["status"] == "running" or not is_finished(executed(folder))
-    return "cut off" if unfinished and manifest["status"] != "failed" and not is_held(folder) else manifest["status"]
+    unfinished = manifest["status"] == "running" or not is_finished(folder, manifest)
+    if not unfinished or manifest["status"] == "failed" or is_held(folder):
+        return manifest["status"]
+    return "success" if restore_success(folder, "was cut off") else "cut off"
 
 
-def is_finished(notebook: Path) -> bool:
-    """Whether papermill has ended an executed notebook, the last thing that it writes; True where none was executed."""
-    if not notebook.exists():
-        return True  # the stage was run in JupyterLab, from the notebook itself
+def is_finished(folder: Path, manifest: dict[str, Any]) -> bool:
+    """Whether papermill has ended the executed notebook of a stage, the last thing that it writes.
+
+    True where none was executed, or a person ran it to its end after papermill.
+    """
+    notebook = executed(folder)
+    if not notebook.exists() or manifest.get("frontend") == "notebook":
+        return True
     facts: Any = read_facts(notebook)
     for name in ("metadata", "papermill", "end_time"):
         facts = facts.get(name) if isinstance(facts, dict) else None
@@ -102,6 +108,24 @@ def mark_failed(folder: Path, error: str) -> None:
     with contextlib.suppress(UserError):  # a damaged manifest stays as it is
         if (manifest := read_manifest(folder)) and not is_held(folder):
             write_manifest(folder, manifest | {"status": "failed", "error": error})
+            restore_success(folder, f"failed: {error}")
+
+
+def restore_success(folder: Path, what_happened: str) -> bool:
+    """Whether a stage's success of before stands, because the attempt that has stopped changed no result; then say so.
+
+    What a stage found missing, or a page of which a few cells were run, takes no finished work away.
+    """
+    with contextlib.suppress(UserError), held(folder):
+        manifest = read_manifest(folder) or {}
+        before = manifest.get("before")
+        if not (is_manifest(before) and before["status"] == "success" and is_whole(before)):
+            return False
+        is_new = {stored_name(path) for path in results(folder)} - before["outputs"].keys()
+        if not is_new and not changed_file(folder, before, ("outputs",)):
+            write_manifest(folder, before | {"error": f"The last attempt {what_happened}"})
+            return True
+    return False
 
 
 def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] = FREE) -> str:
@@ -171,7 +195,7 @@ def foreign(number: int) -> str:
 
 def what_changed(folder: Path, manifest: dict[str, Any]) -> str:
     """What of a finished stage, or of what it was made from, is not as it was then; '' where all is. Code does not count."""
-    if not is_finished(executed(folder)):
+    if not is_finished(folder, manifest):
         return "its notebook was cut off at the end"
     if manifest.get("notebook") and not executed(folder).exists():
         return f"{folder.name}.ipynb is missing"
@@ -231,7 +255,8 @@ def is_log(place: Path) -> bool:
 def first_unsound(folder: Path) -> tuple[str, str]:
     """The first stage, of those that one was made from and itself, from which nothing may go on, and why; '' and ''.
 
-    Other code, other words for people (guideline, brief) and a source that is gone are no reason.
+    Other code, other words for people (guideline, brief), labels given in a later stage and a source that is gone are no
+    reason.
     """
     return _first_unsound(lineage(folder))
 
@@ -263,8 +288,18 @@ def _unsound(folder: Path) -> str:
     if not is_whole(manifest):
         return "its manifest is not as the stage wrote it"
     words = {stored_name(env.resolve(value)) for name in WORDS if (value := manifest["parameters"].get(name))}
-    inputs = {name: sha for name, sha in manifest["inputs"].items() if name not in words and env.resolve(name).exists()}
+    inputs = {
+        name: sha
+        for name, sha in manifest["inputs"].items()
+        if name not in words and env.resolve(name).exists() and not _is_later_log(env.resolve(name), folder)
+    }
     return changed_file(folder, manifest | {"inputs": inputs})
+
+
+def _is_later_log(path: Path, folder: Path) -> bool:
+    """Whether a path is a log of labels of another stage of the run, which grows while people label there."""
+    place = inside_run(path, folder.parent)
+    return place is not None and is_log(place) and place.parts[0] != folder.name
 
 
 def foreign_remarks(folder: Path) -> list[str]:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import re
 import shlex
@@ -45,6 +46,7 @@ from helpers.pipeline import (
     inside_run,
     is_log,
     refuse_other_parameters,
+    restore_success,
     sources,
     what_changed,
 )
@@ -67,11 +69,25 @@ class Cells:
         """
         cells = enumerate(map(_without_commands, self._run() if self.own else []))
         others = [(number, cell) for number, cell in cells if cell and cell not in self.own]
+        others = [(number, cell) for number, cell in others if _is_code(cell)]
         return sum(number >= self.opening or not _has_values_only(cell) for number, cell in others)
 
     def _run(self) -> list[str]:
         shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
         return shell.history_manager.input_hist_raw if shell else []
+
+
+def _is_code(cell: str) -> bool:
+    """Whether a cell could be run at all: of a slip that Python refuses to read nothing was."""
+    with contextlib.suppress(ImportError):
+        from IPython.core.inputtransformer2 import TransformerManager
+
+        cell = TransformerManager().transform_cell(cell)
+    try:
+        ast.parse(cell)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _without_commands(cell: str) -> str:
@@ -109,6 +125,7 @@ class Run:
     remarks: list[str] = field(default_factory=list)  # on what it goes on from, for the report's limits
     cells: Cells = field(init=False)
     made_from: str = ""  # digest of what the rounds were made from that this process goes on from
+    before: dict[str, Any] = field(default_factory=dict)  # the manifest of a success of before
 
     def __post_init__(self) -> None:  # noted before it runs, as every input is before it is read
         self.code, self.commits = code_sha(self.stage), hub.commits(self.stage, self.params)
@@ -209,8 +226,10 @@ class Run:
         path, record = self.path("rounds.jsonl"), self.path("rounds_from.json")
         earlier, reason, rows = read_facts(record), "", []
         hub_before = earlier.pop("hub", None)
-        had = _facts_in(earlier, "parameters")  # of a notebook with fewer, or with more, the others say nothing
-        both = had.keys() & params.keys() if had else params.keys()
+        had = _facts_in(earlier, "parameters")
+        if had:  # a parameter that the notebook did not have then had its default, and one that it had says nothing now
+            earlier["parameters"] = _defaults(self.stage) | had
+        both = earlier["parameters"].keys() & params.keys() if had else params.keys()
         earlier, now = (_limited(facts, both) for facts in (earlier, basis))
         if path.exists() and earlier != now:
             before = {name: fact for kind in ("inputs", "asked") for name, fact in _facts_in(earlier, kind).items()}
@@ -231,7 +250,7 @@ class Run:
         if are_others and not reason:
             reason, rows = "labels of another teacher, or of one that was told something else", []
         if reason:
-            place = put_results_aside(self.folder, [answers] if are_others else [])
+            place, self.before = put_results_aside(self.folder, [answers] if are_others else []), {}
             self.save_manifest("running")
             print(f"The rounds so far are put aside in {place} ({reason}).")
             kept = "people stay, those of the teacher are put aside too" if are_others else "people and teachers stay"
@@ -311,7 +330,10 @@ class Run:
         facts |= {"code": self.code, "git": git_state(), "packages": {p: version(p) for p in PACKAGES}}
         facts |= {"machine": env.machine(), "peak_memory_gib": env.peak_memory_gib()}
         facts |= {"seconds": round(time.time() - self.started, 1), "inputs": self.inputs, "outputs": self.outputs}
-        write_manifest(self.folder, facts | {"hub": self.hub_commits(), "servers": self.servers} | more)
+        facts |= {"hub": self.hub_commits(), "servers": self.servers, "frontend": env.frontend()}
+        if status in ("running", "failed") and self.before:
+            facts["before"] = self.before
+        write_manifest(self.folder, facts | more)
 
     def hub_commits(self) -> dict[str, str]:
         """The commits that this stage has read: of the model as it was loaded, of others as they were at its opening."""
@@ -345,8 +367,8 @@ def _refuse_unlike(folder: Path, facts: dict[str, Any], later: Run) -> None:
     Both are of one run, so they differ in OWN alone; the rest shows a stage of another run, or one that was done anew.
     """
     recorded = _facts_in(facts, "parameters")
-    if recorded and (notebook := env.root() / "notebooks" / f"{folder.name}.ipynb").exists():
-        recorded = notebook_parameters(notebook) | recorded  # one that it did not have then had its default
+    if recorded:  # a parameter that its notebook did not have then had its default
+        recorded = _defaults(folder.name) | recorded
     for name, value in recorded.items():
         if name in later.params and name not in OWN and later.params[name] != value:
             problem = f"{folder} was run with {name}={value!r}, and {later.stage} has {later.params[name]!r}"
@@ -360,6 +382,12 @@ def _read_rounds(path: Path) -> list[dict]:
             remedy = "run the notebook that writes it again"
             raise UserError(f"{path} is damaged: line {number} is not as it was recorded; {remedy}.")
     return rows
+
+
+def _defaults(stage: str) -> dict[str, Any]:
+    """The parameters of a stage's notebook with their defaults; {} where it is not there."""
+    notebook = env.root() / "notebooks" / f"{stage}.ipynb"
+    return notebook_parameters(notebook) if notebook.exists() else {}
 
 
 def _limited(record: dict[str, Any], names: Collection[str]) -> dict[str, Any]:
@@ -404,6 +432,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     if env.frontend() != "notebook":
         refuse_other_parameters(folder, params)
     before = read_facts(folder / "manifest.json")
+    success = before if before.get("status") == "success" else before.get("before")
     name = changed_parameter(folder, params)  # asked first: a stage that we hold does not look cut off
     hold_folder(folder)
     if name:
@@ -412,6 +441,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
         print(f"{name} was {was!r} and is {params.get(name)!r}: the stage is done anew, labels stay; before: {place}")
     env.seed_everything(params["seed"])
     run = Run(stage, params, folder)
+    run.before = {} if name or not isinstance(success, dict) else success
     _open[:] = [run]
     if env.frontend() == "notebook":  # of a batch run papermill says it
         _follow_cells(run)
@@ -452,7 +482,8 @@ def _follow_cells(run: Run) -> None:
         if error is not None:
             words = "stopped by hand" if isinstance(error, KeyboardInterrupt) else f"{type(error).__name__}: {error}"
             run.save_manifest("failed", error=words)
-        elif read_facts(run.path("manifest.json")).get("status") == "failed":
+            restore_success(run.folder, f"failed: {words}")
+        elif read_facts(run.path("manifest.json")).get("status") != "running":
             run.save_manifest("running")
 
     events.register("post_run_cell", after_cell)
