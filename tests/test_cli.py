@@ -14,8 +14,8 @@ import yaml
 
 from helpers import files, outputs, pipeline, run
 from helpers.cli import command, given
-from helpers.cli.detector import open_texts
 from helpers.cli.notebook import IndentedOutput, execute_notebook
+from helpers.cli.predict import open_texts
 from helpers.core import recipe
 from helpers.data import embedded
 from helpers.data.records import record_id

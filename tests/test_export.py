@@ -13,7 +13,7 @@ from huggingface_hub import DatasetCard, ModelCard
 from markdown_it import MarkdownIt
 
 from helpers import cli, files, pipeline, run
-from helpers.cli.detector import evaluation_of
+from helpers.cli.export import evaluation_of
 from helpers.core import export as core
 from helpers.core.detector import load_detector
 from helpers.core.qlora import QLoRA

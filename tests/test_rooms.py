@@ -10,6 +10,7 @@ from tests.project import ROOT, code_cells, finish, new_project
 
 PACKAGE = ROOT / "src" / "helpers"
 GROUND = {
+    "cells",
     "env",
     "files",
     "hub",

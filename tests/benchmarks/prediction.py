@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers import env
-from helpers.cli import detector as command
+from helpers.cli import predict as command
 from helpers.data import embedded
 from helpers.evaluation import runs
 from helpers.task import Task

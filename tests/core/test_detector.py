@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from helpers import cli, files
-from helpers.cli import detector as command
+from helpers.cli import predict as command
 from helpers.core import detector as module
 from helpers.core import parts
 from helpers.core.detector import Detector, load_detector, spanned_words

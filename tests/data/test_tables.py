@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers import files
-from helpers.cli.detector import print_lines
+from helpers.cli.predict import print_lines
 from helpers.data import embedded, tables
 from helpers.data.records import drop_exact_duplicates, with_given_answers, without_answer
 from helpers.env import UserError

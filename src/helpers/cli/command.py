@@ -22,7 +22,7 @@ import typer
 import typer.core
 
 from helpers import env, files, outputs, pipeline, run
-from helpers.cli.detector import export, predict
+from helpers.cli.export import export
 from helpers.cli.given import (
     check_combinations,
     check_data,
@@ -35,6 +35,7 @@ from helpers.cli.given import (
     refuse_missing_data,
 )
 from helpers.cli.notebook import LONGEST, interruptible, run_stage
+from helpers.cli.predict import predict
 from helpers.data import embedded
 from helpers.data.batched import listed
 from helpers.data.language import language_remark
