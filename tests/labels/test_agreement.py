@@ -106,7 +106,7 @@ def test_the_bootstrap_is_that_of_drawing_records_one_by_one():
         ({"a": ["x", "y"]}, "only one annotator"),
         ({"a": ["x", None], "b": [None, "y"]}, "no record was labelled by two annotators"),
         ({"a": ["x", "x", "y"], "b": ["x", "x", None]}, "every shared label is 'x'"),
-        ({"a": ["x"], "b": ["y"]}, "one shared record: no interval"),
+        ({"a": ["x", "y"] * 4, "b": ["y", "y"] * 4}, "fewer than 10 shared records: no interval"),
     ],
 )
 def test_what_is_undefined_has_a_reason(answers, reason):

@@ -15,6 +15,8 @@ import pandas as pd
 from helpers.env import UserError
 from helpers.labels.log import ADJUDICATOR
 
+FEWEST = 10  # shared records below which a bootstrap over them says nothing
+
 
 def table(annotations: dict[str, dict[str, dict]]) -> pd.DataFrame:
     """Labels as text by record and annotator, None where there is none; without the adjudicator."""
@@ -66,8 +68,8 @@ def alpha(answers: pd.DataFrame, order: Sequence[str] | None = None, draws: int 
     # samples at once, where scipy.stats.bootstrap would resample the records and give NaN for any one-class sample.
     patterns, times = np.unique(shared, axis=0, return_counts=True)
     result["value"] = float(_alphas(patterns, times[None], order is not None)[0])
-    if len(shared) == 1:
-        return result | {"reason": "one shared record: no interval"}
+    if len(shared) < FEWEST:
+        return result | {"reason": f"fewer than {FEWEST} shared records: no interval"}
     samples = np.random.default_rng(0).multinomial(len(shared), times / times.sum(), draws)
     values = _alphas(patterns, samples, order is not None)
     values = values[~np.isnan(values)]

@@ -260,3 +260,8 @@ def adjudicate(
         say(f"  {' '.join(row['text'].split())[:150]}")
         for name, note in row["notes"].items():
             say(f"  {name} notes: {note}")
+    stage = store.folders[0].parents[1]  # …/03_…/labels/human
+    if rows and (page := outputs.executed(stage)).exists():
+        say(
+            f"\nTo settle them, open {env.short_path(page)} in JupyterLab and run all its cells: a panel asks for each."
+        )

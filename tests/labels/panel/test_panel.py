@@ -925,13 +925,28 @@ def test_every_kind_has_what_the_panel_asks_for():
         assert all(hasattr(answer, part) for part in parts)
 
 
+def test_the_first_to_finish_hears_what_is_left_to_others(tmp_path):
+    rows = {r["id"]: r for r in texts(2)}
+    name, place, _ = desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path, goes_on=True).children
+    shown = []
+    for person in ("anna", "bea"):
+        name.value = person
+        panel = place.children[0]
+        panel.buttons["yes"].click()
+        shown.append((panel.now.text.value, panel.controls.go_on.layout.display))
+    assert "Your texts are done. Thank you. Texts still to label: bea 1." in shown[0][0] and shown[0][1] == "none"
+    assert "Run all cells again" in shown[1][0] and shown[1][1] is None
+    name.value = ""
+    assert "anna 0, bea 0." in place.children[0].value  # as it is now
+
+
 def test_a_person_may_say_something_about_herself(tmp_path):
     rows = {r["id"]: r for r in texts(2)}
     alone = desk({"anna": list(rows)}, rows, YES_NO, folder=tmp_path)
     assert isinstance(alone, Panel)  # nobody to compare with: nothing is asked
     name, place, _ = desk({"anna": ["r0"], "bea": ["r1"]}, rows, YES_NO, folder=tmp_path).children
-    assert "Choose your name" in place.children[0].value
-    assert [words for words, _ in name.options] == ["choose your name", "anna: 1 text to label", "bea: 1 text to label"]
+    assert "Choose your name" in place.children[0].value and "label: anna 1, bea 1." in place.children[0].value
+    assert [words for words, _ in name.options] == ["choose your name", "anna", "bea"] and name.index == 0
     name.value = "bea"
     panel, about = place.children
     (opener,), inside = about.children[0].children, about.children[1]

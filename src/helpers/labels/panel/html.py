@@ -197,6 +197,12 @@ def classes(explained: Mapping[str, str]) -> str:
     return f"<div>{rows}</div>" if rows else ""
 
 
+def waiting(texts: Mapping[str, Sequence[str]]) -> str:
+    """Who has still how many texts to label; '' for nobody."""
+    facts = [f"{name} {len(ids):,}" for name, ids in texts.items()]
+    return f"Texts still to label: {', '.join(facts)}." if facts else ""
+
+
 def message(text: str, error: bool) -> str:
     """A line that a screen reader speaks; it interrupts for an error."""
     if not text:

@@ -16,7 +16,6 @@ from helpers.env import UserError
 from helpers.labels import seats
 from helpers.labels.log import ADJUDICATOR
 from helpers.labels.panel import html
-from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import button, flow
 from helpers.labels.panel.panel import Panel
 from helpers.labels.panel.parts import sheet, shortened
@@ -28,23 +27,18 @@ def top_line(here: Run) -> None:
     display(HTML(""), display_id=f"ambo-{here.stage}")
 
 
-def show(panel: widgets.Widget, here: Run | None = None) -> None:
-    """Display a panel under a line that says how to open it; the `top_line` of the run's page says it, too.
+def show(panel: widgets.Widget, here: Run | None = None, purpose: str = "to label", waits_for: str = "labels") -> None:
+    """Display a panel under a line that says how to open it, and for what purpose.
 
-    The line is what a page shows that no kernel stands behind: one executed in batch, or reloaded after its kernel
-    ended. While the panel is open, its sheet hides the line.
+    With `here`, the `top_line` of the run's page says it, too, and what the run `waits_for`. The lines are what a page shows
+    that no kernel stands behind: one executed in batch, or reloaded after its kernel ended. While the panel is open, its
+    sheet hides them.
     """
+    how = f"Run all cells {purpose} (Ctrl+F9 / Run ▸ Run All Cells): the panel opens"
     if here:
-        line = HTML(
-            '<div class="ambo-waits"><strong>This notebook waits for labels. Run all cells to label '
-            "(Ctrl+F9 / Run ▸ Run All Cells): the panel opens at the end of this page.</strong></div>"
-        )
-        update_display(line, display_id=f"ambo-{here.stage}")
-    display(
-        HTML(
-            '<div class="ambo-closed">Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): the panel opens here.</div>'
-        )
-    )
+        words = f"<strong>This notebook waits for {waits_for}. {how} at the end of this page.</strong>"
+        update_display(HTML(f'<div class="ambo-waits">{words}</div>'), display_id=f"ambo-{here.stage}")
+    display(HTML(f'<div class="ambo-closed">{how} here.</div>'))
     display(panel)
 
 
@@ -62,23 +56,23 @@ def show_next(here: Run) -> None:
 
 
 class Desk(widgets.VBox):
-    """Where a person first chooses her name, beside which stands what she has still to label, and then has her panel."""
+    """Where a person first chooses her name, and then has her panel."""
 
     def __init__(self, open_panel, own: Mapping[str, list[str]], folder: Path | str):
-        waiting = seats.pending(Path(folder), dict(own))
-        options = [("choose your name", None)]
-        options += [(f"{name}: {plural(len(ids), 'text')} to label", name) for name, ids in waiting.items()]
-        chooser = widgets.Dropdown(description="Annotator", options=options, value=None)
-        nobody = widgets.HTML(
-            html.message("Choose your name above: your texts, and the buttons to label them, open here.", False)
-        )
-        place = widgets.VBox([nobody])
+        options = [("choose your name", ""), *((name, name) for name in own)]
+        chooser = widgets.Dropdown(description="Annotator", options=options, value="")
+        place = widgets.VBox()
 
-        def choose(change: dict) -> None:
-            name = change["new"]
-            place.children = [open_panel(name), About(folder, name)] if name else [nobody]
+        def choose(name: str) -> None:
+            if name:
+                place.children = [open_panel(name), About(folder, name)]
+                return
+            left = html.waiting(seats.pending(Path(folder), dict(own)))
+            words = f"Choose your name above: your texts, and the buttons to label them, open here. {left}"
+            place.children = [widgets.HTML(html.message(words, False))]
 
-        chooser.observe(choose, "value")
+        choose("")
+        chooser.observe(lambda change: choose(change["new"]), "value")
         super().__init__([chooser, place, sheet()])
         self.add_class("ambo-desk")
 
@@ -96,7 +90,12 @@ def desk(
     """
 
     def open_panel(annotator: str) -> Panel:
-        return Panel([rows[i] for i in own[annotator]], labels, annotator=annotator, **options)
+        def left_to_others() -> str:
+            waiting = seats.pending(Path(options["folder"]), dict(own))
+            return html.waiting({name: ids for name, ids in waiting.items() if ids and name != annotator})
+
+        more = {"left_to_others": left_to_others} if len(own) > 1 else {}
+        return Panel([rows[i] for i in own[annotator]], labels, annotator=annotator, **more, **options)
 
     if len(own) == 1:  # with nobody to compare her with, the person is not asked about herself
         return open_panel(*own)

@@ -65,6 +65,8 @@ class Panel(widgets.VBox):
         Ids of records outside the list whose labels of before are used all the same.
     goes_on : bool
         Running the notebook again goes on from the labels: when all is done, say so.
+    left_to_others : function, optional
+        Says which other people have still texts to label, '' where none has: until then nothing goes on.
     embed : function, optional
         From texts to embeddings (texts, hidden). With `page`, the texts of a page resemble each other: by these
         embeddings, else by their words.
@@ -95,6 +97,7 @@ class Panel(widgets.VBox):
         validation_rows: int = 0,
         kept: Collection[str] = (),
         goes_on: bool = False,
+        left_to_others: Callable[[], str] | None = None,
         embed: Callable[[Sequence[str]], Any] | None = None,
     ):
         if not require_reason:  # the adjudicator gives one
@@ -108,6 +111,7 @@ class Panel(widgets.VBox):
         self.context, self.require_reason = context or {}, require_reason
         self.columns, self.columns_shown, self.embed = columns, False, embed
         self.course, self.kept, self.goes_on = Course(rounds, batches, validation_rows), set(kept), goes_on
+        self.left_to_others = left_to_others or str
         answers = functools.partial(KINDS[kind], names=label_names, explanations=label_help)
         self.rows = [Row(self, number, answers, labels) for number in range(page)]
         self.now, self.steps = self.rows[0], Steps(self)
@@ -193,6 +197,8 @@ class Panel(widgets.VBox):
         if self.feeder and not self.feeder.ended:
             return f"No text is waiting: “{self.controls.save.description}” asks for more."
         then = " Run all cells again, or give the same ambo run command again: the run goes on from your labels."
+        if self.goes_on and (left := self.left_to_others()):
+            return f"Your texts are done. Thank you. {left}"
         return "All texts are done. Thank you." + (then if self.goes_on else "")
 
     @property

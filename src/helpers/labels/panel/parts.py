@@ -191,6 +191,7 @@ class Controls:
             batch, course.batches, course.measured(), course.scores(), course.stop
         ) + html.progress(session.done, total, session.skipped, counts, session.items_a_minute(), len(self.panel.kept))
         goes_on = self.panel.goes_on and (bool(course.stop) or self.panel.all_done)
+        goes_on = goes_on and not self.panel.left_to_others()
         self.go_on.layout.display = None if goes_on else "none"
 
     def press_all(self, n: int) -> None:
