@@ -98,9 +98,13 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     noun, neutral = reading_of(token, {"noun"}), reading_of(tokens[i - 1], {"neutral"}) if i else None
     if neutral and reading_of(token, NOUNS | {"person"}, neutral.mask):  # "personale addetto alle casse"
         return None
-    if reading_of(token, {"thing"}):  # "la tecnica" is no woman, but "cercasi tecnica di laboratorio" is
+    if _is_machine(tokens, i) or reading_of(
+        token, {"thing"}
+    ):  # "la tecnica" is no woman, but "cercasi tecnica di laboratorio" is
         return reading_of(token, NOUNS) if _is_sought(tokens, i) else None
-    if noun and belongs(token, "ambiguous") and (not _opens_clause(tokens, i) or (i and tokens[i - 1].lower == "per")):  # "la commessa", an order or a person
+    if (
+        noun and belongs(token, "ambiguous") and (not _opens_clause(tokens, i) or (i and tokens[i - 1].lower == "per"))
+    ):  # "la commessa", an order or a person
         article = reading_of(tokens[i - 1], {"article"}) if i else None
         return noun if article and article.forms[0] == "un" else None
     if noun and token.lower.startswith("candidat") and _is_verb(tokens, i):
@@ -132,6 +136,8 @@ def _is_no_person(tokens: list[Token], i: int) -> bool:
     following = tokens[i + 1] if adjacent(tokens, i) else None
     if before and adjacent(tokens, i - 1) and belongs(before[0], "organisation"):  # "azienda cliente"
         return True
+    if before and adjacent(tokens, i - 1) and reading_of(before[0], {"thing"}) and reading_of(token, {"adj"}):
+        return True  # "un certificato medico"
     if following is not None:
         if token.lower in FIRMS and belongs(following, "trade") and reading_of(token, NOUNS, SINGULAR):
             return True  # "un operatore logistico"
@@ -147,6 +153,8 @@ def _is_no_person(tokens: list[Token], i: int) -> bool:
         return True
     if belongs(token, "of_things") and is_singular and before and before[0].lower == ",":
         return True  # "il progetto, vincitore del bando"
+    if following is not None and token.text in ("Fratelli", "Sorelle") and following.text.istitle():
+        return True  # "Fratelli Moro"
     if _is_said_to_be_organisation(tokens, i) or _is_of_a_body(tokens, i):
         return True
     if not token.text[0].isupper():
@@ -163,7 +171,7 @@ def _is_said_to_be_organisation(tokens: list[Token], i: int) -> bool:
             return False
         if tokens[k].lower == "è":
             rest = [t for t in tokens[k + 1 : k + 4] if not reading_of(t, {"article", "adj"})]
-            return bool(rest) and belongs(rest[0], "organisation")
+            return bool(rest) and belongs(rest[0], "organisation", "office")
     return False
 
 
@@ -172,6 +180,8 @@ def _is_of_a_body(tokens: list[Token], i: int) -> bool:
     words = [tokens[k] for k in preceding(i)[:4]]
     if len(words) < 2 or words[0].lower not in ("dei", "degli", "delle"):
         return False
+    if words[1].lower in ("nazionale", "regionale", "provinciale"):
+        return True
     return belongs(words[1], "body") or (len(words) > 2 and belongs(words[2], "body") and not is_function(words[1]))
 
 
@@ -182,14 +192,23 @@ def _may_stand_in_a_name(token: Token) -> bool:
     return token.text[0].isupper() or is_function(token) or belongs(token, "register")
 
 
+def _is_machine(tokens: list[Token], i: int) -> bool:
+    """Whether i is an unknown word in -trice behind an article: *la vendemmiatrice*, but *orlatrice in sede* is a person."""
+    if not tokens[i].lower.endswith("trice") or tokens[i].lower in lexicon() or not i:
+        return False
+    article = reading_of(tokens[i - 1], {"article"})
+    return article is not None and article.forms[0] in ("il", "un")
+
+
 def _is_device_noun(token: Token) -> bool:
     return token.lower in DEVICES or token.lower.endswith(("tore", "tori", "trice", "trici"))
 
 
 def _is_compound(tokens: list[Token], i: int) -> bool:
     """Whether the words from i on name a thing or an institution: *lettore di codici*, *giudice di pace*."""
-    words = [token.lower for token in tokens[i : i + 3]]
-    return any(" ".join(words[:length]) in word_classes()["compound"] for length in (2, 3))
+    words = [token.lower for token in tokens[max(0, i - 1) : i + 3]]
+    own = words[1:] if i else words
+    return any(" ".join(part) in word_classes()["compound"] for part in (own[:2], own[:3], words[:2] if i else []))
 
 
 def _is_elliptic(tokens: list[Token], i: int) -> bool:
@@ -203,11 +222,10 @@ def _is_elliptic(tokens: list[Token], i: int) -> bool:
 def _is_diploma(tokens: list[Token], i: int) -> bool:
     """Whether i is what a diploma or a course is called after: *diploma di geometra o di perito agrario*."""
     near = [tokens[k] for k in preceding(i)[:12] if k >= tokens[i].sentence]
-    words = [token for token in near if not reading_of(token, {"adj"})]
+    words = [token for token in near if not reading_of(token, {"adj"}) and token.lower != "professionale"]
     if words and belongs(words[0], "diploma"):
         return True
     while words and words[0].lower in ("di", "da", "per"):
-        place = 1
         if len(words) > 1 and belongs(words[1], "diploma"):
             # "assunzione con la qualifica di operaio" is what somebody will be
             is_position = any(token.lower == "con" for token in words[2:4]) or words[0].lower == "da"
@@ -221,15 +239,14 @@ def _is_diploma(tokens: list[Token], i: int) -> bool:
 
 def _is_title_of_work(tokens: list[Token], i: int) -> bool:
     """Whether i stands in the title of a course or a work: *il corso "Addetti antincendio"*, *La vedova allegra*."""
-    k = i - 1
-    if k >= 0 and reading_of(tokens[k], {"article"}):
-        if tokens[k].text.istitle() and tokens[i].text.islower() and not opens_sentence(tokens, k):
-            return True
-        k -= 1
-    if k < 1 or tokens[k].lower not in '"«“':
+    has_title_article = i and reading_of(tokens[i - 1], {"article"}) and tokens[i - 1].text.istitle()
+    if has_title_article and tokens[i].text.islower() and not opens_sentence(tokens, i - 1):
+        return True
+    near = [k for k in preceding(i)[:24] if k >= tokens[i].sentence]
+    quotes = [k for k in near if tokens[k].lower in '"«“”»']
+    if not quotes or tokens[quotes[0]].lower in "”»" or (tokens[quotes[0]].lower == '"' and len(quotes) % 2 == 0):
         return False
-    near = [tokens[m] for m in preceding(k) if m >= tokens[i].sentence]
-    return any(belongs(token, "title_of_work", "diploma") for token in near[:12])
+    return any(belongs(tokens[k], "title_of_work", "diploma") for k in near if quotes[0] - 12 <= k < quotes[0])
 
 
 def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
@@ -244,10 +261,8 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
     is_modifier = role.forms[0] == "-" and adjacent(tokens, i) and not is_function(tokens[i + 1])
     if is_modifier and not reading_of(tokens[i + 1], MODIFIERS):  # "altri settori"
         return None
-    if token.lower in ("altri", "altre") and article and _resumes_things(tokens, k):
+    if token.lower in ("altri", "altre") and _resumes_things(tokens, k if article else i):
         return None
-    if adjacent(tokens, i - 1) and reading_of(tokens[i - 1], {"thing"}) and reading_of(token, {"adj"}):
-        return None  # "un certificato medico"
     if article or _opens_clause(tokens, i):
         return role
     while j >= 0 and is_link(tokens[j]):
@@ -261,6 +276,8 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
 def _resumes_things(tokens: list[Token], i: int) -> bool:
     """Whether "gli altri" from i on is the rest of things named before: *due impianti sono a Lodi, gli altri in Polonia*."""
     j = tokens[i].previous
+    if i + 1 < len(tokens) and not reading_of(tokens[i], {"article"}):  # "altri dieci sono in collaudo"
+        return belongs(tokens[i + 1], "number") or tokens[i + 1].text.isdigit()
     if j < 0 or not (is_link(tokens[j]) or tokens[j].lower in BOUNDARY):
         return False
     sentence = [k for k in preceding(i) if k >= tokens[max(0, j - 1)].sentence]

@@ -101,7 +101,17 @@ def is_adverb(token: Token) -> bool:
 def function_words() -> frozenset[str]:
     """Words that are never a person, a quality or a thing."""
     content = {"english", "also_english", "kin", "ambiguous", "also_of_things", "organisation", "register", "trade"}
-    content |= {"language", "automatic", "diploma", "duration", "compound", "title_of_work", "of_things", "body"}
+    content |= {
+        "language",
+        "automatic",
+        "diploma",
+        "duration",
+        "compound",
+        "title_of_work",
+        "of_things",
+        "body",
+        "office",
+    }
     return frozenset(word for name, words in word_classes().items() if name not in content for word in words)
 
 

@@ -224,7 +224,7 @@ def _predicates(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phras
     phrases = []
     for i, token in enumerate(tokens):
         mask, is_own = _copula(tokens, i)
-        if not mask:
+        if not mask or (i and tokens[i - 1].lower in ("nulla", "niente", "ciò")):
             continue
         parts, mask, end = adjectives_from(tokens, i + 1, mask, True)
         parts = {k: reading for k, reading in parts.items() if k not in used}
@@ -288,7 +288,9 @@ def _subject(tokens: list[Token], heads: Heads, verb: int, end: int, mask: int) 
     after = heads.first(end, end + 6, mask, _is_subject)
     between = tokens[end : after.index] if after else []
     if after and all(
-        belongs(token, "function", "preposition", "adverb") or reading_of(token, DETERMINERS) or _is_complement(tokens, k)
+        belongs(token, "function", "preposition", "adverb")
+        or reading_of(token, DETERMINERS)
+        or _is_complement(tokens, k)
         for k, token in enumerate(between, end)
     ):
         return after
@@ -371,7 +373,11 @@ def _describes_a_person(tokens: list[Token], heads: Heads, i: int, reading: Read
         j = tokens[j].previous
     if j >= 0 and (reading_of(tokens[j], {"article"}) or belongs(tokens[j], "have")):
         return False
-    if _modifies_next_word(tokens, i, reading) or _is_fronted(tokens, i, reading) or (j >= 0 and belongs(tokens[j], "language", "duration")):
+    if (
+        _modifies_next_word(tokens, i, reading)
+        or _is_fronted(tokens, i, reading)
+        or (j >= 0 and belongs(tokens[j], "language", "duration"))
+    ):
         return False  # "inglese spigliato", "tempo pieno e determinato"
     start = tokens[i].sentence
     before = start, i, reading.mask
@@ -389,12 +395,24 @@ def _describes_a_person(tokens: list[Token], heads: Heads, i: int, reading: Read
         return False  # "addetto vendite automunito", but not "impianto automatizzato"
     if not free and adjacent(tokens, i - 1) and _is_loan_word(tokens[j]):
         return False  # "in corner selezionati"
+    if _is_of_the_firm(tokens, i, reading):
+        return False
     if linked:
         is_subject = _is_someone_subject if of_people_only and last_is_person else _is_subject
         last = heads.last(*before, is_subject) or last
     if last:
         return last.is_person and (reading.kind == "person" or (linked and j >= start))
     return reading.kind == "person" and not _follows_neutral(heads, i, reading.mask)
+
+
+def _is_of_the_firm(tokens: list[Token], i: int, reading: Reading) -> bool:
+    """Whether the participle at i describes the firm or its search: *Iscritta al registro …*, *Ricerca autorizzata*."""
+    if reading.mask != SLOT_BITS[1] or reading.forms[0] not in word_classes()["also_of_things"]:
+        return False
+    opens = tokens[i].sentence == i
+    if i > 1 and tokens[i - 1].lower == "," and tokens[i - 2].lower == ".":  # "Alfa S.r.l., autorizzata"
+        return True
+    return opens or (tokens[i - 1].lower == "ricerca" and tokens[i - 1].sentence == i - 1)
 
 
 def _is_loan_word(token: Token) -> bool:
