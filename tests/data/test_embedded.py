@@ -191,12 +191,12 @@ def test_the_sentences_are_new_and_half_of_them_name_nobody():
 
 
 def test_the_rules_see_few_people_where_there_are_none():
-    """On sentences that they were not mended on: 9 of 110, where 3 % is the aim; 260 others served to mend them."""
+    """On sentences that they were not mended on: 8 of 110, where 3 % is the aim; 260 others served to mend them."""
     seen = {
         split: [bool(find_cues(r["text"], EVERYONE)) for r in embedded.sentences(split) if not r["spans"]]
         for split in ("rules", "test_sentences")
     }
-    assert sum(seen["rules"]) <= 15 and sum(seen["test_sentences"]) <= 10
+    assert sum(seen["rules"]) <= 6 and sum(seen["test_sentences"]) <= 10
 
 
 def test_the_table_has_every_split_and_column():

@@ -20,6 +20,7 @@ from helpers.italian.lexicon import table_rows
         ("specialisti", "i", 2, "gli specialisti"),
         ("operatrici", "dei", 3, "delle operatrici"),
         ("operatori", "ai", 2, "agli operatori"),
+        ("hostess", "il", 1, "l'hostess"),
         ("chef", "del", 0, "dello chef"),
         ("cuoco", "del", 0, "del cuoco"),
         ("infermiera", "al", 1, "all'infermiera"),

@@ -25,6 +25,7 @@ from helpers.italian.lexicon import (
     lexicon,
     noun_mask,
     reading_of,
+    word_classes,
 )
 
 # endings of an unknown adjective: as a noun after an article, after a noun
@@ -97,9 +98,13 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     noun, neutral = reading_of(token, {"noun"}), reading_of(tokens[i - 1], {"neutral"}) if i else None
     if neutral and reading_of(token, NOUNS | {"person"}, neutral.mask):  # "personale addetto alle casse"
         return None
-    if reading_of(token, {"thing"}):  # "la tecnica" is no woman, but "cercasi tecnica di laboratorio" is
+    if _is_machine(tokens, i) or reading_of(
+        token, {"thing"}
+    ):  # "la tecnica" is no woman, but "cercasi tecnica di laboratorio" is
         return reading_of(token, NOUNS) if _is_sought(tokens, i) else None
-    if noun and belongs(token, "ambiguous") and not _opens_clause(tokens, i):  # "la commessa", an order or a person
+    if (
+        noun and belongs(token, "ambiguous") and (not _opens_clause(tokens, i) or (i and tokens[i - 1].lower == "per"))
+    ):  # "la commessa", an order or a person
         article = reading_of(tokens[i - 1], {"article"}) if i else None
         return noun if article and article.forms[0] == "un" else None
     if noun and token.lower.startswith("candidat") and _is_verb(tokens, i):
@@ -131,24 +136,117 @@ def _is_no_person(tokens: list[Token], i: int) -> bool:
     following = tokens[i + 1] if adjacent(tokens, i) else None
     if before and adjacent(tokens, i - 1) and belongs(before[0], "organisation"):  # "azienda cliente"
         return True
+    if before and adjacent(tokens, i - 1) and reading_of(before[0], {"thing"}) and reading_of(token, {"adj"}):
+        return True  # "un certificato medico"
     if following is not None:
         if token.lower in FIRMS and belongs(following, "trade") and reading_of(token, NOUNS, SINGULAR):
             return True  # "un operatore logistico"
-        if token.lower in DEVICES and belongs(following, "automatic"):
+        if _is_device_noun(token) and belongs(following, "automatic"):
             return True  # "l'assistente virtuale"
+        if reading_of(token, {"adj"}) and belongs(following, "organisation"):
+            return True  # "primarie aziende"
     is_singular = reading_of(token, NOUNS, SINGULAR) and not reading_of(token, NOUNS, PLURAL)
     words = [other for other in before if not reading_of(other, {"article", "adj"})]
     if is_singular and words and words[0].lower == "siamo":  # what many are together
         return True
-    if (words and belongs(words[0], "diploma")) or (
-        len(words) > 1 and words[0].lower == "di" and belongs(words[1], "diploma")
-    ):
+    if _is_compound(tokens, i) or _is_elliptic(tokens, i) or _is_diploma(tokens, i) or _is_title_of_work(tokens, i):
+        return True
+    if belongs(token, "of_things") and is_singular and before and before[0].lower == ",":
+        return True  # "il progetto, vincitore del bando"
+    if following is not None and token.text in ("Fratelli", "Sorelle") and following.text.istitle():
+        return True  # "Fratelli Moro"
+    if _is_said_to_be_organisation(tokens, i) or _is_of_a_body(tokens, i):
         return True
     if not token.text[0].isupper():
         return False
     # "Albo Nazionale Gestori Ambientali", "via dei Medici", "Statuto dei Lavoratori"
-    named = takewhile(lambda other: other.text[0].isupper() or is_function(other) or belongs(other, "register"), before)
+    named = takewhile(_may_stand_in_a_name, before)
     return any(belongs(other, "register") for other in named)
+
+
+def _is_said_to_be_organisation(tokens: list[Token], i: int) -> bool:
+    """Whether the noun at i is then called an organisation: *il committente è un ente pubblico*."""
+    for k in range(i + 1, min(i + 8, len(tokens) - 1)):
+        if tokens[k].lower in BOUNDARY | {","}:
+            return False
+        if tokens[k].lower == "è":
+            rest = [t for t in tokens[k + 1 : k + 4] if not reading_of(t, {"article", "adj"})]
+            return bool(rest) and belongs(rest[0], "organisation", "office")
+    return False
+
+
+def _is_of_a_body(tokens: list[Token], i: int) -> bool:
+    """Whether i says whose register or law it is: *albo dei consulenti*, *statuto dei lavoratori*."""
+    words = [tokens[k] for k in preceding(i)[:4]]
+    if len(words) < 2 or words[0].lower not in ("dei", "degli", "delle"):
+        return False
+    if words[1].lower in ("nazionale", "regionale", "provinciale"):
+        return True
+    return belongs(words[1], "body") or (len(words) > 2 and belongs(words[2], "body") and not is_function(words[1]))
+
+
+def _may_stand_in_a_name(token: Token) -> bool:
+    """Whether the word may stand between the register and the noun of a name: *Albo Nazionale dei Gestori*."""
+    if token.lower in BOUNDARY or belongs(token, "search", *COPULAS):
+        return False
+    return token.text[0].isupper() or is_function(token) or belongs(token, "register")
+
+
+def _is_machine(tokens: list[Token], i: int) -> bool:
+    """Whether i is an unknown word in -trice behind an article: *la vendemmiatrice*, but *orlatrice in sede* is a person."""
+    if not tokens[i].lower.endswith("trice") or tokens[i].lower in lexicon() or not i:
+        return False
+    article = reading_of(tokens[i - 1], {"article"})
+    return article is not None and article.forms[0] in ("il", "un")
+
+
+def _is_device_noun(token: Token) -> bool:
+    return token.lower in DEVICES or token.lower.endswith(("tore", "tori", "trice", "trici"))
+
+
+def _is_compound(tokens: list[Token], i: int) -> bool:
+    """Whether the words from i on name a thing or an institution: *lettore di codici*, *giudice di pace*."""
+    words = [token.lower for token in tokens[max(0, i - 1) : i + 3]]
+    own = words[1:] if i else words
+    return any(" ".join(part) in word_classes()["compound"] for part in (own[:2], own[:3], words[:2] if i else []))
+
+
+def _is_elliptic(tokens: list[Token], i: int) -> bool:
+    """Whether i is the adjective of a noun left out: *la parte tecnica e quella commerciale*."""
+    before = tokens[i - 1].lower if i else ""
+    if before in ("quello", "quelli"):  # a determiner before "scienziato" alone, and the like
+        return before == "quelli" or not re.match(r"z|s[^aeiou]|ps|gn|x|y", tokens[i].lower)
+    return before in ("quella", "quelle") and reading_of(tokens[i], {"adj"}) is not None
+
+
+def _is_diploma(tokens: list[Token], i: int) -> bool:
+    """Whether i is what a diploma or a course is called after: *diploma di geometra o di perito agrario*."""
+    near = [tokens[k] for k in preceding(i)[:12] if k >= tokens[i].sentence]
+    words = [token for token in near if not reading_of(token, {"adj"}) and token.lower != "professionale"]
+    if words and belongs(words[0], "diploma"):
+        return True
+    while words and words[0].lower in ("di", "da", "per"):
+        if len(words) > 1 and belongs(words[1], "diploma"):
+            # "assunzione con la qualifica di operaio" is what somebody will be
+            is_position = any(token.lower == "con" for token in words[2:4]) or words[0].lower == "da"
+            return not is_position and (words[0].lower == "di" or words[1].lower.startswith(("attest", "patentin")))
+        if len(words) < 2 or not is_link(words[1]):
+            return False
+        place = next((k for k, token in enumerate(words) if k > 1 and token.lower == words[0].lower), len(words))
+        words = words[place:]
+    return False
+
+
+def _is_title_of_work(tokens: list[Token], i: int) -> bool:
+    """Whether i stands in the title of a course or a work: *il corso "Addetti antincendio"*, *La vedova allegra*."""
+    has_title_article = i and reading_of(tokens[i - 1], {"article"}) and tokens[i - 1].text.istitle()
+    if has_title_article and tokens[i].text.islower() and not opens_sentence(tokens, i - 1):
+        return True
+    near = [k for k in preceding(i)[:24] if k >= tokens[i].sentence]
+    quotes = [k for k in near if tokens[k].lower in '"«“”»']
+    if not quotes or tokens[quotes[0]].lower in "”»" or (tokens[quotes[0]].lower == '"' and len(quotes) % 2 == 0):
+        return False
+    return any(belongs(tokens[k], "title_of_work", "diploma") for k in near if quotes[0] - 12 <= k < quotes[0])
 
 
 def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
@@ -163,6 +261,8 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
     is_modifier = role.forms[0] == "-" and adjacent(tokens, i) and not is_function(tokens[i + 1])
     if is_modifier and not reading_of(tokens[i + 1], MODIFIERS):  # "altri settori"
         return None
+    if token.lower in ("altri", "altre") and _resumes_things(tokens, k if article else i):
+        return None
     if article or _opens_clause(tokens, i):
         return role
     while j >= 0 and is_link(tokens[j]):
@@ -173,11 +273,27 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
     return role if after_function_word or reading_of(tokens[j], {"person"}) else None
 
 
+def _resumes_things(tokens: list[Token], i: int) -> bool:
+    """Whether "gli altri" from i on is the rest of things named before: *due impianti sono a Lodi, gli altri in Polonia*."""
+    j = tokens[i].previous
+    if i + 1 < len(tokens) and not reading_of(tokens[i], {"article"}):  # "altri dieci sono in collaudo"
+        return belongs(tokens[i + 1], "number") or tokens[i + 1].text.isdigit()
+    if j < 0 or not (is_link(tokens[j]) or tokens[j].lower in BOUNDARY):
+        return False
+    sentence = [k for k in preceding(i) if k >= tokens[max(0, j - 1)].sentence]
+    return bool(sentence) and not any(
+        reading_of(tokens[k], NOUNS | {"neutral", "person"}) and not reading_of(tokens[k], {"adj"}) for k in sentence
+    )
+
+
 def _is_sought(tokens: list[Token], i: int) -> bool:
     """Whether the word at i is what the ad looks for: "cercasi una tecnica"."""
     articles = ("un", "una", "un'")
     k = next((k for k in preceding(i) if not reading_of(tokens[k], {"adj"}) and tokens[k].lower not in articles), -1)
-    return k >= 0 and tokens[k].lower.startswith(("cerc", "ricerchi", "selezion", "assum", "offr"))
+    if k >= 0 and tokens[k].lower.startswith(("cerc", "ricerchi", "selezion", "assum", "offr")):
+        return True
+    # "azienda orticola ricerca cernitrici", but not "ricerca tecnica"
+    return k >= 0 and tokens[i].lower.endswith(("trice", "trici")) and tokens[k].lower in ("ricerca", "ricercano")
 
 
 def _participle_noun(tokens: list[Token], i: int, mask: int) -> Reading | None:
@@ -276,7 +392,8 @@ def adjectives_from(tokens: list[Token], start: int, mask: int, in_predicate: bo
         token = tokens[i]
         after_amount = i > start and tokens[i - 1].lower in AMOUNTS
         adjective = adjective_of(token, mask, in_predicate and not parts and not after_amount)
-        if adjective and not reading_of(token, MODIFIERS, mask) and not (in_predicate and linked):
+        opens = in_predicate and linked and (not parts or tokens[i - 1].lower[:-1] == "stat")
+        if adjective and not reading_of(token, MODIFIERS, mask) and not opens:
             # an unknown word has to be a quality right after the noun, or a participle
             ending = QUALITY if i == start or i - 1 in parts else VERBAL if in_predicate else None
             adjective = adjective if ending and ending.search(token.lower) else None

@@ -18,7 +18,7 @@ def inflected(reading: Reading, slot: int, following: str) -> str | None:
 
 def article(reading: Reading, slot: int, following: str) -> str:
     """The form of an article in a slot before a word; "-" where it has none."""
-    vowel = re.match(r"[aeiouàèéìòù]", following.lower())
+    vowel = re.match(r"h?[aeiouàèéìòù]", following.lower())  # the h is silent: "l'hostess"
     impure = re.match(r"s[^aeiouàèéìòùh]|sh|z|gn|p[sn]|x|y|i[aeou]", following.lower())
     masculine, masculine_z, masculine_vowel, feminine, feminine_vowel, plural, plural_z, feminine_plural = reading.forms
     masculine = masculine_vowel if vowel else masculine_z if impure else masculine

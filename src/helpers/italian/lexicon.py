@@ -101,7 +101,17 @@ def is_adverb(token: Token) -> bool:
 def function_words() -> frozenset[str]:
     """Words that are never a person, a quality or a thing."""
     content = {"english", "also_english", "kin", "ambiguous", "also_of_things", "organisation", "register", "trade"}
-    content |= {"language", "automatic", "diploma", "duration"}
+    content |= {
+        "language",
+        "automatic",
+        "diploma",
+        "duration",
+        "compound",
+        "title_of_work",
+        "of_things",
+        "body",
+        "office",
+    }
     return frozenset(word for name, words in word_classes().items() if name not in content for word in words)
 
 
@@ -141,6 +151,7 @@ def _add(readings: dict[str, list[Reading]], kind: str, forms: tuple[str, ...]) 
 # --- endings ----------------------------------------------------------------------------
 
 EPICENE = re.compile(r"(nt|il|al|es|ar|bil|vol|ac|oc|ev|or|en|on)[ei]$|ista$")
+ABSTRACT = re.compile(r"([zs]|gg)ion[ei]$|ment[oi]$|tudin[ei]$")
 # the plural -i of an unknown word turns into -e only after these: "contenti", but "felici"
 PARTICIPLE = re.compile(r"(at|it|ut|tt|st|rt|lt|os|is|us|rs|ss|iv|an|egn|ich?|olt|ett|unt|int|ert)(issim)?[oaie]$")
 VERBAL = re.compile(r"[aiu]t[oaie]$")  # of an unknown adjective after "sei" or "è"
@@ -171,6 +182,8 @@ def adjective_of(token: Token, mask: int, any_ending: bool) -> Reading | None:
     if known or token.readings or token.is_double or not token.lower.isalpha() or len(token.lower) < 4:
         return known
     if token.lower in function_words() or belongs(token, "english") or token.text.istitle() or is_adverb(token):
+        return None
+    if ABSTRACT.search(token.lower):
         return None
     if EPICENE.search(token.lower):
         number = SINGULAR if token.lower[-1] in "ea" else PLURAL

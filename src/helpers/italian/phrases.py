@@ -20,9 +20,11 @@ from helpers.italian.agreement import (
 from helpers.italian.lexicon import (
     ANY,
     BOUNDARY,
+    EPICENE,
     FEMININE,
     MASCULINE,
     MODIFIERS,
+    NOUNS,
     PLURAL,
     REACH,
     SINGULAR,
@@ -32,6 +34,8 @@ from helpers.italian.lexicon import (
     Token,
     adjective_of,
     belongs,
+    is_adverb,
+    is_foreign,
     is_function,
     is_link,
     noun_mask,
@@ -130,9 +134,9 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
     people = {phrase.head: phrase for phrase in phrases}
     in_phrases = {i for phrase in phrases for i in phrase.parts}
     for i, token in enumerate(tokens):
-        if belongs(token, "someone"):
+        if belongs(token, "someone") and not _is_one_of_things(tokens, i, people):
             heads.append(Head(i, 1, True, is_oblique(tokens, i)))
-        elif belongs(token, "copula_singular") and not (i and belongs(tokens[i - 1], "preposition")):
+        elif belongs(token, "copula_singular") and not _is_six(tokens, i):
             # the "tu" of "sarai", but "per sei mesi"
             heads.append(Head(i, SINGULAR, True, False))
         elif i in people:
@@ -142,6 +146,24 @@ def _heads(tokens: list[Token], phrases: list[Phrase]) -> list[Head]:
         elif i not in in_phrases and token.lower[0].isalpha() and not _modifies_title(tokens, i, people):
             heads += filter(None, [_thing(tokens, i)])
     return heads
+
+
+def _is_six(tokens: list[Token], i: int) -> bool:
+    """Whether "sei" is the number: *ogni sei mesi*, *conta sei sedi*."""
+    before, following = tokens[i - 1] if i else None, tokens[i + 1] if adjacent(tokens, i) else None
+    if before and (belongs(before, "preposition") or before.lower in ("ogni", "di", "da", "in")):
+        return True
+    if before and reading_of(before, {"article", "determiner"}):
+        return True
+    if tokens[i].lower != "sei" or not following or following.readings or is_function(following):
+        return False
+    return following.lower[-1] == "i" or (following.lower[-1] == "e" and not EPICENE.search(following.lower))
+
+
+def _is_one_of_things(tokens: list[Token], i: int, people: dict[int, Phrase]) -> bool:
+    """Whether "ciascuno" or "nessuno" is one of things: *nessuno dei nostri impianti*."""
+    article = reading_of(tokens[i + 1], {"article"}) if i + 1 < len(tokens) else None
+    return bool(article and article.forms[0] == "del" and not people.keys() & set(range(i + 2, i + 5)))
 
 
 def _modifies_title(tokens: list[Token], i: int, people: dict[int, Phrase]) -> bool:
@@ -202,7 +224,7 @@ def _predicates(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phras
     phrases = []
     for i, token in enumerate(tokens):
         mask, is_own = _copula(tokens, i)
-        if not mask:
+        if not mask or (i and tokens[i - 1].lower in ("nulla", "niente", "ciò")):
             continue
         parts, mask, end = adjectives_from(tokens, i + 1, mask, True)
         parts = {k: reading for k, reading in parts.items() if k not in used}
@@ -212,6 +234,9 @@ def _predicates(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phras
         about = i
         if not is_own and not (token.lower == "sono" and mask & SINGULAR):
             subject = _subject(tokens, heads, i, end, mask)
+            behind = not (subject and subject.is_person) and _has_bare_subject(tokens, end, mask)
+            if behind or (subject is None and _are_things(tokens, heads, i, mask)):
+                continue
             if not (subject.is_person if subject else _describes_people(tokens, heads, i, parts, mask)):
                 continue
             about = subject.index if subject else -1
@@ -263,7 +288,9 @@ def _subject(tokens: list[Token], heads: Heads, verb: int, end: int, mask: int) 
     after = heads.first(end, end + 6, mask, _is_subject)
     between = tokens[end : after.index] if after else []
     if after and all(
-        belongs(token, "function", "preposition") or reading_of(token, DETERMINERS) or _is_complement(tokens, k)
+        belongs(token, "function", "preposition", "adverb")
+        or reading_of(token, DETERMINERS)
+        or _is_complement(tokens, k)
         for k, token in enumerate(between, end)
     ):
         return after
@@ -274,6 +301,26 @@ def _subject(tokens: list[Token], heads: Heads, verb: int, end: int, mask: int) 
     choose = heads.first if shares_subject else heads.last
     subject = choose(*before, _is_someone_subject if of_people else _is_subject)
     return choose(*before, _is_person) if subject is None and opens_clause else subject
+
+
+def _has_bare_subject(tokens: list[Token], end: int, mask: int) -> bool:
+    """Whether a thing without an article stands right behind a predicate: *sono ammessi pagamenti in contanti*."""
+    if end >= len(tokens) or not adjacent(tokens, end - 1):
+        return False
+    token = tokens[end]
+    if is_function(token) or token.text[0].isupper() or is_adverb(token) or reading_of(token, {"noun", "role"}):
+        return False
+    plural = token.lower[-1] in "ie" and noun_mask(token) & mask & PLURAL
+    return bool(plural) and (not token.readings or reading_of(token, {"thing"}) is not None)
+
+
+def _are_things(tokens: list[Token], heads: Heads, verb: int, mask: int) -> bool:
+    """Whether a plural predicate without a subject of its number is about things joined: *la parte tecnica e quella … sono*."""
+    is_finite = belongs(tokens[verb], "copula_third_plural") and not (verb and tokens[verb - 1].lower in ("si", "che"))
+    if mask & SINGULAR or not is_finite:
+        return False
+    start = tokens[verb].sentence
+    return heads.last(start, verb, ANY, _is_subject) is not None and heads.last(start, verb, ANY, _is_someone) is None
 
 
 def _is_complement(tokens: list[Token], k: int) -> bool:
@@ -326,7 +373,11 @@ def _describes_a_person(tokens: list[Token], heads: Heads, i: int, reading: Read
         j = tokens[j].previous
     if j >= 0 and (reading_of(tokens[j], {"article"}) or belongs(tokens[j], "have")):
         return False
-    if _modifies_next_word(tokens, i, reading) or (j >= 0 and belongs(tokens[j], "language", "duration")):
+    if (
+        _modifies_next_word(tokens, i, reading)
+        or _is_fronted(tokens, i, reading)
+        or (j >= 0 and belongs(tokens[j], "language", "duration"))
+    ):
         return False  # "inglese spigliato", "tempo pieno e determinato"
     start = tokens[i].sentence
     before = start, i, reading.mask
@@ -342,12 +393,33 @@ def _describes_a_person(tokens: list[Token], heads: Heads, i: int, reading: Read
     free = apart or after_comma or ambiguous or (of_people_only and last_is_person)
     if not free and noun_mask(tokens[j]) & reading.mask:
         return False  # "addetto vendite automunito", but not "impianto automatizzato"
+    if not free and adjacent(tokens, i - 1) and _is_loan_word(tokens[j]):
+        return False  # "in corner selezionati"
+    if _is_of_the_firm(tokens, i, reading):
+        return False
     if linked:
         is_subject = _is_someone_subject if of_people_only and last_is_person else _is_subject
         last = heads.last(*before, is_subject) or last
     if last:
         return last.is_person and (reading.kind == "person" or (linked and j >= start))
     return reading.kind == "person" and not _follows_neutral(heads, i, reading.mask)
+
+
+def _is_of_the_firm(tokens: list[Token], i: int, reading: Reading) -> bool:
+    """Whether the participle at i describes the firm or its search: *Iscritta al registro …*, *Ricerca autorizzata*."""
+    if reading.mask != SLOT_BITS[1] or reading.forms[0] not in word_classes()["also_of_things"]:
+        return False
+    opens = tokens[i].sentence == i
+    if i > 1 and tokens[i - 1].lower == "," and tokens[i - 2].lower == ".":  # "Alfa S.r.l., autorizzata"
+        return True
+    return opens or (tokens[i - 1].lower == "ricerca" and tokens[i - 1].sentence == i - 1)
+
+
+def _is_loan_word(token: Token) -> bool:
+    """Whether the word is a thing with one form for both numbers; "banker" may be a person."""
+    if reading_of(token, {"thing"}):
+        return token.lower[-1] not in "aeioàèéìòù"
+    return is_foreign(token) and not belongs(token, "english") and not token.lower.endswith(("er", "or", "ist", "man"))
 
 
 def _modifies_next_word(tokens: list[Token], i: int, reading: Reading) -> bool:
@@ -357,9 +429,38 @@ def _modifies_next_word(tokens: list[Token], i: int, reading: Reading) -> bool:
         return False
     if not reading.mask & MASCULINE and reading_of(following, {"article"}, reading.mask):
         return True  # "benvenute le esperienze"
+    if _opens_thing(tokens, i + 1, reading.mask) and VERBAL.search(tokens[i].lower):
+        return True  # "una volta inserito il codice"
     unknown = not following.readings and not is_function(following)
+    if i and tokens[i - 1].lower[:-1] == "stat" and _has_bare_subject(tokens, i + 1, reading.mask):
+        return True  # "sono stati assunti impegni"
     may_modify = reading.kind == "adj" or following.lower[-1] in "oa"
     return unknown and may_modify and bool(noun_mask(following) & reading.mask)
+
+
+def _is_fronted(tokens: list[Token], i: int, reading: Reading) -> bool:
+    """Whether a participle that opens its sentence describes its subject: *inseriti nel 2020, i profili sono …*."""
+    if tokens[i].sentence != i or not VERBAL.search(tokens[i].lower):
+        return False
+    for k in range(i + 1, min(i + REACH, len(tokens))):
+        if tokens[k].lower in BOUNDARY:
+            return False
+        if tokens[k].lower == "," and _opens_thing(tokens, k + 1, reading.mask):
+            return True
+    return False
+
+
+def _opens_thing(tokens: list[Token], i: int, mask: int) -> bool:
+    """Whether "il" or "un" at i opens a noun phrase about a thing that agrees with `mask`."""
+    article = reading_of(tokens[i], {"article"}, mask) if i < len(tokens) else None
+    if not article or article.forms[0] not in ("il", "un"):
+        return False
+    k = i + 1
+    while k < len(tokens) - 1 and k < i + 4 and reading_of(tokens[k], {"determiner", "adj"}):
+        k += 1
+    if k >= len(tokens) or is_function(tokens[k]) or reading_of(tokens[k], NOUNS | {"person"}):
+        return False
+    return bool(noun_mask(tokens[k]) & mask & article.mask)
 
 
 def _is_quality(token: Token, mask: int) -> bool:
