@@ -79,6 +79,7 @@ class Proxy:
         self.bodies: list[dict] = []
         self.sizes: list[int] = []  # bytes of every body
         self.keys: list[str] = []
+        self.headers: list[dict[str, str]] = []
         self.times: list[float] = []
         self.delivered: list[str] = []  # prompts whose answer has left
         self.at_once = self.most_at_once = 0
@@ -115,6 +116,7 @@ class Proxy:
             self.asked.append(prompt)
             self.bodies.append(body)
             self.sizes.append(size)
+            self.headers.append({name.lower(): value for name, value in request.headers.items()})
             self.keys.append(request.headers.get("authorization", ""))
             self.times.append(time.monotonic())
             self.at_once += 1

@@ -16,6 +16,7 @@ from jupyter_client.manager import start_new_kernel
 from safetensors import SafetensorError
 
 from helpers import files, hub, manifest, outputs, pipeline, run
+from helpers.cells import Cells
 from helpers.env import UserError
 from helpers.evaluation.runs import finished_runs
 from helpers.parameters import notebook_parameters, parameter_help
@@ -357,13 +358,51 @@ def test_a_cell_that_was_never_run_because_of_a_slip_is_not_foreign(project):
     )
     manager, client = start_new_kernel(kernel_name="python3")
     try:
-        for cell in ("seed = ", f"{PARAMETERS}seed = = 2", first, "here.close("):
+        for cell in ("seed = ", f"{PARAMETERS}seed = = 2", "=%'''", first, "here.close("):
             cell_output(client, cell, allow_stdin=True)
         assert "foreign" not in cell_output(client, "here.close()", allow_stdin=True)
     finally:
         client.stop_channels()
         manager.shutdown_kernel(now=True)
     assert not run.read_manifest(project / "outputs/demo/r/01_seed_curation").get("foreign_cells")
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["try:\n    import nothing_of_that_name\nexcept ImportError:\n    !true\nx = 1", "if True:\n    %cd .\nx = 1"],
+)
+def test_a_cell_with_commands_alone_in_a_block_is_still_seen(project, monkeypatch, cell):
+    notebook(project / "notebooks/01_seed_curation.ipynb", (PARAMETERS, ["parameters"]), ("open it", []))
+    monkeypatch.setattr(Cells, "_run", lambda self: ["open it", cell])
+    assert Cells("01_seed_curation").count_foreign() == 1
+
+
+def test_the_page_of_before_comes_back_with_its_success(project):
+    """Where `ambo run` fails before it has changed a result; the page of the attempt, with its traceback, is kept too."""
+    stage = open_stage(project)
+    page = stage.path("01_seed_curation.ipynb")
+    ended = '{"metadata": {"papermill": {"end_time": "2026-11-29T10:00:00", "exception": %s}}}'
+    page.write_text(ended % "null")
+    stage.close()
+    for leave, status in ((lambda: pipeline.mark_failed(stage.folder, "no"), "failed"), (lambda: None, "cut off")):
+        outputs.keep_page(stage.folder)
+        page.write_text(ended % "true")
+        open_stage(project)
+        outputs.release_folder(stage.folder)
+        leave()
+        for _ in range(2):
+            assert pipeline.stage_status(stage.folder) == "success" and page.read_text() == ended % "null"
+        assert stage.path(outputs.ATTEMPT).read_text() == ended % "true" and not pipeline.why_due(
+            stage.folder, stage.params
+        )
+        page.write_text(ended % "true")  # no page was kept, as by another program
+        open_stage(project)
+        outputs.release_folder(stage.folder)
+        leave()
+        for _ in range(2):
+            assert pipeline.stage_status(stage.folder) == status
+        page.write_text(ended % "null")
+        open_stage(project).close()
 
 
 def test_each_version_of_a_stage_has_a_number_of_its_own(project):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import re
 import sys
 
@@ -23,10 +22,9 @@ class Cells:
         What was run before the stage was opened counts too, for it can have changed a function; values do not count
         there, for parameters are given so.
         """
-        cells = enumerate(map(_without_commands, self._run() if self.own else []))
-        others = [(number, cell) for number, cell in cells if cell and cell not in self.own]
-        others = [(number, cell) for number, cell in others if _is_code(cell)]
-        return sum(number >= self.opening or not _has_values_only(cell) for number, cell in others)
+        run = [(number, cell, _without_commands(cell)) for number, cell in enumerate(self._run() if self.own else [])]
+        others = [(number, rest) for number, cell, rest in run if rest and rest not in self.own and _is_code(cell)]
+        return sum(number >= self.opening or not _has_values_only(rest) for number, rest in others)
 
     def _run(self) -> list[str]:
         shell = sys.modules["IPython"].get_ipython() if "IPython" in sys.modules else None
@@ -34,14 +32,14 @@ class Cells:
 
 
 def _is_code(cell: str) -> bool:
-    """Whether a cell could be run at all: of a slip that Python refuses to read nothing was."""
-    with contextlib.suppress(ImportError):
+    """Whether a cell, as it was typed, could be run at all: of a slip that cannot be read nothing was."""
+    try:
         from IPython.core.inputtransformer2 import TransformerManager
 
-        cell = TransformerManager().transform_cell(cell)
-    try:
-        ast.parse(cell)
-    except (SyntaxError, ValueError):
+        ast.parse(TransformerManager().transform_cell(cell))
+    except ImportError:
+        return True
+    except Exception:  # the transformer, too, stumbles over what is no code
         return False
     return True
 

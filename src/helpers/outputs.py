@@ -16,6 +16,8 @@ from helpers.env import UserError
 # Names of devices on Windows.
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{k}" for port in ("COM", "LPT") for k in range(1, 10))}
 
+KEPT, ATTEMPT = ".before.ipynb", "attempt.ipynb"
+
 _locks: dict[Path, FileLock] = {}  # the folders that this process holds
 
 
@@ -130,6 +132,25 @@ def _stays(path: Path) -> bool:
 def executed(folder: Path) -> Path:
     """The place of a stage's executed notebook."""
     return folder / f"{folder.name}.ipynb"
+
+
+def keep_page(folder: Path) -> None:
+    """Keep the executed notebook of a stage while papermill writes another in its place."""
+    if executed(folder).exists():
+        shutil.copy2(executed(folder), folder / KEPT)
+
+
+def forget_page(folder: Path) -> None:
+    """Let go of the executed notebook that was kept: another has taken its place."""
+    (folder / KEPT).unlink(missing_ok=True)
+
+
+def put_page_back(folder: Path) -> None:
+    """Put the executed notebook that was kept in its place again; that of the attempt that stopped is `attempt.ipynb`."""
+    if (folder / KEPT).exists():
+        if executed(folder).exists():
+            executed(folder).replace(folder / ATTEMPT)
+        (folder / KEPT).replace(executed(folder))
 
 
 def put_results_aside(folder: Path, logs: Sequence[Path] = ()) -> Path:

@@ -26,7 +26,7 @@ from helpers.manifest import (
     stored_name,
     write_manifest,
 )
-from helpers.outputs import executed, held, is_held, results
+from helpers.outputs import executed, held, is_held, put_page_back, results
 from helpers.parameters import stage_parameters
 
 STAGES = {
@@ -90,7 +90,7 @@ def stage_status(folder: Path) -> str:
 
 
 def is_finished(folder: Path, manifest: dict[str, Any]) -> bool:
-    """Whether papermill has ended the executed notebook of a stage, the last thing that it writes.
+    """Whether papermill has ended the executed notebook of a stage well, which is the last thing that it writes.
 
     True where none was executed, or a person ran it to its end after papermill.
     """
@@ -98,9 +98,9 @@ def is_finished(folder: Path, manifest: dict[str, Any]) -> bool:
     if not notebook.exists() or manifest.get("frontend") == "notebook":
         return True
     facts: Any = read_facts(notebook)
-    for name in ("metadata", "papermill", "end_time"):
+    for name in ("metadata", "papermill"):
         facts = facts.get(name) if isinstance(facts, dict) else None
-    return bool(facts)
+    return isinstance(facts, dict) and bool(facts.get("end_time")) and not facts.get("exception")
 
 
 def mark_failed(folder: Path, error: str) -> None:
@@ -121,8 +121,12 @@ def restore_success(folder: Path, what_happened: str) -> bool:
         before = manifest.get("before")
         if not (is_manifest(before) and before["status"] == "success" and is_whole(before)):
             return False
-        is_new = {stored_name(path) for path in results(folder)} - before["outputs"].keys()
-        if not is_new and not changed_file(folder, before, ("outputs",)):
+        if {stored_name(path) for path in results(folder)} - before["outputs"].keys():
+            return False
+        if changed_file(folder, before, ("outputs",)):
+            return False
+        put_page_back(folder)
+        if is_finished(folder, before):
             write_manifest(folder, before | {"error": f"The last attempt {what_happened}"})
             return True
     return False

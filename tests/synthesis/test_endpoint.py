@@ -241,11 +241,15 @@ def test_the_key_stays_in_the_environment(connect, tmp_path):
 
 
 def test_keys_for_other_servers_are_not_sent(connect, monkeypatch):
-    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY"):
-        monkeypatch.setenv(name, "sk-for-another-server")
+    other = "sk-for-another-server"
+    for name in ("OPENAI_API_KEY", "OPENAI_ADMIN_KEY", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID"):
+        monkeypatch.setenv(name, other)
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"X-Other-Key: {other}\nAuthorization: Bearer {other}")
     with Proxy(always(AD)) as proxy:
         connect(proxy.url, key="").ask(["a"])
-    assert proxy.keys == ["Bearer none"]
+    assert proxy.keys == ["Bearer none"] and other not in str(proxy.headers)
+    names = {name for name in proxy.headers[0] if not name.startswith(endpoint.LIBRARYS_OWN)}
+    assert names <= {*endpoint.SENT, "accept-encoding", "authorization"}
 
 
 def test_two_endpoints_have_their_own_variables(connect, monkeypatch):

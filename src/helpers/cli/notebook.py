@@ -68,14 +68,18 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         options["kernel_manager_class"] = kernels
         options["store_widget_state"] = False  # a saved panel would look open, though its kernel has ended
         options["kernel_name"] = "python3"
+        outputs.keep_page(target.parent)
         _in_thread(lambda: papermill.execute_notebook(str(source), str(target), params, **options), kernels)
+        outputs.forget_page(target.parent)
     except papermill.PapermillExecutionError as error:
         pipeline.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
         message = (str(error.evalue).splitlines() or [""])[0][:200]
         cause = f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {message}"
-        raise UserError(f"{cause} (the traceback is in {target}).") from None
+        attempt = target.with_name(outputs.ATTEMPT)  # there, where the results of before stand
+        page = target if pipeline.stage_status(target.parent) != "success" else attempt
+        raise UserError(f"{cause} (the traceback is in {page}).") from None
     except DeadKernelError:
         remedy = "lower batch_size, token_budget or pool_limit, or take a smaller model, under another run_id"
         cause = f"{source.name}: its kernel died, most often because memory ran out"

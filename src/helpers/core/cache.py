@@ -8,6 +8,7 @@ share the folder at worst compute the same embeddings twice.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
@@ -87,11 +88,15 @@ def _read_new(folder: Path, files: dict, places: dict) -> None:
             if path.stem.partition("-")[2] != sha256(path):
                 raise ValueError("not as it was written")
             rows = np.load(path, mmap_mode="r")
-            os.utime(path)  # used just now
+            with contextlib.suppress(PermissionError):  # of another user
+                os.utime(path)  # used just now
         except FileNotFoundError:  # another process made room
             continue
+        except PermissionError:  # another user keeps it to herself
+            continue
         except (ValueError, OSError, EOFError):  # a crash of the machine cut it or left zeros: computed again
-            path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink()
             continue
         files[path.name] = rows["vector"]
         places.update((key.tobytes(), (path.name, i)) for i, key in enumerate(rows["key"]))

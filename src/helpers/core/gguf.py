@@ -191,6 +191,7 @@ def _check_header(path: Path, model: str) -> None:
         ("vocab_size", weights // width),
         ("feed_forward_length", weights),
         ("embedding_length", weights),
+        ("expert_count", weights // width),  # each has a row of the router at least
     ):
         if fact(name) > most:
             raise UserError(f"model {model!r} says its {name} is {fact(name)}, which its file has not: {REMEDY}.")

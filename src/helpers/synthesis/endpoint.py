@@ -34,6 +34,8 @@ GARBLED = 599  # unassigned HTTP status, given to a body that is not a chat comp
 INTERRUPTED = "the work was interrupted"
 BYTES_PER_TOKEN = 16  # no vocabulary writes natural text in longer tokens on average; four bytes are usual
 LONGEST_TOKEN = 128  # bytes of the longest tokens of known vocabularies, runs of blanks
+SENT = ("host", "connection", "accept", "content-type", "content-length", "user-agent")  # headers of a request
+LIBRARYS_OWN = "x-stainless-"  # headers by which the library knows its requests
 PASSED_ON = ("retry-after", "retry-after-ms", "location")  # headers of the server that anyone reads
 MOST_TOKENS = 10**7  # of one request: no context window is longer
 
@@ -193,21 +195,23 @@ class Endpoint:
     def _metered_client(self, url: Any, key: str) -> openai.OpenAI:
         """An `openai` client; its HTTP client passes every attempt, retries included, through `_attempt`."""
         endpoint = self
+        authorization = f"Bearer {key or 'none'}"
+        if url.userinfo:  # sent as a header, for the HTTP library writes addresses into its log
+            authorization = f"Basic {base64.b64encode(f'{url.username}:{url.password}'.encode()).decode()}"
 
         class MeteredClient(openai.DefaultHttpxClient):
             def send(self, request, **options):
+                # The library adds headers of the environment, which may hold the keys of another provider.
+                names = [name for name in request.headers if name in SENT or name.startswith(LIBRARYS_OWN)]
+                own = {name: request.headers[name] for name in names}
+                request.headers = httpx.Headers(own | {"Accept-Encoding": "identity", "Authorization": authorization})
                 return endpoint._attempt(request, partial(super().send, request, **options))
 
         # Each attempt has a connection of its own, which ends with the attempt's time.
         http_client = MeteredClient(limits=httpx.Limits(max_keepalive_connections=0))
-        headers = {"Accept-Encoding": "identity"}
-        if url.userinfo:  # sent as a header, for the HTTP library writes addresses into its log
-            user = base64.b64encode(f"{url.username}:{url.password}".encode()).decode()
-            headers["Authorization"] = f"Basic {user}"
         return openai.OpenAI(
             base_url=str(url.copy_with(userinfo=b"")),
             api_key=key or "none",
-            default_headers=headers,
             timeout=self.timeout,
             max_retries=self.retries,
             http_client=http_client,
