@@ -75,6 +75,22 @@ def test_a_file_with_zeros_is_computed_again(tmp_path):
     assert (cached(after, FACTS, tmp_path)(texts(20)) == Counting()(texts(20))).all() and not after.computed
 
 
+def test_files_of_another_user_are_read_and_left_to_her(tmp_path, monkeypatch):
+    cached(Counting(), FACTS, tmp_path, block=10)(texts(20))
+
+    def refuse(*_, **__):
+        raise PermissionError("of another user")
+
+    for name in ("utime", "unlink"):
+        monkeypatch.setattr(f"os.{name}", refuse)
+    again = Counting()
+    assert (cached(again, FACTS, tmp_path)(texts(20)) == Counting()(texts(20))).all() and not again.computed
+    torn = sorted(tmp_path.rglob("*.npy"))[0]
+    torn.write_bytes(b"torn")
+    assert (cached(again, FACTS, tmp_path)(texts(20)) == Counting()(texts(20))).all() and len(again.computed) == 10
+    assert torn.read_bytes() == b"torn"
+
+
 def test_the_oldest_files_make_room(tmp_path):
     for name in ("a", "b", "c"):
         cached(Counting(), FACTS | {"model": name}, tmp_path, limit_gib=600 / 2**30)(texts(10))

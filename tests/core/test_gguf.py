@@ -39,11 +39,18 @@ def model() -> LlamaForCausalLM:
 
 
 def write_gguf(
-    path: Path, model: LlamaForCausalLM, architecture: str = "llama", layers: int | None = None, left_out=()
+    path: Path,
+    model: LlamaForCausalLM,
+    architecture: str = "llama",
+    layers: int | None = None,
+    left_out=(),
+    experts: int = 0,
 ):
     """The model as llama.cpp would write it: rotary halves interleaved, bytes as tokens."""
     config, writer = model.config, gguf.GGUFWriter(path, architecture)
     writer.add_block_count(config.num_hidden_layers if layers is None else layers)
+    if experts:
+        writer.add_expert_count(experts)
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
     writer.add_feed_forward_length(config.intermediate_size)
@@ -197,6 +204,9 @@ def test_damaged_files_are_refused_and_nothing_is_kept(tmp_path, model):
     write_gguf(tmp_path / "many.gguf", model, layers=1_000_000_000)
     with pytest.raises(UserError, match="1000000000 layers"):
         check_model(str(tmp_path / "many.gguf"))
+    write_gguf(tmp_path / "experts.gguf", model, architecture="qwen2moe", experts=500)
+    with pytest.raises(UserError, match="its expert_count is 500"):
+        check_model(str(tmp_path / "experts.gguf"))
     many_words = model.config.__class__(**model.config.to_dict() | {"vocab_size": 20_000_000})
     real, model.config = model.config, many_words
     write_gguf(tmp_path / "words.gguf", model)

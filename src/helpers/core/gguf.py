@@ -185,13 +185,14 @@ def _check_header(path: Path, model: str) -> None:
         return max((value for value in values if isinstance(value, int)), default=0)
 
     layers, width = fact("block_count"), max(1, fact("embedding_length"))
+    expert = max(1, fact("expert_feed_forward_length") or fact("feed_forward_length"))
     if not 0 < layers <= tensors:  # every layer is an object in memory before a weight is read
         raise UserError(f"model {model!r} says it has {layers} layers, which its file has not: {REMEDY}.")
     for name, most in (
         ("vocab_size", weights // width),
         ("feed_forward_length", weights),
         ("embedding_length", weights),
-        ("expert_count", weights // width),  # each has a row of the router at least
+        ("expert_count", weights // (width * expert)),  # each has a matrix of its own
     ):
         if fact(name) > most:
             raise UserError(f"model {model!r} says its {name} is {fact(name)}, which its file has not: {REMEDY}.")
