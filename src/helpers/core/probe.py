@@ -62,7 +62,9 @@ class Probe:
         """
         classes = self.task.index([r["label"] for r in records])
         if len(set(classes)) < 2:
-            raise UserError("The labels so far are all of one class: label more rows before training.")
+            raise UserError(
+                "The labels so far are all of one class: label more rows before training; a larger seed_size in 01 asks for them."
+            )
         self.x, self.y = normalize(self.embed([r["text"] for r in records])), np.array(classes)
         self.model = probe_head().fit(self.x, self.y)
         return {"train_rows": len(records)}

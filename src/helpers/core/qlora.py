@@ -116,7 +116,9 @@ class QLoRA:
         records = [r for r in records if r.get("weight") != 0]  # such a row changes no loss
         targets = Targets.of(self.task, records)
         if len(set(targets.classes)) < 2:
-            raise UserError("The labels so far are all of one class: label more rows before training.")
+            raise UserError(
+                "The labels so far are all of one class: label more rows before training; a larger seed_size in 01 asks for them."
+            )
         if self.recipe.head == "lm":
             self._refuse_alibi()
         env.seed_everything(seed)

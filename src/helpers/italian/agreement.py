@@ -93,7 +93,8 @@ def _opens_clause(tokens: list[Token], i: int) -> bool:
 def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     """The reading of token i as a noun for a person, None where it is none here."""
     token = tokens[i]
-    if _is_no_person(tokens, i):
+    is_word = token.lower[0].isalpha() and not (token.readings and all(r.kind == "article" for r in token.readings))
+    if not is_word or _is_no_person(tokens, i):
         return None
     noun, neutral = reading_of(token, {"noun"}), reading_of(tokens[i - 1], {"neutral"}) if i else None
     if neutral and reading_of(token, NOUNS | {"person"}, neutral.mask):  # "personale addetto alle casse"

@@ -58,7 +58,10 @@ class Token:
 
 def reading_of(token: Token, kinds: set[str], mask: int = ANY) -> Reading | None:
     """The first reading of one of the kinds that can agree with `mask`."""
-    return next((reading for reading in token.readings if reading.kind in kinds and reading.mask & mask), None)
+    for reading in token.readings:  # asked dozens of times a word: a generator would take twice as long
+        if reading.kind in kinds and reading.mask & mask:
+            return reading
+    return None
 
 
 # --- tables -----------------------------------------------------------------------------
@@ -85,7 +88,8 @@ def word_classes() -> dict[str, set[str]]:
 
 def belongs(token: Token, *classes: str) -> bool:
     """Whether the word belongs to one of the classes of morph_words.tsv."""
-    return any(token.lower in word_classes()[name] for name in classes)
+    known = word_classes()
+    return any(token.lower in known[name] for name in classes)
 
 
 def is_link(token: Token) -> bool:
@@ -246,7 +250,8 @@ def tokenise(text: str) -> list[Token]:
     previous, sentence = -1, 0
     for i, (word, lower, start, end, is_double) in enumerate(_words(text)):
         known = _double_readings(lower) if is_double else lexicon().get(lower)
-        readings = known if is_double or known else _by_ending(lower, "role")
+        is_known = is_double or known or not lower[-1].isalpha()  # signs have no ending
+        readings = known or [] if is_known else _by_ending(lower, "role")
         token = Token(word, lower, start, end, readings, is_double, previous, sentence)
         tokens.append(token)
         previous = previous if is_adverb(token) else i
@@ -280,10 +285,15 @@ def is_foreign(token: Token) -> bool:
     return token.lower.isalpha() and not inflected and not is_function(token) and token.lower[-1] not in "aeioàèéìòù"
 
 
+SHORT = 4  # letters of a word that says nothing by its stem
+
+
 def _mark_pairs(tokens: list[Token]) -> None:
     """Mark the words from one gender of a word to the other: "un valido o una valida"."""
     for i, first in enumerate(tokens):
         # no determiner between two articles: "la nostra tutor e il suo tutor" are two people
+        if not first.readings and len(first.lower) <= SHORT:
+            continue
         between = {"article", "adj"} if reading_of(first, {"article"}) else {"article", "adj", "determiner"}
         for j in range(i + 1, min(i + 6, len(tokens))):
             if are_pair(first, tokens[j]):
@@ -304,7 +314,7 @@ def _double_readings(word: str) -> list[Reading]:
 
 def are_pair(one: Token, two: Token) -> bool:
     """Whether two words are the two genders of one word: il/la, addetti e addette."""
-    same_stem = len(one.lower) > 4 and one.lower[:-1] == two.lower[:-1]
+    same_stem = len(one.lower) > SHORT and one.lower[:-1] == two.lower[:-1]
     if same_stem and {one.lower[-1], two.lower[-1]} in ({"a", "o"}, {"e", "i"}):
         return True
     masks = [(a.mask, b.mask) for a in one.readings for b in two.readings if a.forms == b.forms]

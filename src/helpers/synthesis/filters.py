@@ -178,7 +178,9 @@ def cross_fitted_judge(make: Callable[[], Any], known: list[dict], folds: int = 
     """
     classes = {r["label"] for r in known}
     if len(classes) < 2:
-        raise UserError("The seed has rows of one class only and judges nothing: label more, or set judge to endpoint.")
+        raise UserError(
+            "The seed has rows of one class only and judges nothing: set a larger seed_size in 01, or judge to endpoint."
+        )
     order = sorted(np.random.default_rng(seed).permutation(len(known)), key=lambda i: known[i]["label"])
     fold_of = {known[i]["id"]: place % folds for place, i in enumerate(order)}  # every class in every fold
 
