@@ -197,6 +197,17 @@ def classes(explained: Mapping[str, str]) -> str:
     return f"<div>{rows}</div>" if rows else ""
 
 
+def closed(how: str) -> str:
+    """The line that stands where a panel is when no kernel is behind it: how to open it."""
+    return f'<div class="ambo-closed">{escape(how)} here.</div>'
+
+
+def waits(for_what: str, how: str) -> str:
+    """The line near the top of a page that waits for people."""
+    words = f"This notebook waits for {for_what}. {how} at the end of this page."
+    return f'<div class="ambo-waits"><strong>{escape(words)}</strong></div>'
+
+
 def waiting(texts: Mapping[str, Sequence[str]]) -> str:
     """Who has still how many texts to label; '' for nobody."""
     facts = [f"{name} {len(ids):,}" for name, ids in texts.items()]

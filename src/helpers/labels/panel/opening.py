@@ -36,9 +36,8 @@ def show(panel: widgets.Widget, here: Run | None = None, purpose: str = "to labe
     """
     how = f"Run all cells {purpose} (Ctrl+F9 / Run ▸ Run All Cells): the panel opens"
     if here:
-        words = f"<strong>This notebook waits for {waits_for}. {how} at the end of this page.</strong>"
-        update_display(HTML(f'<div class="ambo-waits">{words}</div>'), display_id=f"ambo-{here.stage}")
-    display(HTML(f'<div class="ambo-closed">{how} here.</div>'))
+        update_display(HTML(html.waits(waits_for, how)), display_id=f"ambo-{here.stage}")
+    display(HTML(html.closed(how)))
     display(panel)
 
 
@@ -61,7 +60,7 @@ class Desk(widgets.VBox):
     def __init__(self, open_panel, own: Mapping[str, list[str]], folder: Path | str):
         options = [("choose your name", ""), *((name, name) for name in own)]
         chooser = widgets.Dropdown(description="Annotator", options=options, value="")
-        place = widgets.VBox()
+        place, nobody = widgets.VBox(), widgets.HTML()
 
         def choose(name: str) -> None:
             if name:
@@ -69,7 +68,8 @@ class Desk(widgets.VBox):
                 return
             left = html.waiting(seats.pending(Path(folder), dict(own)))
             words = f"Choose your name above: your texts, and the buttons to label them, open here. {left}"
-            place.children = [widgets.HTML(html.message(words, False))]
+            nobody.value = html.message(words, error=False)
+            place.children = [nobody]
 
         choose("")
         chooser.observe(lambda change: choose(change["new"]), "value")
