@@ -402,7 +402,9 @@ def test_the_page_of_before_comes_back_with_its_success(project):
         for _ in range(2):
             assert pipeline.stage_status(stage.folder) == status
         page.write_text(ended % "null")
+        outputs.keep_page(stage.folder)
         open_stage(project).close()
+        assert not stage.path(outputs.KEPT).exists()  # another success has none of its page
 
 
 def test_each_version_of_a_stage_has_a_number_of_its_own(project):

@@ -28,7 +28,16 @@ from helpers.manifest import (
     version,
     write_manifest,
 )
-from helpers.outputs import executed, hold_folder, inside, put_results_aside, release_folder, results, run_folder
+from helpers.outputs import (
+    executed,
+    forget_page,
+    hold_folder,
+    inside,
+    put_results_aside,
+    release_folder,
+    results,
+    run_folder,
+)
 from helpers.parameters import notebook_parameters, stage_parameters
 from helpers.pipeline import (
     FREE,
@@ -302,6 +311,7 @@ class Run:
             self.note(notebook=executed(self.folder).exists())
         _open.clear()
         self.save_manifest(status)
+        forget_page(self.folder)  # kept for a success of before, which is no more
         release_folder(self.folder)
 
 

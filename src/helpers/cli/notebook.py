@@ -70,7 +70,6 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         options["kernel_name"] = "python3"
         outputs.keep_page(target.parent)
         _in_thread(lambda: papermill.execute_notebook(str(source), str(target), params, **options), kernels)
-        outputs.forget_page(target.parent)
     except papermill.PapermillExecutionError as error:
         pipeline.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
         if error.ename == "UserError":
