@@ -117,6 +117,12 @@ def notebook_parameters(notebook: Path) -> dict[str, Any]:
     return values
 
 
+def default_parameters(stage: str) -> dict[str, Any]:
+    """The parameters of a stage's notebook with their defaults; {} where it is not there."""
+    notebook = env.root() / "notebooks" / f"{stage}.ipynb"
+    return notebook_parameters(notebook) if notebook.exists() else {}
+
+
 def parameter_help(notebook: Path) -> dict[str, str]:
     """What the comment on the line of each parameter says."""
     source, assignments = _assignments(notebook)

@@ -27,7 +27,7 @@ from helpers.manifest import (
     write_manifest,
 )
 from helpers.outputs import executed, held, is_held, put_page_back, results
-from helpers.parameters import stage_parameters
+from helpers.parameters import default_parameters
 
 STAGES = {
     "01": "01_seed_curation",
@@ -103,12 +103,16 @@ def is_finished(folder: Path, manifest: dict[str, Any]) -> bool:
     return isinstance(facts, dict) and bool(facts.get("end_time")) and not facts.get("exception")
 
 
-def mark_failed(folder: Path, error: str) -> None:
-    """Say in the manifest of `folder` that its run failed, unless another process runs that stage."""
+def mark_failed(folder: Path, error: str) -> bool:
+    """Say in the manifest of `folder` that its run failed, unless another process runs that stage.
+
+    Returns whether its success of before stands all the same (`restore_success`).
+    """
     with contextlib.suppress(UserError):  # a damaged manifest stays as it is
         if (manifest := read_manifest(folder)) and not is_held(folder):
             write_manifest(folder, manifest | {"status": "failed", "error": error})
-            restore_success(folder, f"failed: {error}")
+            return restore_success(folder, f"failed: {error}")
+    return False
 
 
 def restore_success(folder: Path, what_happened: str) -> bool:
@@ -142,7 +146,7 @@ def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] 
     except UserError:  # the stage is done again, and nothing says with which parameters it was done before
         manifest = None
     earlier = manifest["parameters"] if manifest else params
-    defaults = stage_parameters(folder.name, {}) if params.keys() - earlier.keys() else {}
+    defaults = default_parameters(folder.name) if params.keys() - earlier.keys() else {}
     name = next((k for k, value in params.items() if earlier.get(k, defaults.get(k)) != value and k not in free), "")
     return "" if name and _left_nothing(folder, manifest["status"]) else name
 

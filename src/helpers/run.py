@@ -38,7 +38,7 @@ from helpers.outputs import (
     results,
     run_folder,
 )
-from helpers.parameters import notebook_parameters, stage_parameters
+from helpers.parameters import default_parameters, stage_parameters
 from helpers.pipeline import (
     FREE,
     GENERATION,
@@ -181,7 +181,7 @@ class Run:
         hub_before = earlier.pop("hub", None)
         had = _facts_in(earlier, "parameters")
         if had:  # a parameter that the notebook did not have then had its default, and one that it had says nothing now
-            earlier["parameters"] = _defaults(self.stage) | had
+            earlier["parameters"] = default_parameters(self.stage) | had
         both = earlier["parameters"].keys() & params.keys() if had else params.keys()
         earlier, now = (_limited(facts, both) for facts in (earlier, basis))
         if path.exists() and earlier != now:
@@ -322,7 +322,7 @@ def _refuse_unlike(folder: Path, facts: dict[str, Any], later: Run) -> None:
     """
     recorded = _facts_in(facts, "parameters")
     if recorded:  # a parameter that its notebook did not have then had its default
-        recorded = _defaults(folder.name) | recorded
+        recorded = default_parameters(folder.name) | recorded
     for name, value in recorded.items():
         if name in later.params and name not in OWN and later.params[name] != value:
             problem = f"{folder} was run with {name}={value!r}, and {later.stage} has {later.params[name]!r}"
@@ -336,12 +336,6 @@ def _read_rounds(path: Path) -> list[dict]:
             remedy = "run the notebook that writes it again"
             raise UserError(f"{path} is damaged: line {number} is not as it was recorded; {remedy}.")
     return rows
-
-
-def _defaults(stage: str) -> dict[str, Any]:
-    """The parameters of a stage's notebook with their defaults; {} where it is not there."""
-    notebook = env.root() / "notebooks" / f"{stage}.ipynb"
-    return notebook_parameters(notebook) if notebook.exists() else {}
 
 
 def _limited(record: dict[str, Any], names: Collection[str]) -> dict[str, Any]:

@@ -71,13 +71,12 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         outputs.keep_page(target.parent)
         _in_thread(lambda: papermill.execute_notebook(str(source), str(target), params, **options), kernels)
     except papermill.PapermillExecutionError as error:
-        pipeline.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
+        stands = pipeline.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
         if error.ename == "UserError":
             raise UserError(error.evalue) from None
         message = (str(error.evalue).splitlines() or [""])[0][:200]
         cause = f"{source.name} stopped at cell {error.exec_count} with {error.ename}: {message}"
-        attempt = target.with_name(outputs.ATTEMPT)  # there, where the results of before stand
-        page = target if pipeline.stage_status(target.parent) != "success" else attempt
+        page = target.with_name(outputs.ATTEMPT) if stands else target
         raise UserError(f"{cause} (the traceback is in {page}).") from None
     except DeadKernelError:
         remedy = "lower batch_size, token_budget or pool_limit, or take a smaller model, under another run_id"
