@@ -161,3 +161,10 @@ def load_task(params: dict[str, Any], path: Path) -> Task:
         raise UserError(f"Parameter labels={params['labels']!r} differs from the labels of 01 ({saved['labels']!r}).")
     positive = params["positive_label"] or saved["positive_label"]
     return make_task(params | {"labels": saved["labels"], "positive_label": positive})
+
+
+def refuse_one_class(classes: Sequence[int]) -> None:
+    """Raise UserError where the labels, as indices of classes, are all of one class: nothing can be learned from them."""
+    if len(set(classes)) < 2:
+        remedy = "label more rows before training; a larger seed_size in 01 asks for them"
+        raise UserError(f"The labels so far are all of one class: {remedy}.")

@@ -10,8 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.preprocessing import normalize
 
-from helpers.env import UserError
-from helpers.task import Task
+from helpers.task import Task, refuse_one_class
 
 
 def probe_head() -> LogisticRegression:
@@ -61,10 +60,7 @@ class Probe:
         Raises UserError with fewer than two classes.
         """
         classes = self.task.index([r["label"] for r in records])
-        if len(set(classes)) < 2:
-            raise UserError(
-                "The labels so far are all of one class: label more rows before training; a larger seed_size in 01 asks for them."
-            )
+        refuse_one_class(classes)
         self.x, self.y = normalize(self.embed([r["text"] for r in records])), np.array(classes)
         self.model = probe_head().fit(self.x, self.y)
         return {"train_rows": len(records)}

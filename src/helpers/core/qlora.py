@@ -32,7 +32,7 @@ from helpers.core.training import train
 from helpers.env import UserError
 from helpers.files import digest, replacing, sha256, write_json
 from helpers.progress import Bar
-from helpers.task import Task
+from helpers.task import Task, refuse_one_class
 
 
 class QLoRA:
@@ -115,10 +115,7 @@ class QLoRA:
         seed = self.seed if seed is None else seed
         records = [r for r in records if r.get("weight") != 0]  # such a row changes no loss
         targets = Targets.of(self.task, records)
-        if len(set(targets.classes)) < 2:
-            raise UserError(
-                "The labels so far are all of one class: label more rows before training; a larger seed_size in 01 asks for them."
-            )
+        refuse_one_class(targets.classes)
         if self.recipe.head == "lm":
             self._refuse_alibi()
         env.seed_everything(seed)
