@@ -1,6 +1,8 @@
 """Long texts: the time grows with their length, and a part is treated as it is alone."""
 
+import ast
 import time
+from pathlib import Path
 
 import pytest
 
@@ -8,6 +10,7 @@ from helpers.data import embedded
 from helpers.italian import gender, requirements
 from helpers.italian.check import check
 from helpers.italian.cues import LAWFUL, find_cues, patterns_for
+from helpers.italian.lexicon import word_classes
 
 ALL_PATTERNS = len(patterns_for(""))
 ADS = [r["text"] for r in embedded.pool_texts()[:400]]
@@ -20,6 +23,8 @@ ODD = [
     "età" + " max" * 15_000,
     "a' " * 20_000,
     "'a" * 20_000,
+    "a/" * 30_000,
+    "e\u0301" * 30_000,
 ]
 
 
@@ -69,3 +74,15 @@ def test_the_check_of_a_long_text_takes_no_square_of_its_length():
     assert check(source, reference, reference)["compliant"]
     assert not check(source, source, reference)["compliant"]
     assert time.perf_counter() - start < 25
+
+
+def test_every_class_of_words_that_the_rules_ask_for_is_in_the_table():
+    asked = {
+        argument.value
+        for file in Path(gender.__file__).parent.glob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "belongs"
+        for argument in node.args[1:]
+        if isinstance(argument, ast.Constant)
+    }
+    assert len(asked) > 20 and asked <= word_classes().keys()

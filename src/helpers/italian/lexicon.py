@@ -12,7 +12,7 @@ import re
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from operator import attrgetter
 from pathlib import Path
 
@@ -86,10 +86,20 @@ def word_classes() -> dict[str, set[str]]:
     return classes
 
 
+@cache
+def _classes_of() -> dict[str, frozenset[str]]:
+    """Word → its classes."""
+    classes: dict[str, set[str]] = {}
+    for name, words in word_classes().items():
+        for word in words:
+            classes.setdefault(word, set()).add(name)
+    return {word: frozenset(names) for word, names in classes.items()}
+
+
 def belongs(token: Token, *classes: str) -> bool:
     """Whether the word belongs to one of the classes of morph_words.tsv."""
-    known = word_classes()
-    return any(token.lower in known[name] for name in classes)
+    known = _classes_of().get(token.lower)
+    return known is not None and not known.isdisjoint(classes)
 
 
 def is_link(token: Token) -> bool:
@@ -162,6 +172,7 @@ VERBAL = re.compile(r"[aiu]t[oaie]$")  # of an unknown adjective after "sei" or 
 NOT_A_QUALITY = ("mento", "ezza", "enza", "anza", "ore", "ista", "ando", "endo")  # "stai cercando"
 
 
+@lru_cache(maxsize=10_000)  # a long text says most of its words more than once
 def _by_ending(word: str, kind: str, mask: int = ANY) -> list[Reading]:
     """Readings of an unknown word by the first row of morph_endings.tsv that can agree with `mask`."""
     for endings in (tuple(row.values())[1:] for row in table_rows("morph_endings") if row["kind"] == kind):
