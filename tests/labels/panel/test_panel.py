@@ -781,6 +781,8 @@ def test_what_comes_next_is_a_link_or_the_command_that_stopped_here(tmp_path, mo
         "give this command again: <code>ambo run --task t -p labels &#x27;[&lt;b&gt;, c]&#x27; --run-id r</code>"
         in shown[1]
     )
+    show_next(here, disputed=2)
+    assert "Done:" not in shown[2] and "2 texts are left out until somebody decides, in the panel above" in shown[2]
 
 
 @pytest.mark.parametrize("page", [1, 10])

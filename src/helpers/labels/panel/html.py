@@ -183,11 +183,18 @@ def sparkline(values: Sequence[float], measured: str, width: int = 120, height: 
     )
 
 
-def done(command: str, following: str, address: str, names: str) -> str:
-    """That nothing is left to label, and the command to give again or, without one, a link to the notebook that follows."""
+def done(command: str, following: str, address: str, names: str, disputed: int = 0) -> str:
+    """That nothing is left to label, and the command to give again or, without one, a link to the notebook that follows.
+
+    Where texts are disputed it says so first: without a decision they are left out.
+    """
     words = f"Now give this command again: <code>{escape(command)}</code>"
     if not command:
         words = f'Next: <a href="{escape(address)}">{escape(following)}</a>, with {escape(names)}.'
+    if disputed:
+        texts = "1 text is" if disputed == 1 else f"{disputed:,} texts are"
+        left = f"{texts} left out until somebody decides, in the panel above; the others are labelled."
+        return f"<div><strong>Disputed:</strong> {left} {words}</div>"
     return f"<div><strong>Done:</strong> nothing is left to label here. {words}</div>"
 
 

@@ -41,8 +41,11 @@ def show(panel: widgets.Widget, here: Run | None = None, purpose: str = "to labe
     display(panel)
 
 
-def show_next(here: Run) -> None:
-    """Display what to do now that nothing is left to label: the command that stopped here again, or the next notebook."""
+def show_next(here: Run, disputed: int = 0) -> None:
+    """Display what to do now that nothing is left to label: the command that stopped here again, or the next notebook.
+
+    `disputed` is the number of texts that a panel above still wants decided.
+    """
     following = f"{here.following}.ipynb"
     place = env.root() / "notebooks" / following
     page = here.folder if env.frontend() == "batch" else Path.cwd()  # a link is read from where the page lies
@@ -51,7 +54,7 @@ def show_next(here: Run) -> None:
     except ValueError:  # on another drive of a Windows machine
         address = place.as_uri()
     names = f"task = {here.params['task']!r} and run_id = {here.params['run_id']!r}"
-    display(HTML(html.done(here.notes.get("command", ""), following, quote(address), names)))
+    display(HTML(html.done(here.notes.get("command", ""), following, quote(address), names, disputed)))
 
 
 class Desk(widgets.VBox):
