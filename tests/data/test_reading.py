@@ -334,6 +334,23 @@ def test_every_digit_of_an_id_is_kept_from_the_hub(monkeypatch):
     assert read_table("hf:owner/name", "text").tid.tolist() == IDS
 
 
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [
+        ("hf:owner/name", "has the name of that data set; rename it"),
+        ("hf:../..", "no data set"),
+        ("hf:", "no data set"),
+    ],
+)
+def test_a_data_set_of_the_hub_is_never_read_from_a_folder_here(tmp_path, monkeypatch, path, expected):
+    write(tmp_path / "data.csv", "text\na\n")
+    (tmp_path / "owner" / "name").mkdir(parents=True)
+    write(tmp_path / "owner" / "name" / "data.csv", "text\na\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match=expected):
+        read_table(path, "text")
+
+
 @pytest.mark.parametrize("suffix", [".csv", ".tsv"])
 def test_a_file_without_a_header_loses_no_row_in_silence(tmp_path, suffix):
     separator = "," if suffix == ".csv" else "\t"

@@ -110,6 +110,11 @@ def test_missing_file_and_empty_folder(tmp_path):
         ([{"text": "a", "label": "x"}], {"group_columns": ["sex"]}, r"'sex' is missing \(parameter group_columns\)"),
         (
             [{"text": "a", "label": "x"}],
+            {"group_columns": ["\u200b"]},
+            "group_columns names a column without a visible",
+        ),
+        (
+            [{"text": "a", "label": "x"}],
             {"group_columns": ["label"]},
             "'label' is the name of a field .*; write 'label_'",
         ),

@@ -174,8 +174,19 @@ def test_runs_are_read_and_grouped_by_what_they_share(tmp_path):
     assert set(found["set"]) == {"t, probe, model", "t, qlora, embedded base"} and found.tokens.eq(9).all()
     counts = found[found["set"] == "t, probe, model"].groupby("strategy").seed.nunique()
     assert counts.to_dict() == {"badge": 1, "margin": 2, "random": 2}  # random beside margin and badge is the same run
-    with pytest.raises(UserError, match="Run e has the seed and the strategy of another one"):
+    with pytest.raises(UserError, match="Run e has the seed and the strategy of run a"):
         curves.from_runs([*folders, stage(tmp_path / "e", 1, (0.5, 0.9))])
+    longer = stage(tmp_path / "longer", 1, (0.5, 0.6))  # the same rounds as those of a, and one more
+    rounds = files.read_jsonl(longer / "03_active_learning" / "rounds.jsonl")
+    more = rounds[1] | {"round": 2, "labels": 30, "macro_f1": 0.8}
+    files.write_jsonl(longer / "03_active_learning" / "rounds.jsonl", [*rounds, more])
+    assert set(curves.from_runs([*folders[:2], longer]).run) >= {"a", "longer"}
+    other = stage(tmp_path / "other", 1, (0.4, 0.5))
+    rounds = files.read_jsonl(other / "03_active_learning" / "rounds.jsonl")
+    moved = [r | {"labels": r["labels"] + 1} for r in rounds]  # no number of labels in common
+    files.write_jsonl(other / "03_active_learning" / "rounds.jsonl", moved)
+    with pytest.raises(UserError, match="has the seed and the strategy of run"):
+        curves.from_runs([*folders, other])
     with pytest.raises(UserError, match="has no finished rounds"):
         curves.from_runs([tmp_path / "nothing"])
 

@@ -55,7 +55,16 @@ def read_dataset(path: str) -> pd.DataFrame:
     """Rows of a hub data set, `hf:owner/name` or `hf:owner/name:split`."""
     import datasets
 
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
     name, _, split = path.removeprefix("hf:").partition(":")
+    try:
+        validate_repo_id(name)
+    except HFValidationError as error:
+        raise UserError(f"data_path {path!r} names no data set of the hub: give hf:owner/name, or a file.") from error
+    if Path(name).exists():  # which the library would read in its place
+        remedy = "rename it, or give its files without hf:"
+        raise UserError(f"data_path {path!r}: {Path(name).resolve()} has the name of that data set; {remedy}.")
     try:
         rows = datasets.load_dataset(name, split=split or "train")
         return _numbered(_from_arrow(_with_index(rows.with_format("arrow")[:], 0)), path)

@@ -468,6 +468,8 @@ def _as_in_table(table: pd.DataFrame, params: dict[str, Any]) -> dict[str, Any]:
 def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
     roles = {role: [params[role]] for role in SINGLE} | {role: params[role] for role in SEVERAL}
     for role, names in roles.items():
+        if role in SEVERAL and "" in names:  # what is left of a name of signs that cannot be seen
+            raise UserError(f"Parameter {role} names a column without a visible sign: correct it.")
         for name in filter(None, names):
             if (_column_of(name, table) if role == "group_columns" else name) not in table.columns:
                 columns = listed(table.columns)

@@ -208,12 +208,22 @@ def from_runs(folders: list[Path]) -> pd.DataFrame:
     table = pd.DataFrame(
         rows, columns=["set", "run", "demo", "seed", "strategy", "labels", "score", "low", "high", *COSTS]
     )
+    _refuse_two_of_one_seed(table)
     table = table.drop_duplicates([*COLUMNS])  # every strategy's run may bring the same random curve
-    if (repeated := table.duplicated(["set", "strategy", "seed", "labels"])).any():
-        first = table[repeated].iloc[0]
-        shared = f"the seed and the strategy of another one (seed={first.seed}, {first.strategy})"
-        raise UserError(f"Run {first.run} has {shared}: name the runs to compare in the parameter runs.")
     return table.sort_values("set", kind="stable", ignore_index=True)
+
+
+def _refuse_two_of_one_seed(table: pd.DataFrame) -> None:
+    """Raise UserError where two runs of one set, strategy and seed have other scores, and neither only went on from the other."""
+    for (_, strategy, seed), part in table.groupby(["set", "strategy", "seed"], sort=False):
+        curves = {
+            run_id: set(zip(own.labels, own.score, strict=True)) for run_id, own in part.groupby("run", sort=False)
+        }
+        longest = max(curves, key=lambda name: len(curves[name]))
+        for run_id, curve in curves.items():
+            if not curve <= curves[longest]:
+                shared = f"the seed and the strategy of run {longest} (seed={seed}, {strategy}) and other scores"
+                raise UserError(f"Run {run_id} has {shared}: name the runs to compare in the parameter runs.")
 
 
 def data_names(folders: list[Path]) -> dict[Path, str]:
