@@ -54,7 +54,6 @@ def open_parquet(file: Path) -> Source:
 def read_dataset(path: str) -> pd.DataFrame:
     """Rows of a hub data set, `hf:owner/name` or `hf:owner/name:split`."""
     import datasets
-
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     name, _, split = path.removeprefix("hf:").partition(":")
