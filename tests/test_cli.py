@@ -116,6 +116,8 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
             'at least two labels, all different: write them in brackets, as in -p labels "[',
         ),
         ([*JOBS, "-p", "labels", "[&a [x, y], *a]"], "an alias, as in `*name`"),
+        ([*JOBS, "-p", "seed", "1", "-p", "seed", "2"], "Parameter 'seed' is given twice by -p"),
+        ([*JOBS, "-p", "labels", "{a: 1, a: 2}"], "the key 'a' twice; keep one of them"),
         (["--task", "csv", "--profile", "demo", "-p", "data_path", "x" * 300], "longer than 255 bytes"),
         ([*JOBS, "-p", "model", "~nobody-here/base"], "names a home folder that does not exist"),
         ([*JOBS, "--run-id", "con.x"], "use at most 80 letters"),

@@ -12,6 +12,7 @@ import secrets
 import shutil
 import stat
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -180,10 +181,18 @@ def notebook_cells(path: Path) -> list[dict[str, Any]]:
 def read_yaml(text: str, loader: type = yaml.SafeLoader) -> Any:
     """The value of a YAML text; raises ValueError, YAMLError or RecursionError where it has none.
 
-    Nor may it repeat a part by its name: a few lines can stand for gigabytes.
+    Nor may it repeat a part by its name: a few lines can stand for gigabytes; nor a key, of which the last would win.
     """
     if any(isinstance(token, yaml.AliasToken) for token in yaml.scan(text)):
         raise ValueError("an alias, as in `*name`; write the value out")
+    nodes = [yaml.compose(text, loader)]
+    for node in nodes:  # which grows
+        pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+        keys = Counter(key.value for key, _ in pairs if isinstance(key, yaml.ScalarNode))
+        if repeated := next((key for key, count in keys.items() if count > 1), None):
+            raise ValueError(f"the key {repeated[:100]!r} twice; keep one of them")
+        if isinstance(node, yaml.CollectionNode):
+            nodes += [part for entry in node.value for part in (entry if isinstance(entry, tuple) else (entry,))]
     try:
         return yaml.load(text, loader)
     except (ArithmeticError, AttributeError, LookupError, TypeError) as error:  # `!!bool maybe`

@@ -101,6 +101,8 @@ def run_command(
         raise UserError(f"Option {unknown[0]!r} is unknown: `ambo run --help` lists them; a parameter is given by -p.")
     if len(keys) != len(values):
         raise UserError("Every -p takes a key and a value: -p rounds 4.")
+    if repeated := [key for place, key in enumerate(keys) if key in keys[:place]]:
+        raise UserError(f"Parameter {repeated[0]!r} is given twice by -p: keep one of them.")
     run_stages(task, profile, dict(zip(keys, values, strict=True)), stages, run_id)
 
 
