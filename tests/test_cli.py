@@ -41,6 +41,21 @@ def ambo(monkeypatch, capsys, *words):
     return ended.value.code or 0, captured.out, captured.err
 
 
+def test_a_folder_that_one_may_not_enter_is_a_sentence(project, monkeypatch, capsys):
+    folder, exists = project / "private", Path.exists
+
+    def refusing(path, **options):  # as the system does to all but its administrator, who runs many a test
+        if folder in path.parents:
+            raise PermissionError(13, "Permission denied", str(path))
+        return exists(path, **options)
+
+    monkeypatch.setattr(Path, "exists", refusing)
+    code, _, err = ambo(monkeypatch, capsys, "run", *CSV, "-p", "data_path", str(folder / "x.csv"))
+    assert (code, err) == (2, f"ambo: {folder / 'x.csv'} may not be opened or written by you: {RIGHT}\n")
+
+
+RIGHT = "ask for the right, or name another."
+CSV = ["--task", "csv", "--profile", "demo"]
 JOBS = ["--task", "italian_jobs", "--profile", "demo"]
 WRITING = ["--task", "counter_narrative", "--profile", "demo"]
 

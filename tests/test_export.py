@@ -146,6 +146,9 @@ def test_a_model_that_writes_is_loaded_alone_where_that_can_be(project, tiny_lla
     assert answers == writer.write(texts) == ["a kind answer", "a warm answer"]
     edits = Task("t", (), "", (), "{text}\n", output="edits", draft="italian")
     assert cards._loaded_alone(edits, recipe())[0] == "" and "edits" in cards._loaded_alone(edits, recipe())[1]
+    hinted = Task("t", ("a", "b"), "b", ("a", "b"), "{text}\n", hints="italian", scope="workplace")
+    assert cards._loaded_alone(hinted, recipe(pooling="evidence"))[1].endswith("which words Ambo's Italian rules mark")
+    assert cards._loaded_alone(hinted, recipe()) == ("classifier", "")
 
 
 @pytest.fixture

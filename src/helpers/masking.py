@@ -25,6 +25,7 @@ ESCAPED = re.compile(  # one character, or a row of escaped bytes
     |(?P<number>\\{{1,4}}(?:u(?P<unicode>[0-9a-f]{{4}})|u\{{(?P<braced>[0-9a-f]{{1,6}})\}}|(?P<octal>[0-3][0-7]{{2}}))
         |&\#(?:x0*(?P<hexadecimal>[0-9a-f]{{1,6}})|0*(?P<decimal>\d{{1,7}}));?)
     |&(?P<name>[a-z]{{2,20}});
+    |(?P<fold>=[ \t]*(?:\r?\n|(?:\\{{1,4}}r)?\\{{1,4}}n))
     |\\{{1,4}}(?P<escaped>[^\\])
     |.""",
     re.IGNORECASE | re.DOTALL | re.VERBOSE,
@@ -146,7 +147,7 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 def _forms(secret: str) -> set[str]:
     """The spellings of a secret that no decoding of a text reveals, as `_folded` gives them."""
     data = secret.encode()
-    forms = {secret, base64.b32encode(data).decode()[: 8 * len(data) // 5]}
+    forms = {secret, *_base32_forms(data)}
     forms |= _base64_forms(data) | _base64_forms(secret.encode("utf-16-le"))
     if len(secret) >= 8:  # a short one would be a word
         forms |= {secret[::-1], codecs.encode(secret, "rot13"), *_base85_forms(data)}
@@ -187,7 +188,7 @@ def _decoded(text: str, places: Sequence[Place]) -> tuple[str, list[Place]]:
             own = [(found[low], found[high]) for low, high in pairwise(bounds)]
         elif meaning := _meaning(match):
             characters, own = meaning, [(places[start][0], places[end - 1][1])]
-        elif match["escaped"]:  # a line end or a tab
+        elif match["escaped"] or match["fold"]:  # a line end or a tab; the end of a line of mail that goes on
             characters, own = "", []
         said.append(characters)
         where += own
@@ -214,6 +215,15 @@ def _base64_forms(data: bytes) -> set[str]:
         shifted = b"\0" * offset + data
         form = base64.b64encode(shifted).decode()[start : 8 * len(shifted) // 6]
         forms |= {form, form.translate(str.maketrans("+/", "-_"))}
+    return forms
+
+
+def _base32_forms(data: bytes) -> set[str]:
+    """The characters that the base32 of any bytes around `data` has, for the five places in a group of five bytes."""
+    forms = set()
+    for offset in range(5):
+        shifted = b"\0" * offset + data
+        forms.add(base64.b32encode(shifted).decode()[-(-8 * offset // 5) : 8 * len(shifted) // 5])
     return forms
 
 

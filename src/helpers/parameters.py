@@ -30,6 +30,7 @@ CHOICES = {
     "output": ("text", "edits"),
     "language": ("it", "en", ""),  # for which there are prompts, and rules that swap genders
     "draft": ("italian", ""),
+    "hints": ("italian", ""),
     "check": ("italian", ""),
 }
 # Lowest and highest value. No sensible value passes a bound: they refuse slips, and files made to exhaust the memory.

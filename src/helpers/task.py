@@ -32,6 +32,8 @@ class Task:
     groups: tuple[str, ...] = ()
     output: str = "text"  # what a generation task learns to write: the text, or the edits that lead to it
     draft: str = ""  # italian: the rules of `helpers.italian` write a first version, which the model corrects
+    hints: str = ""  # italian: the head of a detector also reads which words the cue rules of `helpers.italian` mark
+    scope: str = ""  # of the hints: whose forms the rules mark
 
     @property
     def prefix(self) -> str:
@@ -51,6 +53,8 @@ class Task:
             raise UserError(f"Parameter output={self.output!r} must be text or edits.")
         if self.draft not in ("", "italian"):
             raise UserError(f"Parameter draft={self.draft!r} must be italian, or '' for none.")
+        if self.hints not in ("", "italian"):
+            raise UserError(f"Parameter hints={self.hints!r} must be italian, or '' for none.")
         if not self.labels:  # a task of generation
             return
         if len(set(self.labels)) < max(2, len(self.labels)):
@@ -86,7 +90,9 @@ def make_task(params: dict[str, Any], labels_in_data: Sequence[str] = ()) -> Tas
         words = params.get("label_words") or [f" {label}" for label in labels]
         positive, _ = looked_for(params, labels_in_data)
         check_label_lists(params, labels)
-        task = Task(params["task"], tuple(labels), positive, tuple(words), prompt, groups)
+        hints = params.get("hints", "")
+        scope = params["scope"] if hints else ""
+        task = Task(params["task"], tuple(labels), positive, tuple(words), prompt, groups, hints=hints, scope=scope)
     task.check()
     return task
 

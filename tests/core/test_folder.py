@@ -115,12 +115,29 @@ def test_no_kernel_and_no_weights_from_elsewhere(base, task, key):
     assert f"has {key}='someone/kernel', which leads elsewhere" in refusal(base, task)
 
 
-def test_no_layers_beyond_the_weights(base, task):
+COUNTED = ["num_hidden_layers", "num_hidden_groups", "inner_group_num", "num_feedforward_networks", "n_decoder_blocks"]
+
+
+@pytest.mark.parametrize("key", COUNTED)
+def test_no_layers_beyond_the_weights(base, task, key):
     """A billion layers would fill the memory before the first weight is compared."""
-    edit(base / "config.json", num_hidden_layers=10**9)
-    assert "has num_hidden_layers=1000000000, more than its" in refusal(base, task)
+    edit(base / "config.json", **{key: 10**9})
+    assert f"has {key}=1000000000, more than its" in refusal(base, task)
     (base / "model.safetensors").write_bytes(b"cut off")
     assert "model.safetensors is damaged" in refusal(base, task)
+
+
+def test_no_special_tokens_without_end(base, task):
+    edit(base / "tokenizer_config.json", additional_special_tokens=[f"<{i}>" for i in range(20_001)])
+    assert "has more than 20,000 special tokens: it is damaged" in refusal(base, task)
+
+
+@pytest.mark.parametrize("model", ["/", "/proc", "~"])
+def test_no_folder_is_read_from_end_to_end_that_is_no_model(task, model):
+    started = time.perf_counter()
+    with pytest.raises(UserError, match=r"is a folder without config\.json: give that of a saved model"):
+        QLoRA(task, recipe(model))
+    assert time.perf_counter() - started < 5
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.core import cpu, heads, probe, training
+from helpers.core import cpu, heads, label_words, probe, training
 from helpers.core.base import check_nf4, load_base
 from helpers.core.batches import ByLength, Targets, holdout, pad, token_batches
 from helpers.core.calibration import fit_temperature, negative_log_likelihood, softmax
@@ -430,6 +430,26 @@ def test_label_words_are_scored_exactly_with_the_prefix_computed_once(task, tiny
                 logp = learner.model(torch.tensor([ids + word])).logits.float().log_softmax(-1)
             expected = sum(logp[0, len(ids) + j - 1, token].item() for j, token in enumerate(word))
             assert learner.logits([text, "other"])[0, k] == pytest.approx(expected, abs=1e-3)
+
+
+def test_many_label_words_take_several_passes_with_the_same_scores(tiny_llama, monkeypatch):
+    """All of them behind one text would take memory by the square of their tokens."""
+    labels = tuple(f"class number {i}" for i in range(40))
+    task = Task("t", labels, labels[0], tuple(f" {label}" for label in labels), "{text}\n")
+    learner = QLoRA(task, recipe(tiny_llama, head="lm", token_budget=256))
+    disturb_adapters(learner)
+    words, sample = learner.encoding.label_words(), ["kind", "a much longer and rather cruel answer", "other"]
+    groups = label_words.word_groups(words)
+    assert len(groups) > 5 and [k for group in groups for k in group] == list(range(40))
+    assert max(sum(len(words[k]) - 1 for k in group) for group in groups) <= label_words.MOST_BEHIND
+    scores, embeddings = learner.score(sample)
+    monkeypatch.setattr(label_words, "MOST_BEHIND", 10**6)
+    assert len(label_words.word_groups(words)) == 1
+    at_once, same_embeddings = learner.score(sample)
+    np.testing.assert_allclose(scores, at_once, atol=1e-5)
+    np.testing.assert_allclose(embeddings, same_embeddings, atol=1e-4)
+    monkeypatch.setattr(label_words, "MOST_BEHIND", 1)
+    np.testing.assert_allclose(learner.score(sample)[0], at_once, atol=1e-5)
 
 
 def test_training_after_scoring_has_true_gradients(task, tiny_llama, rows):

@@ -1,6 +1,7 @@
 """Adapters from strangers: whatever is damaged, absurd or a pickle is refused in a sentence, before memory is asked for."""
 
 import json
+import os
 import pickle
 import shutil
 
@@ -87,6 +88,15 @@ def test_batches_and_texts_of_a_stranger_fit_this_machine(copy, monkeypatch):
 def test_damaged_facts_are_a_sentence(copy, content):
     (copy / "learner.json").write_text(content)
     with pytest.raises(UserError, match="does not describe a learner"):
+        QLoRA.load(copy)
+
+
+@pytest.mark.parametrize("name", ["head.safetensors", "learner.json", "adapter_model.safetensors"])
+@pytest.mark.parametrize("kind", ["pipe", "link"])
+def test_files_that_are_none_and_links_that_lead_out_are_refused(copy, tmp_path, name, kind):
+    (copy / name).rename(tmp_path / "elsewhere")
+    os.mkfifo(copy / name) if kind == "pipe" else (copy / name).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(UserError, match=r"no file that can be read|leads out|needs its weights|no saved learner"):
         QLoRA.load(copy)
 
 

@@ -467,6 +467,15 @@ MANY = {
 }
 
 
+def test_a_link_out_of_a_folder_of_texts_is_refused(tmp_path):
+    (tmp_path / "texts").mkdir()
+    write(tmp_path / "secret", "a private key")
+    write(tmp_path / "texts" / "b.txt", "a text")
+    (tmp_path / "texts" / "a.txt").symlink_to(tmp_path / "secret")
+    with pytest.raises(UserError, match=r"a\.txt is a link that leads out of its folder"):
+        read_table(str(tmp_path / "texts"), "text")
+
+
 @pytest.mark.parametrize("suffix", [*MANY, ".parquet", ".txt", ".xlsx"])
 def test_a_table_is_the_same_in_batches_of_any_size(tmp_path, monkeypatch, suffix):
     path = tmp_path / f"a{suffix}"

@@ -414,6 +414,8 @@ SPELLINGS = {
     "ascii85": base64.a85encode(KEY.encode(), adobe=True).decode(),
     "ascii85 of a header": base64.a85encode(f"Bearer {KEY}".encode()).decode(),
     "base32": base64.b32encode(KEY.encode()).decode(),
+    "base32 of user and key": base64.b32encode(f"me:{KEY}".encode()).decode(),
+    "mail in short lines": "=\n".join(KEY[i : i + 4] for i in range(0, len(KEY), 4)),
     "hexadecimal": KEY.encode().hex(),
     "bytes with colons": KEY.encode().hex(":"),
     "escaped bytes": "".join(f"\\x{byte:02x}" for byte in KEY.encode()),

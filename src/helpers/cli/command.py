@@ -62,6 +62,10 @@ def main() -> None:
     except UserError as error:
         say(f"ambo: {error}", file=sys.stderr)
         sys.exit(2)
+    except PermissionError as error:  # wherever a path is looked at that one may not enter
+        place = error.filename or "A file of this command"
+        say(f"ambo: {place} may not be opened or written by you: ask for the right, or name another.", file=sys.stderr)
+        sys.exit(2)
     except Exception as error:
         if hasattr(error, "format_message"):  # Typer's, about the words given, which it would quote as they are
             say(usage_sentence(error), file=sys.stderr)

@@ -85,16 +85,16 @@ def gradient_times_input(learner: Any, texts: Sequence[str], classes: Sequence[i
 
     learner.module.eval()
 
-    def log_odds(input_ids, attention_mask, number: int) -> torch.Tensor:
-        return _log_odds(learner.module(input_ids=input_ids, attention_mask=attention_mask)["logits"], number)
+    def log_odds(input_ids, others: dict[str, torch.Tensor], number: int) -> torch.Tensor:
+        return _log_odds(learner.module(input_ids=input_ids, **others)["logits"], number)
 
     explainer = LayerGradientXActivation(log_odds, learner.model.get_input_embeddings())
     falls = []
     with reading(learner.model), torch.enable_grad():
         for text, number in zip(texts, classes, strict=True):
             inputs, offsets = _read(learner, text)
-            other = (inputs["attention_mask"], number)
-            moved = explainer.attribute(inputs["input_ids"], additional_forward_args=other).sum(-1)[0]
+            ids = inputs.pop("input_ids")
+            moved = explainer.attribute(ids, additional_forward_args=(inputs, number)).sum(-1)[0]
             falls.append(_over_words(text, offsets) @ moved.detach().float().cpu().numpy() / learner.temperature)
     return falls
 
@@ -111,7 +111,10 @@ def head_evidence(learner: Any, texts: Sequence[str], classes: Sequence[int]) ->
     def read(job: tuple[str, int]) -> np.ndarray:
         text, number = job
         inputs, offsets = _read(learner, text)
-        scores = learner.module.evidence(learner.module.states(**inputs), inputs["attention_mask"])[0].double().cpu()
+        mask, hints = inputs["attention_mask"], inputs.get("hints")
+        scores = (
+            learner.module.evidence(learner.module.states(inputs["input_ids"], mask), mask, hints)[0].double().cpu()
+        )
         evidence = (scores - scores.max(0).values).exp()
         whole = evidence.sum(0)
         left = torch.maximum(whole - torch.tensor(_over_words(text, offsets)) @ evidence, LEAST_LEFT * whole)
@@ -128,7 +131,9 @@ def _read(learner: Any, text: str) -> tuple[dict[str, torch.Tensor], np.ndarray]
     tokenizer, length = learner.tokenizer, learner.recipe.max_length
     encoded = encoding.read(tokenizer, text, truncation=True, max_length=length, return_offsets_mapping=True)
     ids = encoded["input_ids"] or [tokenizer.pad_token_id]
-    return padded([ids], tokenizer.pad_token_id), np.array(encoded["offset_mapping"] or [(0, 0)])
+    inputs, hints = padded([ids], tokenizer.pad_token_id), learner.encoding.hints([text], cut=True)
+    inputs |= {"hints": torch.tensor(hints, device=inputs["input_ids"].device)} if hints else {}
+    return inputs, np.array(encoded["offset_mapping"] or [(0, 0)])
 
 
 def _over_words(text: str, offsets: np.ndarray) -> np.ndarray:

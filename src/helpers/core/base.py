@@ -48,6 +48,8 @@ def base_version(model: str) -> str | None:
     path = Path(model_path(model))
     if model == EMBEDDED:
         return sha256(path / "model.safetensors")
+    if path.is_dir() and not (path / "config.json").is_file():  # before "/" or a home folder is read from end to end
+        raise UserError(f"model {model!r} is a folder without config.json: give that of a saved model.")
     return f"folder {model_digest(path)}" if path.is_dir() else None
 
 

@@ -12,6 +12,7 @@ import torch
 from helpers import env
 from helpers.core.batches import Targets, pad, padded
 from helpers.core.chat import in_template
+from helpers.core.hints import hinter
 from helpers.core.recipe import Recipe
 from helpers.env import UserError
 from helpers.task import Task
@@ -51,6 +52,13 @@ class Encoding:
 
     def __init__(self, task: Task, recipe: Recipe, tokenizer):
         self.task, self.recipe, self.tokenizer = task, recipe, tokenizer
+        reads_tokens = recipe.head == "classifier" and recipe.pooling == "evidence" and tokenizer.is_fast
+        self._hinter = hinter(task) if reads_tokens else None
+
+    @property
+    def is_hinted(self) -> bool:
+        """Whether the head is told which tokens the rules of the task mark."""
+        return self._hinter is not None
 
     def ids(self, text: str) -> list[int]:
         """Token ids of a piece of text, without opening or closing tokens."""
@@ -105,6 +113,21 @@ class Encoding:
         suffix = self.ids(self.task.suffix)
         return [i + suffix for i in ids], owners
 
+    def hints(self, texts: Sequence[str], cut: bool = False) -> list[list[int]] | None:
+        """For each token whether the task's rules mark it, 0 or 1; None without rules.
+
+        The tokens are those of every window that `windows` gives; where the texts are `cut`, those of `texts`.
+        """
+        if not self._hinter:
+            return None
+        room, length = self._room(), self.recipe.max_length
+        is_long = not cut and any(len(text) > room for text in texts)
+        options = _overlapping(length, room) if is_long else {"truncation": True, "max_length": length}
+        windows = read(self.tokenizer, list(texts), return_offsets_mapping=True, **options)
+        owners = windows["overflow_to_sample_mapping"] if is_long else range(len(texts))
+        marked = [self._hinter(text) for text in texts]
+        return [_touched(places, marked[i]) or [0] for places, i in zip(windows["offset_mapping"], owners, strict=True)]
+
     def window_places(self, text: str) -> list[tuple[int, int]]:
         """(start, end) of every window of a text, in characters; the whole of one that is read at once."""
         room = self._room()
@@ -136,7 +159,8 @@ class Encoding:
             return [IGNORED] * length
         options = {"truncation": True, "max_length": self.recipe.max_length, "return_offsets_mapping": True}
         places = read(self.tokenizer, text, **options)["offset_mapping"]
-        return [int(any(start < b and a < end for start, end in spans)) if a < b else IGNORED for a, b in places]
+        touched = _touched(places, spans)
+        return [mark if a < b else IGNORED for mark, (a, b) in zip(touched, places, strict=True)]
 
     def texts(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text, cut to `max_length`; for the lm head with the prompt's suffix."""
@@ -177,6 +201,8 @@ class Encoding:
         ]
         for row, text, own in zip(rows, texts, spans, strict=False):
             row["marks"] = self.marks(text, own, row["length"])
+        for row, own in zip(rows, self.hints(texts, cut=True) or (), strict=False):
+            row["hints"] = own
         if self.recipe.head == "lm":
             prefix, words = self.prefix(), self.label_words()
             for row, number in zip(rows, targets.classes, strict=True):
@@ -192,12 +218,19 @@ class Encoding:
         batch |= Targets.join([row["target"] for row in rows]).tensors()
         if "marks" in rows[0]:
             batch["marks"] = pad([row["marks"] for row in rows], IGNORED, multiple=8)
+        if "hints" in rows[0]:
+            batch["hints"] = pad([row["hints"] for row in rows], 0, multiple=8)
         if not left:
             return batch
         lengths = [row["completion"] for row in rows]
         labels = [[IGNORED] * (len(i) - n) + i[-n:] for i, n in zip(ids, lengths, strict=True)]
         completion = torch.tensor(lengths, device=env.device())
         return batch | {"labels": pad(labels, IGNORED, True, 8), "completion": completion}
+
+
+def _touched(places: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
+    """For each token's place in a text whether a span touches it, 0 or 1; a special token is at no place."""
+    return [int(a < b and any(start < b and a < end for start, end in spans)) for a, b in places]
 
 
 def _overlapping(length: int, room: int) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from typing import Any
 from helpers.env import UserError
 from helpers.files import MOST_JSON, digest, read_json, sha256
 
-LAYERS = re.compile(r"(num|n)(_\w+coder)?(_hidden)?_layers?|\w+coder_layers")  # keys that count them
+# keys that count modules
+LAYERS = re.compile(r"(num|n)(_\w+coder)?(_\w+)?_(layers?|groups?|networks?|blocks?)|\w+coder_layers|inner_group_num")
 TOKENIZER = "tokenizer.json"
 MOST_LABELS = 100_000  # of a head, which is read with its model and not used
+MOST_SPECIAL = 20_000  # special tokens of a tokenizer; every one is compared with all before it
 MOST_GROWTH = (
     64  # characters that a tokenizer may make of one before it cuts a text into tokens, and tokens that it may add
 )
@@ -25,7 +27,7 @@ def refuse_foreign_files(folder: Path) -> None:
 
     A link into the blobs of the hub's own cache is none that leads out.
     """
-    _refuse_strange_files(folder)
+    refuse_strange_files(folder)
     if (folder / "adapter_config.json").exists():  # transformers would load the base that it names, from anywhere
         raise UserError(f"{folder} holds an adapter (adapter_config.json), not a model: name the folder of its base.")
     pickles = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in PICKLES)
@@ -50,6 +52,10 @@ def refuse_foreign_files(folder: Path) -> None:
             # Every label gets a name, again and again while the model is read.
             raise UserError(f"{folder / 'config.json'} has more than {MOST_LABELS:,} labels ({key}): it is damaged.")
     for key, value in _entries(_object(folder / "tokenizer_config.json")):
+        if "special_tokens" in key and isinstance(value, list | dict) and len(value) > MOST_SPECIAL:
+            raise UserError(
+                f"{folder / 'tokenizer_config.json'} has more than {MOST_SPECIAL:,} special tokens: it is damaged."
+            )
         if key.endswith("_file") and isinstance(value, str) and _leads_out(folder, value):
             raise UserError(
                 f"{folder / 'tokenizer_config.json'} has {key}={value!r}, a file elsewhere: remove that line."
@@ -118,7 +124,7 @@ def _length(value: Any) -> int:
     return len(value) if isinstance(value, str) else 0
 
 
-def _refuse_strange_files(folder: Path) -> None:
+def refuse_strange_files(folder: Path) -> None:
     """Raise UserError at the first file that is none, lies elsewhere, or is far larger than any of its kind."""
     home = folder.resolve()
     homes = [home, home.parents[1] / "blobs"] if home.parent.name == "snapshots" else [home]
@@ -133,7 +139,7 @@ def _refuse_strange_files(folder: Path) -> None:
 
 def model_digest(folder: Path) -> str:
     """Digest of all that is loaded from a model's folder; its pages are none of it."""
-    _refuse_strange_files(folder)
+    refuse_strange_files(folder)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.suffix in READ]
     names = {path.relative_to(folder).as_posix(): path for path in files}
     return digest({name: sha256(path) for name, path in names.items() if not re.search(r"(^|/)\.", name)})

@@ -11,6 +11,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from helpers.core.masks import body_of, in_completion, mean_state, positions, prefix_mask
 from helpers.core.probe import probe_head
 
+HINT = 8.0  # log-odds by which a token that a rule marks says more before anything is learned
+
 # --- modules that return a loss, so that one Trainer trains any of them ------------------------------------------------
 
 
@@ -31,9 +33,21 @@ class Classifier(nn.Module):
     class_weights : float tensor (classes,)
     absent : int
         The class of a text without evidence for any other; with `evidence` its logit is 0.
+    hinted : bool
+        With `evidence`, a token that a rule marks says more, or less, by a weight for each class that is learned.
+
+    Where a method takes `hints`, it is an int tensor (batch, tokens): 1 where a rule marks the token, else 0.
     """
 
-    def __init__(self, encoder: nn.Module, classes: int, pooling: str, class_weights: torch.Tensor, absent: int = 0):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        classes: int,
+        pooling: str,
+        class_weights: torch.Tensor,
+        absent: int = 0,
+        hinted: bool = False,
+    ):
         super().__init__()
         self.encoder, self.pooling, self.absent = encoder, pooling, absent
         hidden = encoder.config.hidden_size
@@ -41,6 +55,7 @@ class Classifier(nn.Module):
         self.out = nn.Linear(hidden, classes)
         nn.init.normal_(self.out.weight, std=0.02)
         nn.init.constant_(self.out.bias, -4.0 if pooling == "evidence" else 0.0)  # most words are no evidence
+        self.hint = nn.Parameter(torch.ones(classes)) if hinted else None
         self.register_buffer("class_weights", class_weights)
         self.to(encoder.device)
 
@@ -48,32 +63,37 @@ class Classifier(nn.Module):
         """Last hidden states of the encoder, float32 (batch, tokens, hidden)."""
         return self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()
 
-    def classify(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def classify(self, states: torch.Tensor, mask: torch.Tensor, hints: torch.Tensor | None = None) -> torch.Tensor:
         """Logits (batch, classes) from the states; in float32, under autocast too."""
         with torch.autocast(states.device.type, enabled=False):
             if self.pooling != "evidence":
                 return self.out(self.norm(mean_state(states, mask)))
-            logits = self.evidence(states, mask).logsumexp(1)
+            logits = self.evidence(states, mask, hints).logsumexp(1)
             return logits * (torch.arange(logits.shape[1], device=logits.device) != self.absent)
 
-    def evidence(self, states: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def evidence(self, states: torch.Tensor, mask: torch.Tensor, hints: torch.Tensor | None = None) -> torch.Tensor:
         """What each token says for each class (batch, tokens, classes); minus infinity where there is none."""
-        return self.out(self.norm(states)).masked_fill(~mask.unsqueeze(-1).bool(), float("-inf"))
+        return self._said(states, hints).masked_fill(~mask.unsqueeze(-1).bool(), float("-inf"))
 
-    def read(self, input_ids, attention_mask) -> tuple[torch.Tensor, torch.Tensor]:
+    def _said(self, states: torch.Tensor, hints: torch.Tensor | None) -> torch.Tensor:
+        """What states (..., hidden) say for each class (..., classes), with the hints (...)."""
+        said = self.out(self.norm(states))
+        return said if self.hint is None or hints is None else said + HINT * self.hint * hints.unsqueeze(-1)
+
+    def read(self, input_ids, attention_mask, hints=None) -> tuple[torch.Tensor, torch.Tensor]:
         """(logits (batch, classes), embeddings (batch, hidden)), float32."""
         states = self.states(input_ids, attention_mask)
-        return self.classify(states, attention_mask), mean_state(states, attention_mask)
+        return self.classify(states, attention_mask, hints), mean_state(states, attention_mask)
 
-    def read_focused(self, input_ids, attention_mask) -> tuple[torch.Tensor, torch.Tensor]:
+    def read_focused(self, input_ids, attention_mask, hints=None) -> tuple[torch.Tensor, torch.Tensor]:
         """As `read`; with pooling `evidence` the embedding's tokens weigh by their evidence for any class that has some."""
         states = self.states(input_ids, attention_mask)
-        logits = self.classify(states, attention_mask)
+        logits = self.classify(states, attention_mask, hints)
         if self.pooling != "evidence":
             return logits, mean_state(states, attention_mask)
         with torch.autocast(states.device.type, enabled=False):
             inside = attention_mask.unsqueeze(-1).bool()
-            scores = self.evidence(states, attention_mask)
+            scores = self.evidence(states, attention_mask, hints)
             scores[..., self.absent] = float("-inf")
             shares = scores.logsumexp(-1).softmax(1).unsqueeze(-1)
             return logits, (shares * states.masked_fill(~inside, 0)).sum(1)
@@ -84,7 +104,7 @@ class Classifier(nn.Module):
             return cross_entropy(logits, classes, weight=self.class_weights)
         return weighted_mean(cross_entropy(logits, classes, reduction="none"), self.class_weights[classes] * weights)
 
-    def evidence_loss(self, states, classes, weights, marks) -> torch.Tensor:
+    def evidence_loss(self, states, classes, weights, marks, hints=None) -> torch.Tensor:
         """How far what the tokens say for their row's class is from where people marked evidence for it.
 
         So a label teaches where, as well as what (annotator rationales, Zaidan et al. 2007, aclanthology.org/N07-1033): a
@@ -102,17 +122,18 @@ class Classifier(nn.Module):
             return states.new_zeros(())
         rows = known.nonzero()[:, 0]
         with torch.autocast(states.device.type, enabled=False):
-            own = self.out(self.norm(states[known])).gather(1, classes[rows].unsqueeze(1)).squeeze(1)
+            said = self._said(states[known], None if hints is None else hints[known])
+            own = said.gather(1, classes[rows].unsqueeze(1)).squeeze(1)
             losses = binary_cross_entropy_with_logits(own, marks[known].float(), reduction="none")
         return weighted_mean(losses, weights[rows])
 
-    def forward(self, input_ids, attention_mask, classes=None, weights=None, groups=None, marks=None):
+    def forward(self, input_ids, attention_mask, classes=None, weights=None, groups=None, marks=None, hints=None):
         states = self.states(input_ids, attention_mask)
-        logits, loss = self.classify(states, attention_mask), None
+        logits, loss = self.classify(states, attention_mask, hints), None
         if classes is not None:
             loss = self.loss(logits, classes, weights, groups)
         if marks is not None:
-            loss = loss + self.evidence_loss(states, classes, weights, marks)
+            loss = loss + self.evidence_loss(states, classes, weights, marks, hints)
         return {"loss": loss, "logits": logits}
 
 
@@ -234,20 +255,22 @@ def fit_head(module: Classifier, batches: list[dict[str, torch.Tensor]], passes:
     ----------
     module : Classifier
     batches : list of dicts
-        `states` (batch, tokens, hidden), `mask` and `marks` (batch, tokens), and the tensors of `Targets`.
+        `states` (batch, tokens, hidden), `mask`, `marks` and, where the head is hinted, `hints` (batch, tokens), and the
+        tensors of `Targets`.
     passes : int
     """
     if module.pooling != "evidence":
         return _fit_probe(module, batches)
-    parameters = [*module.norm.parameters(), *module.out.parameters()]
+    parameters = [p for name, p in module.named_parameters() if not name.startswith("encoder.")]
     optimizer = torch.optim.AdamW(parameters, lr=1e-2, weight_decay=0.0)
     for step in range(passes):
         for settings in optimizer.param_groups:
             settings["lr"] = 1e-2 * (1 - step / passes)
         for batch in batches:
-            logits = module.classify(batch["states"], batch["mask"])
+            states, hints = batch["states"], batch.get("hints")
+            logits = module.classify(states, batch["mask"], hints)
             loss = module.loss(logits, batch["classes"], batch["weights"], batch["groups"])
-            loss = loss + module.evidence_loss(batch["states"], batch["classes"], batch["weights"], batch["marks"])
+            loss = loss + module.evidence_loss(states, batch["classes"], batch["weights"], batch["marks"], hints)
             loss = loss + 0.01 * module.out.weight.square().sum()  # few labels, many features
             optimizer.zero_grad()
             loss.backward()

@@ -10,6 +10,21 @@ from transformers.cache_utils import Cache, DynamicLayer
 from helpers.core.batches import pad
 from helpers.core.masks import body_of, branch_mask, mean_state, positions
 
+MOST_BEHIND = 64  # tokens of label words behind a text in one pass: its cost is their square
+
+
+def word_groups(words: list[list[int]]) -> list[list[int]]:
+    """Positions of the words that one pass scores, in order: their tokens are at most MOST_BEHIND, or of one word."""
+    groups: list[list[int]] = [[]]
+    size = 0
+    for k, word in enumerate(words):
+        size += len(word) - 1
+        if groups[-1] and size > MOST_BEHIND:
+            groups.append([])
+            size = len(word) - 1
+        groups[-1].append(k)
+    return groups
+
 
 class PrefixLayer(DynamicLayer):
     """Keys and values of a prefix, put before any number of rows, again and again.

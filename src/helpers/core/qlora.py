@@ -25,7 +25,7 @@ from helpers.core.cpu import over_batches, reading
 from helpers.core.encoding import IGNORED, OVERLAP, Encoding
 from helpers.core.heads import Classifier, LabelWords, fit_head, head_state
 from helpers.core.kinds import Kinds
-from helpers.core.label_words import prefix_cache, word_scores
+from helpers.core.label_words import prefix_cache, word_groups, word_scores
 from helpers.core.masks import body_of, mean_state
 from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.core.training import train
@@ -174,7 +174,8 @@ class QLoRA:
         if self.recipe.head == "lm":
             return LabelWords(self.model, class_weights)
         absent = next(i for i, label in enumerate(self.task.labels) if label != self.task.positive)
-        return Classifier(self.model, len(self.task.labels), self.recipe.pooling, class_weights, absent)
+        hinted = self.encoding.is_hinted
+        return Classifier(self.model, len(self.task.labels), self.recipe.pooling, class_weights, absent, hinted)
 
     def _fit_head(
         self, texts: list[str], targets: Targets, spans: list[list], train_rows: np.ndarray, held_out: np.ndarray
@@ -183,10 +184,13 @@ class QLoRA:
         if self.recipe.head != "classifier":
             raise UserError("Parameter head_first needs head: classifier; label words have no head of their own.")
         states, size = self._frozen_states(texts), self.recipe.batch_size
+        hints = self.encoding.hints(texts, cut=True)
 
         def inputs(rows) -> dict[str, torch.Tensor]:
             stacked = nn.utils.rnn.pad_sequence([states[i] for i in rows], batch_first=True)
-            return {"states": stacked.to(env.device()), "mask": pad([[1] * len(states[i]) for i in rows], 0)}
+            mask = pad([[1] * len(states[i]) for i in rows], 0)
+            own = {"hints": pad([hints[i] for i in rows], 0)} if hints else {}
+            return {"states": stacked.to(env.device()), "mask": mask} | own
 
         def marks(rows) -> dict[str, torch.Tensor]:
             return {"marks": pad([self.encoding.marks(texts[i], spans[i], len(states[i])) for i in rows], IGNORED)}
@@ -236,8 +240,7 @@ class QLoRA:
         self._evaluate()
         if self.recipe.head == "lm":
             return self._label_word_scores(texts)[0]
-        ids, owners = self.encoding.windows(texts)
-        rows = self._over_batches(ids, lambda **inputs: self.module(**inputs)["logits"])
+        rows, _, owners = self._over_windows(texts, lambda **inputs: self.module(**inputs)["logits"])
         return rows[self._worst_windows(rows, owners)]
 
     @torch.inference_mode()
@@ -252,8 +255,7 @@ class QLoRA:
             return softmax(logits / self.temperature), embeddings
         if self.module is None:
             return self.predict_proba(texts), self.embed(texts)
-        ids, owners = self.encoding.windows(texts)
-        rows = self._over_batches(ids, lambda **inputs: torch.cat(self.module.read(**inputs), 1))
+        rows, ids, owners = self._over_windows(texts, lambda **inputs: torch.cat(self.module.read(**inputs), 1))
         classes = len(self.task.labels)
         worst = self._worst_windows(rows[:, :classes], owners)
         return softmax(rows[worst, :classes] / self.temperature), _mean_of_windows(rows[:, classes:], ids, owners)
@@ -272,8 +274,7 @@ class QLoRA:
         self._evaluate()
         if self.recipe.head == "lm":
             return self._label_word_scores(texts, embed=True)
-        ids, owners = self.encoding.windows(texts)
-        rows = self._over_batches(ids, lambda **inputs: torch.cat(self.module.read_focused(**inputs), 1))
+        rows, _, owners = self._over_windows(texts, lambda **inputs: torch.cat(self.module.read_focused(**inputs), 1))
         rows = rows[self._worst_windows(rows[:, : len(self.task.labels)], owners)]
         return np.split(rows, [len(self.task.labels)], axis=1)
 
@@ -312,12 +313,20 @@ class QLoRA:
         if self.module is not None:
             self.module.eval()
 
-    def _over_batches(self, ids: list[list[int]], function: Callable[..., torch.Tensor]) -> np.ndarray:
-        """`function` of the inputs of every window, in length-sorted batches; float32 (windows, ...)."""
+    def _over_windows(
+        self, texts: Sequence[str], function: Callable[..., torch.Tensor], hinted: bool = True
+    ) -> tuple[np.ndarray, list[list[int]], np.ndarray]:
+        """(`function` of the inputs of every window, float32 (windows, ...), the windows' ids, the texts that they are of).
+
+        They are read in length-sorted batches; with the task's hints, where there are any, unless `hinted` is false.
+        """
+        ids, owners = self.encoding.windows(texts)
+        hints = self.encoding.hints(texts) if hinted else None
         rows: list[np.ndarray | None] = [None] * len(ids)
 
         def read(batch: list[int]) -> np.ndarray:
             inputs = padded([ids[i] for i in batch], self.tokenizer.pad_token_id)
+            inputs |= {"hints": pad([hints[i] for i in batch], 0)} if hints else {}
             return function(**inputs).float().cpu().numpy()
 
         batches = list(token_batches([len(i) for i in ids], self.recipe.token_budget))
@@ -326,7 +335,7 @@ class QLoRA:
                 for i, row in zip(batch, values, strict=True):
                     rows[i] = row
                 bar.update(len(batch))
-        return np.stack(rows)
+        return np.stack(rows), ids, owners
 
     def _label_word_scores(self, texts: Sequence[str], embed: bool = False) -> tuple[np.ndarray, np.ndarray]:
         """(log-probabilities of the label words, embeddings if `embed`); the prefix is read once."""
@@ -337,12 +346,16 @@ class QLoRA:
         embeddings = np.zeros((len(ids), self.model.config.hidden_size if embed else 0), np.float32)
         with reading(self.model), Bar(len(ids), "reading") as bar:
             cache = prefix_cache(self.model, prefix) if prefix else None
-            for batch in token_batches([len(i) for i in ids], self.recipe.token_budget, len(prefix)):
+            groups = word_groups(words)
+            behind = max(sum(len(words[k]) - 1 for k in group) for group in groups)
+            for batch in token_batches([len(i) + behind for i in ids], self.recipe.token_budget, len(prefix)):
                 parts = [ids[i] for i in batch]
-                score, means = word_scores(self.model, parts, words, cache, self.tokenizer.pad_token_id, embed)
-                scores[batch] = score.cpu().numpy()
-                if embed:
-                    embeddings[batch] = means.cpu().numpy()
+                for group in groups:
+                    own, asked = [words[k] for k in group], embed and group is groups[0]
+                    score, means = word_scores(self.model, parts, own, cache, self.tokenizer.pad_token_id, asked)
+                    scores[np.ix_(batch, group)] = score.cpu().numpy()
+                    if means is not None:
+                        embeddings[batch] = means.cpu().numpy()
                 bar.update(len(batch))
         return scores[self._worst_windows(scores, owners)], _mean_of_windows(embeddings, ids, owners)
 
@@ -367,8 +380,7 @@ class QLoRA:
 
         if not len(texts):
             return np.zeros((0, self.model.config.hidden_size), np.float32)
-        ids, owners = self.encoding.windows(texts)
-        return _mean_of_windows(self._over_batches(ids, means), ids, owners)
+        return _mean_of_windows(*self._over_windows(texts, means, hinted=False))
 
     def embed_base(self, texts: Sequence[str]) -> np.ndarray:
         """`embed` without the adapters: of the frozen base, whatever was trained."""
@@ -446,6 +458,7 @@ class QLoRA:
             "double_quantization": bool(four_bit) and config.quantization_config.bnb_4bit_use_double_quant,
             "four_bit_layers": four_bit,
             "compute_dtype": str(env.compute_dtype()).removeprefix("torch."),
+            "hints": self.task.hints if self.encoding.is_hinted else "none",
             "trainable_parameters": trainable,
             "base_parameters": self.model.get_base_model().num_parameters(exclude_embeddings=False) - trainable,
         }

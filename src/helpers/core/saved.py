@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from helpers import env
+from helpers.core.folder import refuse_strange_files
 from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.env import UserError
 from helpers.task import Task
@@ -55,6 +56,7 @@ def read_facts(folder: Path, **changes: Any) -> Facts:
     path = folder / FACTS
     if not path.is_file():
         raise UserError(f"{folder} holds no saved learner: run 03_active_learning first.")
+    refuse_strange_files(folder)
     if not (folder / ADAPTER).is_file():
         pickles = sorted(f.name for f in folder.glob("*.bin"))
         problem = f"it has {pickles[0]}, and a pickle can run code" if pickles else "it is not there"

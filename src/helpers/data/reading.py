@@ -232,6 +232,8 @@ def _open_folder(folder: Path, text_column: str) -> Source:
     """One row for every .txt file in the folder or below it, but those that a system hides there."""
     try:
         paths = sorted(path for path in folder.rglob("*") if path.suffix.lower() == ".txt" and path.is_file())
+        if out := next((p for p in paths if not p.resolve().is_relative_to(folder.resolve())), None):
+            raise UserError(f"{out} is a link that leads out of its folder: put the file itself there.")
     except OSError as error:  # a folder in it that goes away meanwhile
         raise UserError(f"{folder} cannot be read ({error}): give a folder of .txt files alone.") from error
     files = [path for path in paths if not _is_hidden(path.relative_to(folder))]

@@ -266,6 +266,8 @@ def write_model_card(
 def _loaded_alone(task: Task, recipe: Any) -> tuple[str, str]:
     """(which code of `load_alone.md` loads the adapter without Ambo, or why none does)."""
     if task.labels and recipe.head == "classifier":
+        if task.hints and recipe.pooling == "evidence":
+            return "", f"its head also reads which words Ambo's {task.hints.capitalize()} rules mark"
         return "classifier", ""
     if recipe.bidirectional:
         reason = "the base reads the prompt in both directions and writes in one, which transformers alone does not do"
