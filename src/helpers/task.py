@@ -12,7 +12,7 @@ from typing import Any
 
 from helpers.env import UserError
 from helpers.files import read_json
-from helpers.parameters import check_label_lists
+from helpers.parameters import check_label_lists, check_value
 from helpers.text import quoted
 
 TEXT = "{text}"  # where a prompt takes the text
@@ -55,6 +55,8 @@ class Task:
             raise UserError(f"Parameter draft={self.draft!r} must be italian, or '' for none.")
         if self.hints not in ("", "italian"):
             raise UserError(f"Parameter hints={self.hints!r} must be italian, or '' for none.")
+        if self.hints:
+            check_value("scope", self.scope)
         if not self.labels:  # a task of generation
             return
         if len(set(self.labels)) < max(2, len(self.labels)):

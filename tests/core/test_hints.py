@@ -1,5 +1,6 @@
 """Hints: what the rules mark reaches the head, token by token, is saved by name, and is left out where no head reads it."""
 
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -98,3 +99,13 @@ def test_another_pooling_reads_no_hints(rows):
 def test_rules_that_do_not_exist_are_a_sentence():
     with pytest.raises(UserError, match="hints='latin' must be italian"):
         replace(JOBS, hints="latin").check()
+    for scope in ("", "nobody"):
+        with pytest.raises(UserError, match=f"Parameter scope='?{scope}"):
+            replace(JOBS, scope=scope).check()
+
+
+def test_hints_of_a_long_text_take_no_square_of_its_length(learner):
+    text = "Cerchiamo un infermiere e un cuoco. " * 4000
+    started = time.perf_counter()
+    marked_tokens = sum(map(sum, learner.encoding.hints([text])))
+    assert marked_tokens > 8000 and time.perf_counter() - started < 25

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -230,7 +232,14 @@ class Encoding:
 
 def _touched(places: Sequence[tuple[int, int]], spans: Sequence[tuple[int, int]]) -> list[int]:
     """For each token's place in a text whether a span touches it, 0 or 1; a special token is at no place."""
-    return [int(a < b and any(start < b and a < end for start, end in spans)) for a, b in places]
+    ordered = sorted(spans)
+    starts, furthest = [start for start, _ in ordered], list(accumulate((end for _, end in ordered), max))
+
+    def is_touched(a: int, b: int) -> bool:
+        before = bisect_left(starts, b)  # the spans that begin before the token ends
+        return a < b and before > 0 and furthest[before - 1] > a
+
+    return [int(is_touched(a, b)) for a, b in places]
 
 
 def _overlapping(length: int, room: int) -> dict[str, Any]:
