@@ -377,6 +377,8 @@ def test_one_text_or_something_else_is_a_sentence(task):
         detector.predict("bad")
     with pytest.raises(UserError, match="Text 1 of the list is NoneType, not a text"):
         detector.predict(["bad", None])
+    with pytest.raises(UserError, match="Text 1 of the list holds half a character"):
+        detector.predict(["bad", "a \ud83d"])
     answers = detector.predict(["🤮", "!!!", " "]).answer
     assert answers[0] and answers[1] and answers[2] is None
 

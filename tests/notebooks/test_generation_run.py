@@ -2,10 +2,11 @@
 
 import shutil
 
+import nbformat
 import pandas as pd
 import pytest
 
-from helpers import files, run
+from helpers import files, outputs, run
 from helpers.core.qlora import QLoRA
 from helpers.data.embedded import pool_texts
 from helpers.italian.silver import silver
@@ -342,6 +343,12 @@ def test_a_saved_detector_ranks_people_mend_the_models_words_and_the_run_goes_on
     labelled = [r for r in files.read_jsonl(folder / "labelled.jsonl") if r["target_source"] != "seed"]
     assert {r["id"]: r["target"] for r in labelled} == given and {r["target_source"] for r in labelled} == {"human"}
     assert files.read_jsonl(folder / "rounds.jsonl")[1]["targets"] == 12 + 4
+    log.append(folder / "labels/human", "carla", "label", min(given), label="Altro.")  # as an import of her file would
+    finish(project, command)
+    page = nbformat.read(outputs.executed(folder), 4)
+    said = "".join(str(o.get("text", "")) for cell in page.cells for o in cell.get("outputs", []))
+    assert "left out, because people wrote different targets: 1 (the panel corrects one)" in said
+    assert len(files.read_jsonl(folder / "labelled.jsonl")) == len(labelled) + 12 - 1
 
 
 def test_several_references_and_columns_of_other_files(project, settings):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -24,6 +25,7 @@ from helpers.text import word_places
 EXPLAINED = 60_000  # characters of the texts that are explained at once
 SHOWN = 5  # words of an explanation
 LEAST, SHARE = 0.1, 0.3  # of the log-odds that a word has to move, and of what the strongest moves
+HALF = re.compile("[\ud800-\udfff]")  # of a text that was cut inside an emoji; no tokenizer reads it
 CERTAIN = 1e-6  # how near to 0 or 1 a probability is taken to be at most
 
 
@@ -95,6 +97,8 @@ class Detector:
                 raise UserError(
                     f"Text {number} of the list is {type(text).__name__}, not a text: leave it out or give ''."
                 )
+            if HALF.search(text):
+                raise UserError(f"Text {number} of the list holds half a character: helpers.text.clean takes it out.")
         return self.table(self._scores(texts))
 
     def count_long(self, texts: Sequence[str]) -> int:

@@ -262,6 +262,7 @@ def adjudicate(
             say(f"  {name} notes: {note}")
     stage = store.folders[0].parents[1]  # …/03_…/labels/human
     if rows and (page := outputs.executed(stage)).exists():
-        say(
-            f"\nTo settle them, open {env.short_path(page)} in JupyterLab and run all its cells: a panel asks for each."
-        )
+        how = "a panel asks for each"
+        if stage.name in pipeline.GENERATION.values():  # two good targets are no dispute that a third person decides
+            how = "correct in its panel what one of them wrote"
+        say(f"\nTo settle them, open {env.short_path(page)} in JupyterLab and run all its cells: {how}.")
