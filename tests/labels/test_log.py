@@ -528,6 +528,9 @@ def test_a_log_of_another_project_and_labels_outside_the_task(tmp_path):
     write(tmp_path, ("ann", "label", "1", {"label": "a"}), ("ann", "label", "2", {"label": "gone"}))
     state = annotations(tmp_path)
     assert unmatched(state, ["1", "3"]) == ["2"]
+    write(tmp_path, ("ann", "skip", "7", {}))  # 01 leaves such a text out of its sets
+    assert unmatched(annotations(tmp_path), ["1", "3"]) == ["2"]
+    assert set(exchange.final_labels(tmp_path, [{"id": "1", "text": "a"}]).id) == {"1", "2"}
     with pytest.raises(UserError, match=r"None of the 2 labelled record ids .* another task or another run"):
         unmatched(state, ["8", "9"])
     assert outside(state, ["a", "b"]) == {"gone": 1}

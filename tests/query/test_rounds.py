@@ -122,6 +122,7 @@ def test_the_budget_ends_it_under_every_rule():
     rising = finished([0.5, 0.55, 0.6, 0.65, 0.7])
     for rule in rounds.RULES:
         assert rounds.verdict(rule, rising, 40) == (True, "The budget of 40 labels is spent (40).")
+        assert rounds.verdict(rule, rising[:1], 0)[1].startswith("No label is bought: those of before fill the budget")
     assert rounds.verdict("budget", rising, 1050) == (False, "1,010 of 1,050 labels are left.")
 
 

@@ -310,9 +310,13 @@ def _apply(row: dict, state: dict) -> None:
 
 
 def unmatched(state: dict[str, dict[str, dict]], ids: Iterable[str]) -> list[str]:
-    """Record ids of the logs that are not among `ids`; raises UserError when none is: the log is another project's."""
+    """Labelled record ids of the logs that are not among `ids`; raises UserError when none is: the log is another project's.
+
+    A skipped text is not labelled: 01 leaves it out of its sets.
+    """
     known = set(ids)
-    labelled = {record_id for answers in state.values() for record_id in answers}
+    given = [entry for answers in state.values() for entry in answers.items()]
+    labelled = {record_id for record_id, own in given if own["label"] is not None}
     missing = sorted(labelled - known)
     if labelled and len(missing) == len(labelled):
         raise UserError(

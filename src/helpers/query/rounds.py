@@ -80,6 +80,8 @@ def verdict(rule: str, finished_rounds: list[dict], limit: int, probabilities: n
     if not limit >= 0:
         raise UserError(f"Parameter limit={limit} is not a budget: pass a number from 0 up.")
     bought = sum(len(row.get("picks", [])) for row in finished_rounds)
+    if not limit:
+        return True, "No label is bought: those of before fill the budget, or the pool is empty."
     if bought >= limit:
         return True, f"The budget of {limit:,} labels is spent ({bought:,})."
     if rule == "budget":

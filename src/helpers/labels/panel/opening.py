@@ -69,7 +69,8 @@ class Desk(widgets.VBox):
             if name:
                 place.children = [open_panel(name), About(folder, name)]
                 return
-            left = html.waiting(seats.pending(Path(folder), dict(own)))
+            waiting = seats.pending(Path(folder), dict(own))
+            left = html.waiting(waiting) if any(waiting.values()) else "All are labelled: you may look at yours."
             words = f"Choose your name above: your texts, and the buttons to label them, open here. {left}"
             nobody.value = html.message(words, error=False)
             place.children = [nobody]
