@@ -133,7 +133,9 @@ def test_the_band_behind_a_run_of_the_demo_is_that_of_the_benchmark():
     scores = curves.from_csv(committed).query("strategy == 'bait' and labels == 300").score
     assert band.labels.tolist() == [50, 100, 150, 200, 250, 300] and band.seeds.eq(5).all()
     assert band.iloc[-1][["low", "high"]].tolist() == [scores.min(), scores.max()]
-    assert curves.seed_band("badge", 100).strategy.tolist() == ["random"] * 2  # which has no curve of its own
+    assert (
+        curves.seed_band("badge", 100).strategy.tolist() == ["random on labels alone"] * 2
+    )  # which has no curve of its own
     sentence = curves.describe_band(band)
     assert f"{scores.min():.3f}–{scores.max():.3f}" in sentence and "one run is one draw" in sentence
     assert "begin at 50" in curves.describe_band(curves.seed_band("bait", 40))

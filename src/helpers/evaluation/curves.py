@@ -311,7 +311,7 @@ def seed_band(strategy: str, upto: int) -> pd.DataFrame:
     table = from_csv(embedded.CURVES)
     table = table[table.strategy == (strategy if strategy in set(table.strategy) else "random")]
     band = table.groupby("labels").score.agg(low="min", high="max", seeds="size").reset_index()
-    return band[band.labels <= upto].assign(strategy=table.strategy.iloc[0])
+    return band[band.labels <= upto].assign(strategy=f"{table.strategy.iloc[0]} on labels alone")
 
 
 def describe_band(band: pd.DataFrame) -> str:
@@ -321,7 +321,7 @@ def describe_band(band: pd.DataFrame) -> str:
     last = band.iloc[-1]
     return (
         f"Grey: from the lowest to the highest of {last.seeds} seeds of {last.strategy} (committed benchmark, test rows, "
-        "batches of 50, the base of before, forms for everyone counted). "
+        "batches of 50, without the rules' marks, the base of before, forms for everyone counted). "
         f"At {last.labels} labels they span {last.low:.3f}–{last.high:.3f}: "
         "one run is one draw, and a smaller difference between two runs says nothing."
     )
