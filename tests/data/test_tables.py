@@ -259,6 +259,8 @@ def test_references_come_from_columns_and_from_rows_of_the_same_text():
     assert without_answer(records[0]).keys() == {"id", "text", "split", "source"}
     answered = with_given_answers(records, {records[1]["id"]: "mended"}, "target")
     assert [r["references"] for r in answered] == [["a kind one", "b"], ["mended"]]
+    for blank in ("", "  ", "\u200b"):  # as people may save an empty field
+        assert with_given_answers(records, {records[1]["id"]: blank}, "target")[1]["target"] is None
     with pytest.raises(UserError, match="'two' is missing"):
         tables.to_records(table.drop(columns="two"), pairs)
 

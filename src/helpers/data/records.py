@@ -18,7 +18,7 @@ import pandas as pd
 from helpers.data.spans import carried
 from helpers.env import UserError
 from helpers.task import Task
-from helpers.text import bare_words, normalise
+from helpers.text import bare_words, clean, normalise
 
 LABELLERS = ("oracle", "teacher", "human")
 ANSWERS = ("label", "spans", "kinds", "target", "references")  # fields that give the answer away
@@ -51,10 +51,13 @@ def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[li
 
 
 def with_given_answers(records: list[dict], answers: dict[str, str], answer: str = "label") -> list[dict]:
-    """Fill in people's answers (record id → answer) where the data bring none; `answer` is label or target."""
-    rows = [r | {answer: r.get(answer) or answers.get(r["id"])} for r in records]
+    """Fill in people's answers (record id → answer) where the data bring none; `answer` is label or target.
+
+    A target is cleaned as the data's are; one without a visible sign is none.
+    """
     if answer == "label":
-        return rows
+        return [r | {answer: r.get(answer) or answers.get(r["id"])} for r in records]
+    rows = [r | {answer: r.get(answer) or clean(answers.get(r["id"]) or "") or None} for r in records]
     return [r | {"references": r.get("references") or [r[answer]]} for r in rows]
 
 

@@ -80,7 +80,9 @@ def compare(
     """
     curves = {name: wide(table, of, name) for name in table[table["set"] == of].strategy.unique()}
     if baseline not in curves or curves[baseline].empty:
-        remedy = "run it with the same seeds, or choose another baseline (where people label, nothing is drawn at random)"
+        remedy = (
+            "run it with the same seeds, or choose another baseline (where people label, nothing is drawn at random)"
+        )
         raise UserError(f"The set {of} has no curve of {baseline}: {remedy}.")
     base = curves[baseline]
     last = [curve.columns.max() for name, curve in curves.items() if name != baseline]
