@@ -80,6 +80,12 @@ def test_a_room_uses_only_what_stands_below_it(room):
         assert not extra, f"{path.relative_to(PACKAGE)} imports {sorted(extra)}"
 
 
+def test_one_file_of_the_core_knows_a_language():
+    files = [path for path in modules().values() if room_of(path) == "core"]
+    users = {path.name for path in files if any(n.startswith("helpers.italian") for n in imported_names(path))}
+    assert users == {"hints.py"}
+
+
 def test_only_the_core_imports_the_model_libraries():
     files = modules().values()
     users = {room_of(path) for path in files if {name.split(".")[0] for name in imported_names(path)} & MODEL_LIBRARIES}

@@ -429,6 +429,13 @@ def test_the_page_escapes_what_it_shows(project, rows, monkeypatch, capsys):
     )
 
 
+def test_a_detector_without_its_facts_is_not_offered_again(project, monkeypatch, capsys):
+    (project / "in.csv").write_text("text\na\n")
+    (project / "outputs/t/r/03_active_learning/adapter/learner.json").unlink()
+    code, _, err = ambo(monkeypatch, capsys, "in.csv", "--run-id", "r")
+    assert code == 2 and "has lost its learner.json: give the `ambo run` command of the run again" in err
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [

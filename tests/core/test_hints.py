@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from helpers import files
 from helpers.core.detector import Detector, load_detector
 from helpers.core.qlora import QLoRA
 from helpers.data import embedded
@@ -83,6 +84,11 @@ def test_a_saved_detector_finds_its_rules_again(learner, rows, tmp_path):
     np.testing.assert_allclose(detector.learner.predict_proba(texts), learner.predict_proba(texts), atol=1e-6)
     np.testing.assert_allclose(learner.score(texts)[0], learner.predict_proba(texts), atol=1e-5)
     assert detector.learner.facts()["hints"] == "italian" and detector.learner.task.scope == "workplace"
+    assert len(learner.rules) == 64 and detector.learner.rules == learner.rules
+    facts = files.read_json(tmp_path / "adapter/learner.json")
+    files.write_json(tmp_path / "adapter/learner.json", facts | {"rules": "of before"})
+    with pytest.warns(UserWarning, match="the cue rules have changed since it was trained"):
+        load_detector(tmp_path / "adapter")
     for method in detector.methods:
         (words,) = detector.explain([AD], ["not_inclusive"], method)
         if method != "gradient":  # to first order a mark of the rules is no part of the input

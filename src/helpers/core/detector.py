@@ -153,9 +153,10 @@ class Detector:
         UserError
             Where a prediction of this source is running.
         """
-        facts = facts | {"adapter": self.digest, "base": getattr(self.learner, "base", None)}
+        own = {"adapter": self.digest} | {name: getattr(self.learner, name, None) for name in ("base", "rules")}
+        facts = facts | own
         with parts.hold_place(folder, facts["source"], facts["texts"]) as place:
-            partial, key = parts.parts_file(place), digest([facts["adapter"], facts["base"], self.labels, explain])
+            partial, key = parts.parts_file(place), digest([*own.values(), self.labels, explain])
             done, start = parts.resume(partial, key, _pieces(batches(), explain)), 0
             with Bar(facts["rows"], "answering") as bar:
                 bar.n = bar.last_print_n = bar.initial = done  # what is left takes as long as what is new

@@ -7,6 +7,7 @@ arXiv 2305.14314).
 from __future__ import annotations
 
 import threading
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -24,6 +25,7 @@ from helpers.core.calibration import HeldOutLoss, softmax
 from helpers.core.cpu import over_batches, reading
 from helpers.core.encoding import IGNORED, OVERLAP, Encoding
 from helpers.core.heads import Classifier, LabelWords, fit_head, head_state
+from helpers.core.hints import rules_version
 from helpers.core.kinds import Kinds
 from helpers.core.label_words import prefix_cache, word_groups, word_scores
 from helpers.core.masks import body_of, mean_state
@@ -53,6 +55,8 @@ class QLoRA:
         Those that the last `fit` did not train on.
     kinds : Kinds or None
         Names kinds of exclusion beside the label, after `fit_kinds`.
+    rules : str
+        Which version of the rules its head reads the marks of; '' for none.
     base : str or None
         Which version of the base this is: a digest of its files, or the hub's commit.
     tokens_read : int
@@ -67,6 +71,7 @@ class QLoRA:
             self.base = f"commit {commit}"
         self.model = attach(model, recipe)
         self.encoding = Encoding(task, recipe, self.tokenizer)
+        self.rules = rules_version(task) if self.encoding.is_hinted else ""
         self.tokens_read, self._counting = 0, threading.Lock()
         self.model.get_input_embeddings().register_forward_hook(self._count)
         self.module: nn.Module | None = None  # the trained head over self.model
@@ -475,6 +480,7 @@ class QLoRA:
             "recipe": asdict(self.recipe),
             "task": asdict(self.task),
             "base": self.base,
+            "rules": self.rules,
             "kinds": self.kinds.names if self.kinds else (),
         }
         with replacing(folder) as temporary:
@@ -517,6 +523,9 @@ class QLoRA:
         facts = saved.read_facts(folder)
         if saved.is_other_base(facts.base, self.base) or (self.is_embedded and facts.base is None):
             raise saved.other_base(folder, self.recipe.model)
+        if facts.rules and facts.rules != self.rules:
+            sentence = "the cue rules have changed since it was trained, and some answers with them: train it again"
+            warnings.warn(f"{folder}: {sentence}.", stacklevel=2)
         adapter = saved.read_weights(folder / saved.ADAPTER, get_peft_model_state_dict(self.model))
         set_peft_model_state_dict(self.model, adapter)
         self.module = self._new_head(torch.ones(len(self.task.labels), device=self.model.device))

@@ -30,6 +30,8 @@ class Facts:
     ----------
     base : str or None
         Version of the base that the adapter was trained on (see `QLoRA.base`); None where an older version recorded none.
+    rules : str
+        Version of the rules whose marks its head reads (see `QLoRA.rules`), '' for none.
     kinds : tuple of strings
         Kinds of exclusion that it names beside the label; none in adapters of older versions.
     """
@@ -40,6 +42,7 @@ class Facts:
     task: Task
     base: str | None = None
     kinds: tuple[str, ...] = ()
+    rules: str = ""
 
 
 def read_facts(folder: Path, **changes: Any) -> Facts:

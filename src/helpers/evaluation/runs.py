@@ -112,6 +112,10 @@ def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (
     what = " ".join(filter(None, [task and f"of task {task!r}", run_id and f"with run id {run_id!r}"]))
     table = list_stages()
     table = table[table.stage.isin(stages) & (table.status == "success")]
+    if lost := [row.folder for row in table.itertuples() if run_id == row.run and task in ("", row.task)]:
+        raise UserError(
+            f"{lost[0] / 'adapter'} has lost its learner.json: give the `ambo run` command of the run again."
+        )
     finished = [f"--task {row.task} --run-id {row.run}" for row in table.itertuples()]
     remedy = "train a model first (`ambo demo`)"
     if finished:

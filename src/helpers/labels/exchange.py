@@ -69,14 +69,15 @@ def final_labels(
     rows = []
     for record, decision in decisions.decisions(state).items():
         labels = decision["labels"]
-        if not labels and record not in known and known:  # 01 has left a text out that was skipped
-            continue
+        remarks = decisions.remarks(state, record)
+        if known and record not in known and decision["label"] is None and not labels and not any(remarks.values()):
+            continue  # 01 has left the text out, because people skipped it
         row = {"id": record} | ({"own_id": ""} if has_own_ids else {})
         row |= {"split": known.get(record, {}).get("split", "")} if has_split else {}
         row["text"] = known.get(record, {}).get("text", "")
         row |= {"label": decision["label"], "decided": decision["decided"], "count": len(labels)}
         row |= {f"label_{name}": labels.get(name) for name in people}
-        rows.append(row | decisions.remarks(state, record))
+        rows.append(row | remarks)
     final = pd.DataFrame(rows)
     answers = agreement.table(state)
     few = has_classes and answers.stack().nunique() <= MOST_CLASSES
