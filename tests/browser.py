@@ -6,6 +6,7 @@ import contextlib
 import importlib.util
 import json
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -76,9 +77,7 @@ class Lab:
 @contextlib.contextmanager
 def jupyter_lab(folder: Path) -> Iterator[Lab]:
     """JupyterLab that serves `folder`, with settings of its own; it ends with the block."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = _free_port()
     environment = os.environ | {
         "JUPYTER_CONFIG_DIR": str(folder / ".config"),
         "JUPYTER_DATA_DIR": str(folder / ".data"),
@@ -107,6 +106,15 @@ def jupyter_lab(folder: Path) -> Iterator[Lab]:
             process.wait(10)
         except subprocess.TimeoutExpired:
             process.kill()
+
+
+def _free_port() -> int:
+    """A port that nothing uses, below those that systems give away: a kernel would take one of them meanwhile."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as free, contextlib.suppress(OSError):
+            free.bind(("127.0.0.1", port))
+            return port
 
 
 def _wait_until_it_answers(lab: Lab, seconds: float = 180.0) -> None:

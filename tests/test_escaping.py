@@ -38,7 +38,7 @@ ALLOWED = {
         "widgets.HTML(html.fold('Help', f'<div class=\"ambo-plain\">{HELP}</div>'))",
     },
     "src/helpers/labels/panel/opening.py": {
-        "HTML(html.done(here.notes.get('command', ''), following, quote(address), names))",
+        "HTML(html.done(here.notes.get('command', ''), following, quote(address), names, disputed))",
         "HTML(html.closed(how))",
         "HTML(html.waits(waits_for, how))",
     },

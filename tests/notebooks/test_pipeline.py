@@ -132,8 +132,11 @@ def test_a_killed_run_goes_on_to_the_same_selections_and_scores(project, tiny_ll
     # A new process reads the labelled texts anew, and peft lists the layers of an adapter in an order of its own.
     costs = ("seconds", "tokens", "adapter", "check")
     strip = lambda rows: [{k: v for k, v in r.items() if k not in costs} for r in rows]  # noqa: E731
-    assert strip(again) == strip(history) and len(again) == 6
-    more = [b["tokens"] - a["tokens"] for a, b in zip(history, again, strict=True)]
+    # Where one arm was ahead when the kill came, it takes its next turn first.
+    place = lambda r: (r["strategy"], r["round"])  # noqa: E731
+    assert strip(sorted(again, key=place)) == strip(sorted(history, key=place)) and len(again) == 6
+    before = {place(r): r["tokens"] for r in history}
+    more = [r["tokens"] - before[place(r)] for r in again]
     assert not any(more[:done]) and min(more) >= 0 and sum(map(bool, more)) <= 1
     for name in ("adapter_model.safetensors", "head.safetensors", "learner.json"):
         assert sha256(folder / "adapter" / name) == sha256(undisturbed[0] / pipeline.STAGES["03"] / "adapter" / name)

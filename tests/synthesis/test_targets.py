@@ -116,6 +116,7 @@ def test_only_accepted_proposals_become_targets_and_nothing_is_written_twice(tmp
 def test_what_people_save_is_theirs_and_what_they_reject_is_no_target(tmp_path):
     log.append(tmp_path, "anna", "label", "r0", label="the fair answer")
     log.append(tmp_path, "anna", "label", "r1", label="")
+    log.append(tmp_path, "anna", "label", "r2", label="\u200b")  # nothing that can be seen
     log.append(tmp_path, "bruno", "label", "gone", label="of another pool")
     log.append(tmp_path, "bruno", "skip", "r2")
     (row,) = targets.rows_with_targets(tmp_path, {r["id"]: r for r in ROWS})

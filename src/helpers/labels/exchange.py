@@ -78,7 +78,7 @@ def final_labels(
         row |= {"label": decision["label"], "decided": decision["decided"], "count": len(labels)}
         row |= {f"label_{name}": labels.get(name) for name in people}
         rows.append(row | remarks)
-    final = pd.DataFrame(rows)
+    final = pd.DataFrame(rows, columns=None if rows else ["id", "text", "label", "decided", "count"])
     answers = agreement.table(state)
     few = has_classes and answers.stack().nunique() <= MOST_CLASSES
     if few and answers.shape[1] >= 3 and len(answers):  # of two annotators who differ, nothing shows who is the better

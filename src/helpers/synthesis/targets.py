@@ -167,10 +167,10 @@ def rows_with_targets(folder: Path, rows: dict[str, dict]) -> list[dict]:
     """
     states, rows_found = log.annotations(folder), []
     for record_id, text in exchange.settled_labels(folder).items():
-        if record_id in rows and isinstance(text, str) and text.strip():
+        target = clean(text) if isinstance(text, str) else ""
+        if record_id in rows and target:
             authors = [name for name, own in states.items() if own.get(record_id, {}).get("label") == text]
             source = authors[0] if authors and authors[0] in SOURCES else "human"
-            target = clean(text)
             rows_found.append(rows[record_id] | {"target": target, "references": [target], "target_source": source})
     return rows_found
 

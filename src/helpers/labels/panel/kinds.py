@@ -24,6 +24,7 @@ import ipywidgets as widgets
 
 from helpers.env import UserError
 from helpers.labels.panel import html
+from helpers.text import clean
 
 
 def button(text: str, on_press: Callable[[], None], tooltip: str = "") -> widgets.Button:
@@ -142,7 +143,7 @@ class Edit(Choice):
         self.widget = widgets.VBox([self.area, self.widget])
 
     def _press(self, label: str) -> None:
-        rewrite = self.area.value if self.area.value.strip() else self.record["proposal"]
+        rewrite = self.area.value if clean(self.area.value) else self.record["proposal"]
         self.area.value = rewrite if label == "accept" else ""
         self.on_change(True)
 
@@ -161,7 +162,7 @@ class Edit(Choice):
         return isinstance(label, str)
 
     def category(self, label: str) -> str:
-        return "kept" if label.strip() else "rejected"
+        return "kept" if clean(label) else "rejected"
 
     @property
     def categories(self) -> list[str]:

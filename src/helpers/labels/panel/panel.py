@@ -196,7 +196,8 @@ class Panel(widgets.VBox):
             return "Choosing the next texts …"
         if self.feeder and not self.feeder.ended:
             return f"No text is waiting: “{self.controls.save.description}” asks for more."
-        then = " Run all cells again, or give the same ambo run command again: the run goes on from your labels."
+        then = " Run all cells again, or give the same ambo run command again: the run goes on from your labels, and asks for"
+        then += " more if a batch is left."
         if self.goes_on and (left := self.left_to_others()):
             return f"Your texts are done. Thank you. {left}"
         return "All texts are done. Thank you." + (then if self.goes_on else "")
