@@ -706,6 +706,8 @@ def test_a_generation_stage_finds_what_earlier_notebooks_of_its_kind_wrote(proje
     before.close()
     stage = run.Run("04_generation_evaluation", {"run_id": "r"}, folder / "04_generation_evaluation")
     assert stage.earlier("03", "a.txt").read_text() == "a"
+    with pytest.raises(UserError, match=r"b\.txt is not there, and 03_active_generation ended without it"):
+        stage.earlier("03", "b.txt")
     with pytest.raises(UserError, match="run 03_active_learning with run_id='r' first"):
         run.Run("04_bias_evaluation", {"run_id": "r"}, folder / "04_bias_evaluation").earlier("03", "a.txt")
     with pytest.raises(UserError, match="kind='poetry' is unknown: choose one of classification, generation"):

@@ -111,6 +111,10 @@ class Run:
         path = inside(self.folder.parent / notebook, name)
         other_way = f", or {otherwise}" if otherwise else ""
         if not path.exists():
+            facts = read_facts(path.with_name("manifest.json"))
+            if facts.get("status") == "success" and stored_name(path) not in (facts.get("outputs") or {}):
+                why = "ended without it, as where nobody answered a row of that set: give some an answer, then run it again"
+                raise UserError(f"{path} is not there, and {notebook} {why}{other_way}.")
             raise UserError(f"{path} is missing: {self._run_again(notebook)} first{other_way}.")
         _refuse_unlike(path.parent, read_facts(path.with_name("manifest.json")), self)
         if notebook not in self.counting:

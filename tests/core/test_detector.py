@@ -379,6 +379,12 @@ def test_one_text_or_something_else_is_a_sentence(task):
         detector.predict(["bad", None])
     with pytest.raises(UserError, match="Text 1 of the list holds half a character"):
         detector.predict(["bad", "a \ud83d"])
+    with pytest.raises(UserError, match="Text 0 of the list holds half a character"):
+        detector.explain(["a \ud83d"], [detector.labels[0]])
+    for table in (pd.DataFrame({"text": ["bad"]}), {"text": ["bad"]}):
+        with pytest.raises(UserError, match=r"not a table: give a column of it, as in table\[.text.\]"):
+            detector.predict(table)
+    assert detector.predict(pd.DataFrame({"text": ["bad"]})["text"]).answer[0]
     answers = detector.predict(["🤮", "!!!", " "]).answer
     assert answers[0] and answers[1] and answers[2] is None
 
@@ -434,6 +440,8 @@ def test_a_detector_without_its_facts_is_not_offered_again(project, monkeypatch,
     (project / "outputs/t/r/03_active_learning/adapter/learner.json").unlink()
     code, _, err = ambo(monkeypatch, capsys, "in.csv", "--run-id", "r")
     assert code == 2 and "has lost its learner.json: give the `ambo run` command of the run again" in err
+    code, _, err = ambo(monkeypatch, capsys, "in.csv")
+    assert code == 2 and "has lost its learner.json" in err
 
 
 @pytest.mark.parametrize(

@@ -90,15 +90,7 @@ class Detector:
         by "; " ('' where it sees none). The probabilities are calibrated. An empty text has no answer. Raises UserError
         where `texts` is one text, or has something else in it.
         """
-        if isinstance(texts, str):
-            raise UserError("predict takes a list of texts, not one text: put it in brackets.")
-        for number, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise UserError(
-                    f"Text {number} of the list is {type(text).__name__}, not a text: leave it out or give ''."
-                )
-            if HALF.search(text):
-                raise UserError(f"Text {number} of the list holds half a character: helpers.text.clean takes it out.")
+        _refuse_no_texts(texts)
         return self.table(self._scores(texts))
 
     def count_long(self, texts: Sequence[str]) -> int:
@@ -223,6 +215,7 @@ class Detector:
             found = self.explain(texts, [None if a == absent else a for a in answers], attribution.EVIDENCE)
             left_out = self.explain(texts, [a if a == absent else None for a in answers], attribution.LEAVE_ONE_OUT)
             return [own or other for own, other in zip(found, left_out, strict=True)]
+        _refuse_no_texts(texts)
         method = method or self.methods[0]
         if method not in self.methods:
             raise UserError(f"Method {method!r} does not fit this model: choose one of {', '.join(self.methods)}.")
@@ -276,6 +269,19 @@ class Detector:
             if text in known:
                 rows[i] = scores[known[text]]
         return rows
+
+
+def _refuse_no_texts(texts: Any) -> None:
+    """Raise UserError where `texts` is no list of texts that a tokenizer can read."""
+    if isinstance(texts, str):
+        raise UserError("predict takes a list of texts, not one text: put it in brackets.")
+    if hasattr(texts, "columns") or isinstance(texts, dict):  # of which one would read the names
+        raise UserError('predict takes a list of texts, not a table: give a column of it, as in table["text"].')
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise UserError(f"Text {number} of the list is {type(text).__name__}, not a text: leave it out or give ''.")
+        if HALF.search(text):
+            raise UserError(f"Text {number} of the list holds half a character: helpers.text.clean takes it out.")
 
 
 def _pieces(batches: Iterable[Sequence[str]], explain: int) -> Iterator[Sequence[str]]:

@@ -112,10 +112,10 @@ def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (
     what = " ".join(filter(None, [task and f"of task {task!r}", run_id and f"with run id {run_id!r}"]))
     table = list_stages()
     table = table[table.stage.isin(stages) & (table.status == "success")]
-    if lost := [row.folder for row in table.itertuples() if run_id == row.run and task in ("", row.task)]:
-        raise UserError(
-            f"{lost[0] / 'adapter'} has lost its learner.json: give the `ambo run` command of the run again."
-        )
+    asked = [row.folder for row in table.itertuples() if run_id in ("", row.run) and task in ("", row.task)]
+    if asked:  # they have finished, and what they trained is gone
+        remedy = "give the `ambo run` command of the run again"
+        raise UserError(f"{asked[0] / 'adapter'} has lost its learner.json: {remedy}.")
     finished = [f"--task {row.task} --run-id {row.run}" for row in table.itertuples()]
     remedy = "train a model first (`ambo demo`)"
     if finished:
