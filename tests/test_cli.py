@@ -1063,6 +1063,25 @@ def test_a_damaged_task_is_a_sentence(labelled, project, monkeypatch, capsys, co
     assert code == 2 and "task.json is damaged (no list of labels)" in err and err.count("\n") == 1 and not out
 
 
+def test_no_export_takes_the_place_of_a_log(labelled, project, monkeypatch, capsys):
+    (log_file,) = labelled.glob("ann.jsonl")
+    before, copy = log_file.read_bytes(), shutil.copytree(labelled, project / "copied")
+    for to in (log_file, labelled / "new.jsonl"):
+        code, _, err = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", str(to))
+        assert code == 2 and "lies in the folder of a stage, beside labels and results: name another place" in err
+    (first,) = project.rglob("01_seed_curation/manifest.json")
+    facts = files.read_json(first)
+    files.write_json(first, facts | {"parameters": facts["parameters"] | {"data_path": "mine.csv"}})
+    (project / "mine.csv").write_text("text\na\n")
+    code, _, err = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "mine.csv")
+    assert code == 2 and "is the data_path of the run: name another place" in err
+    assert (project / "mine.csv").read_text() == "text\na\n"
+    words = ["labels", "export", *RUN, "--folder", str(copy), "--to", str(copy / "ann.jsonl")]
+    code, _, err = ambo(monkeypatch, capsys, *words)
+    assert code == 2 and "lies among the logs of the labels" in err
+    assert log_file.read_bytes() == before == (copy / "ann.jsonl").read_bytes()
+
+
 def test_what_the_data_say_is_shown_by_a_terminal_and_not_obeyed(labelled, monkeypatch, capsys):
     """In a note, in the label of a copied log, in its annotator, in a file's name and in an error."""
     attack = "\x1b]8;;http://payload.invalid\x1b\\\x1b[2J\a\r\x9b31m\u202e"

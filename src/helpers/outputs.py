@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -34,6 +35,24 @@ def inside(folder: Path, name: str) -> Path:
     if not path.resolve().is_relative_to(folder.resolve()) or "\\" in name:
         raise UserError(f"{name!a} is not the name of a file in {folder}: nothing is read or written elsewhere.")
     return path
+
+
+def refuse_in_stage(path: Path, option: str) -> None:
+    """Raise UserError where what a command is told to write lies in the folder of a stage, beside labels and results."""
+    place, home = path.resolve(), (env.root() / "outputs").resolve()
+    folders = place.relative_to(home).parts[2:-1] if place.is_relative_to(home) else ()
+    if any(re.fullmatch(r"\d\d_[a-z_]+", name) for name in folders):
+        raise UserError(
+            f"{option} {path} lies in the folder of a stage, beside labels and results: name another place."
+        )
+
+
+def refuse_input(path: Path, option: str, params: Any) -> None:
+    """Raise UserError where what a command is told to write is a file that the run of these parameters reads."""
+    for name in ("data_path", "guideline", "brief"):
+        value = params.get(name) if isinstance(params, dict) else None
+        if isinstance(value, str) and value and path.resolve() == env.resolve(value).resolve():
+            raise UserError(f"{option} {path} is the {name} of the run: name another place.")
 
 
 def check_name(parameter: str, value: str) -> None:

@@ -64,8 +64,10 @@ def check_places(file: str, out: str, html: str) -> None:
     for written, other, what in ((out, file, is_read), (html, file, is_read), (html, out, is_table)):
         if written and other and env.resolve(written).resolve() == env.resolve(other).resolve():
             raise UserError(f"{written} is {what}: name another one to write.")
-    for written in filter(None, (out, html)):
-        refuse_place(written)
+    for option, written in (("--out", out), ("--html", html)):
+        if written:
+            outputs.refuse_in_stage(env.resolve(written), option)
+            refuse_place(written)
     if out:
         tables.check_suffix(out)
     if html and Path(html).suffix.lower() not in (".html", ".htm"):  # so that it is no table, nor a text that is read
@@ -92,6 +94,9 @@ def answer_file(
     """What `predict` does, once its words are checked."""
     latest = runs.require_detector(task, run_id)
     folder = outputs.run_folder(latest.task, latest.run) / "predictions"
+    for option, written in (("--out", out), ("--html", html)):
+        if written:
+            outputs.refuse_input(env.resolve(written), option, first_parameters(latest))
     is_table = file != "-" and not env.resolve(file).is_dir()
     named, column = text_column, text_column or (own_column(latest) if is_table else TEXT)
     source = lines_source(column, folder) if file == "-" else open_texts(file, column, named or TEXT)
