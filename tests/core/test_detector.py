@@ -381,6 +381,8 @@ def test_one_text_or_something_else_is_a_sentence(task):
         detector.predict(["bad", "a \ud83d"])
     with pytest.raises(UserError, match="Text 0 of the list holds half a character"):
         detector.explain(["a \ud83d"], [detector.labels[0]])
+    with pytest.raises(UserError, match=r"Answer 'nope' is none of the labels \(good, bad\)"):
+        detector.explain(["a"], ["nope"])
     for table in (pd.DataFrame({"text": ["bad"]}), {"text": ["bad"]}):
         with pytest.raises(UserError, match=r"not a table: give a column of it, as in table\[.text.\]"):
             detector.predict(table)

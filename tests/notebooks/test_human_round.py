@@ -243,3 +243,32 @@ def test_people_are_not_asked_again_when_the_data_change(project, tiny_llama, ro
     pool = {r["id"] for r in files.read_jsonl(folder / "01_seed_curation/pool.jsonl")}
     assert labelled & pool <= training
     assert all(p.read_bytes().startswith(before) for p, before in logs.items())
+
+
+def test_a_text_that_was_skipped_in_01_may_be_labelled_later(project, rows):
+    settings = {"data_path": "raw.csv", "label_column": "''", "labels": "[good, bad]", "labeller": "human"}
+    settings |= {"seed_size": "8", "test_size": "8", "validation_size": "8", "near_duplicate": "0.9"}
+    words = ambo_run("skipping", settings, "csv", "--stages", "01")
+    finish(project, words, 3)
+    folder = project / "outputs/csv/skipping/01_seed_curation"
+    truth = {record_id("csv", text.clean(r["text"])): r for r in rows}
+    (asked,) = files.read_json(folder / "waiting.json").values()
+    for i in asked:
+        last = i == asked[-1]
+        log.append(folder / "labels", "me", *(("skip", i) if last else ("label", i)), label=truth[i]["label"])
+    finish(project, words)
+    left = files.read_jsonl(folder / "skipped.jsonl")
+    assert [r["id"] for r in left] == [asked[-1]] and "label" not in left[0]
+    sets = [files.read_jsonl(folder / f"{name}.jsonl") for name in ("seed", "validation", "test")]
+    assert sum(map(len, sets)) == len(asked) - 1
+    run_of = ["--task", "csv", "--run-id", "skipping"]
+    exported = [*ambo_run("x", {}, "csv")[:3], "labels", "export", "--to", "labels.csv", *run_of]
+    _, err = finish(project, exported)
+    table = pd.read_csv(project / "labels.csv", keep_default_na=False)
+    assert "not among the run's" not in err and (table["text"] != "").all() and list(table["count"]).count(0) == 1
+    pd.DataFrame([truth[asked[-1]]])[["text", "label"]].to_csv(project / "late.csv", index=False)
+    finish(project, [*exported[:3], "labels", "import", "late.csv", "--annotator", "me", *run_of])
+    finish(project, words)
+    assert files.read_jsonl(folder / "skipped.jsonl") == []
+    sets = [files.read_jsonl(folder / f"{name}.jsonl") for name in ("seed", "validation", "test")]
+    assert sum(map(len, sets)) == len(asked)

@@ -219,6 +219,8 @@ class Detector:
         method = method or self.methods[0]
         if method not in self.methods:
             raise UserError(f"Method {method!r} does not fit this model: choose one of {', '.join(self.methods)}.")
+        if strange := [answer for answer in answers if answer is not None and answer not in self.labels]:
+            raise UserError(f"Answer {strange[0]!r} is none of the labels ({', '.join(self.labels[:10])}).")
         asked = [i for i, answer in enumerate(answers) if answer is not None and texts[i].strip()]
         classes = [self.labels.index(answers[i]) for i in asked]
         places = self._read_places([texts[i] for i in asked])
