@@ -1063,6 +1063,25 @@ def test_a_damaged_task_is_a_sentence(labelled, project, monkeypatch, capsys, co
     assert code == 2 and "task.json is damaged (no list of labels)" in err and err.count("\n") == 1 and not out
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["run", "--task", "csv", "--profile", "demo", "-p", "data_path", "who.csv"],
+        ["predict", "who.csv"],
+        ["labels", "import", "who.csv", "--task", "t", "--run-id", "r"],
+    ],
+    ids=["run", "predict", "import"],
+)
+def test_a_file_of_the_folder_one_stands_in_is_not_taken_for_another(project, monkeypatch, capsys, words):
+    (project / "who.csv").write_text("text,label\na,b\n")
+    (project / "mine").mkdir()
+    (project / "mine" / "who.csv").write_text("text,label\nmine,b\n")
+    monkeypatch.chdir(project / "mine")
+    code, _, err = ambo(monkeypatch, capsys, *words)
+    here = project / "mine" / "who.csv"
+    assert code == 2 and f"who.csv is in this folder, and relative paths are read from {project}: give {here}" in err
+
+
 def test_no_export_takes_the_place_of_a_log(labelled, project, monkeypatch, capsys):
     (log_file,) = labelled.glob("ann.jsonl")
     before, copy = log_file.read_bytes(), shutil.copytree(labelled, project / "copied")

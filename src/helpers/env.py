@@ -51,6 +51,13 @@ def resolve(path: str | Path) -> Path:
     return path if path.is_absolute() else root() / path
 
 
+def refuse_other_folder(path: str) -> None:
+    """Raise UserError where a relative path names something in the folder one stands in, and `resolve` reads it elsewhere."""
+    here, there = Path.cwd() / path, resolve(path)
+    if path and here.exists() and here.resolve() != there.resolve():
+        raise UserError(f"{path} is in this folder, and relative paths are read from {root()}: give {here} in full.")
+
+
 def short_path(path: Path) -> str:
     """The path as seen from here; in full when it is on another drive of a Windows machine."""
     try:

@@ -187,6 +187,8 @@ def refuse_missing_data(params: dict[str, Any], folder: Path, stages: Iterable[s
     """Raise UserError where the user's file is gone of which 01 made the run in `folder`, that can go on without it."""
     path, first = params["data_path"], folder / pipeline.STAGES["01"]
     is_named = not path.startswith(("embedded:", "hf:"))
+    if is_named:
+        env.refuse_other_folder(path)
     if is_named and not env.resolve(path).exists() and (first / "manifest.json").exists():
         others = ",".join(stage for stage in stages if stage != "01")
         other_way = f", or go on from what 01 made of it by --stages {others}" if others else ""

@@ -60,6 +60,8 @@ def check_places(file: str, out: str, html: str) -> None:
     for path in (file, out, html):
         if path.encode("utf-8", "replace").decode() != path:
             raise UserError(f"{path!a} is not valid UTF-8: rename it.")
+    if file != "-":
+        env.refuse_other_folder(file)
     is_read, is_table = "the file that is read", "the table of --out"
     for written, other, what in ((out, file, is_read), (html, file, is_read), (html, out, is_table)):
         if written and other and env.resolve(written).resolve() == env.resolve(other).resolve():

@@ -210,6 +210,7 @@ def import_command(
     rename: Annotated[list[str] | None, typer.Option(help="OLD=NEW renames a label of the file; repeat it")] = None,
 ) -> None:
     """Write labels that somebody already has into the logs, and say which rows do not fit."""
+    env.refuse_other_folder(path)
     store = open_store(task, run_id, folder)
     report = exchange.import_labels(
         path,
