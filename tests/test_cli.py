@@ -1093,7 +1093,9 @@ def test_no_export_takes_the_place_of_a_log(labelled, project, monkeypatch, caps
     files.write_json(first, facts | {"parameters": facts["parameters"] | {"data_path": "mine.csv"}})
     (project / "mine.csv").write_text("text\na\n")
     code, _, err = ambo(monkeypatch, capsys, "labels", "export", *RUN, "--to", "mine.csv")
-    assert code == 2 and "is the data_path of the run: name another place" in err
+    assert code == 2 and "is the data_path of run" in err and "name another place" in err
+    code, _, err = ambo(monkeypatch, capsys, "predict", "other.csv", "--out", "mine.csv")
+    assert code == 2 and "is the data_path of run" in err
     assert (project / "mine.csv").read_text() == "text\na\n"
     words = ["labels", "export", *RUN, "--folder", str(copy), "--to", str(copy / "ann.jsonl")]
     code, _, err = ambo(monkeypatch, capsys, *words)

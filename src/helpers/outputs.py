@@ -7,12 +7,12 @@ import re
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 from filelock import FileLock, Timeout
 
 from helpers import env
 from helpers.env import UserError
+from helpers.manifest import read_facts
 
 # Names of devices on Windows.
 RESERVED = {"CON", "PRN", "AUX", "NUL", *(f"{port}{k}" for port in ("COM", "LPT") for k in range(1, 10))}
@@ -47,12 +47,16 @@ def refuse_in_stage(path: Path, option: str) -> None:
         )
 
 
-def refuse_input(path: Path, option: str, params: Any) -> None:
-    """Raise UserError where what a command is told to write is a file that the run of these parameters reads."""
-    for name in ("data_path", "guideline", "brief"):
-        value = params.get(name) if isinstance(params, dict) else None
-        if isinstance(value, str) and value and path.resolve() == env.resolve(value).resolve():
-            raise UserError(f"{option} {path} is the {name} of the run: name another place.")
+def refuse_input(path: Path, option: str) -> None:
+    """Raise UserError where what a command is told to write is a file that some run reads."""
+    if not path.exists():
+        return
+    for manifest in sorted((env.root() / "outputs").glob("*/*/01_*/manifest.json")):
+        params = read_facts(manifest).get("parameters")
+        for name in ("data_path", "guideline", "brief"):
+            value = params.get(name) if isinstance(params, dict) else None
+            if isinstance(value, str) and value and path.resolve() == env.resolve(value).resolve():
+                raise UserError(f"{option} {path} is the {name} of run {manifest.parts[-3]}: name another place.")
 
 
 def check_name(parameter: str, value: str) -> None:

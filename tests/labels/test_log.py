@@ -427,6 +427,15 @@ def test_kill_9_loses_no_acknowledged_label(tmp_path):
     assert settled_labels(tmp_path)["after"] == "a"
 
 
+def test_capitals_make_nobody_two_people(tmp_path):
+    write(tmp_path, ("bruno", "label", "1", {"label": "a"}), ("anna", "label", "1", {"label": "b"}))
+    with pytest.raises(
+        UserError, match="has a log of 'bruno', and 'Bruno' differs in capitals alone: write it as there"
+    ):
+        log.append(tmp_path, "Bruno", "label", "1", label="b")
+    assert {path.stem for path in tmp_path.glob("*.jsonl")} == {"anna", "bruno"}
+
+
 def test_two_processes_of_one_annotator_lose_and_tear_nothing(tmp_path):
     running = [writer(tmp_path, f"p{k}", 150) for k in range(2)]
     for process in running:

@@ -69,6 +69,7 @@ def check_places(file: str, out: str, html: str) -> None:
     for option, written in (("--out", out), ("--html", html)):
         if written:
             outputs.refuse_in_stage(env.resolve(written), option)
+            outputs.refuse_input(env.resolve(written), option)
             refuse_place(written)
     if out:
         tables.check_suffix(out)
@@ -96,9 +97,6 @@ def answer_file(
     """What `predict` does, once its words are checked."""
     latest = runs.require_detector(task, run_id)
     folder = outputs.run_folder(latest.task, latest.run) / "predictions"
-    for option, written in (("--out", out), ("--html", html)):
-        if written:
-            outputs.refuse_input(env.resolve(written), option, first_parameters(latest))
     is_table = file != "-" and not env.resolve(file).is_dir()
     named, column = text_column, text_column or (own_column(latest) if is_table else TEXT)
     source = lines_source(column, folder) if file == "-" else open_texts(file, column, named or TEXT)

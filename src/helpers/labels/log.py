@@ -66,6 +66,11 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
             )
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path = folder / f"{annotator}.jsonl"
+    others = [] if path.exists() else [log.stem for log in folder.glob("*.jsonl")]
+    if same := next((name for name in others if name.casefold() == annotator.casefold()), None):
+        raise UserError(
+            f"{folder} has a log of {same!r}, and {annotator!r} differs in capitals alone: write it as there."
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("ab+", buffering=0) as log, _lock(path) as locked:
