@@ -37,25 +37,19 @@ def inside(folder: Path, name: str) -> Path:
     return path
 
 
-def refuse_in_stage(path: Path, option: str) -> None:
-    """Raise UserError where what a command is told to write lies in the folder of a stage, beside labels and results."""
+def refuse_loss(path: Path, option: str) -> None:
+    """Raise UserError where what a command is told to write lies beside labels and results of a stage, or is what a run reads."""
     place, home = path.resolve(), (env.root() / "outputs").resolve()
     folders = place.relative_to(home).parts[2:-1] if place.is_relative_to(home) else ()
     if any(re.fullmatch(r"\d\d_[a-z_]+", name) for name in folders):
         raise UserError(
             f"{option} {path} lies in the folder of a stage, beside labels and results: name another place."
         )
-
-
-def refuse_input(path: Path, option: str) -> None:
-    """Raise UserError where what a command is told to write is a file that some run reads."""
-    if not path.exists():
-        return
-    for manifest in sorted((env.root() / "outputs").glob("*/*/01_*/manifest.json")):
+    for manifest in sorted(home.glob("*/*/01_*/manifest.json")) if path.exists() else ():
         params = read_facts(manifest).get("parameters")
         for name in ("data_path", "guideline", "brief"):
             value = params.get(name) if isinstance(params, dict) else None
-            if isinstance(value, str) and value and path.resolve() == env.resolve(value).resolve():
+            if isinstance(value, str) and value and place == env.resolve(value).resolve():
                 raise UserError(f"{option} {path} is the {name} of run {manifest.parts[-3]}: name another place.")
 
 

@@ -32,7 +32,7 @@ def export(
     from helpers.core import export as core  # loads torch: not before the mistakes above are found
 
     place = env.resolve(to)
-    outputs.refuse_in_stage(place, "--to")
+    outputs.refuse_loss(place, "--to")
     core.refuse_foreign(place)
     if push:
         core.refuse_push(push)

@@ -68,8 +68,7 @@ def check_places(file: str, out: str, html: str) -> None:
             raise UserError(f"{written} is {what}: name another one to write.")
     for option, written in (("--out", out), ("--html", html)):
         if written:
-            outputs.refuse_in_stage(env.resolve(written), option)
-            outputs.refuse_input(env.resolve(written), option)
+            outputs.refuse_loss(env.resolve(written), option)
             refuse_place(written)
     if out:
         tables.check_suffix(out)

@@ -174,8 +174,7 @@ def export_command(
 ) -> None:
     """Write the labels of 01 and 03 to a table: one row a record with everyone's label, or every event with --history."""
     store = open_store(task, run_id, folder)
-    outputs.refuse_in_stage(env.resolve(to), "--to")
-    outputs.refuse_input(env.resolve(to), "--to")
+    outputs.refuse_loss(env.resolve(to), "--to")
     if env.resolve(to).resolve().parent in [place.resolve() for place in store.folders]:
         raise UserError(f"--to {to} lies among the logs of the labels: name another place.")
     store.read()
