@@ -15,7 +15,7 @@ from torch import nn
 
 from helpers import env
 from helpers.core.cpu import has_cut_rows, keep_freed_memory, read_dequantized, unpacked
-from helpers.core.folder import TOKENIZER, model_digest, refuse_foreign_files, refuse_growing_tokenizer
+from helpers.core.folder import TOKENIZER, model_digest, refuse_foreign_files, refuse_growing_tokenizer, refuse_no_model
 from helpers.core.gguf import converted, is_gguf
 from helpers.core.recipe import EMBEDDED, Recipe, refuse_missing_folder
 from helpers.env import UserError
@@ -48,9 +48,10 @@ def base_version(model: str) -> str | None:
     path = Path(model_path(model))
     if model == EMBEDDED:
         return sha256(path / "model.safetensors")
-    if path.is_dir() and not (path / "config.json").is_file():  # before "/" or a home folder is read from end to end
-        raise UserError(f"model {model!r} is a folder without config.json: give that of a saved model.")
-    return f"folder {model_digest(path)}" if path.is_dir() else None
+    if not path.is_dir():
+        return None
+    refuse_no_model(path, model)
+    return f"folder {model_digest(path)}"
 
 
 def load_base(recipe: Recipe, head: str | None = None):

@@ -22,6 +22,12 @@ READ = {".json", ".safetensors", ".txt", ".model", ".jinja"}  # what is loaded o
 PICKLES = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".h5", ".msgpack"}
 
 
+def refuse_no_model(folder: Path, model: str) -> None:
+    """Raise UserError where a folder has no model's configuration, before "/" or a home folder is read from end to end."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"model {model!r} is a folder without config.json: give that of a saved model.")
+
+
 def refuse_foreign_files(folder: Path) -> None:
     """Raise UserError where a model's folder is an adapter, has no safetensors, or leads out of itself.
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from helpers import env
-from helpers.core.folder import refuse_foreign_files
+from helpers.core.folder import refuse_foreign_files, refuse_no_model
 from helpers.core.gguf import converted, is_gguf
 from helpers.env import UserError
 from helpers.masking import without_secrets
@@ -127,11 +127,10 @@ def check_model(model: str, revision: str = "") -> None:
         converted(model)
         return
     folder = env.resolve(model)
-    if (folder / "config.json").is_file():
+    if folder.is_dir():
+        refuse_no_model(folder, model)
         refuse_foreign_files(folder)
         return
-    if folder.is_dir():
-        raise UserError(f"model {model!r} is a folder without config.json: give that of a saved model.")
     refuse_missing_folder(model)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every attempt
     try:
