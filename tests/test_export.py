@@ -55,6 +55,9 @@ def trained(project, learner, rows, labeller="human", stage="03_active_learning"
     return home
 
 
+VERDICT = "What follows: do not use <b>x</b>."
+
+
 def records(rows, **more):
     return [{"id": record_id("t", r["text"]), **r, **more} for r in rows]
 
@@ -66,6 +69,7 @@ def evaluated(home, stage="04_bias_evaluation", of="03_active_learning", **table
     here = run.Run(stage, {"smallest_group": 10}, home / stage)
     here.reads(home / of / "adapter")
     here.reads(files.write_text(home / "01_seed_curation/test.jsonl", "{}"))
+    here.note(verdict=VERDICT)
     here.close()
 
 
@@ -182,6 +186,8 @@ def test_cards_say_what_was_measured_and_nothing_in_the_data_becomes_a_part_of_t
         assert "\nlicense:" not in card.content and "[a](javascript:b) *c*" in page  # as it was written
     assert "0.800 (0.700–0.900)" in text and "25.0% (95 % interval 10.0% to 40.0%) of 20 pairs" in text
     assert "| 7 | 0.500 (0.400–0.600) |" in text
+    assert "**What follows: do not use &lt;b&gt;x&lt;/b&gt;.**" in text  # as groups may be called
+    assert runs.verdict(runs.require_detector("t", "r")) == VERDICT
     assert "| 12 | 0.500 |" in text and "c (kind, n = 3)" in text and "| people | 5 |" in text
     assert "People who labelled: 2." in text and "anna" not in text + data.content
 
@@ -209,6 +215,7 @@ def test_a_model_that_was_not_measured_says_so(home, project, monkeypatch, capsy
     record_adapter(home / "03_active_learning")
     latest = runs.require_detector("t", "r")
     assert "03_active_learning/adapter changed" in evaluation_of(latest, "classification")["missing"]
+    assert "was not measured: what 04_bias_evaluation measured no longer counts" in runs.verdict(latest)
     evaluated(home, headline={"model": ["QLoRA detector"]})
     other = home.parent / "other/04_bias_evaluation"
     files.write_text(other.parent / "03_active_learning/adapter/learner.json", "{}")

@@ -1087,8 +1087,8 @@ def test_a_run_of_before_a_parameter_was_added_goes_on(project, capsys):
     stage.add_round({"strategy": "bait", "round": 0})
     stage.close()
     params = stage.params | {"scope": "workplace"}
-    outputs_now = pipeline.changed_parameter(stage.folder, params), pipeline.why_due(stage.folder, params)
-    assert outputs_now == ("", "its parameters changed")
+    outputs_now = pipeline.changed_parameters(stage.folder, params), pipeline.why_due(stage.folder, params)
+    assert outputs_now == ([], "its parameters changed")
     pipeline.refuse_other_parameters(stage.folder, params)
     assert len(rounds_of(project, "a", scope="workplace")[1]) == 1
     assert "its first 1 rounds are of before there were parameters for scope='workplace'" in capsys.readouterr().out

@@ -136,10 +136,10 @@ def restore_success(folder: Path, what_happened: str) -> bool:
     return False
 
 
-def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] = FREE) -> str:
-    """The first parameter, but for the `free` ones, that differs from those `folder` was run with.
+def changed_parameters(folder: Path, params: dict[str, Any], free: Sequence[str] = FREE) -> list[str]:
+    """The parameters, but for the `free` ones, that differ from those `folder` was run with.
 
-    '' without one, or where that run left nothing. A parameter that the notebook did not have then had its default.
+    [] where that run left nothing. A parameter that the notebook did not have then had its default.
     """
     try:
         manifest = read_manifest(folder)
@@ -147,8 +147,8 @@ def changed_parameter(folder: Path, params: dict[str, Any], free: Sequence[str] 
         manifest = None
     earlier = manifest["parameters"] if manifest else params
     defaults = default_parameters(folder.name) if params.keys() - earlier.keys() else {}
-    name = next((k for k, value in params.items() if earlier.get(k, defaults.get(k)) != value and k not in free), "")
-    return "" if name and _left_nothing(folder, manifest["status"]) else name
+    names = [k for k, value in params.items() if earlier.get(k, defaults.get(k)) != value and k not in free]
+    return [] if names and _left_nothing(folder, manifest["status"]) else names
 
 
 def _left_nothing(folder: Path, status: str) -> bool:
@@ -158,8 +158,8 @@ def _left_nothing(folder: Path, status: str) -> bool:
 
 def refuse_other_parameters(folder: Path, params: dict[str, Any], free: Sequence[str] = FREE) -> None:
     """Raise UserError naming the first parameter, but for the `free` ones, that differs from those `folder` was run with."""
-    if name := changed_parameter(folder, params, free):
-        earlier = read_manifest(folder)["parameters"]
+    if names := changed_parameters(folder, params, free):
+        name, earlier = names[0], read_manifest(folder)["parameters"]
         was = f"with {name}={earlier[name]!r}" if name in earlier else f"of before there was a parameter {name}"
         problem = f"belongs to a run {was}, not {params.get(name)!r}"
         raise UserError(f"{folder} {problem}: {_how_to_change(folder, name)}.")

@@ -45,7 +45,7 @@ from helpers.pipeline import (
     OWN,
     STAGES,
     WORDS,
-    changed_parameter,
+    changed_parameters,
     first_unsound,
     foreign,
     foreign_remarks,
@@ -385,15 +385,16 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
         refuse_other_parameters(folder, params)
     before = read_facts(folder / "manifest.json")
     success = before if before.get("status") == "success" else before.get("before")
-    name = changed_parameter(folder, params)  # asked first: a stage that we hold does not look cut off
+    names = changed_parameters(folder, params)  # asked first: a stage that we hold does not look cut off
     hold_folder(folder)
-    if name:
+    if names:
         place = put_results_aside(folder)
-        was = read_manifest(place)["parameters"].get(name)
-        print(f"{name} was {was!r} and is {params.get(name)!r}: the stage is done anew, labels stay; before: {place}")
+        was = read_manifest(place)["parameters"]
+        changes = "; ".join(f"{name} was {was.get(name)!r} and is {params.get(name)!r}" for name in names)
+        print(f"{changes}: the stage is done anew, labels stay; before: {place}")
     env.seed_everything(params["seed"])
     run = Run(stage, params, folder)
-    run.before = {} if name or not isinstance(success, dict) else success
+    run.before = {} if names or not isinstance(success, dict) else success
     _open[:] = [run]
     if env.frontend() == "notebook":  # of a batch run papermill says it
         _follow_cells(run)

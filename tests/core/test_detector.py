@@ -343,6 +343,7 @@ def test_every_row_in_is_a_row_out(project, rows, monkeypatch, capsys, suffix):
     table.to_json(source, orient="records", lines=True)
     code, out, err = ambo(monkeypatch, capsys, source, "--text-column", "body", "--out", target, "--explain")
     assert code == 0 and "5 rows → " in out and "1 without a text" in out, err
+    assert "How good it is was not measured: 04_bias_evaluation has not finished for this run." in err
     assert ("1 cells that a spreadsheet would run as a formula" in out) == (suffix in (".csv", ".tsv"))
     result = read[suffix](target)
     assert list(result.columns) == ["number", "body", "note", "answer", "confidence", "p_good", "p_bad", "words"]

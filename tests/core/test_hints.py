@@ -87,7 +87,7 @@ def test_a_saved_detector_finds_its_rules_again(learner, rows, tmp_path):
     assert len(learner.rules) == 64 and detector.learner.rules == learner.rules
     facts = files.read_json(tmp_path / "adapter/learner.json")
     files.write_json(tmp_path / "adapter/learner.json", facts | {"rules": "of before"})
-    with pytest.warns(UserWarning, match="the cue rules have changed since it was trained"):
+    with pytest.warns(UserWarning, match="The cue rules have changed since the detector was trained"):
         load_detector(tmp_path / "adapter")
     for method in detector.methods:
         (words,) = detector.explain([AD], ["not_inclusive"], method)

@@ -49,6 +49,7 @@ def export(
 def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: str = "") -> None:
     """Write adapter, labelled rows and cards of a run into a new folder; `pushed` is their name on the hub, if any."""
     from helpers.core import export as core
+    from helpers.core import saved
     from helpers.evaluation import cards
 
     stage, home = latest.adapter.parent, outputs.run_folder(latest.task, latest.run)
@@ -59,6 +60,9 @@ def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: 
         )
     settings, revision = manifest["parameters"], manifest.get("revision", "")
     facts = core.export_adapter(latest.adapter, folder / "model", revision)
+    outdated = saved.rules_remark(facts)
+    if outdated:
+        say(f"note: {outdated}", file=sys.stderr)
     arm = settings["strategy"] if settings["labeller"] == "oracle" else settings["labeller"]
     logs = [home / pipeline.STAGES["01"] / "labels", stage / "labels" / arm]
     labellers, people = decisions.labellers(map(log.annotations, logs))
@@ -81,6 +85,7 @@ def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: 
     }
     base["revision"] = facts.recipe.revision or revision
     scores = evaluation_of(latest, "classification" if facts.task.labels else "generation")
+    scores["outdated"] = outdated
     cards.write_model_card(folder / "model" / core.CARD, facts.task, facts.recipe, base, data, scores)
 
 
@@ -88,14 +93,10 @@ def evaluation_of(latest: runs.Detector, kind: str) -> dict[str, Any]:
     """What the card says of the tables of 04, or why there is nothing to say."""
     from helpers.evaluation import cards
 
-    folder = outputs.run_folder(latest.task, latest.run) / pipeline.KINDS[kind]["04"]
-    if not (folder / "manifest.json").exists() or pipeline.stage_status(folder) != "success":
-        return {"missing": f"{folder.name} has not finished for this run"}
+    folder, missing = runs.evaluation(latest, kind)
+    if missing:
+        return {"missing": missing}
     manifest = run.read_manifest(folder)
-    if reason := pipeline.why_due(folder, manifest["parameters"]):
-        return {"missing": f"what {folder.name} measured no longer counts ({reason}); run it again"}
-    measured = [sha for name, sha in manifest["inputs"].items() if Path(name).name == "adapter"]
-    if files.sha256(latest.adapter) not in measured:
-        return {"missing": f"{folder.name} has measured another adapter than this one"}
     scores = cards.detection_scores(folder) if kind == "classification" else cards.generation_scores(folder)
+    scores["verdict"] = manifest.get("verdict", "")
     return scores | cards.group_scores(folder, manifest["parameters"]["smallest_group"])

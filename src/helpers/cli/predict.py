@@ -145,6 +145,8 @@ def answer_file(
             rest = "cells that a spreadsheet would run as a formula got an apostrophe before it (--raw: none)"
             with to_output_or_sentence():
                 say(f"{marked:,} {rest}.", file=sys.stderr if to_output else None)
+        if remark := runs.verdict(latest):
+            say(f"04: {remark}" if remark.startswith("What") else remark, file=sys.stderr)
         if html:
             who = f"the detector of run {latest.run}, task {latest.task}"
             written = report.write_answers(env.resolve(html), page, who, reading.rows)

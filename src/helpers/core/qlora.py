@@ -523,9 +523,8 @@ class QLoRA:
         facts = saved.read_facts(folder)
         if saved.is_other_base(facts.base, self.base) or (self.is_embedded and facts.base is None):
             raise saved.other_base(folder, self.recipe.model)
-        if facts.rules and facts.rules != self.rules:
-            sentence = "the cue rules have changed since it was trained, and some answers with them: train it again"
-            warnings.warn(f"{folder}: {sentence}.", stacklevel=2)
+        if remark := saved.rules_remark(facts):
+            warnings.warn(f"{folder}: {remark}", stacklevel=2)
         adapter = saved.read_weights(folder / saved.ADAPTER, get_peft_model_state_dict(self.model))
         set_peft_model_state_dict(self.model, adapter)
         self.module = self._new_head(torch.ones(len(self.task.labels), device=self.model.device))

@@ -11,6 +11,7 @@ import torch
 
 from helpers import env
 from helpers.core.folder import refuse_strange_files
+from helpers.core.hints import rules_version
 from helpers.core.recipe import EMBEDDED, Recipe
 from helpers.env import UserError
 from helpers.task import Task
@@ -94,6 +95,13 @@ def read_facts(folder: Path, **changes: Any) -> Facts:
     if facts.recipe.model.startswith("embedded:") and facts.recipe.model != EMBEDDED:
         raise other_base(folder, facts.recipe.model)
     return facts
+
+
+def rules_remark(facts: Facts) -> str:
+    """Why a learner answers otherwise than when it was measured: the rules whose marks it reads have changed; '' where not."""
+    if facts.rules in ("", rules_version(facts.task)):
+        return ""
+    return "The cue rules have changed since the detector was trained, and some answers with them: train it again."
 
 
 def _within_memory(recipe: Recipe) -> Recipe:

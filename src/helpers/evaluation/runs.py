@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from helpers import env, pipeline
+from helpers import env, files, pipeline
 from helpers.env import UserError
 from helpers.manifest import read_manifest
 from helpers.run import refuse_changed_adapter
@@ -103,6 +103,26 @@ def due_remarks(detector: Detector) -> list[str]:
     if reason := pipeline.no_longer_counts(stage):
         remarks.append(f"{stage.name} of run {detector.run} is due again ({reason}); this is its model of before.")
     return remarks
+
+
+def evaluation(detector: Detector, kind: str) -> tuple[Path, str]:
+    """The folder of a model's 04, and why its tables say nothing of this adapter ('' where they do)."""
+    folder = detector.adapter.parent.parent / pipeline.KINDS[kind]["04"]
+    if not (folder / "manifest.json").exists() or pipeline.stage_status(folder) != "success":
+        return folder, f"{folder.name} has not finished for this run"
+    manifest = read_manifest(folder)
+    if reason := pipeline.why_due(folder, manifest["parameters"]):
+        return folder, f"what {folder.name} measured no longer counts ({reason}); run it again"
+    measured = [sha for name, sha in manifest["inputs"].items() if Path(name).name == "adapter"]
+    if files.sha256(detector.adapter) not in measured:
+        return folder, f"{folder.name} has measured another adapter than this one"
+    return folder, ""
+
+
+def verdict(detector: Detector) -> str:
+    """What 04 says of the use of a detector, or why it says nothing."""
+    folder, missing = evaluation(detector, "classification")
+    return f"How good it is was not measured: {missing}." if missing else str(read_manifest(folder).get("verdict", ""))
 
 
 def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (pipeline.STAGES["03"],)) -> Detector:
