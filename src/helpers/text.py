@@ -92,6 +92,11 @@ def quoted(value: str, most: int = 60) -> str:
     return repr(value if len(value) <= most else f"{value[: most - 1]}…")
 
 
+def plural(n: int, noun: str) -> str:
+    """`1 label`, `2 labels`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+
+
 def visible(text: str, hidden: re.Pattern = HIDDEN) -> str:
     """The text with what a terminal would obey written out, as in `\\x1b` for ESC; line ends and tabs stay.
 

@@ -344,7 +344,7 @@ def test_every_row_in_is_a_row_out(project, rows, monkeypatch, capsys, suffix):
     code, out, err = ambo(monkeypatch, capsys, source, "--text-column", "body", "--out", target, "--explain")
     assert code == 0 and "5 rows → " in out and "1 without a text" in out, err
     assert "How good it is was not measured: 04_bias_evaluation has not finished for this run." in err
-    assert ("1 cells that a spreadsheet would run as a formula" in out) == (suffix in (".csv", ".tsv"))
+    assert ("1 cell that a spreadsheet would run as a formula" in out) == (suffix in (".csv", ".tsv"))
     result = read[suffix](target)
     assert list(result.columns) == ["number", "body", "note", "answer", "confidence", "p_good", "p_bad", "words"]
     assert result.number.tolist() == [0, 1, 2, 3, 4] and result.body[0] == texts[0] and result.body[2] == texts[2]
@@ -369,7 +369,7 @@ def test_what_was_guessed_and_what_is_long_is_said(project, rows, monkeypatch, c
     text = rows[0]["text"] + " però" + " mai" * 400
     (project / "in.csv").write_bytes(f"text\n{text}\n{rows[1]['text']}\n".encode("cp1252"))
     code, _, err = ambo(monkeypatch, capsys, project / "in.csv", "--out", project / "o.csv")
-    assert code == 0 and "1 of 2 texts are long and are read in several windows" in err and "1252" in err
+    assert code == 0 and "read in several windows: 1 of 2 texts." in err and "1252" in err
 
 
 def test_one_text_or_something_else_is_a_sentence(task):
@@ -413,7 +413,7 @@ def test_lines_that_look_like_formulas_are_guarded_on_standard_output_too(projec
         monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines) + "\n"))
         code, out, err = ambo(monkeypatch, capsys, "-", *raw)
         assert code == 0 and pd.read_csv(io.StringIO(out)).text.tolist() == texts, err
-        assert ("1 cells that a spreadsheet would run as a formula" in err) == (not raw)
+        assert ("1 cell that a spreadsheet would run as a formula" in err) == (not raw)
 
 
 def test_a_page_names_rows_by_the_ids_of_the_runs_own_data(project, rows, monkeypatch, capsys):

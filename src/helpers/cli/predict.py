@@ -24,7 +24,7 @@ from helpers.data.language import SAMPLE, language_remark
 from helpers.env import UserError, short_path
 from helpers.evaluation import runs
 from helpers.manifest import read_facts
-from helpers.text import quoted, say
+from helpers.text import plural, quoted, say
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -137,14 +137,14 @@ def answer_file(
                 if html and (left := reading.shown - sum(len(part) for _, part, _ in page)) > 0:
                     page.append((texts[:left], answers[:left].set_axis(own_names(table, own_id)[:left]), spans[:left]))
         if long:
-            say(f"{long:,} of {reading.rows:,} texts are long and are read in several windows.", file=sys.stderr)
+            say(f"Long, and read in several windows: {long:,} of {plural(reading.rows, 'text')}.", file=sys.stderr)
         if not to_output:
             with to_output_or_sentence():
-                say(f"{reading.rows:,} rows → {short_path(target)}: {answer_counts(counts)}")
+                say(f"{plural(reading.rows, 'row')} → {short_path(target)}: {answer_counts(counts)}")
         if marked:
-            rest = "cells that a spreadsheet would run as a formula got an apostrophe before it (--raw: none)"
+            rest = "that a spreadsheet would run as a formula got an apostrophe before it (--raw: none)"
             with to_output_or_sentence():
-                say(f"{marked:,} {rest}.", file=sys.stderr if to_output else None)
+                say(f"{plural(marked, 'cell')} {rest}.", file=sys.stderr if to_output else None)
         if remark := runs.verdict(latest):
             say(f"04: {remark}" if remark.startswith("What") else remark, file=sys.stderr)
         if html:

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Sequence
 
 from helpers.data.records import is_evaluation
 from helpers.task import is_number
-from helpers.text import name, normalise, quoted
+from helpers.text import name, normalise, plural, quoted
 
 # How other programs write a missing value into a text file, whatever the case; and as Python and R write it alone, because
 # `none` and `na` may be classes.
@@ -42,7 +42,7 @@ def missing_remark(where: str, missing: Counter, can_be_classes: bool = False) -
     """The sentence on missing values that stand as text in a column; '' where there are none."""
     if not missing:
         return ""
-    values = ", ".join(f"{value!r} ({_rows(count)})" for value, count in missing.most_common(SHOWN))
+    values = ", ".join(f"{value!r} ({plural(count, 'row')})" for value, count in missing.most_common(SHOWN))
     is_doubtful = can_be_classes and MISSING_AS_WRITTEN & missing.keys()
     return f"{where} has {values}: read as missing{'; a class of that name is to be in labels' if is_doubtful else ''}."
 
@@ -73,7 +73,7 @@ def merge_look_alikes(
     for label, forms in written.items():
         others = [(form, count) for form, count in forms.most_common() if form != label]
         if others and (len(forms) > 1 or name(others[0][0]) != label):
-            values = ", ".join(f"{quoted(form)} ({_rows(count)})" for form, count in others[:SHOWN])
+            values = ", ".join(f"{quoted(form)} ({plural(count, 'row')})" for form, count in others[:SHOWN])
             remarks.append(f"{values}{', …' if len(others) > SHOWN else ''}: read as {quoted(label)}")
     return [final[value] for value in names], remarks
 
@@ -145,10 +145,6 @@ def class_counts(records: Iterable[dict]) -> str:
         words = [f"{label if len(label) <= 40 else label[:39] + '…'} {counts[label]:,}" for label in shown]
         parts.append(f"{split}: {', '.join(words)}{', …' if len(total) > len(shown) else ''}")
     return " · ".join(parts)
-
-
-def _rows(count: int) -> str:
-    return f"{count:,} row{'' if count == 1 else 's'}"
 
 
 def _some(labels: Iterable[str]) -> str:

@@ -26,7 +26,7 @@ from helpers.data.spans import read_spans
 from helpers.env import UserError
 from helpers.files import replacing, write_delimited
 from helpers.task import threshold_classes
-from helpers.text import clean, guarded, normalise, quoted
+from helpers.text import clean, guarded, normalise, plural, quoted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -379,8 +379,8 @@ def _labels_by_threshold(
         problem = f"{params['data_path']}, row {rows.index[place]}: label {quoted(values[place])} is no number"
         raise UserError(f"{problem}; correct the row, or set label_threshold to ''.") from error
     counts = Counter(labels)
-    rule = f"{counts[positive]:,} rows from {params['label_threshold']} on are {positive!r}"
-    below = f"{counts[negative]:,} rows below are {negative!r}"
+    rule = f"{plural(counts[positive], 'row')} from {params['label_threshold']} on are {positive!r}"
+    below = f"{plural(counts[negative], 'row')} below are {negative!r}"
     add_remark(table, f"Column {params['label_column']!r} by label_threshold: {rule}, {below}.")
     return labels
 
@@ -444,7 +444,7 @@ def _split_remark(counts: Counter, split_of: dict[str, str], params: dict[str, A
     goes_to: dict[str, list[str]] = {}
     for value, count in counts.most_common():
         if not value or value not in named:
-            shown = f"{quoted(value) if value else 'no value'} ({count:,} row{'' if count == 1 else 's'})"
+            shown = f"{quoted(value) if value else 'no value'} ({plural(count, 'row')})"
             goes_to.setdefault(split_of[value], []).append(shown)
     if not goes_to:
         return []

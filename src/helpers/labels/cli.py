@@ -16,7 +16,7 @@ from helpers import env, files, outputs, pipeline, run
 from helpers.env import UserError
 from helpers.labels import agreement, counting, decisions, exchange, log
 from helpers.manifest import read_facts
-from helpers.text import say
+from helpers.text import plural, say
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, rich_markup_mode=None)
 
@@ -186,8 +186,7 @@ def export_command(
     reviews = outputs.run_folder(task, run_id) / pipeline.STAGES["02"] / "labels"
     if not folder and any(reviews.glob("*.jsonl")):
         _note(f"what people said of synthetic rows is left out: --folder {env.short_path(reviews)} exports it.")
-    noun = ("event" if history else "row") + ("" if len(table) == 1 else "s")
-    say(f"{to}: {len(table):,} {noun} written")
+    say(f"{to}: {plural(len(table), 'event' if history else 'row')} written")
 
 
 @app.command("import")

@@ -18,7 +18,7 @@ from helpers.data.classes import clean_names, merge_look_alikes
 from helpers.data.records import own_ids, record_id, with_every_own_id
 from helpers.env import UserError
 from helpers.labels import agreement, decisions, log
-from helpers.text import clean, normalise, quoted, unguarded
+from helpers.text import clean, normalise, plural, quoted, unguarded
 from helpers.text import name as cleaned_name
 
 MOST_CLASSES = 200  # an annotator is weighed by a matrix of classes × classes
@@ -199,7 +199,7 @@ def import_labels(
         bare = _unguarded_labels(cells, [*task_labels, *(mapping or {}), *(own or ())])
         count = sum(was is not now for was, now in zip(cells, bare, strict=True))
         if own is not None and count:
-            problem = f"{label_column}, {count} cell{'s' if count > 1 else ''}: the apostrophe is taken off"
+            problem = f"{label_column}, {plural(count, 'cell')}: the apostrophe is taken off"
             remarks.append(f"{problem} that an export to CSV puts before a sign such as -.")
         cells = bare
     if annotator_column:  # no name of an annotator has an apostrophe
@@ -207,7 +207,7 @@ def import_labels(
     labels, merged = _task_labels([_single(cell) for cell in cells], task_labels, mapping or {})
     remarks += [f"{label_column}: {sentence}." for sentence in merged]
     if ambiguous:
-        where = f"{id_column or text_column}, {ambiguous} cell{'s' if ambiguous > 1 else ''}"
+        where = f"{id_column or text_column}, {plural(ambiguous, 'cell')}"
         which = "of one record as it stands, of another without the apostrophe in front; the former counts"
         remarks.append(f"{where}: {which}.")
 
@@ -331,10 +331,7 @@ def _task_labels(
         written = [mapping.get(name, text) for text, name in zip(texts, names, strict=True)]
         names = [mapping.get(name, name) for name in names]
         labels, merged = merge_look_alikes(written, names, task_labels)
-        merged += [
-            f"{quoted(value)} ({count:,} row{'' if count == 1 else 's'}): read as missing"
-            for value, count in missing.items()
-        ]
+        merged += [f"{quoted(value)} ({plural(count, 'row')}): read as missing" for value, count in missing.items()]
     else:
         labels, merged = [mapping.get(text, text) for text in map(clean, texts)], []
     return [None if cell is None else label for cell, label in zip(cells, labels, strict=True)], merged

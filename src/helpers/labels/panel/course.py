@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from helpers.labels.panel.html import plural
+from helpers.text import plural
 
 SCORES = {
     "macro_f1": "macro-F1",

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from helpers import edits
+from helpers.text import plural
 
 Mark = tuple[int, int, str]  # start and end in characters, and one of the kinds below
 
@@ -24,11 +25,6 @@ MARK_TITLES = {
 def escape(text: object) -> str:
     """`text` as HTML that shows every character; a browser's parser would turn CR into LF and drop NUL."""
     return html.escape(str(text)).replace("\r", "&#13;").replace("\0", "\ufffd")
-
-
-def plural(n: int, noun: str) -> str:
-    """`1 label`, `2 labels`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def segments(text: str, marks: Iterable[Mark]) -> list[tuple[int, str, list[str]]]:

@@ -20,13 +20,13 @@ from helpers.env import UserError
 from helpers.labels.log import ADJUDICATOR, check_person
 from helpers.labels.panel import kinds
 from helpers.labels.panel.course import Course
-from helpers.labels.panel.html import plural
 from helpers.labels.panel.kinds import KINDS, flow
 from helpers.labels.panel.parts import Controls, Evidence, Keys, Row, sheet, shortened
 from helpers.labels.panel.review import Review
 from helpers.labels.panel.steps import Steps
 from helpers.labels.session import Feeder, Session
 from helpers.labels.similar import most_similar
+from helpers.text import plural
 
 WINDOW = 300  # open texts among which those of a page are chosen
 

@@ -11,6 +11,7 @@ from helpers.env import UserError
 from helpers.labels.panel import html
 from helpers.labels.panel.kinds import flow
 from helpers.labels.panel.parts import Field, shortened
+from helpers.text import plural
 
 MOST = 200  # texts in a list: the page gets them anew at every label
 
@@ -91,7 +92,7 @@ class Review:
     def _list(self, places: Iterable[int]) -> None:
         """Show the first places, and say how many there are."""
         places = list(places)
-        line = html.plural(len(places), "text")
+        line = plural(len(places), "text")
         if len(places) > MOST:
             line += f", of which the first {MOST} are listed: words of a text, above, find the others"
         self.count.value = html.small(line) if places else ""

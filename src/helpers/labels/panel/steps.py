@@ -11,8 +11,8 @@ import time
 from typing import Any
 
 from helpers.env import UserError
-from helpers.labels.panel.html import plural
 from helpers.labels.panel.parts import Row
+from helpers.text import plural
 
 
 class Steps:
