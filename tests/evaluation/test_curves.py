@@ -193,6 +193,17 @@ def test_runs_are_read_and_grouped_by_what_they_share(tmp_path):
         curves.from_runs([tmp_path / "nothing"])
 
 
+def test_a_model_trained_anew_on_the_same_labels_takes_the_place_of_its_round(tmp_path):
+    folder = stage(tmp_path / "a", 1, (0.5, 0.6))
+    rounds = files.read_jsonl(folder / "03_active_learning" / "rounds.jsonl")
+    anew = rounds[1] | {"round": 2, "macro_f1": 0.8}  # a label was corrected, and no other added
+    files.write_jsonl(folder / "03_active_learning" / "rounds.jsonl", [*rounds, anew])
+    table = curves.from_runs([folder])
+    assert table[table.strategy == "margin"].score.tolist() == [0.5, 0.8]
+    found, _ = curves.compare_sets(table, {"t, probe, model": 0.8})
+    assert found.set_index("strategy").loc["margin"].seeds == 1
+
+
 def on_table(folder, table, seed, drawn, sizes=0):
     """A run whose 01 drew these validation rows from a table of this content."""
     first = folder / "01_seed_curation"

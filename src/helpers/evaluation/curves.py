@@ -271,6 +271,11 @@ def _source(folder: Path) -> str:
     return one_line(source_name(manifest["parameters"].get("data_path", ""))).replace(": ", " ") or "other data"
 
 
+def last_rounds(rounds: list[dict]) -> list[dict]:
+    """The rounds of a run, and of those with as many labels the last: a model trained anew on them takes its place."""
+    return list({(r["strategy"], r.get("labels", r.get("targets"))): r for r in rounds}.values())
+
+
 def _round_rows(folder: Path, parameters: dict, rounds: list[dict], data: str) -> list[dict]:
     """The rows of one run: each round once per score."""
     task, model = parameters["task"], Path(parameters["model"]).name
@@ -278,7 +283,7 @@ def _round_rows(folder: Path, parameters: dict, rounds: list[dict], data: str) -
         model = "embedded base"
     model += f", {data}" if data else ""
     rows, demo = [], is_demo(parameters, folder)
-    for r in rounds:
+    for r in last_rounds(rounds):
         common = {"run": folder.name, "seed": parameters["seed"], "demo": demo, "strategy": r["strategy"]} | {
             c: r.get(c) for c in COSTS
         }
