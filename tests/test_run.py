@@ -192,13 +192,19 @@ def test_no_refusal_says_to_delete_a_folder_that_holds_labels(project, log, exec
 
 
 @pytest.mark.parametrize(
-    ("changes", "command"),
-    [({}, "ambo run --run-id r"), ({"seed": 3, "use": False}, "ambo run --run-id r -p seed 3 -p use false")],
+    ("given", "changes", "command"),
+    [
+        ("ambo run --run-id r", {}, "ambo run --run-id r"),
+        ("ambo run --run-id r", {"seed": 3, "use": False}, "ambo run --run-id r -p seed 3 -p use false"),
+        ("ambo run -p seed '1 ' -p use true --run-id r", {"seed": 3}, "ambo run -p use true --run-id r -p seed 3"),
+    ],
 )
-def test_the_command_that_stopped_here_is_remembered_with_what_has_changed(project, monkeypatch, changes, command):
+def test_the_command_that_stopped_here_is_remembered_with_what_has_changed(
+    project, monkeypatch, given, changes, command
+):
     stage = open_stage(project)
     stage.close("awaiting_labels")
-    files.write_json(stage.path("manifest.json"), run.read_manifest(stage.folder) | {"command": "ambo run --run-id r"})
+    files.write_json(stage.path("manifest.json"), run.read_manifest(stage.folder) | {"command": given})
     monkeypatch.setattr(run.env, "frontend", lambda: "notebook")
     monkeypatch.setattr(run, "_follow_cells", lambda run: None)
     for _ in range(2):  # run all cells, and again
@@ -241,7 +247,7 @@ def test_rounds_say_which_foreign_cells_were_run_and_their_model_is_trained_agai
     """What a cell of one's own changed nobody knows: texts that were asked stay asked, a model is trained anew."""
     head = f"import os, sys\nos.environ['AMBO_ROOT'] = {str(project)!r}\nsys.path[:0] = {sys.path!r}\n{PARAMETERS}"
     first = f"{head}\nfrom helpers import run\nhere = run.open_run('03', globals())"
-    loop = "n = len(here.resume_rounds())\nhere.add_round({'strategy': 'bait', 'round': n, 'code': here.code_run})"
+    loop = "n = len(here.resume_rounds())\nhere.add_round({'strategy': 'bait', 'round': n})"
     last = "here.close()"
     cells = [(source, []) for source in (first, loop, last)]
     notebook(project / "notebooks/03_active_learning.ipynb", (PARAMETERS, ["parameters"]), *cells)
@@ -262,7 +268,7 @@ def test_rounds_say_which_foreign_cells_were_run_and_their_model_is_trained_agai
     assert [row.get("foreign_cells") for row in rounds] == [None, 2, None]
     own = run.Run("03_active_learning", params, folder)
     assert [own.is_own_code(row["code"]) for row in rounds] == [True, False, True]
-    (remark,) = pipeline.foreign_remarks(folder)
+    (remark,) = pipeline.lineage_remarks(folder)
     assert remark.endswith("not those of its notebook were run before it scored and chose in round bait 1.")
     later = run.Run("04_bias_evaluation", params, folder.with_name("04_bias_evaluation"))
     later.earlier("03", "rounds.jsonl")
@@ -569,6 +575,30 @@ def test_a_stage_is_due_again_when_code_a_table_data_or_weights_of_the_package_c
     assert not pipeline.why_due(stage.folder, stage.params)
     change(package, pattern)
     assert pipeline.why_due(stage.folder, stage.params)
+
+
+def test_a_kernel_that_has_imported_other_code_opens_no_stage(project, package):
+    """What it would record as the work of the new code is that of the modules in its memory."""
+    open_stage(project).close()
+    change(package, "evaluation/*.py")
+    with pytest.raises(UserError, match="has changed since this kernel imported it: restart the kernel"):
+        open_stage(project)
+
+
+def test_a_report_says_which_rounds_other_code_has_chosen(project, package, capsys):
+    notebook(project / "notebooks/03_active_learning.ipynb", ("seed = 1", ["parameters"]))
+    for number, pattern in enumerate(["", "query/*.py", "evaluation/*.py"]):
+        if pattern:
+            change(package, pattern)
+        stage, _ = rounds_of(project, "a")
+        stage.add_round({"strategy": "bait", "round": number})
+    (remark,) = pipeline.lineage_remarks(stage.folder)
+    assert remark == "03_active_learning: other code than in the last round scored and chose in rounds bait 0, bait 1."
+    notebook(project / "notebooks/03_active_learning.ipynb", ("seed = 2", ["parameters"]))  # no other method
+    stage, _ = rounds_of(project, "a")
+    stage.add_round({"strategy": "bait", "round": 3})
+    (remark,) = pipeline.lineage_remarks(stage.folder)
+    assert remark.endswith("in rounds bait 0, bait 1.")
 
 
 @pytest.mark.parametrize("pattern", ["README.md", "LICENSE"])

@@ -107,21 +107,41 @@ def short_name(name: str) -> str:
 
 
 def code_sha(stage: str) -> str:
-    """sha256 of the notebook's code cells and of this package: its code, tables, data and weights."""
+    """sha256 of the notebook's code cells and of this package."""
+    # outputs and execution counts do not count as a change
+    return digest([code_cells(stage), package_sha()])
+
+
+def method_sha(stage: str) -> str:
+    """As `code_sha`, without the notebook's cell of parameters: of two runs it differs where the method does."""
+    return digest([code_cells(stage, with_parameters=False), package_sha()])
+
+
+def package_sha() -> str:
+    """sha256 of this package: its code, tables, data and weights."""
     total = hashlib.sha256()
-    if cells := code_cells(stage):  # outputs and execution counts do not count as a change
-        total.update("\0".join(cells).encode())
     for file in sorted(PACKAGE.rglob("*")):
         if file.is_file() and not any(file.match(pattern) for pattern in IGNORED):
             total.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
     return total.hexdigest()
 
 
-def code_cells(stage: str) -> list[str]:
+IMPORTED = package_sha()  # what this process has in memory, whatever becomes of the files
+
+
+def refuse_changed_package() -> None:
+    """Raise UserError where the package is not what this process has imported: results would be recorded as the new code's."""
+    if package_sha() != IMPORTED:
+        remedy = "restart the kernel, and run this notebook from its first cell"
+        raise UserError(f"The code in {env.short_path(PACKAGE)} has changed since this kernel imported it: {remedy}.")
+
+
+def code_cells(stage: str, with_parameters: bool = True) -> list[str]:
     """The code of a stage's notebook, cell by cell; [] where it is not there."""
     notebook = env.root() / "notebooks" / f"{stage}.ipynb"
     cells = notebook_cells(notebook) if notebook.exists() else []
-    return [cell["source"] for cell in cells if cell["cell_type"] == "code"]
+    cells = [cell for cell in cells if cell["cell_type"] == "code"]
+    return [c["source"] for c in cells if with_parameters or "parameters" not in c["metadata"].get("tags", [])]
 
 
 def git_state() -> dict[str, Any]:

@@ -43,6 +43,7 @@ WORDS = ("guideline", "brief")  # for people; what a teacher is told of them, it
 FREE = (*LIMITS, *LOOKS, *WORDS)  # parameters with another value of which a run goes on
 # What two stages of one run may have each of their own: who labels, and by which words; where answers are kept; memory.
 OWN = (*FREE, "annotators", "labeller", "replies", "token_budget")
+MOST_NAMED = 8  # rounds in a sentence
 # Parameters that name a file or folder, each with the words that are none even where a folder of that name stands here.
 SOURCES = {
     "data_path": (),
@@ -310,20 +311,27 @@ def _is_later_log(path: Path, folder: Path) -> bool:
     return place is not None and is_log(place) and place.parts[0] != folder.name
 
 
-def foreign_remarks(folder: Path) -> list[str]:
-    """Sentences on the cells, run in a stage or in one that it was made from, that are none of its notebook's."""
+def lineage_remarks(folder: Path) -> list[str]:
+    """Sentences on a stage and those it was made from: cells run that are none of its notebook's, rounds of other code."""
     remarks = []
     for place in lineage(folder):
         if number := read_facts(place / "manifest.json").get("foreign_cells"):
             remarks.append(f"{place.name}: {foreign(number)}.")
         rounds = own_rows(place / "rounds.jsonl", "strategy")
-        names = [f"{row['strategy']} {row.get('round')}" for row in rounds if row.get("foreign_cells")]
-        if names:
-            remarks.append(
-                f"{place.name}: cells that are not those of its notebook were run before it scored and chose in "
-                f"{'round' if len(names) == 1 else 'rounds'} {', '.join(names)}."
-            )
+        if foreign_rounds := [row for row in rounds if row.get("foreign_cells")]:
+            problem = "cells that are not those of its notebook were run before it scored and chose in"
+            remarks.append(f"{place.name}: {problem} {_named(foreign_rounds)}.")
+        last = rounds[-1].get("method") if rounds else None
+        if last and (others := [row for row in rounds if row.get("method", last) != last]):
+            remarks.append(f"{place.name}: other code than in the last round scored and chose in {_named(others)}.")
     return remarks
+
+
+def _named(rounds: list[dict]) -> str:
+    """The rounds of a run by strategy and number, many of them cut short."""
+    names = [f"{row['strategy']} {row.get('round')}" for row in rounds]
+    listed = ", ".join(names[:MOST_NAMED]) + (f" and {len(names) - MOST_NAMED} more" if names[MOST_NAMED:] else "")
+    return f"{'round' if len(names) == 1 else 'rounds'} {listed}"
 
 
 def expected_seconds(stage: str, params: dict[str, Any]) -> float | None:

@@ -22,8 +22,10 @@ from helpers.manifest import (
     PACKAGES,
     code_sha,
     git_state,
+    method_sha,
     read_facts,
     read_manifest,
+    refuse_changed_package,
     stored_name,
     version,
     write_manifest,
@@ -48,9 +50,9 @@ from helpers.pipeline import (
     changed_parameters,
     first_unsound,
     foreign,
-    foreign_remarks,
     inside_run,
     is_log,
+    lineage_remarks,
     refuse_other_parameters,
     restore_success,
     sources,
@@ -72,6 +74,7 @@ class Run:
     notes: dict[str, Any] = field(default_factory=dict)
     started: float = field(default_factory=time.time)
     code: str = field(init=False)
+    method: str = field(init=False)
     commits: dict[str, str] = field(init=False)
     servers: dict[str, str] = field(init=False)
     counting: set[str] = field(default_factory=set)  # earlier stages that were found to count
@@ -81,7 +84,8 @@ class Run:
     before: dict[str, Any] = field(default_factory=dict)  # the manifest of a success of before
 
     def __post_init__(self) -> None:  # noted before it runs, as every input is before it is read
-        self.code, self.commits = code_sha(self.stage), hub.commits(self.stage, self.params)
+        self.code, self.method = code_sha(self.stage), method_sha(self.stage)
+        self.commits = hub.commits(self.stage, self.params)
         self.servers, self.cells = servers.named(self.stage, self.params), Cells(self.stage)
 
     def path(self, name: str) -> Path:
@@ -128,7 +132,7 @@ class Run:
             place = folder.with_name(stage)
             raise UserError(f"{place} no longer counts ({reason}): {self._run_again(stage)} again{other_way}.")
         self.counting.add(folder.name)
-        for remark in foreign_remarks(folder):
+        for remark in lineage_remarks(folder):
             if remark not in self.remarks:
                 self.remarks.append(remark)
                 print(remark)
@@ -260,6 +264,7 @@ class Run:
         if key in {(r["strategy"], r["round"]) for r in rows}:
             remedy = "run this notebook again, and it goes on from that round"
             raise UserError(f"Round {key[1]} of {key[0]} has been recorded by another session meanwhile: {remedy}.")
+        row |= {"code": self.code_run, "method": self.method}
         if number := self.cells.count_foreign():
             row["foreign_cells"] = number
         path = self.path("rounds.jsonl")
@@ -378,6 +383,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     when a parameter has the wrong type, or the folder is in use. Where it belongs to a run with other parameters, a
     person at the notebook gets a new version of the stage (see `put_results_aside`), and a batch run a UserError.
     """
+    refuse_changed_package()
     stage = STAGES.get(stage, stage)
     params = stage_parameters(stage, values)
     folder = run_folder(params["task"], params["run_id"]) / stage
@@ -413,8 +419,14 @@ def _command_now(before: dict[str, Any], params: dict[str, Any]) -> dict[str, st
     if not isinstance(command, str) or not isinstance(earlier, dict):
         return {}
     changed = [name for name, value in params.items() if earlier.get(name) != value]
-    words = [word for name in changed for word in ("-p", name, json.dumps(params[name], ensure_ascii=False))]
-    return {"command": f"{command} {shlex.join(words)}".rstrip()}
+    try:
+        words = shlex.split(command)
+    except ValueError:  # a manifest that somebody has edited
+        return {}
+    given = {k + j for k, word in enumerate(words[:-2]) if word == "-p" and words[k + 1] in changed for j in range(3)}
+    words = [word for k, word in enumerate(words) if k not in given]
+    words += [word for name in changed for word in ("-p", name, json.dumps(params[name], ensure_ascii=False))]
+    return {"command": shlex.join(words)}
 
 
 _open: list[Run] = []  # the run that this process has opened and not closed

@@ -97,9 +97,9 @@ def latest_detector(
 
 
 def due_remarks(detector: Detector) -> list[str]:
-    """Sentences on foreign cells behind a model, and on its stage that is due again, as after a late correction of a label."""
+    """Sentences on foreign cells and other code behind a model, and on its stage that is due again, as after a correction."""
     stage = detector.adapter.parent
-    remarks = pipeline.foreign_remarks(stage)
+    remarks = pipeline.lineage_remarks(stage)
     if reason := pipeline.no_longer_counts(stage):
         remarks.append(f"{stage.name} of run {detector.run} is due again ({reason}); this is its model of before.")
     return remarks
