@@ -32,6 +32,22 @@ NOBODY = [
     "La linea “Piccoli Chef” comprende pentole, mestoli e grembiuli.",
     "La clinica veterinaria è operativa h24, il Centro Medico è chiuso.",
     "Le camere sono quaranta: alcune affacciate sul lago, altre sul giardino.",
+    "L'ufficio acquisti, il magazzino e l'officina sono ospitati in due capannoni.",
+    "I preventivi sono redatti entro le dieci e inviati per posta certificata.",
+    "È stata firmata la convenzione quadro; le altre verranno rinnovate.",
+    "Ai decreti 198 e 215, tutti richiamati nel bando, si rinvia per il resto.",
+    "La navetta collega lo stabilimento alla stazione.",
+    "Il componente difettoso si fotografa e si scarta.",
+    "Qualifica triennale di Operatore alla riparazione di motori.",
+    "Diploma ITS di Tecnico superiore per la mobilità.",
+    "Abilitazione all'attività di mediatore creditizio.",
+    "Leggiamo la rivista L'Infermiera e il mensile Il Giardiniere.",
+    "Il gruppo gestisce l'enoteca Il Bevitore, il bar Al Marinaio e l'hotel Ambasciatori.",
+    "Si applica il CCNL per i dipendenti da imprese di pulizia.",
+    "Si richiama il Codice di comportamento dei dipendenti pubblici.",
+    "Si rinvia al Testo unico degli impiegati civili dello Stato.",
+    "Iscrizione all'Ordine dei Commercialisti e degli Esperti Contabili.",
+    "La fondazione è socia di tre consorzi.",
 ]
 PEOPLE = [
     ("Cercasi orlatrice per calzaturificio.", "orlatrice"),
@@ -42,6 +58,13 @@ PEOPLE = [
     ("Sono stati assunti quattro tecnici.", "tecnici"),
     ("Valutiamo banker stanchi delle logiche di budget.", "stanchi"),
     ("PIZZERIA CERCA PIZZAIOLO ESPERTO", "PIZZAIOLO"),
+    ("Affiancherà un collega esperto.", "collega esperto"),
+    ("Hotel sul lago cerca Cuoco per la stagione.", "Cuoco"),
+    ("Per la sede di Lodi cerchiamo Il Responsabile del magazzino.", "Il Responsabile"),
+    ("La candidata è socia di un circolo.", "candidata"),
+    ("Il Contratto è a termine e i dipendenti sono assunti dal Comune.", "i dipendenti"),
+    ("Gli operatori sono assunti entro le dieci e inviati in cantiere.", "Gli operatori"),
+    ("Saranno scelti i candidati; gli altri verranno avvisati.", "gli altri"),
 ]
 
 

@@ -37,6 +37,8 @@ COPULAS = [f"copula_{form}" for form in ("infinitive", "singular", "plural", "th
 FIRMS = {"operatore", "gestore", "distributore", "produttore", "editore", "costruttore", "concessionario"}
 DEVICES = {"assistente", "traduttore", "risponditore", "operatore", "lettore", "compilatore"}
 
+DETERMINERS = {"article", "determiner", "adj"}
+
 Parts = dict[int, Reading]  # words of a phrase: token index → reading
 
 
@@ -108,7 +110,7 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     ):  # "la commessa", an order or a person
         article = reading_of(tokens[i - 1], {"article"}) if i else None
         return noun if article and article.forms[0] == "un" else None
-    if noun and token.lower.startswith("candidat") and _is_verb(tokens, i):
+    if noun and (_is_participle(tokens, i) or _is_finite_verb(tokens, i)):
         return None
     if noun and not (token.lower == "candidati" and _is_imperative(tokens, i)) and not _is_part(tokens, i):
         return noun
@@ -122,8 +124,21 @@ def _person_noun(tokens: list[Token], i: int) -> Reading | None:
     return _role(tokens, i, j)
 
 
-def _is_verb(tokens: list[Token], i: int) -> bool:
+def _is_finite_verb(tokens: list[Token], i: int) -> bool:
+    """Whether a noun is a verb: *la linea collega lo scalo al porto*, *lo si fotografa*."""
+    if not i or not tokens[i].lower.endswith("a") or not adjacent(tokens, i - 1):
+        return False
+    if tokens[i - 1].lower in ("si", "non"):
+        return True
+    bare = not reading_of(tokens[i - 1], DETERMINERS) and not belongs(tokens[i - 1], "preposition", "search")
+    following = tokens[i + 1] if adjacent(tokens, i) else None
+    return bool(tokens[i].lower == "collega" and bare and following and reading_of(following, {"article"}))
+
+
+def _is_participle(tokens: list[Token], i: int) -> bool:
     """Whether "candidato" is a participle: *ha candidato un progetto*, *una scuola candidata al premio*."""
+    if not tokens[i].lower.startswith("candidat"):
+        return False
     j = tokens[i].previous
     if j >= 0 and belongs(tokens[j], "have"):
         return True
@@ -156,7 +171,7 @@ def _is_no_person(tokens: list[Token], i: int) -> bool:
         return True  # "il progetto, vincitore del bando"
     if following is not None and token.text in ("Fratelli", "Sorelle") and following.text.istitle():
         return True  # "Fratelli Moro"
-    if _is_said_to_be_organisation(tokens, i) or _is_of_a_body(tokens, i):
+    if _is_said_to_be_organisation(tokens, i) or _is_of_a_body(tokens, i) or _is_said_of_organisation(tokens, i):
         return True
     if not token.text[0].isupper():
         return False
@@ -176,14 +191,36 @@ def _is_said_to_be_organisation(tokens: list[Token], i: int) -> bool:
     return False
 
 
+def _is_said_of_organisation(tokens: list[Token], i: int) -> bool:
+    """Whether the noun at i says what an organisation is: *la fondazione è socia di due consorzi*."""
+    if i < 2 or tokens[i - 1].lower != "è" or not adjacent(tokens, i) or not belongs(tokens[i + 1], "preposition"):
+        return False
+    return belongs(tokens[i - 2], "organisation", "office") and tokens[i - 2].lower[-1] in "aeoà"
+
+
 def _is_of_a_body(tokens: list[Token], i: int) -> bool:
     """Whether i says whose register or law it is: *albo dei consulenti*, *statuto dei lavoratori*."""
-    words = [tokens[k] for k in preceding(i)[:4]]
-    if len(words) < 2 or words[0].lower not in ("dei", "degli", "delle"):
+    if i and adjacent(tokens, i - 1) and reading_of(tokens[i - 1], NOUNS | {"person"}):  # "degli impiegati civili"
+        i -= 1
+    words = [tokens[k] for k in range(i - 1, max(-1, i - 10), -1)]
+    if len(words) > 2 and words[1].lower == "per" and words[0].lower in ("i", "gli", "le"):  # "CCNL per i dipendenti"
+        return belongs(words[2], "body")
+    if len(words) < 2 or words[0].lower not in ("dei", "degli", "delle", "del", "della", "dell'"):
         return False
     if words[1].lower in ("nazionale", "regionale", "provinciale"):
         return True
-    return belongs(words[1], "body") or (len(words) > 2 and belongs(words[2], "body") and not is_function(words[1]))
+    if belongs(words[1], "body") or (len(words) > 2 and belongs(words[2], "body") and not is_function(words[1])):
+        return words[0].lower in ("dei", "degli", "delle")
+    # "Codice di comportamento dei dipendenti", "Ordine dei Commercialisti e degli Esperti"
+    name = list(takewhile(_may_stand_in_a_law, words[1:]))
+    return any(word.text[0].isupper() and belongs(word, "body", "law") for word in name)
+
+
+def _may_stand_in_a_law(token: Token) -> bool:
+    """Whether the word may stand in a law's or a body's name before whom it is for: *Codice di comportamento dei*."""
+    if token.lower in ("e", "unico", "di", "del", "della", "dell'", "dei", "degli", "delle", "al"):
+        return True
+    return token.lower[0].isalpha() and not is_function(token) and not belongs(token, "search")
 
 
 def _may_stand_in_a_name(token: Token) -> bool:
@@ -226,6 +263,7 @@ def _is_diploma(tokens: list[Token], i: int) -> bool:
     words = [token for token in near if not reading_of(token, {"adj"}) and token.lower != "professionale"]
     if words and belongs(words[0], "diploma"):
         return True
+    words = _without_kind_of_diploma(words)
     while words and words[0].lower in ("di", "da", "per"):
         if len(words) > 1 and belongs(words[1], "diploma"):
             # "assunzione con la qualifica di operaio" is what somebody will be
@@ -238,11 +276,32 @@ def _is_diploma(tokens: list[Token], i: int) -> bool:
     return False
 
 
+def _without_kind_of_diploma(words: list[Token]) -> list[Token]:
+    """The words before a noun, the nearest first, without those that only say which diploma: *qualifica triennale IeFP di*."""
+    if len(words) < 3 or words[0].lower != "di":
+        return words
+    if words[1].lower in ("attività", "esercizio") and words[2].lower in (
+        "all'",
+        "per",
+    ):  # "abilitazione all'attività di"
+        return [words[0], *words[3:]]
+    for k, token in enumerate(words[1:5], 1):
+        if belongs(token, "diploma"):
+            return [words[0], *words[k:]]
+        if is_function(token) or not token.lower[0].isalpha() or reading_of(token, NOUNS):
+            break
+    return words
+
+
 def _is_title_of_work(tokens: list[Token], i: int) -> bool:
-    """Whether i stands in the title of a course or a work: *il corso "Addetti antincendio"*, *La vedova allegra*."""
-    has_title_article = i and reading_of(tokens[i - 1], {"article"}) and tokens[i - 1].text.istitle()
-    if has_title_article and tokens[i].text.islower() and not opens_sentence(tokens, i - 1):
-        return True
+    """Whether i stands in the title of a course or a work: *il corso "Addetti antincendio"*, *La vedova allegra*, *Il Mugnaio*."""
+    article = reading_of(tokens[i - 1], {"article"}) if i and tokens[i - 1].text.istitle() else None
+    if article and not opens_sentence(tokens, i - 1):
+        if tokens[i].text.islower():
+            return True
+        before = tokens[i - 2]
+        if tokens[i].text.istitle() and before.text.islower() and not belongs(before, "search", *COPULAS):
+            return adjacent(tokens, i - 2) and not tokens[i].lower.startswith("candidat")
     near = [k for k in preceding(i)[:24] if k >= tokens[i].sentence]
     quotes = [k for k in near if tokens[k].lower in '"«“”»']
     if not quotes or tokens[quotes[0]].lower in "”»" or (tokens[quotes[0]].lower == '"' and len(quotes) % 2 == 0):
@@ -266,10 +325,13 @@ def _role(tokens: list[Token], i: int, j: int) -> Reading | None:
         return None
     if article or _opens_clause(tokens, i):
         return role
+    is_joined = j >= 0 and is_link(tokens[j])
     while j >= 0 and is_link(tokens[j]):
         j -= 1
     if reading_of(tokens[j], NOUNS):
         return role if _person_noun(tokens, j) else None
+    if is_joined and belongs(tokens[j], "number"):  # "redatti entro le undici e inviati"
+        return None
     after_function_word = token.lower in lexicon() and is_function(tokens[j]) and not belongs(tokens[j], *COPULAS)
     return role if after_function_word or reading_of(tokens[j], {"person"}) else None
 
@@ -282,9 +344,15 @@ def _resumes_things(tokens: list[Token], i: int) -> bool:
     if j < 0 or not (is_link(tokens[j]) or tokens[j].lower in BOUNDARY):
         return False
     sentence = [k for k in preceding(i) if k >= tokens[max(0, j - 1)].sentence]
-    return bool(sentence) and not any(
-        reading_of(tokens[k], NOUNS | {"neutral", "person"}) and not reading_of(tokens[k], {"adj"}) for k in sentence
-    )
+    return bool(sentence) and not any(_may_be_somebody(tokens, k) for k in sentence)
+
+
+def _may_be_somebody(tokens: list[Token], k: int) -> bool:
+    """Whether the word at k may be a noun for people: a participle behind an article is one, another is a quality."""
+    if reading_of(tokens[k], {"adj"}):
+        return False
+    is_noun = reading_of(tokens[k], NOUNS | {"neutral"}) is not None
+    return is_noun or bool(reading_of(tokens[k], {"person"}) and k and reading_of(tokens[k - 1], {"article"}))
 
 
 def _is_sought(tokens: list[Token], i: int) -> bool:
@@ -301,6 +369,10 @@ def _participle_noun(tokens: list[Token], i: int, mask: int) -> Reading | None:
     """A participle used as a noun after an article of `mask`: "gli interessati"."""
     reading = reading_of(tokens[i], {"person"}, mask)
     if not reading or not NOMINAL.search(tokens[i].lower):
+        return None
+    if (
+        i > 1 and tokens[i - 1].lower[:4] == "tutt" and tokens[i - 2].lower == ","
+    ):  # "i decreti 198 e 215, tutti richiamati"
         return None
     following = tokens[i + 1] if adjacent(tokens, i) else None
     before_thing = following and not is_function(following) and not reading_of(following, NOUNS | MODIFIERS)

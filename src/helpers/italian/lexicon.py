@@ -124,6 +124,7 @@ def function_words() -> frozenset[str]:
         "title_of_work",
         "of_things",
         "body",
+        "law",
         "office",
     }
     return frozenset(word for name, words in word_classes().items() if name not in content for word in words)

@@ -9,6 +9,7 @@ from functools import lru_cache
 from operator import attrgetter
 
 from helpers.italian.agreement import (
+    DETERMINERS,
     Parts,
     Phrase,
     adjacent,
@@ -44,8 +45,6 @@ from helpers.italian.lexicon import (
     word_classes,
 )
 
-DETERMINERS = {"article", "determiner", "adj"}
-
 
 @lru_cache(maxsize=64)  # cues, rules and the check ask for the same text again and again
 def person_phrases(text: str) -> tuple[list[Token], list[Phrase]]:
@@ -55,8 +54,10 @@ def person_phrases(text: str) -> tuple[list[Token], list[Phrase]]:
     heads = Heads(_heads(tokens, phrases))
     phrases = [phrase for phrase in phrases if not _is_apposition(tokens, heads, phrase)]
     used = {i for phrase in phrases for i in phrase.parts}
-    for find in (_predicates, _loose_adjectives, _pronouns):
-        phrases += find(tokens, heads, used)
+    predicates, of_things = _predicates(tokens, heads, used)
+    phrases += predicates
+    phrases += _loose_adjectives(tokens, heads, used, of_things)
+    phrases += _pronouns(tokens, heads, used)
     return tokens, sorted(phrases, key=lambda phrase: min(phrase.parts))
 
 
@@ -219,9 +220,10 @@ def _is_apposition(tokens: list[Token], heads: Heads, phrase: Phrase) -> bool:
 # --- predicates -------------------------------------------------------------------------
 
 
-def _predicates(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phrase]:
-    """Participles and adjectives after a copula whose subject is a person: "sei pronto"."""
-    phrases = []
+def _predicates(tokens: list[Token], heads: Heads, used: set[int]) -> tuple[list[Phrase], set[int]]:
+    """Participles and adjectives after a copula whose subject is a person ("sei pronto"), and the words that are of a thing."""
+    phrases: list[Phrase] = []
+    of_things: set[int] = set()
     for i, token in enumerate(tokens):
         mask, is_own = _copula(tokens, i)
         if not mask or (i and tokens[i - 1].lower in ("nulla", "niente", "ciò")):
@@ -236,13 +238,14 @@ def _predicates(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phras
             subject = _subject(tokens, heads, i, end, mask)
             behind = not (subject and subject.is_person) and _has_bare_subject(tokens, end, mask)
             if behind or (subject is None and _are_things(tokens, heads, i, mask)):
+                of_things |= parts.keys()
                 continue
             if not (subject.is_person if subject else _describes_people(tokens, heads, i, parts, mask)):
                 continue
             about = subject.index if subject else -1
         phrases.append(Phrase(parts, mask, min(parts), "object" if belongs(token, "have") else "predicate", about))
         used |= set(parts)
-    return phrases
+    return phrases, of_things
 
 
 def _copula(tokens: list[Token], i: int) -> tuple[int, bool]:
@@ -340,11 +343,11 @@ def _describes_people(tokens: list[Token], heads: Heads, verb: int, parts: Parts
 # --- loose adjectives -------------------------------------------------------------------
 
 
-def _loose_adjectives(tokens: list[Token], heads: Heads, used: set[int]) -> list[Phrase]:
+def _loose_adjectives(tokens: list[Token], heads: Heads, used: set[int], of_things: set[int]) -> list[Phrase]:
     """Adjectives whose person is not named or stands further left: "se interessato", "automunito"."""
     phrases = []
     for i, token in enumerate(tokens):
-        if i in used or token.is_double:
+        if i in used or i in of_things or token.is_double:
             continue
         joined = _joined_adjective(tokens, i, used)
         reading = joined or reading_of(token, {"person", "adj"})
