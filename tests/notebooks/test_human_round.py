@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from helpers import files, pipeline, run, text
+from helpers import files, outputs, pipeline, run, text
 from helpers.data.records import record_id
 from helpers.labels import log, seats
 from helpers.labels.panel.panel import Panel
@@ -272,3 +272,26 @@ def test_a_text_that_was_skipped_in_01_may_be_labelled_later(project, rows):
     assert files.read_jsonl(folder / "skipped.jsonl") == []
     sets = [files.read_jsonl(folder / f"{name}.jsonl") for name in ("seed", "validation", "test")]
     assert sum(map(len, sets)) == len(asked)
+
+
+def test_a_class_that_is_renamed_is_mended_by_an_import(project, rows):
+    """As where a person changes `labels` in the open notebook: what is there is put aside, and the logs have the old name."""
+    settings = {"data_path": "raw.csv", "label_column": "''", "labels": "[good, bad]", "labeller": "human"}
+    settings |= {"seed_size": "8", "test_size": "8", "validation_size": "8", "near_duplicate": "0.9"}
+    folder = project / "outputs/csv/renaming/01_seed_curation"
+    finish(project, ambo_run("renaming", settings, "csv", "--stages", "01"), 3)
+    truth = {record_id("csv", text.clean(r["text"])): r for r in rows}
+    (asked,) = files.read_json(folder / "waiting.json").values()
+    for i in asked:
+        log.append(folder / "labels", "me", "label", i, label=truth[i]["label"])
+    outputs.put_results_aside(folder)
+    words = ambo_run("renaming", settings | {"labels": "[good, biased]"}, "csv", "--stages", "01")
+    _, err = finish(project, words, 2)
+    assert "'bad', which is not one of good, biased" in err and "ambo labels import" in err
+    run_of = ["--task", "csv", "--run-id", "renaming"]
+    finish(project, [*words[:3], "labels", "export", "--to", "named.csv", *run_of])
+    named = ["named.csv", "--annotator", "me", "--rename", "bad=biased"]
+    finish(project, [*words[:3], "labels", "import", *named, *run_of])
+    finish(project, words)
+    labels = {r["label"] for name in ("seed", "validation", "test") for r in files.read_jsonl(folder / f"{name}.jsonl")}
+    assert labels == {"good", "biased"}
