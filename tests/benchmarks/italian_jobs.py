@@ -22,6 +22,7 @@ import pandas as pd
 import yaml
 
 from helpers import env, files, run
+from helpers.core.hints import rules_version
 from helpers.core.qlora import QLoRA
 from helpers.data import embedded
 from helpers.evaluation import baselines, detection
@@ -55,10 +56,13 @@ def main() -> None:
         "scope": args.scope,
         "packages": {p: run.version(p) for p in run.PACKAGES},
         "base": {k: v for k, v in learner.facts().items() if k != "hints"} | {"version": learner.base},
+        "rules": rules_version(task),
         "rows": [],
     }
     if path.exists() and (earlier := files.read_json(path))["base"] == facts["base"]:
         facts["rows"] = earlier["rows"] if earlier["params"] == facts["params"] else []
+        if earlier.get("rules") != facts["rules"]:  # of others, what reads them is measured anew
+            facts["rows"] = [row for row in facts["rows"] if row["model"] not in ("QLoRA", "cue lexicon")]
     rows = facts["rows"]
     lexicon = baselines.Lexicon(task, partial(find_cues, scope=args.scope))
     models = {**learners, "TF-IDF + LR": baselines.tfidf(task), "cue lexicon": lexicon}

@@ -31,6 +31,8 @@ CONTRACTED = {"al": "a", "dal": "da", "del": "di"}
 BESIDE = re.compile(r"affianc|assist|support|coordin|gesti|guid|form|motiv|dirig|coadiuv|aiut|segui|incontr|conosc")
 SEARCH = re.compile(r"cerc|ricerc|selezion|assum|inseri|impieg|offr|indice|serv(e|ono)$|ammess|riservat|candidatur")
 APPLY = re.compile(r"partecip|presentar|benvenut|gradit|valut|prefer|ideale|rivolt|adatt|candidatur|posson|escl")
+OUTSIDE = re.compile(r"terz[ei]$|estern|appaltant|client[ei]$")
+INFINITIVE = re.compile(r"..[aei]re$")
 NUMBERS = {
     "due",
     "tre",
@@ -87,7 +89,7 @@ class Addressees:
         lemmas = {reading.forms[0] for reading in phrase.parts.values()}
         if tokens[phrase.head].lower.startswith("candidat") or (NEW & lemmas and not row):
             return APPLICANT
-        if any(token.lower.startswith("estern") for token in tokens[last : last + 2]):
+        if any(token.lower.startswith("estern") for token in tokens[last : last + 2]) or self._is_of_others(last):
             return THIRD_PARTY
         is_sought = self._is_sought(phrase)
         if row and row["sought"] == "no" and not self._is_predicate(first):
@@ -107,6 +109,21 @@ class Addressees:
             return STAFF
         return STAFF if self._is_counted(phrase) or self._is_led(first) else APPLICANT
 
+    def _is_of_others(self, last: int) -> bool:
+        """Whether people belong to somebody outside: *i manutentori delle ditte esterne*, *gli sviluppatori di terze parti*."""
+        before, _ = self._preposition(last + 1)
+        return before == "di" and any(OUTSIDE.match(token.lower) for token in self._tokens[last + 2 : last + 4])
+
+    def _preposition(self, i: int) -> tuple[str, bool]:
+        """The preposition at i, also one with an article, and whether it has one; ("", False) for none."""
+        if i >= len(self._tokens):
+            return "", False
+        article = reading_of(self._tokens[i], {"article"})
+        if article and article.forms[0] in CONTRACTED:
+            return CONTRACTED[article.forms[0]], True
+        word = self._tokens[i].lower
+        return (word if word in WITH | {"di", "d'"} else ""), False
+
     def _row(self, phrase: Phrase) -> dict[str, str] | None:
         """What the table says of the noun of a phrase."""
         forms = {form for reading in self._tokens[phrase.head].readings for form in reading.forms[:2]}
@@ -124,12 +141,17 @@ class Addressees:
         """Whether a noun that ads look for at times (or often) means the applicants: *adatto a studenti*, *il conducente dovrà*."""
         tokens, first = self._tokens, min(phrase.parts)
         preposition, is_definite = self._before(phrase)
+        if is_often and self._is_counted(phrase):  # "conta 3.000 iscritti"
+            return False
         if is_often and any(APPLY.match(tokens[k].lower) for k in preceding(first)[:6] if k >= tokens[first].sentence):
             return True
         if is_definite:
-            return not preposition and not phrase.mask & PLURAL
+            is_object = first > 0 and INFINITIVE.search(tokens[first - 1].lower)  # "orientare il cittadino"
+            return not preposition and not phrase.mask & PLURAL and not is_object
         if preposition == "di":
             return self._behind_di(first, False, STAFF) == APPLICANT
+        if first > 1 and tokens[first - 1].lower == "per" and belongs(tokens[first - 2], "language", "diploma"):
+            return False  # "italiano per stranieri"
         return (first > 0 and tokens[first - 1].lower == "per") or (is_often and not preposition)
 
     def _is_sought(self, phrase: Phrase) -> bool:
