@@ -91,6 +91,8 @@ class Addressees:
             return APPLICANT
         if any(token.lower.startswith("estern") for token in tokens[last : last + 2]) or self._is_of_others(last):
             return THIRD_PARTY
+        if row and first > 1 and tokens[first - 1].lower == "per" and belongs(tokens[first - 2], "language"):
+            return row["addressee"]  # "italiano per stranieri"
         is_sought = self._is_sought(phrase)
         if row and row["sought"] == "no" and not self._is_predicate(first):
             return APPLICANT if self._is_family(phrase, row["word"]) else row["addressee"]
@@ -150,8 +152,6 @@ class Addressees:
             return not preposition and not phrase.mask & PLURAL and not is_object
         if preposition == "di":
             return self._behind_di(first, False, STAFF) == APPLICANT
-        if first > 1 and tokens[first - 1].lower == "per" and belongs(tokens[first - 2], "language", "diploma"):
-            return False  # "italiano per stranieri"
         return (first > 0 and tokens[first - 1].lower == "per") or (is_often and not preposition)
 
     def _is_sought(self, phrase: Phrase) -> bool:
