@@ -456,7 +456,9 @@ def test_columns_of_a_users_table_are_not_fields_of_our_record(tmp_path, suffix)
 
 def test_a_group_column_cannot_hide_a_field_of_the_record(tmp_path):
     table = read_table(write(tmp_path / "a.csv", "text,label,source\na,x,forum\nb,y,web\n"), "text")
-    with pytest.raises(UserError, match="'source' is the name of a field that every record has; write 'source_'"):
+    with pytest.raises(
+        UserError, match="'source' is the name of a field that records or answers have; write 'source_'"
+    ):
         tables.to_records(table, PARAMS | {"group_columns": ["source"]})
 
 

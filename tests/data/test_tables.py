@@ -100,6 +100,17 @@ def test_missing_file_and_empty_folder(tmp_path):
         tables.read_table("", "text")
 
 
+def test_a_text_that_only_says_that_there_is_none_is_missing(tmp_path):
+    """As where another program has written its missing values into the file."""
+    texts = ["uno", "NaN", "due", "nan", "N/A", "la nan", "none", "None"]
+    path = tmp_path / "a.csv"
+    pd.DataFrame({"text": texts, "label": ["x", "y"] * 4}).to_csv(path, index=False)
+    table = tables.read_table(str(path), "text")
+    assert [r["text"] for r in tables.to_records(table, PARAMS)] == ["uno", "due", "la nan", "none"]
+    said = "Column 'text' has 'NaN' (1 row), 'nan' (1 row), 'N/A' (1 row), 'None' (1 row): read as missing."
+    assert said in table.attrs["remarks"]
+
+
 @pytest.mark.parametrize(
     ("rows", "change", "words"),
     [
@@ -120,7 +131,7 @@ def test_missing_file_and_empty_folder(tmp_path):
         ),
         *(
             ([{"text": "a", "label": "x", name: "m"}], {"group_columns": [name]}, f"'{name}' is the name of a field")
-            for name in ("labelled_by", "method", "writer", "target_source")
+            for name in ("labelled_by", "method", "writer", "target_source", "answer", "right")
         ),
         ([{"text": "a", "label": "x"}], {"label_column": "text"}, "'text' is both the text and the answer"),
         ([{"text": " ", "label": "x"}], {"label_column": ""}, "holds no text"),

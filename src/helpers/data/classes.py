@@ -38,6 +38,16 @@ def clean_names(cells: Sequence[str], keep: Collection[str] = ()) -> tuple[list[
     return [names[cell] for cell in cells], missing
 
 
+def without_missing(texts: Iterable[str]) -> tuple[list[str], Counter]:
+    """(texts, '' in place of one that is nothing but a missing value written as text; counts of those)."""
+    missing, kept = Counter(), []
+    for text in texts:
+        is_missing = text in MISSING_AS_WRITTEN or (len(text) < 5 and _look(text) in MISSING)
+        missing.update([text] if is_missing else [])
+        kept.append("" if is_missing else text)
+    return kept, missing
+
+
 def missing_remark(where: str, missing: Counter, can_be_classes: bool = False) -> str:
     """The sentence on missing values that stand as text in a column; '' where there are none."""
     if not missing:

@@ -19,7 +19,14 @@ import pandas as pd
 
 from helpers.data import embedded
 from helpers.data.batched import Source, add_remark, column_name, listed
-from helpers.data.classes import by_threshold, clean_names, merge_look_alikes, missing_remark, suspicions
+from helpers.data.classes import (
+    by_threshold,
+    clean_names,
+    merge_look_alikes,
+    missing_remark,
+    suspicions,
+    without_missing,
+)
 from helpers.data.reading import open_lines, open_table, read_table
 from helpers.data.records import record_id
 from helpers.data.spans import read_spans
@@ -40,7 +47,7 @@ GROUP = 2**25  # bytes of a row group of a .parquet
 # Fields of a record: a group column that the user calls so is named with `_` behind it in group_columns, and is kept so.
 RESERVED = (
     "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id", "own_ids",
-    "labelled_by", "method", "writer", "target_source", "kinds",
+    "labelled_by", "method", "writer", "target_source", "kinds", "answer", "right",
 )  # fmt: skip
 
 
@@ -275,7 +282,8 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     _check_columns(table, params)
     path, task = params["data_path"], params["task"]
     raw_texts = _cells(table, params["text_column"], path, "the text")
-    texts = list(map(clean, raw_texts))
+    texts, missing = without_missing(map(clean, raw_texts))
+    add_remark(table, *filter(None, [missing_remark(f"Column {params['text_column']!r}", missing)]))
     rows = table[list(map(bool, texts))]  # the others count nowhere
     records = [{"id": record_id(task, text), "text": text} for text in texts if text]
     if not records:
@@ -480,7 +488,7 @@ def _check_columns(table: pd.DataFrame, params: dict[str, Any]) -> None:
                 raise UserError(f"{place}; the table has {columns}.{remedy}")
     for name in params["group_columns"]:
         if name in RESERVED:
-            problem = f"{name!r} is the name of a field that every record has"
+            problem = f"{name!r} is the name of a field that records or answers have"
             raise UserError(f"Parameter group_columns: {problem}; write {name + '_'!r} there for that column of yours.")
     text = params["text_column"]
     if text in [params["label_column"], *roles["target_columns"]]:

@@ -101,7 +101,7 @@ def tied_records(folder: Path) -> set[str]:
 def refuse_ties(folder: Path, ids: Collection[str]) -> None:
     """Raise UserError where one of the records is tied: a set without it would be another set."""
     if tied := len(tied_records(folder).intersection(ids)):
-        remedy = "correct what one of them said in the panel, or import it anew with --annotator NAME"
+        remedy = "import what one of them says now, by `ambo labels import FILE --annotator NAME`"
         raise UserError(f"{folder}: {tied} records have as many votes for one label as for another: {remedy}.")
 
 
