@@ -40,8 +40,11 @@ def export(
         write_export(new, latest, rows, push)
         edited = core.keep_edited_cards(place, new)
     for kind in ("model", "dataset"):
-        kept = ", the card as you edited it" if f"{kind}/{core.CARD}" in edited else ""
+        kept = ", the card as you edited it" if edited.get(kind) == core.CARD else ""
         say(f"{kind.capitalize():8} {short_path(place / kind)}{kept}")
+        if not kept and kind in edited:
+            said = "the card says other things now; take over from it what you wrote"
+            say(f"{'':8} {short_path(place / kind / edited[kind])} is the card as you edited it: {said}")
         if push:
             say(f"{'':8} {core.push(place / kind, push, kind)}")
 

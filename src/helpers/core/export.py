@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
@@ -10,11 +11,13 @@ from helpers.core import saved
 from helpers.core.base import model_path
 from helpers.core.recipe import EMBEDDED
 from helpers.env import UserError
-from helpers.files import read_json, sha256, write_json
+from helpers.files import digest, read_json, sha256, write_json
 from helpers.masking import without_secrets
 
 LOCAL = "local folder"  # the revision of a base that is no hub model
 RECORD, CARD = "export.json", "README.md"
+BEFORE = "README.before-*.md"  # cards that somebody has edited, of models that were exported before
+WHERE_PUSHED = re.compile(r"(?m)^datasets:\n(- .*\n)+")  # in a card's front matter: no other card because of it
 BASE = "base"  # folder of the embedded base, beside its adapter
 ANSWER_SECONDS = 60  # that the hub may take for one answer
 
@@ -73,20 +76,35 @@ def refuse_foreign(folder: Path) -> None:
         name = path.relative_to(folder).as_posix()
         if (path.is_dir() and not path.is_symlink()) or (known and name == RECORD):
             continue
-        changed = name in known and path.name != CARD and sha256(path) != known[name]
+        is_card = path.name == CARD or path.match(BEFORE)
+        changed = name in known and not is_card and sha256(path) != known[name]
         if changed or name not in known:
             problem = "was changed since it was exported" if changed else "is not of an export"
             raise UserError(f"{folder} holds {name}, which {problem}: move it away, or name another folder.")
 
 
-def keep_edited_cards(folder: Path, new: Path) -> list[str]:
-    """Take the cards that somebody has edited over into a new export of the folder, write its record, and name them."""
-    written = {p.relative_to(new).as_posix(): sha256(p) for p in sorted(new.rglob("*")) if p.is_file()}
-    write_json(new / RECORD, written)
-    edited = [name for name, sha in _recorded(folder).items() if Path(name).name == CARD and name in written]
-    edited = [name for name in edited if (folder / name).is_file() and sha256(folder / name) != _recorded(folder)[name]]
-    for name in edited:
-        shutil.copyfile(folder / name, new / name)
+def keep_edited_cards(folder: Path, new: Path) -> dict[str, str]:
+    """Take the cards that somebody has edited over into a new export of the folder, and write its record.
+
+    A card that says other things now, as of another model or other scores, is not replaced by the edited one: that stays
+    beside it. Returns {kind: the name of the file with what was edited}.
+    """
+    known, edited = _recorded(folder), {}
+    for path in sorted(folder.glob(f"*/{BEFORE}")) if known else ():
+        shutil.copyfile(path, new / path.relative_to(folder))
+    record = {p.relative_to(new).as_posix(): sha256(p) for p in sorted(new.rglob("*")) if p.is_file()}
+    for kind in ("model", "dataset"):
+        name, told = f"{kind}/{CARD}", f"{kind}: what the card says"
+        record[told] = digest(WHERE_PUSHED.sub("", (new / name).read_text(encoding="utf-8")))
+        if name not in known or not (folder / name).is_file() or sha256(folder / name) == known[name]:
+            continue
+        edited[kind] = CARD
+        if known.get(told) != record[told]:
+            taken = len(list((new / kind).glob(BEFORE)))
+            edited[kind] = BEFORE.replace("*", str(taken + 1))
+            record[f"{kind}/{edited[kind]}"] = sha256(folder / name)
+        shutil.copyfile(folder / name, new / kind / edited[kind])
+    write_json(new / RECORD, record)
     return edited
 
 
@@ -138,7 +156,8 @@ def push(folder: Path, name: str, kind: str) -> str:
         get_session().timeout = ANSWER_SECONDS  # by itself the client waits for ever
         hub = HfApi()
         address = hub.create_repo(name, repo_type=kind, private=True, exist_ok=True)
-        hub.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, commit_message="Exported by Ambo")
+        facts = {"commit_message": "Exported by Ambo", "ignore_patterns": BEFORE}
+        hub.upload_folder(repo_id=name, repo_type=kind, folder_path=folder, **facts)
         private = hub.repo_info(name, repo_type=kind).private
     except Exception as error:  # a server, a proxy or a cut line fails in many ways
         said = " ".join((str(error) or type(error).__name__).split())[:10_000]

@@ -112,7 +112,7 @@ def _read(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, keep_default_na=False, dtype=str)
     except (OSError, ValueError):  # no file, or an empty one
         return pd.DataFrame()
-    for name in table.columns.difference(["model", "group", "column", "set", "system"]):
+    for name in table.columns.difference(["model", "group", "column", "set", "system", "kind"]):
         numbers = pd.to_numeric(table[name], errors="coerce")
         table[name] = numbers.astype(int) if name in ("count", "pairs") and numbers.notna().all() else numbers
     return table.map(unguarded)
