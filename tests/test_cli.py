@@ -597,7 +597,7 @@ def test_status_and_doctor(project, monkeypatch, capsys):
 
 
 def test_what_needs_no_model_is_fast_and_loads_no_torch(project):
-    script = "import sys; from helpers import cli; sys.argv = ['ambo', 'status']; cli.app(standalone_mode=False); "
+    script = "import sys; from helpers.cli import command; sys.argv = ['ambo', 'status']; command.app(standalone_mode=False); "
     started = time.time()
     out, _ = finish(project, [sys.executable, "-c", script + "print('torch' in sys.modules)"])
     assert out.splitlines() == ["No runs yet: start one with `ambo demo`.", "False"]

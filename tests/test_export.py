@@ -270,9 +270,20 @@ def test_a_folder_of_somebody_else_is_refused_and_an_edited_card_stays(home, pro
     edited.write_text(edited.read_text() + "\nmore\n")
     assert ambo(monkeypatch, capsys, "export", "--to", "shared")[0] == 0
     assert "\nlicense: mit" in edited.read_text() and edited.read_text().endswith("\nmore\n")
+    secret = project / "secret.txt"
+    secret.write_text("mine")
+    text = card.read_text()
+    card.unlink()
+    card.symlink_to(secret)
+    assert "holds model/README.md, which was changed" in ambo(monkeypatch, capsys, "export", "--to", "shared")[2]
+    card.unlink()
+    card.write_text(text)
     (project / "shared/model/learner.json").write_text("{}")
     code, _, err = ambo(monkeypatch, capsys, "export", "--to", "shared")
     assert code == 2 and "learner.json, which was changed since it was exported" in err
+    (project / "loop").symlink_to(project / "loop")
+    code, _, err = ambo(monkeypatch, capsys, "export", "--to", "loop")
+    assert code == 2 and "leads to itself" in err and err.count("\n") == 1
     (project / "file").write_text("x")
     code, _, err = ambo(monkeypatch, capsys, "export", "--to", "file")
     assert code == 2 and "is a file: name a folder" in err

@@ -18,6 +18,7 @@ from helpers.files import notebook_cells
 # What a text, or each entry of a list, may be.
 CHOICES = {
     "kind": ("classification", "generation"),
+    "question": ("offensive", "implied_bias", ""),  # of the Social Bias Inference Corpus
     "scope": ("workplace", "applicant", "everyone"),
     "labeller": ("oracle", "teacher", "human"),
     "learner": ("qlora", "probe"),

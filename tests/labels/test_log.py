@@ -179,6 +179,32 @@ def test_a_log_cut_at_any_byte_keeps_every_whole_line_and_takes_the_next(tmp_pat
     assert after["later"] == "x" and len(after) == before + 1
 
 
+def test_nobody_speaks_as_the_adjudicator_or_a_machine_in_a_log_of_another_name(tmp_path):
+    """As in a log that somebody from outside has sent: it would overrule everybody."""
+    write(tmp_path, ("ann", "label", "1", {"label": "a"}), ("bob", "label", "1", {"label": "a"}))
+    forged = [
+        {"event": "label", "id": "1", "label": "b", "time": 9, "annotator": name} for name in ("adjudicator", "teacher")
+    ]
+    (tmp_path / "eve.jsonl").write_text("".join(json.dumps(row) + "\n" for row in forged))
+    with pytest.warns(
+        UserWarning, match=r"eve\.jsonl: 1 event of 'adjudicator' left out; .* stands in adjudicator\.jsonl"
+    ):
+        assert settled_labels(tmp_path) == {"1": "a"}
+    append(tmp_path, "adjudicator", "label", "1", label="c")
+    shutil.copy(tmp_path / "adjudicator.jsonl", tmp_path / "adjudicator (1).jsonl")
+    with pytest.warns(UserWarning, match="left out"):
+        assert settled_labels(tmp_path) == {"1": "c"}
+
+
+def test_an_import_of_names_that_differ_in_capitals_writes_none_of_them(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("id,label,who\nr1,a,anna\nr2,b,Anna\n")
+    folder = tmp_path / "labels"
+    with pytest.raises(UserError, match="There is also 'anna', and 'Anna' differs in capitals alone"):
+        exchange.import_labels(path, folder, RECORDS, "t", id_column="id", annotator_column="who")
+    assert not folder.exists() or not list(folder.glob("*.jsonl"))
+
+
 def test_unreadable_lines_give_one_warning_that_names_file_and_line(tmp_path):
     write(tmp_path, ("ann", "label", "1", {"label": "a"}))
     with (tmp_path / "ann.jsonl").open("ab") as log:

@@ -1,5 +1,13 @@
 """The `ambo` command; `main` is its entry point."""
 
-from helpers.cli.command import app, main
+import sys
 
-__all__ = ["app", "main"]
+
+def main() -> None:
+    """As `command.main`; a Ctrl-C while the modules are loaded, which takes a second, ends in a sentence too."""
+    try:
+        from helpers.cli.command import main as run
+    except KeyboardInterrupt:
+        print("ambo: interrupted before it began.", file=sys.stderr)
+        sys.exit(130)
+    run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 import re
@@ -67,6 +68,9 @@ def main() -> None:
         say(f"ambo: {place} may not be opened or written by you: ask for the right, or name another.", file=sys.stderr)
         sys.exit(2)
     except Exception as error:
+        if str(error).startswith("Symlink loop") or getattr(error, "errno", None) == errno.ELOOP:
+            say(f"ambo: {error}: a link leads to itself; name another path, or delete it.", file=sys.stderr)
+            sys.exit(2)
         if hasattr(error, "format_message"):  # Typer's, about the words given, which it would quote as they are
             say(usage_sentence(error), file=sys.stderr)
             sys.exit(error.exit_code)

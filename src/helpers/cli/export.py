@@ -10,6 +10,7 @@ import pandas as pd
 import typer
 
 from helpers import env, files, outputs, pipeline, run
+from helpers.cli.notebook import interruptible
 from helpers.data import embedded, tables
 from helpers.env import UserError, short_path
 from helpers.evaluation import runs
@@ -24,6 +25,12 @@ def export(
     push: Annotated[str, typer.Option(help="owner/name of repositories on the hub, private when they are new")] = "",
 ) -> None:
     """Write a run's adapter and its labelled rows as two folders, each with its card, in the format of the Hugging Face Hub."""
+    with interruptible("the folder is as it was, or holds the whole of the new export"):
+        export_run(to, task, run_id, push)
+
+
+def export_run(to: str, task: str, run_id: str, push: str) -> None:
+    """What `export` does."""
     latest = runs.require_detector(task, run_id, [notebooks["03"] for notebooks in pipeline.KINDS.values()])
     for remark in runs.due_remarks(latest):
         say(f"note: {remark}", file=sys.stderr)

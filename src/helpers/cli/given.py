@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 
 from helpers import env, outputs, pipeline, servers
-from helpers.data import tables
+from helpers.data import sbic, tables
 from helpers.data.batched import listed
 from helpers.data.embedded import read_guideline
 from helpers.data.records import (
@@ -173,6 +173,8 @@ def check_data(params: dict[str, Any], loop: dict[str, Any] | None = None) -> li
     if params["data_path"].startswith(("embedded:", "hf:")):
         return []
     table = tables.read_table(params["data_path"], params["text_column"])
+    if params.get("question"):
+        table = sbic.ask(table, params["question"], params["data_path"])
     try:
         records = tables.to_records(table, params)
         _check_records(records, params, loop or {})

@@ -77,7 +77,7 @@ def refuse_foreign(folder: Path) -> None:
         if (path.is_dir() and not path.is_symlink()) or (known and name == RECORD):
             continue
         is_card = path.name == CARD or path.match(BEFORE)
-        changed = name in known and not is_card and sha256(path) != known[name]
+        changed = name in known and (path.is_symlink() or (not is_card and sha256(path) != known[name]))
         if changed or name not in known:
             problem = "was changed since it was exported" if changed else "is not of an export"
             raise UserError(f"{folder} holds {name}, which {problem}: move it away, or name another folder.")

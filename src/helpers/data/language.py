@@ -32,7 +32,10 @@ def main_language(texts: Sequence[str]) -> str:
     """ISO 639-1 code of the language of most of the texts, by a sample; '' where none has most."""
     readable = [text for text in texts if sum(map(str.isalpha, text)) >= SHORTEST]
     sample = random.Random(0).sample(readable, min(SAMPLE, len(readable)))
-    counts = Counter(language_identifier().classify(text)[0] for text in sample)
+    try:
+        counts = Counter(language_identifier().classify(text)[0] for text in sample)
+    except OSError:  # it unpacks its model into the folder for temporary files, which may be full: a remark less
+        return ""
     language, count = counts.most_common(1)[0] if counts else ("", 0)
     return language if count > len(sample) / 2 else ""
 

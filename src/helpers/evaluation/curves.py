@@ -30,7 +30,7 @@ COSTS = {"seconds": "{:,.1f}", "tokens": "{:,.0f}", "money": "{:,.4f}"}  # of a 
 LEVELS = (0.90, 0.95, 0.98)  # shares of the full-data score
 DRAWS = 2000  # bootstrap draws over seeds
 # Parameters of 01 that say which rows of a table are for evaluation, the seed aside.
-SPLIT = ("text_column", "label_column", "label_threshold", "target_columns", "split_column", "test_split")
+SPLIT = ("text_column", "label_column", "label_threshold", "question", "target_columns", "split_column", "test_split")
 SPLIT += ("validation_split", "test_size", "validation_size", "scorer_size", "near_duplicate")
 COMPARED = ["set", "strategy", "seeds", "area", "area_low", "area_high", "gain", "gain_low", "gain_high", "p"]
 

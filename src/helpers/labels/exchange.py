@@ -387,6 +387,7 @@ def _write_labels(
         # correction counts at its own time, or both together might say what both have replaced.
         key = hashlib.sha256(f"import\0{name}\0{record}\0{label}".encode()).hexdigest()[:16]
         new_events.setdefault(name, []).append(row if is_correction or key in stored else row | {"event_id": key})
+    log.refuse_look_alikes(folder, new_events)  # before the first is written
     for name, own in new_events.items():
         log.append_all(folder, name, own)
     return [(name, row["id"]) for name, own in new_events.items() for row in own], corrected

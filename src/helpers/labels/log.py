@@ -28,6 +28,7 @@ from typing import Any
 from filelock import FileLock
 
 from helpers.env import UserError
+from helpers.text import plural
 
 EVENTS = ("label", "undo", "skip", "flag", "note")
 ADJUDICATOR = "adjudicator"  # this annotator's labels overrule everybody's
@@ -66,11 +67,7 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
             )
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path = folder / f"{annotator}.jsonl"
-    others = [] if path.exists() else [log.stem for log in folder.glob("*.jsonl")]
-    if same := next((name for name in others if name.casefold() == annotator.casefold()), None):
-        raise UserError(
-            f"{folder} has a log of {same!r}, and {annotator!r} differs in capitals alone: write it as there."
-        )
+    refuse_look_alikes(folder, [annotator])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("ab+", buffering=0) as log, _lock(path) as locked:
@@ -81,6 +78,15 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
             f"{path}: the label was NOT saved ({error.strerror}): make room there, or allow writing, and do it again."
         ) from error
     return rows
+
+
+def refuse_look_alikes(folder: Path, annotators: Iterable[str]) -> None:
+    """Raise UserError where a name differs in capitals alone from another one, or from that of a log in the folder."""
+    names: dict[str, str] = {log.stem.casefold(): log.stem for log in folder.glob("*.jsonl")}
+    for name in annotators:
+        if (same := names.setdefault(name.casefold(), name)) != name and not (folder / f"{name}.jsonl").exists():
+            where = f"{folder} has a log of" if (folder / f"{same}.jsonl").exists() else "There is also"
+            raise UserError(f"{where} {same!r}, and {name!r} differs in capitals alone: write it as there.")
 
 
 def check_annotator(name: str) -> str:
@@ -164,6 +170,9 @@ def _sync_folder(folder: Path) -> None:
 def events(*folders: Path) -> list[dict]:
     """All events of all annotators in order of time, each once; unreadable lines are left out with a warning.
 
+    So are events of the adjudicator, who overrules everybody, and of machines in a log of another name: somebody else has
+    written it.
+
     The order of lines within a log is kept, so a clock that jumped back changes nothing.
     """
     logs = [_read_log(path) for folder in folders for path in sorted(Path(folder).glob("*.jsonl"))]
@@ -176,10 +185,13 @@ def events(*folders: Path) -> list[dict]:
 
 def _read_log(path: Path) -> list[dict]:
     """The events of one log, in the order of its lines."""
-    rows, unreadable = [], []
+    rows, unreadable, foreign = [], [], Counter()
     for number, row in _lines(path):
         if row is None:
             unreadable.append(number)
+            continue
+        if row["annotator"] in (ADJUDICATOR, *MACHINES) and row["annotator"] not in path.stem:
+            foreign[row["annotator"]] += 1
             continue
         if row["time"] != row["time"]:  # NaN has no place in the order of time, its line has one
             row["time"] = rows[-1]["time"] if rows else 0
@@ -187,6 +199,9 @@ def _read_log(path: Path) -> list[dict]:
     if unreadable:
         more = f" (and {len(unreadable) - 1} more)" if len(unreadable) > 1 else ""
         warnings.warn(f"{path}, line {unreadable[0]}{more}: not a readable event, left out.", stacklevel=3)
+    for name, count in foreign.items():
+        remedy = f"what {name!r} says stands in {name}.jsonl, or a copy whose name has that word"
+        warnings.warn(f"{path}: {plural(count, 'event')} of {name!r} left out; {remedy}.", stacklevel=3)
     return rows
 
 

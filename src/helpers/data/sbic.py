@@ -1,0 +1,155 @@
+"""The Social Bias Inference Corpus (Sap et al. 2020, arXiv 1911.03891) from its official files: a row a post, with an answer.
+
+A file is aggregated (one row a post, means and lists over its annotators) or raw (one row an annotator and stereotype).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from helpers.data.batched import add_remark
+from helpers.env import UserError
+from helpers.text import plural
+
+OFFENSIVE, IMPLIED_BIAS = "offensive", "implied_bias"
+QUESTIONS = (OFFENSIVE, IMPLIED_BIAS)
+NO, MAYBE, YES = "not offensive", "maybe", "offensive"
+FREE, BIASED = "no implied bias", "implied bias"
+COLUMNS = ("post", "offensiveYN", "targetMinority", "targetCategory", "targetStereotype")
+INVERTED = "hasBiasedImplication"  # of the aggregated files: 1 where the list of stereotypes is empty
+WORKER = "WorkerId"  # of the raw files
+
+
+def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
+    """One row a post, with the answer to `question` as `label`; what was dropped or guessed is among its remarks.
+
+    Parameters
+    ----------
+    table : DataFrame
+        An official file, aggregated or raw, as `read_table` gives it.
+    question : str
+        `offensive`: the mean of the annotators' 0, 0.5 and 1 is nearest to *not offensive*, *maybe* or *offensive* (a mean
+        of 0.25 or 0.75 to *maybe*). `implied_bias`: somebody named a stereotype; the file's own column says the opposite of
+        its name, and is only compared.
+    path : str
+        The file, for messages.
+
+    Returns
+    -------
+    DataFrame
+        post, label, groups (the groups named, joined by "; "), category (of them, "none" or "several"), annotators (how
+        many; 0 where the file does not say), dataSource; indexed by the post's first row.
+
+    Raises
+    ------
+    UserError
+        Where a column of the corpus is missing, a number or a list is none, or the column on bias contradicts the stereotypes.
+    """
+    if missing := [name for name in COLUMNS if name not in table.columns]:
+        problem = f"{path} has no column {missing[0]!r}: it is no file of the Social Bias Inference Corpus"
+        raise UserError(f"{problem}; give SBIC.v2.agg.*.csv or SBIC.v2.*.csv, or set question to ''.")
+    is_raw = WORKER in table.columns
+    if not is_raw and INVERTED not in table.columns:
+        problem = f"{path} has neither {WORKER!r} (a raw file) nor {INVERTED!r} (an aggregated one)"
+        raise UserError(f"{problem}: give an official file of the corpus as it is.")
+    posts, remarks = (_of_raw if is_raw else _of_aggregated)(table, path)
+    rows = []
+    for post in posts:
+        rows.append({name: post[name] for name in ("post", "dataSource", "annotators")})
+        rows[-1]["groups"] = "; ".join(post["groups"])
+        categories = sorted(set(post["categories"]))
+        rows[-1]["category"] = categories[0] if len(categories) == 1 else "several" if categories else "none"
+        is_answered = not math.isnan(post["mean"])
+        label = _offensive(post["mean"]) if question == OFFENSIVE else (FREE, BIASED)[post["is_biased"]]
+        rows[-1]["label"] = label if is_answered else ""
+    asked = pd.DataFrame(rows, index=[post["row"] for post in posts])
+    if unknown := int((asked["label"] == "").sum()):
+        remarks.append(f"{plural(unknown, 'post')} without an answer of any annotator: left unlabelled.")
+    add_remark(asked, *table.attrs.get("remarks", []), *remarks)
+    return asked
+
+
+def _offensive(mean: float) -> str:
+    return NO if mean < 0.25 else YES if mean > 0.75 else MAYBE
+
+
+def _of_aggregated(table: pd.DataFrame, path: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The posts of an aggregated file, and what is to be said of them."""
+    posts, agrees = [], Counter()
+    sources = _sources(table)
+    for row, source, cells in zip(table.index, sources, table[[*COLUMNS, INVERTED]].to_numpy(), strict=True):
+        post, mean, *lists, own = cells
+        groups, categories, stereotypes = (_list(cell, f"{path}, row {row}") for cell in lists)
+        is_biased = bool(stereotypes)
+        agrees[_number(own, f"{path}, row {row}: {INVERTED}") == is_biased] += 1
+        mean = _number(mean, f"{path}, row {row}: offensiveYN")
+        posts.append({"row": row, "post": post, "mean": mean, "is_biased": is_biased, "annotators": 0})
+        posts[-1] |= {"dataSource": source, "groups": groups, "categories": categories}
+    if len(agrees) > 1:
+        counts = f"{agrees[True]:,} rows as its name says and {agrees[False]:,} the other way round"
+        raise UserError(f"{path}: {INVERTED} has {counts}: give an official file of the corpus as it is.")
+    if agrees[False]:
+        return posts, [f"{INVERTED} is 1 where no stereotype was named, against its name: the stereotypes count."]
+    return posts, []
+
+
+def _of_raw(table: pd.DataFrame, path: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The posts of a raw file: a worker counts once a post, whatever number of stereotypes she named."""
+    posts: dict[str, dict[str, Any]] = {}
+    answered: set[tuple[str, str]] = set()
+    numbers: dict[str, list[float]] = {}
+    columns = table[["post", WORKER, "offensiveYN", "targetMinority", "targetCategory", "targetStereotype"]].to_numpy()
+    for row, source, cells in zip(table.index, _sources(table), columns, strict=True):
+        text, worker, offensive, minority, category, stereotype = cells
+        new = {"row": row, "post": text, "is_biased": False, "dataSource": source, "groups": [], "categories": []}
+        post = posts.setdefault(text, new)
+        post["is_biased"] |= bool(str(stereotype).strip())
+        for name, cell in (("groups", minority), ("categories", category)):
+            names = [part.strip() for part in str(cell).split(",")]
+            post[name] += [part for part in names if part and part not in post[name]]
+        if (worker, text) in answered:
+            continue
+        answered.add((worker, text))
+        numbers.setdefault(text, []).append(_number(offensive, f"{path}, row {row}: offensiveYN"))
+    for text, post in posts.items():
+        given = [number for number in numbers[text] if not math.isnan(number)]
+        post["annotators"], post["mean"] = len(numbers[text]), sum(given) / len(given) if given else math.nan
+    repeats = len(table) - len(answered)
+    said = f"{plural(len(table), 'row')} are {plural(len(answered), 'answer')} to {plural(len(posts), 'post')}"
+    return list(posts.values()), [f"{said}; repeats of a worker on a post dropped: {repeats:,}."]
+
+
+def _sources(table: pd.DataFrame) -> Sequence[Any]:
+    return table["dataSource"] if "dataSource" in table.columns else [""] * len(table)
+
+
+def _number(cell: Any, where: str) -> float:
+    """A number from 0 to 1; nan for an empty cell."""
+    if cell is None or not str(cell).strip():
+        return math.nan
+    try:
+        number = float(cell)
+    except (TypeError, ValueError):
+        number = math.inf
+    if not (math.isnan(number) or 0 <= number <= 1):
+        raise UserError(f"{where} is {str(cell)[:40]!r}, which is no number from 0 to 1: correct the row.")
+    return number
+
+
+def _list(cell: Any, where: str) -> list[str]:
+    """The texts of a JSON list in a cell."""
+    try:
+        names = json.loads(cell or "[]") if isinstance(cell, str) else cell
+    except (ValueError, RecursionError):
+        names = None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise UserError(
+            f"{where}: {str(cell)[:40]!r} is no list of texts, as an aggregated file has: give one, or a raw one."
+        )
+    return names

@@ -1,0 +1,107 @@
+"""The Social Bias Inference Corpus from its official files, and what is none of them."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from helpers.cli.given import check_data, gather_parameters, stage_parameters
+from helpers.data import sbic, tables
+from helpers.env import UserError
+from tests.project import SHARED
+
+AGGREGATED, RAW = SHARED / "sbic/SBIC.v2.agg.dev.csv", SHARED / "sbic/SBIC.v2.dev.csv"
+POSTS = [  # offensiveYN, groups, categories, stereotypes, hasBiasedImplication as the release has it
+    (0.0, [], [], [], 1),
+    (0.25, [], [], [], 1),
+    (0.5, ["women"], ["gender"], ["cannot drive"], 0),
+    (0.75, [], [], [], 1),
+    (1.0, ["women", "black folks"], ["gender", "race"], ["are loud", "are late"], 0),
+]
+
+
+def aggregated(change=None):
+    names = ["offensiveYN", "targetMinority", "targetCategory", "targetStereotype", "hasBiasedImplication"]
+    rows = [dict(zip(names, map(json.dumps, post), strict=True)) for post in POSTS]
+    table = pd.DataFrame(rows).assign(post=[f"post {i}" for i in range(len(rows))], dataSource="t/x")
+    table.index += 2
+    return change(table) if change else table
+
+
+def raw_rows(*answers):
+    """Rows of (worker, post, offensiveYN, group, stereotype)."""
+    names = ["WorkerId", "post", "offensiveYN", "targetMinority", "targetStereotype"]
+    return pd.DataFrame(answers, columns=names).assign(targetCategory="", dataSource="t/x")
+
+
+def test_answers_of_an_aggregated_file():
+    asked = sbic.ask(aggregated(), "offensive", "f.csv")
+    assert list(asked.label) == ["not offensive", "maybe", "maybe", "maybe", "offensive"]
+    assert (
+        list(asked.category) == ["none", "none", "gender", "none", "several"]
+        and asked.groups[6] == "women; black folks"
+    )
+    asked = sbic.ask(aggregated(), "implied_bias", "f.csv")
+    assert list(asked.label == "implied bias") == [False, False, True, False, True]  # against the column's name
+    assert asked.attrs["remarks"] == [
+        "hasBiasedImplication is 1 where no stereotype was named, against its name: the stereotypes count."
+    ]
+    mended = aggregated(lambda table: table.assign(hasBiasedImplication=1 - table.hasBiasedImplication.astype(int)))
+    assert sbic.ask(mended, "implied_bias", "f.csv").label.equals(asked.label)  # as a release of the right polarity
+
+
+def test_a_worker_counts_once_a_post():
+    rows = [("w1", "p", "1.0", "women", "a"), ("w1", "p", "1.0", "women", "b"), ("w2", "p", "0.0", "", "")]
+    rows += [("w1", "q", "", "", ""), ("w2", "r", "0.5", "", "")]
+    asked = sbic.ask(raw_rows(*rows), "offensive", "f.csv").set_index("post")
+    assert asked.label.to_dict() == {"p": "maybe", "q": "", "r": "maybe"}  # counted twice, w1 would make p offensive
+    assert asked.annotators.to_dict() == {"p": 2, "q": 1, "r": 1} and asked.groups["p"] == "women"
+    said = "5 rows are 4 answers to 3 posts; repeats of a worker on a post dropped: 1."
+    assert asked.attrs["remarks"] == [said, "1 post without an answer of any annotator: left unlabelled."]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            lambda t: t.drop(columns="targetStereotype"),
+            "f.csv has no column 'targetStereotype': it is no file of the Social",
+        ),
+        (lambda t: t.drop(columns="hasBiasedImplication"), "has neither 'WorkerId' .* nor 'hasBiasedImplication'"),
+        (lambda t: t.assign(offensiveYN="often"), "row 2: offensiveYN is 'often', which is no number from 0 to 1"),
+        (lambda t: t.assign(offensiveYN="2"), "row 2: offensiveYN is '2', which is no number from 0 to 1"),
+        (lambda t: t.assign(targetMinority="women"), "row 2: 'women' is no list of texts, as an aggregated file has"),
+        (lambda t: t.assign(targetStereotype="[1]"), r"row 2: '\[1\]' is no list of texts"),
+        (lambda t: t.assign(hasBiasedImplication="0"), "2 rows as its name says and 3 the other way round"),
+    ],
+)
+def test_what_is_no_official_file_is_a_sentence(change, words):
+    if "2 rows as" in words:
+        words = "hasBiasedImplication has 3 rows as its name says and 2 the other way round"
+    with pytest.raises(UserError, match=words):
+        sbic.ask(aggregated(change), "implied_bias", "f.csv")
+
+
+@pytest.mark.skipif(not RAW.exists(), reason="the corpus is not beside the repository (../shared/data/sbic)")
+@pytest.mark.parametrize("question", sbic.QUESTIONS)
+def test_both_official_files_give_the_same_answers(question):
+    asked = {}
+    for path in (AGGREGATED, RAW):
+        table = tables.read_table(str(path), "post")
+        asked[path] = sbic.ask(table, question, str(path)).set_index("post")
+    aggregate, raw = asked.values()
+    assert len(aggregate) == 4666 and len(raw) == 4673 and (raw.label == "").sum() == 7
+    assert "repeats of a worker on a post dropped: 4,172" in raw.attrs["remarks"][0]
+    both = aggregate.join(raw, rsuffix="_raw", how="inner")
+    assert len(both) == 4666 and (both.label == both.label_raw).mean() > 0.998  # repeats moved a few means
+    if question == "implied_bias":
+        assert (both.label == both.label_raw).all() and (both.label == "implied bias").sum() == 1806
+
+
+@pytest.mark.skipif(not RAW.exists(), reason="the corpus is not beside the repository (../shared/data/sbic)")
+@pytest.mark.parametrize("task", ["sbic_offensive", "sbic_implied_bias"])
+def test_the_tasks_of_the_corpus_read_it(task):
+    given = gather_parameters(task, "minilm", {"data_path": str(AGGREGATED)})
+    records = check_data(given | stage_parameters("01_seed_curation", given))
+    assert len(records) == 4666 and {r["label"] for r in records} == set(given["labels"])
+    assert all({"category", "dataSource"} <= r.keys() for r in records)
