@@ -35,7 +35,7 @@ def two(tmp_path):
 
 def test_changed_answers_are_counted_and_tested(two):
     assert changes.why_not_comparable(*two) == ""
-    first, second = changes.read_pair(*two)
+    first, second, _ = changes.read_pair(*two)
     facts = changes.compare_answers(first, second, 50)
     assert [facts[name] for name in ("rows", "changed_answers", "right_in_first_only", "right_in_second_only")] == [
         40,
@@ -72,7 +72,8 @@ def test_exact_duplicates_with_ids_of_their_own_are_one_row(two):
             sorted(files.read_jsonl(folder / "01_seed_curation" / "test.jsonl"), key=lambda row: row["id"]),
         )
     assert (
-        changes.why_not_comparable(*two) == "" and changes.compare_answers(*changes.read_pair(*two), 20)["rows"] == 40
+        changes.why_not_comparable(*two) == ""
+        and changes.compare_answers(*changes.read_pair(*two)[:2], 20)["rows"] == 40
     )
 
 
@@ -88,7 +89,7 @@ def test_other_test_rows_are_not_compared(two, tmp_path):
     predictions = moved / "04_bias_evaluation" / "predictions.csv"
     files.write_csv(predictions, pd.read_csv(predictions)[::-1])
     assert changes.why_not_comparable(two[0], moved) == ""
-    first, second = changes.read_pair(two[0], moved)
+    first, second, _ = changes.read_pair(two[0], moved)
     assert first["id"].tolist() == second["id"].tolist() and second["id"][0] == "r0"
     files.write_jsonl(
         other / "01_seed_curation" / "test.jsonl", [{"id": "new", "text": "t", "label": "=good", "who": "a"}]
@@ -96,6 +97,18 @@ def test_other_test_rows_are_not_compared(two, tmp_path):
     with pytest.raises(UserError, match="run 04 of other again"):
         changes.read_answers(other)
     assert "run 04 of other again" in changes.why_not_comparable(other, other)
+
+
+def test_rows_that_people_have_labelled_otherwise_are_left_out_and_counted(two):
+    path = two[1] / "01_seed_curation" / "test.jsonl"
+    rows = files.read_jsonl(path)
+    files.write_jsonl(path, [r | {"label": "bad"} if i == 5 else r for i, r in enumerate(rows)])
+    assert changes.why_not_comparable(*two) == ""
+    first, second, left_out = changes.read_pair(*two)
+    assert left_out == 1 and len(first) == len(second) == 39 and list(first["id"]) == list(second["id"])
+    assert changes.compare_answers(first, second, 20)["rows"] == 39
+    files.write_jsonl(path, [r | {"label": "bad"} for r in rows])
+    assert "have no test row with the same label" in changes.why_not_comparable(*two)
 
 
 def test_written_texts_are_compared_by_whether_they_are_strict(two):
@@ -106,7 +119,7 @@ def test_written_texts_are_compared_by_whether_they_are_strict(two):
             {"id": r["id"], "output": f"{strict}", "checks": {"strict": strict, "compliance": True}} for r in test
         ]
         files.write_jsonl(stage / "outputs.jsonl", outputs)
-    first, second = changes.read_pair(*two)
+    first, second, _ = changes.read_pair(*two)
     facts = changes.compare_answers(first, second)
     assert facts["right_in_first_only"] == 40 and "macro_f1_difference" not in facts
     assert changes.changed_rows(first, second).columns.tolist() == [

@@ -25,8 +25,22 @@ def tables(scores, leads, worst=None, flips=0.01):
     return {"headline": headline, "lead": lead, "worst": worst, "flips": flip, "further": headline[:0].assign(set=[])}
 
 
-def said(calibration=CALIBRATED, language="it", **values):
-    return " ".join(detector_verdict(**values, calibration=calibration, language=language))
+ODDS = ["group_column", "groups_compared", "rate", "highest", "lowest", "difference", "low", "high"]
+
+
+def said(calibration=CALIBRATED, language="it", odds=(), **values):
+    odds = pd.DataFrame(odds, columns=ODDS)
+    return " ".join(detector_verdict(**values, calibration=calibration, odds=odds, language=language))
+
+
+def test_a_proven_gap_in_error_rates_is_told_where_no_group_fares_worse():
+    rows = [("form", 3, "false_positive_rate", "masculine", "neutral", 0.31, 0.07, 0.56)]
+    rows += [("sector", 2, "false_negative_rate", "a", "b", 0.4, -0.1, 0.6)]
+    text = said(odds=rows, **tables({TFIDF: 0.6}, {TFIDF: (0.1, 0.3)}))
+    assert (
+        "the false positive rate is higher for “masculine” than for “neutral” (form), by 0.310 (0.070–0.560)." in text
+    )
+    assert "unevenly" not in said(odds=rows[1:], **tables({TFIDF: 0.6}, {TFIDF: (0.1, 0.3)}))
 
 
 def test_a_detector_that_wins_may_propose():

@@ -114,7 +114,7 @@ def test_run_all_brings_the_text_and_the_buttons_into_the_window(lab, page, plac
         assert page.evaluate(browser.IN_WINDOW)
 
 
-WAITS = "This notebook waits for labels. Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): "
+WAITS = "This notebook waits for labels. Run all cells to label (Run ▸ Run All Cells, in Colab Ctrl+F9): "
 WAITS += "the panel opens at the end of this page."
 
 
@@ -124,7 +124,7 @@ def test_a_waiting_notebook_says_how_to_open_its_panel(project, lab, page):
     opened = next(cell for cell in json.loads(executed)["cells"] if "run.open_run(" in "".join(cell["source"]))
     assert WAITS in json.dumps(opened["outputs"], ensure_ascii=False)
     line = reopen(lab, page)
-    assert line.inner_text() == "Run all cells to label (Ctrl+F9 / Run ▸ Run All Cells): the panel opens here."
+    assert line.inner_text() == "Run all cells to label (Run ▸ Run All Cells, in Colab Ctrl+F9): the panel opens here."
     open_panel(lab, page)
     line.wait_for(state="hidden")
     assert page.locator(".ambo-waits").text_content() == WAITS  # off the screen

@@ -190,6 +190,9 @@ def test_a_plateau_is_no_gain_inside_the_interval():
     assert stop and "0.702, +0.002 on the best before, 0.700 [0.650, 0.750]" in reason and "±0.050 hides" in reason
     narrow = [row | {"low": row["macro_f1"] - 0.005, "high": row["macro_f1"] + 0.005} for row in finished(scores)]
     assert "hides" not in rounds.verdict("plateau", narrow, 99)[1]
+    wide = [row | {"low": row["macro_f1"] - 0.3, "high": row["macro_f1"] + 0.3} for row in finished(scores)]
+    stop, reason = rounds.verdict("plateau", wide, 99)
+    assert not stop and "±0.300 on so few validation rows says nothing" in reason
     stop, reason = rounds.verdict("plateau", finished([*scores[:-1], 0.72]), 99)
     assert not stop and "still rises" in reason
     stop, reason = rounds.verdict("plateau", finished([*scores[:-1], 0.6]), 99)

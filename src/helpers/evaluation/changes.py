@@ -21,16 +21,21 @@ KNOWN = ("id", "text", "label", "answer", "right", "source")  # the columns of a
 def why_not_comparable(first: Path, second: Path) -> str:
     """Why the answers of two run folders cannot be compared row by row; empty if they can.
 
-    The hash is of the rows whatever their order, which depends on the seed.
+    The hash is of the texts whatever their order, which depends on the seed. People may have labelled some otherwise: those
+    are left out (`read_pair`).
     """
-    rows = ({r["id"]: r for r in files.read_jsonl(_test_file(folder))} for folder in (first, second))
-    one, other = map(files.digest, rows)
+    texts = ({r["id"]: r["text"] for r in files.read_jsonl(_test_file(folder))} for folder in (first, second))
+    one, other = map(files.digest, texts)
     if one == other:
         try:
-            read_pair(first, second)
+            rows, _, _ = read_pair(first, second)
         except UserError as error:  # 01 has changed since 04
             return str(error)
-        return ""
+        return (
+            ""
+            if len(rows)
+            else f"{first.name} and {second.name} have no test row with the same label: nothing is compared."
+        )
     hashes = f"sha256 {one[:8]}… and {other[:8]}…"
     return f"{first.name} and {second.name} have other test rows ({hashes}): their answers are not compared row by row."
 
@@ -63,10 +68,15 @@ def read_answers(folder: Path) -> pd.DataFrame:
     return table.merge(answered, on="id")
 
 
-def read_pair(first: Path, second: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """`read_answers` of two runs, their rows in the order of the first."""
+def read_pair(first: Path, second: Path) -> tuple[pd.DataFrame, pd.DataFrame, int]:
+    """`read_answers` of two runs in the order of the first, without the rows of another label, and how many those are."""
     one, other = map(read_answers, (first, second))
-    return one, other.set_index("id").loc[one["id"]].reset_index()
+    other = other.set_index("id").loc[one["id"]].reset_index()
+    same = (
+        (one["label"] == other["label"]).to_numpy() if "label" in one and "label" in other else np.full(len(one), True)
+    )
+    one, other = (table[same].reset_index(drop=True) for table in (one, other))
+    return one, other, int((~same).sum())
 
 
 def compare_answers(first: pd.DataFrame, second: pd.DataFrame, draws: int = 1000) -> dict[str, float]:

@@ -26,6 +26,7 @@ def detector_verdict(
     worst: pd.DataFrame,
     flips: pd.DataFrame,
     calibration: dict[str, float],
+    odds: pd.DataFrame,
     language: str,
 ) -> list[str]:
     """How good a detector is, whom it fails, whether gender moves it, its calibration, and what follows for use.
@@ -37,6 +38,7 @@ def detector_verdict(
     worst : of `groups.worst_groups`
     flips : rows model, pairs, flip_rate, low, high, the detector first
     calibration : of `detection.calibration_summary`
+    odds : of `detection.equalized_odds`
     language : the parameter, '' where no gender is swapped
     """
     ours, failed, standing = headline.iloc[0], _failed(worst), _standing(lead)
@@ -45,7 +47,12 @@ def detector_verdict(
     points = [f"On {ours['count']:,} test rows the detector reaches a macro-F1 of {score}; {right}."]
     points += _beside(standing, headline.set_index("model").macro_f1, lead)
     points += _carried(further)
-    points += [_whom(worst, failed, "answers right"), _flipped(flips, language), _calibrated(calibration)]
+    points += [
+        _whom(worst, failed, "answers right"),
+        *_uneven(odds),
+        _flipped(flips, language),
+        _calibrated(calibration),
+    ]
     limits = [f"let a person read the texts of “{_short(failed.iloc[0].worst_group)}”"] if len(failed) else []
     if len(flips) and flips.iloc[0].flip_rate >= MANY_FLIPS:
         limits.append("do not let the detector decide where a text names a gender")
@@ -153,6 +160,17 @@ def _whom(worst: pd.DataFrame, failed: pd.DataFrame, measure: str) -> str:
     row = failed.iloc[0]
     group = f"“{_short(row.worst_group)}” ({plain_name(row.group_column)}, n = {row['count']:,})"
     return f"It fails {group} most: {_percent(row.share)} {measure}, {_percent(row.share_of_the_rest)} elsewhere."
+
+
+def _uneven(odds: pd.DataFrame) -> list[str]:
+    """The largest gap in error rates that is proven, if one is: equal accuracy can hide that errors differ in kind."""
+    proven = odds[odds.low > 0].sort_values("difference", ascending=False)
+    if proven.empty:
+        return []
+    row = proven.iloc[0]
+    groups = f"“{_short(row.highest)}” than for “{_short(row.lowest)}” ({plain_name(row.group_column)})"
+    gap = interval(row.difference, row.low, row.high)
+    return [f"Its errors fall unevenly: the {plain_name(row.rate)} is higher for {groups}, by {gap}."]
 
 
 def not_swapped(language: str) -> str:

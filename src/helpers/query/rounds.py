@@ -23,6 +23,7 @@ RULES = ("budget", "kappa", "change", "uncertainty", "plateau")
 WINDOW = 3  # rounds, or pairs of rounds, that kappa and plateau look back on
 KAPPA = 0.99  # agreement from which kappa stops
 UNCERTAINTY = 0.05  # share of the largest entropy up to which uncertainty stops
+WIDEST = 0.2  # half of an interval, from which on a score says nothing
 GAIN = 0.01  # macro-F1 that counts as a gain
 AHEAD = 100  # labels that the projection looks ahead
 
@@ -154,6 +155,8 @@ def plateau(finished_rounds: list[dict]) -> Verdict:
     if min(recent) < low[best]:
         return False, f"{facts}, but one fell to {min(recent):.3f}, below the interval: check the last labels first."
     half_width = (high[best] - low[best]) / 2
+    if half_width > WIDEST:
+        return False, f"{facts}: ±{half_width:.3f} on so few validation rows says nothing."
     if half_width > GAIN:
         return True, f"{facts}: less than {GAIN} was gained, though ±{half_width:.3f} hides gains smaller than that."
     return True, f"{facts}: less than {GAIN} was gained."

@@ -713,7 +713,8 @@ def test_where_one_is_and_when_to_stop(make):
     assert "Batch 2 of 3" in panel.controls.progress.value and panel.controls.go_on.layout.display == "none"
     rounds[-1]["advice"] = "The curve is flat."  # though the rule of the run is to spend the budget
     panel.buttons["yes"].click()
-    assert "You may stop now. The curve is flat." in panel.controls.progress.value
+    assert "You may stop now. The curve is flat. To stop, set rounds = 1 in the" in panel.controls.progress.value
+    assert panel.controls.go_on.layout.display == "none"  # all cells run again would ask for the same batch
     rounds.append({"picks": [], "macro_f1": 0.61, "stop": "Nothing <was> gained."})
     panel.buttons["yes"].click()
     assert "You may stop now. Nothing &lt;was&gt; gained." in panel.controls.progress.value

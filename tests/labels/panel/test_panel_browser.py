@@ -385,6 +385,40 @@ def test_messages_move_no_button_and_the_notebook_can_be_saved(lab, page, width)
     )
 
 
+IN_SIGHT = """() => {
+  const frame = document.querySelector(".jp-WindowedPanel-outer, .jp-Notebook").getBoundingClientRect();
+  const row = document.querySelector(".jp-OutputArea .ambo-now").getBoundingClientRect();
+  return row.top >= frame.top - 2 && row.bottom <= frame.bottom + 2;
+}"""
+
+
+def test_the_row_that_keys_are_for_stays_in_sight(lab, page):
+    page.set_viewport_size({"width": 1280, "height": 700})
+    box = guided(lab, page, "long_page", 6)  # rows of more than a window together
+    box.locator(".ambo-text").first.click()
+    for row in range(2, 7):
+        page.keyboard.press("1")
+        page.wait_for_selector(f".jp-OutputArea .ambo-row:nth-child({row}).ambo-now")
+        page.wait_for_function(IN_SIGHT)
+    page.keyboard.press("1")
+    page.wait_for_selector(".jp-OutputArea .ambo-row:nth-child(1).ambo-now:has-text('Text 8 of 12')")
+    page.wait_for_function(IN_SIGHT)  # of the next page, its first
+
+
+def test_counts_that_grow_move_no_button(lab, page):
+    """A mouse that rests on one answer must not find another one under it: the line of counts wraps where it is narrow."""
+    page.set_viewport_size({"width": 420, "height": 1500})
+    box = guided(lab, page, "growing", 1)
+    box.locator(".ambo-text").first.click()
+    top = []
+    for number in range(1, 9):
+        box.locator(f".ambo-row:has-text('Text {number} of')").wait_for()
+        top.append(box.locator("button:has-text('yes')").first.bounding_box()["y"])
+        page.wait_for_timeout(200)
+        page.keyboard.press("1" if number % 2 else "2")
+    assert max(top) - min(top) < 1, top
+
+
 def test_one_key_labels_the_page(lab, page):
     box = guided(lab, page, "together", 4)
     box.locator(".ambo-text").first.click()

@@ -31,10 +31,21 @@ class Course:
         self._read = 0
 
     @property
+    def is_over(self) -> bool:
+        """Whether the run's own rule ends it: all cells run again finish it."""
+        return bool(self.rounds and self.rounds[-1].get("stop"))
+
+    @property
     def stop(self) -> str:
-        """Why the person may stop, '' where neither the run's rule nor a flat curve says so."""
+        """That the person may stop, why and how, '' where neither the run's rule nor a flat curve says so."""
         latest = self.rounds[-1] if self.rounds else {}
-        return latest.get("stop") or latest.get("advice", "")
+        if self.is_over:
+            return f"You may stop now. {latest['stop']}"
+        if not latest.get("advice"):
+            return ""
+        batches = sum(bool(row["picks"]) for row in self.rounds[:-1])
+        how = f"set rounds = {batches} in the notebook's parameters and run all cells; labels stay"
+        return f"You may stop now. {latest['advice']} To stop, {how}."
 
     def scores(self) -> list[float]:
         return [row[name] for row in self.rounds for name in SCORES if name in row]

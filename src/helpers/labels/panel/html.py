@@ -144,7 +144,7 @@ def progress(
     return (
         f'<div class="ambo-bar" role="progressbar" aria-label="Texts done" aria-valuemin="0" aria-valuemax="{total}" '
         f'aria-valuenow="{done}"><div style="width:{share:.1f}%"></div></div>'
-        f'<div class="ambo-small">{" · ".join(f"<span>{escape(fact)}</span>" for fact in facts)}</div>'
+        f'<div class="ambo-small ambo-facts">{" · ".join(f"<span>{escape(fact)}</span>" for fact in facts)}</div>'
     )
 
 
@@ -163,7 +163,7 @@ def course(batch: int, batches: int, measured: str, scores: Sequence[float], sto
     if len(scores) > 1:
         line += sparkline(scores, measured)
     line = f'<div class="ambo-small ambo-course">{line}</div>' if line else ""
-    return line + (f'<div class="ambo-info">You may stop now. {escape(stop)}</div>' if stop else "")
+    return line + (f'<div class="ambo-info">{escape(stop)}</div>' if stop else "")
 
 
 def sparkline(values: Sequence[float], measured: str, width: int = 120, height: int = 24) -> str:

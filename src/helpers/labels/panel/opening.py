@@ -34,7 +34,7 @@ def show(panel: widgets.Widget, here: Run | None = None, purpose: str = "to labe
     that no kernel stands behind: one executed in batch, or reloaded after its kernel ended. While the panel is open, its
     sheet hides them.
     """
-    how = f"Run all cells {purpose} (Ctrl+F9 / Run ▸ Run All Cells): the panel opens"
+    how = f"Run all cells {purpose} (Run ▸ Run All Cells, in Colab Ctrl+F9): the panel opens"
     if here:
         update_display(HTML(html.waits(waits_for, how)), display_id=f"ambo-{here.stage}")
     display(HTML(html.closed(how)))

@@ -128,8 +128,16 @@ export default {
       settled();
     };
     const shown = () => (shownAt = performance.now());
+    // Of a page of texts the one that keys are for stays in sight, and a new page begins at its top.
+    const follow = (node, block) => setTimeout(() => {
+      if (!signal.aborted && !model.get("single") && root.contains(document.activeElement)) node()?.scrollIntoView({ block });
+    }, 60); // the kernel draws the texts after it has answered
+    const toRow = () => follow(() => root.querySelector(".ambo-now"), "nearest");
+    const toTop = () => follow(() => (root.getBoundingClientRect().top < 0 ? root : null), "start");
     model.on("change:turn", answered);
+    model.on("change:turn", toRow);
     model.on("change:serial", shown);
+    model.on("change:serial", toTop);
 
     const on = (target, type, listener, capture = false) => target.addEventListener(type, listener, { signal, capture });
 
@@ -259,6 +267,8 @@ export default {
       clearTimeout(telling);
       controller.abort();
       model.off("change:turn", answered);
+      model.off("change:turn", toRow);
+      model.off("change:serial", toTop);
       model.off("change:serial", shown);
     };
   },

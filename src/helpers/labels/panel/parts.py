@@ -190,7 +190,7 @@ class Controls:
         self.progress.value = html.course(
             batch, course.batches, course.measured(), course.scores(), course.stop
         ) + html.progress(session.done, total, session.skipped, counts, session.items_a_minute(), len(self.panel.kept))
-        goes_on = self.panel.goes_on and (bool(course.stop) or self.panel.all_done)
+        goes_on = self.panel.goes_on and (course.is_over or self.panel.all_done)
         goes_on = goes_on and not self.panel.left_to_others()
         self.go_on.layout.display = None if goes_on else "none"
 
