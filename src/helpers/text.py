@@ -82,6 +82,11 @@ def bare_words(text: str) -> str:
     return " ".join(re.findall(r"\w+", unicodedata.normalize("NFKC", _seen(text)).casefold())) or text
 
 
+def searchable(text: str) -> str:
+    """The text in one case and without accents, as people type what they search for."""
+    return re.sub(r"[\u0300-\u036f]", "", unicodedata.normalize("NFD", text)).casefold()
+
+
 def word_places(text: str) -> list[tuple[int, int]]:
     """(start, end) of the words of a text."""
     return [match.span() for match in re.finditer(r"\w+", text)]

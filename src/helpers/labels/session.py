@@ -16,6 +16,7 @@ from typing import Any
 
 from helpers.env import UserError
 from helpers.labels import log
+from helpers.text import searchable
 
 SHORTEST = 0.01  # seconds: nobody labels in less
 FEWEST = 5  # labels from which a pace is known
@@ -119,11 +120,11 @@ class Session:
         return list(islice((place for place in around if self.answer(place) is None), count))
 
     def search(self, words: str) -> list[int]:
-        """Places whose text contains `words` in any case; without words, of those answered, the latest first."""
-        query = words.casefold()
+        """Places whose text contains `words`, whatever the case or accents; without words, of those answered, latest first."""
+        query = searchable(words)
         if not query:
             return [place for place in self.touched() if self.answer(place)]
-        return [place for place, record in enumerate(self.records) if query in record["text"].casefold()]
+        return [place for place, record in enumerate(self.records) if query in searchable(record["text"])]
 
     def touched(self) -> list[int]:
         """Places of the items that an event stands for, the latest first."""

@@ -208,6 +208,9 @@ def test_search_and_jump_back(make):
     panel.search.query.value = ""
     panel.search.button.click()
     assert [text for text, _ in panel.search.results.options] == ["1 · yes · Text number 0 about a nurse."]
+    panel.search.query.value = "NÙMBER 2"  # whatever the accents, of the text or of the words
+    panel.search.button.click()
+    assert len(panel.search.results.options) == 11
     panel.search.query.value = "zebra"
     panel.search.button.click()
     assert message(panel) == "No text contains “zebra”."

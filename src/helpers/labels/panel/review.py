@@ -11,7 +11,7 @@ from helpers.env import UserError
 from helpers.labels.panel import html
 from helpers.labels.panel.kinds import flow
 from helpers.labels.panel.parts import Field, shortened
-from helpers.text import plural
+from helpers.text import plural, searchable
 
 MOST = 200  # texts in a list: the page gets them anew at every label
 
@@ -60,8 +60,8 @@ class Review:
         if not kind:
             return session.search(query)
         places = self._doubtful() if kind == "doubtful" else filter(self._belongs, session.touched())
-        words = query.casefold()
-        return (p for p in places if words in session.records[p]["text"].casefold())
+        words = searchable(query)
+        return (p for p in places if words in searchable(session.records[p]["text"]))
 
     def _belongs(self, place: int) -> bool:
         session, kind = self.panel.session, self.kind.value
