@@ -188,7 +188,7 @@ def test_cards_say_what_was_measured_and_nothing_in_the_data_becomes_a_part_of_t
     assert "| 7 | 0.500 (0.400–0.600) |" in text
     assert re.search(r"\|[^|]*javascript[^|]*\| 7 \| 0.500", text)  # the kind by its name
     assert "**What follows: do not use &lt;b&gt;x&lt;/b&gt;.**" in text  # as groups may be called
-    assert runs.verdict(runs.require_detector("t", "r")) == VERDICT
+    assert runs.verdict(runs.require_detector("t", "r")) == f"04 says of its use: {VERDICT}"
     assert "| 12 | 0.500 |" in text and "c (kind, n = 3)" in text and "| people | 5 |" in text
     assert "People who labelled: 2." in text and "anna" not in text + data.content
 
@@ -264,7 +264,9 @@ def test_a_folder_of_somebody_else_is_refused_and_an_edited_card_stays(home, pro
         assert code == 0 and out.count("the card as you edited it") == 1 and "\nlicense: mit" in card.read_text()
     evaluated(home, headline=SCORES, by_group=GROUPS)  # the card says other things now
     code, out, _ = ambo(monkeypatch, capsys, "export", "--to", "shared")
-    assert code == 0 and "model/README.before-1.md is the card as you edited it: the card says other things now" in out
+    assert (
+        code == 0 and "model/README.before-1.md is the card as you edited it: the new card may say other things" in out
+    )
     assert "\nlicense: mit" not in card.read_text() and "not evaluated" not in card.read_text()
     edited = project / "shared/model/README.before-1.md"
     edited.write_text(edited.read_text() + "\nmore\n")

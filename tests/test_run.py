@@ -607,6 +607,8 @@ def test_a_page_that_changes_no_result_makes_no_stage_due(project, package, patt
     stage.close()
     change(package, pattern)
     (package / "run.cpython-311.pyc").write_bytes(b"compiled")
+    for name in (".ipynb_checkpoints/run-checkpoint.py", "__pycache__/run.cpython-311.pyc.140", ".hidden"):
+        files.write_text(package / name, "1")  # as JupyterLab keeps, and Python has for a moment
     assert not pipeline.why_due(stage.folder, stage.params)
 
 

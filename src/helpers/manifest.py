@@ -16,7 +16,7 @@ from helpers.files import digest, notebook_cells, read_json, sha256, write_json
 PACKAGES = ["torch", "transformers", "peft", "bitsandbytes", "datasets", "scikit-learn", "fairlearn", "papermill"]
 PACKAGE = Path(__file__).parent
 MOST_SECONDS = 1e10  # three centuries
-IGNORED = ("README.md", "LICENSE", "*.pyc", ".*")  # files of the package that change no result
+IGNORED = ("README.md", "LICENSE", "*.pyc")  # files of the package that change no result
 
 
 def read_manifest(folder: Path) -> dict | None:
@@ -121,8 +121,13 @@ def package_sha() -> str:
     """sha256 of this package: its code, tables, data and weights."""
     total = hashlib.sha256()
     for file in sorted(PACKAGE.rglob("*")):
+        parts = file.relative_to(PACKAGE).parts
+        if any(
+            part.startswith(".") or part == "__pycache__" for part in parts
+        ):  # checkpoints, what Python is just writing
+            continue
         if file.is_file() and not any(file.match(pattern) for pattern in IGNORED):
-            total.update(file.relative_to(PACKAGE).as_posix().encode() + b"\0" + file.read_bytes())
+            total.update("/".join(parts).encode() + b"\0" + file.read_bytes())
     return total.hexdigest()
 
 

@@ -322,7 +322,7 @@ def lineage_remarks(folder: Path) -> list[str]:
             problem = "cells that are not those of its notebook were run before it scored and chose in"
             remarks.append(f"{place.name}: {problem} {_named(foreign_rounds)}.")
         last = rounds[-1].get("method") if rounds else None
-        if last and (others := [row for row in rounds if row.get("method", last) != last]):
+        if last and (others := [row for row in rounds if row.get("method") != last]):
             remarks.append(f"{place.name}: other code than in the last round scored and chose in {_named(others)}.")
     return remarks
 

@@ -395,7 +395,7 @@ def open_run(stage: str, values: dict[str, Any]) -> Run:
     hold_folder(folder)
     if names:
         place = put_results_aside(folder)
-        was = read_manifest(place)["parameters"]
+        was = default_parameters(stage) | read_manifest(place)["parameters"]
         changes = "; ".join(f"{name} was {was.get(name)!r} and is {params.get(name)!r}" for name in names)
         print(f"{changes}: the stage is done anew, labels stay; before: {place}")
     env.seed_everything(params["seed"])

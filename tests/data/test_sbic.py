@@ -56,8 +56,20 @@ def test_a_worker_counts_once_a_post():
     asked = sbic.ask(raw_rows(*rows), "offensive", "f.csv").set_index("post")
     assert asked.label.to_dict() == {"p": "maybe", "q": "", "r": "maybe"}  # counted twice, w1 would make p offensive
     assert asked.annotators.to_dict() == {"p": 2, "q": 1, "r": 1} and asked.groups["p"] == "women"
-    said = "5 rows are 4 answers to 3 posts; repeats of a worker on a post dropped: 1."
+    said = "5 rows: 4 answers to 3 posts; repeats of a worker on a post dropped: 1."
     assert asked.attrs["remarks"] == [said, "1 post without an answer of any annotator: left unlabelled."]
+
+
+def test_an_empty_cell_is_empty_however_a_format_writes_it():
+    rows = raw_rows(("w1", "p", "1.0", "", ""), ("w1", "q", "1.0", "women", "a"))
+    expected = sbic.ask(rows, "implied_bias", "f.csv")
+    assert list(expected.label) == ["no implied bias", "implied bias"]
+    for empty in (None, float("nan")):
+        found = sbic.ask(rows.astype(object).replace("", empty), "implied_bias", "f.parquet")
+        assert found.equals(expected), empty
+    table = aggregated()
+    table.loc[2, "hasBiasedImplication"] = ""  # says neither the one nor the other
+    assert len(sbic.ask(table, "implied_bias", "f.csv")) == 5
 
 
 @pytest.mark.parametrize(

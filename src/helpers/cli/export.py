@@ -50,10 +50,11 @@ def export_run(to: str, task: str, run_id: str, push: str) -> None:
         kept = ", the card as you edited it" if edited.get(kind) == core.CARD else ""
         say(f"{kind.capitalize():8} {short_path(place / kind)}{kept}")
         if not kept and kind in edited:
-            said = "the card says other things now; take over from it what you wrote"
+            said = "the new card may say other things; take over from it what you wrote"
             say(f"{'':8} {short_path(place / kind / edited[kind])} is the card as you edited it: {said}")
         if push:
-            say(f"{'':8} {core.push(place / kind, push, kind)}")
+            with interruptible("the folder is whole here; the same command pushes again"):
+                say(f"{'':8} {core.push(place / kind, push, kind)}")
 
 
 def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: str = "") -> None:

@@ -103,6 +103,7 @@ def answer_file(
     reading = Reading(source, column, out)
     for remark in [*reading.remarks, *(f"note: {remark}" for remark in runs.due_remarks(latest))]:
         say(remark, file=sys.stderr)
+    advice = runs.verdict(latest)
     from helpers.core import detector as core  # loads torch: not before the mistakes above are found
     from helpers.evaluation import report
 
@@ -145,8 +146,8 @@ def answer_file(
             rest = "that a spreadsheet would run as a formula got an apostrophe before it (--raw: none)"
             with to_output_or_sentence():
                 say(f"{plural(marked, 'cell')} {rest}.", file=sys.stderr if to_output else None)
-        if remark := runs.verdict(latest):
-            say(f"04: {remark}" if remark.startswith("What") else remark, file=sys.stderr)
+        if advice:
+            say(advice, file=sys.stderr)
         if html:
             who = f"the detector of run {latest.run}, task {latest.task}"
             written = report.write_answers(env.resolve(html), page, who, reading.rows)

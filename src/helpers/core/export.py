@@ -100,8 +100,8 @@ def keep_edited_cards(folder: Path, new: Path) -> dict[str, str]:
             continue
         edited[kind] = CARD
         if known.get(told) != record[told]:
-            taken = len(list((new / kind).glob(BEFORE)))
-            edited[kind] = BEFORE.replace("*", str(taken + 1))
+            numbers = [int(n) for p in (new / kind).glob(BEFORE) if (n := p.stem.rpartition("-")[2]).isdecimal()]
+            edited[kind] = BEFORE.replace("*", str(max(numbers, default=0) + 1))
             record[f"{kind}/{edited[kind]}"] = sha256(folder / name)
         shutil.copyfile(folder / name, new / kind / edited[kind])
     write_json(new / RECORD, record)

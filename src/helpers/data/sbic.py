@@ -65,9 +65,11 @@ def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
         rows[-1]["groups"] = "; ".join(post["groups"])
         categories = sorted(set(post["categories"]))
         rows[-1]["category"] = categories[0] if len(categories) == 1 else "several" if categories else "none"
-        is_answered = not math.isnan(post["mean"])
-        label = _offensive(post["mean"]) if question == OFFENSIVE else (FREE, BIASED)[post["is_biased"]]
-        rows[-1]["label"] = label if is_answered else ""
+        if question == OFFENSIVE:
+            rows[-1]["label"] = "" if math.isnan(post["mean"]) else _offensive(post["mean"])
+        else:  # nobody was asked for a stereotype where nobody said whether the post offends
+            is_answered = post["is_biased"] or not math.isnan(post["mean"])
+            rows[-1]["label"] = (FREE, BIASED)[post["is_biased"]] if is_answered else ""
     asked = pd.DataFrame(rows, index=[post["row"] for post in posts])
     if unknown := int((asked["label"] == "").sum()):
         remarks.append(f"{plural(unknown, 'post')} without an answer of any annotator: left unlabelled.")
@@ -87,7 +89,8 @@ def _of_aggregated(table: pd.DataFrame, path: str) -> tuple[list[dict[str, Any]]
         post, mean, *lists, own = cells
         groups, categories, stereotypes = (_list(cell, f"{path}, row {row}") for cell in lists)
         is_biased = bool(stereotypes)
-        agrees[_number(own, f"{path}, row {row}: {INVERTED}") == is_biased] += 1
+        if not math.isnan(own := _number(own, f"{path}, row {row}: {INVERTED}")):
+            agrees[own == is_biased] += 1
         mean = _number(mean, f"{path}, row {row}: offensiveYN")
         posts.append({"row": row, "post": post, "mean": mean, "is_biased": is_biased, "annotators": 0})
         posts[-1] |= {"dataSource": source, "groups": groups, "categories": categories}
@@ -109,9 +112,9 @@ def _of_raw(table: pd.DataFrame, path: str) -> tuple[list[dict[str, Any]], list[
         text, worker, offensive, minority, category, stereotype = cells
         new = {"row": row, "post": text, "is_biased": False, "dataSource": source, "groups": [], "categories": []}
         post = posts.setdefault(text, new)
-        post["is_biased"] |= bool(str(stereotype).strip())
+        post["is_biased"] |= bool(_text(stereotype))
         for name, cell in (("groups", minority), ("categories", category)):
-            names = [part.strip() for part in str(cell).split(",")]
+            names = [part.strip() for part in _text(cell).split(",")]
             post[name] += [part for part in names if part and part not in post[name]]
         if (worker, text) in answered:
             continue
@@ -121,7 +124,7 @@ def _of_raw(table: pd.DataFrame, path: str) -> tuple[list[dict[str, Any]], list[
         given = [number for number in numbers[text] if not math.isnan(number)]
         post["annotators"], post["mean"] = len(numbers[text]), sum(given) / len(given) if given else math.nan
     repeats = len(table) - len(answered)
-    said = f"{plural(len(table), 'row')} are {plural(len(answered), 'answer')} to {plural(len(posts), 'post')}"
+    said = f"{plural(len(table), 'row')}: {plural(len(answered), 'answer')} to {plural(len(posts), 'post')}"
     return list(posts.values()), [f"{said}; repeats of a worker on a post dropped: {repeats:,}."]
 
 
@@ -129,9 +132,14 @@ def _sources(table: pd.DataFrame) -> Sequence[Any]:
     return table["dataSource"] if "dataSource" in table.columns else [""] * len(table)
 
 
+def _text(cell: Any) -> str:
+    """A cell as text; '' where it is empty, as the formats write that: '', None or nan."""
+    return "" if cell is None or cell != cell else str(cell).strip()
+
+
 def _number(cell: Any, where: str) -> float:
     """A number from 0 to 1; nan for an empty cell."""
-    if cell is None or not str(cell).strip():
+    if not _text(cell):
         return math.nan
     try:
         number = float(cell)
@@ -145,7 +153,7 @@ def _number(cell: Any, where: str) -> float:
 def _list(cell: Any, where: str) -> list[str]:
     """The texts of a JSON list in a cell."""
     try:
-        names = json.loads(cell or "[]") if isinstance(cell, str) else cell
+        names = json.loads(_text(cell) or "[]") if not isinstance(cell, list) else cell
     except (ValueError, RecursionError):
         names = None
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):

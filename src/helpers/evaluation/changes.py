@@ -31,11 +31,8 @@ def why_not_comparable(first: Path, second: Path) -> str:
             rows, _, _ = read_pair(first, second)
         except UserError as error:  # 01 has changed since 04
             return str(error)
-        return (
-            ""
-            if len(rows)
-            else f"{first.name} and {second.name} have no test row with the same label: nothing is compared."
-        )
+        nothing = f"{first.name} and {second.name} have no test row with the same label: nothing is compared."
+        return "" if len(rows) else nothing
     hashes = f"sha256 {one[:8]}… and {other[:8]}…"
     return f"{first.name} and {second.name} have other test rows ({hashes}): their answers are not compared row by row."
 

@@ -259,7 +259,7 @@ def _marks(folder: Path) -> set[str]:
     marks = {files.digest({name: sorted([r["id"], r.get("label")] for r in of) for name, of in rows.items()})}
     if manifest := run.read_manifest(first):
         parameters = manifest["parameters"]
-        split = {name: parameters.get(name) for name in SPLIT}
+        split = {name: parameters[name] for name in SPLIT if parameters.get(name)}  # one of before a parameter has none
         tables = {name: sha for name, sha in manifest["inputs"].items() if Path(name).name == _source(folder)}
         marks.add(files.digest([*tables.values()] or [parameters.get("data_path", "")]) + files.digest(split))
     return marks

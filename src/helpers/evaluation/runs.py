@@ -122,7 +122,10 @@ def evaluation(detector: Detector, kind: str) -> tuple[Path, str]:
 def verdict(detector: Detector) -> str:
     """What 04 says of the use of a detector, or why it says nothing."""
     folder, missing = evaluation(detector, "classification")
-    return f"How good it is was not measured: {missing}." if missing else str(read_manifest(folder).get("verdict", ""))
+    if missing:
+        return f"How good it is was not measured: {missing}."
+    said = read_manifest(folder).get("verdict", "")
+    return f"04 says of its use: {said}" if said else ""
 
 
 def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (pipeline.STAGES["03"],)) -> Detector:

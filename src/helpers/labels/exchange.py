@@ -126,7 +126,8 @@ def refuse_outside(folder: Path, task_labels: Sequence[str], ids: Collection[str
         names = [log.ADJUDICATOR, *state]
         by = next(name for name in names if state.get(name, {}).get(record, log.NO_ANSWER)["label"] is label)
         problem = f"{by} labels record {record} {quoted(str(label))}, which is not one of {', '.join(task_labels)}"
-        renamed = f"`ambo labels export`, then `ambo labels import --rename {label}=NEW`"
+        rename = shlex.join(["--rename", f"{label}=NEW"])
+        renamed = f"`ambo labels export --to FILE`, then `ambo labels import FILE {rename}`"
         remedy = f"correct that line, or give the right label with `ambo labels import`; of a renamed class, {renamed}"
         raise UserError(f"{log.place_of(folder, by, record, label)}: {problem}; {remedy}.")
 

@@ -67,7 +67,8 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
             )
     lines = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
     path = folder / f"{annotator}.jsonl"
-    refuse_look_alikes(folder, [annotator])
+    if not path.exists():
+        refuse_look_alikes(folder, [annotator])
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with path.open("ab+", buffering=0) as log, _lock(path) as locked:
@@ -82,10 +83,11 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
 
 def refuse_look_alikes(folder: Path, annotators: Iterable[str]) -> None:
     """Raise UserError where a name differs in capitals alone from another one, or from that of a log in the folder."""
-    names: dict[str, str] = {log.stem.casefold(): log.stem for log in folder.glob("*.jsonl")}
+    logs = {log.stem for log in folder.glob("*.jsonl")}
+    names: dict[str, str] = {name.casefold(): name for name in logs}
     for name in annotators:
-        if (same := names.setdefault(name.casefold(), name)) != name and not (folder / f"{name}.jsonl").exists():
-            where = f"{folder} has a log of" if (folder / f"{same}.jsonl").exists() else "There is also"
+        if (same := names.setdefault(name.casefold(), name)) != name and name not in logs:
+            where = f"{folder} has a log of" if same in logs else "There is also"
             raise UserError(f"{where} {same!r}, and {name!r} differs in capitals alone: write it as there.")
 
 
@@ -190,7 +192,7 @@ def _read_log(path: Path) -> list[dict]:
         if row is None:
             unreadable.append(number)
             continue
-        if row["annotator"] in (ADJUDICATOR, *MACHINES) and row["annotator"] not in path.stem:
+        if row["annotator"] in (ADJUDICATOR, *MACHINES) and row["annotator"] not in path.stem.casefold():
             foreign[row["annotator"]] += 1
             continue
         if row["time"] != row["time"]:  # NaN has no place in the order of time, its line has one

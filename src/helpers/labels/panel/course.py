@@ -44,7 +44,9 @@ class Course:
         if not latest.get("advice"):
             return ""
         batches = sum(bool(row["picks"]) for row in self.rounds[:-1])
-        how = f"set rounds = {batches} in the notebook's parameters and run all cells; labels stay"
+        how = (
+            f"set rounds = {batches} in the notebook's parameters and run all cells; labels stay, the curve begins anew"
+        )
         return f"You may stop now. {latest['advice']} To stop, {how}."
 
     def scores(self) -> list[float]:
