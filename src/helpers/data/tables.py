@@ -283,7 +283,8 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
     path, task = params["data_path"], params["task"]
     raw_texts = _cells(table, params["text_column"], path, "the text")
     texts, missing = without_missing(map(clean, raw_texts))
-    add_remark(table, *filter(None, [missing_remark(f"Column {params['text_column']!r}", missing)]))
+    if missing:
+        add_remark(table, missing_remark(f"Column {params['text_column']!r}", missing))
     rows = table[list(map(bool, texts))]  # the others count nowhere
     records = [{"id": record_id(task, text), "text": text} for text in texts if text]
     if not records:
