@@ -97,7 +97,7 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         ([*JOBS, "-p", "balance_group", "region"], "balance_group='region' is not among the group_columns (sector,"),
         ([*JOBS, "-p", "strategy", "magic"], "strategy='magic' is unknown: choose one of badge, bait, cluster_equal,"),
         ([*JOBS, "-p", "stop", "never"], "stop='never' must be one of budget, change, kappa, plateau, uncertainty"),
-        ([*JOBS, "-p", "labeller", "me"], "labeller='me' must be one of human, oracle, teacher"),
+        ([*JOBS, "-p", "labeller", "me"], "labeller='me' must be one of human, model, oracle, teacher"),
         ([*JOBS, "-p", "head", "arm"], "head='arm' must be one of classifier, lm"),
         ([*JOBS, "-p", "pooling", "max"], "pooling='max' must be one of evidence, mean"),
         ([*JOBS, "-p", "quantization", "int8"], "quantization='int8' must be one of nf4, none"),
@@ -190,7 +190,7 @@ def test_the_help_of_run_lists_every_parameter(project, monkeypatch, capsys):
     assert names <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
     place = lines.index("  labeller")
     assert lines[place + 1] == "      oracle or teacher: labels come with the data; human: the panel asks people"
-    assert lines[place + 2] == "      a text; default 'oracle'; one of human, oracle, teacher"
+    assert lines[place + 2] == "      a text; default 'oracle'; one of human, model, oracle, teacher"
     assert lines[lines.index("  epochs") + 2] == "      a whole number; default 2 or 8; between 0 and 1,000"
     assert "one of badge, bait" in lines[lines.index("  strategy") + 2] and "  copies (generation only)" in lines
 

@@ -27,8 +27,8 @@ ATTRIBUTES |= {"description_allow_html"}
 # File → what it may say there, since it escapes or has no data in it; each stands in the file once or more.
 ALLOWED = {
     "src/helpers/evaluation/report.py": {
-        "HTML(f\"{('' if table.empty else style)}{_tabulate(table, empty, digits, title)}\")",
-        "Markup(TEMPLATES.get_template('table.html').render(columns=columns, rows=rows, title=title))",
+        "HTML(f\"{('' if table.empty else style)}{_tabulate(table, empty, digits, title, fold=fold)}\")",
+        "Markup(TEMPLATES.get_template('table.html').render(columns=columns, rows=rows, title=title, fold=fold))",
         "Markup(CHANGED)",
     },
     "src/helpers/evaluation/start.py": {"Markup(Path(__file__).with_name('pipeline.svg').read_text(encoding='utf-8'))"},

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 
@@ -96,11 +97,18 @@ def run_alone(code, call, texts, folder, base):
     return json.loads(done.stdout.partition("ANSWERS")[2])
 
 
-@pytest.mark.parametrize("kind", ["embedded", "mean", "label words"])
+@pytest.mark.parametrize("kind", ["embedded", "mean", "label words", "chat"])
 def test_the_cards_code_gives_the_same_probabilities_without_ambo(
     kind, project, task, rows, tiny_llama, monkeypatch, capsys
 ):
-    changes = {"embedded": {"pooling": "evidence", "bidirectional": True}, "label words": {"head": "lm"}}
+    by_words = {"head": "lm"}
+    changes = {"embedded": {"pooling": "evidence", "bidirectional": True}, "label words": by_words, "chat": by_words}
+    if kind == "chat":
+        tiny_llama = shutil.copytree(tiny_llama, project / "chat")
+        template = (
+            "{% for m in messages %}<s>{{ m['content'] }}</s>{% endfor %}{% if add_generation_prompt %}> {% endif %}"
+        )
+        (tiny_llama / "chat_template.jinja").write_text(template)
     own = recipe(EMBEDDED if kind == "embedded" else tiny_llama, epochs=1, **changes.get(kind, {}))
     trained(project, QLoRA(task, own), records(rows[:32]))
     code, out, err = ambo(monkeypatch, capsys, "export", "--to", "shared")

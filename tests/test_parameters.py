@@ -216,7 +216,7 @@ def test_every_value_is_taken_or_refused_in_a_sentence(name):
 
 
 def test_closed_lists_are_sorted_where_they_are_shown():
-    assert parameters.allowed_values("labeller") == "one of human, oracle, teacher"
+    assert parameters.allowed_values("labeller") == "one of human, model, oracle, teacher"
     assert parameters.allowed_values("judge") == "one of '', endpoint"
     assert parameters.allowed_values("epochs") == "between 0 and 1,000"
 

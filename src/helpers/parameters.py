@@ -18,9 +18,15 @@ from helpers.files import notebook_cells
 # What a text, or each entry of a list, may be.
 CHOICES = {
     "kind": ("classification", "generation"),
-    "question": ("offensive", "implied_bias", ""),  # of the Social Bias Inference Corpus
+    "question": (
+        "offensive",
+        "is_offensive",
+        "implied_bias",
+        "target_group",
+        "",
+    ),  # of the Social Bias Inference Corpus
     "scope": ("workplace", "applicant", "everyone"),
-    "labeller": ("oracle", "teacher", "human"),
+    "labeller": ("oracle", "teacher", "human", "model"),
     "learner": ("qlora", "probe"),
     "stop": ("budget", "kappa", "change", "uncertainty", "plateau"),
     "teacher": ("embedded", "endpoint", "local", ""),
@@ -32,7 +38,7 @@ CHOICES = {
     "language": ("it", "en", ""),  # for which there are prompts, and rules that swap genders
     "draft": ("italian", ""),
     "hints": ("italian", ""),
-    "check": ("italian", ""),
+    "check": ("italian", "groups", ""),
 }
 # Lowest and highest value. No sensible value passes a bound: they refuse slips, and files made to exhaust the memory.
 COUNT, SHARE = (0, 10_000_000), (0, 1)
@@ -86,6 +92,10 @@ BOUNDS = {
     "smallest_group": COUNT,
     "errors_shown": (0, 1000),
     "words_rows": (0, 1_000_000),
+    "margin": (0, 0.5),
+    "label_seconds": (0, 86_400),
+    "hour_price": (0, 1_000_000),
+    "promise": (0.5, 0.999),
     "samples_shown": (0, 1000),
     "clusters": (0, 1000),
     "upto": COUNT,

@@ -206,7 +206,7 @@ def test_texts_without_an_answer_can_only_wait_in_the_pool(answer):
     assert split_by_answer(records, answer, "human") == (records, [])
     with pytest.raises(UserError, match=f"None of the 1 texts has a {answer}: name the column in"):
         split_by_answer(bare, answer, "teacher")
-    with pytest.raises(UserError, match="labeller='umano' must be one of human, oracle, teacher"):
+    with pytest.raises(UserError, match="labeller='umano' must be one of human, model, oracle, teacher"):
         split_by_answer(records, answer, "umano")
 
 

@@ -8,6 +8,8 @@ import pytest
 from helpers.cli.given import check_data, gather_parameters, stage_parameters
 from helpers.data import sbic, tables
 from helpers.env import UserError
+from helpers.evaluation.written_groups import read_groups
+from helpers.parameters import CHOICES
 from tests.project import SHARED
 
 AGGREGATED, RAW = SHARED / "sbic/SBIC.v2.agg.dev.csv", SHARED / "sbic/SBIC.v2.dev.csv"
@@ -43,7 +45,7 @@ def test_answers_of_an_aggregated_file():
     )
     asked = sbic.ask(aggregated(), "implied_bias", "f.csv")
     assert list(asked.label == "implied bias") == [False, False, True, False, True]  # against the column's name
-    assert asked.attrs["remarks"] == [
+    assert not any(asked.annotations) and asked.attrs["remarks"] == [
         "hasBiasedImplication is 1 where no stereotype was named, against its name: the stereotypes count."
     ]
     mended = aggregated(lambda table: table.assign(hasBiasedImplication=1 - table.hasBiasedImplication.astype(int)))
@@ -56,8 +58,16 @@ def test_a_worker_counts_once_a_post():
     asked = sbic.ask(raw_rows(*rows), "offensive", "f.csv").set_index("post")
     assert asked.label.to_dict() == {"p": "maybe", "q": "", "r": "maybe"}  # counted twice, w1 would make p offensive
     assert asked.annotators.to_dict() == {"p": 2, "q": 1, "r": 1} and asked.groups["p"] == "women"
+    assert asked.annotations.to_dict() == {
+        "p": {"w1": "offensive", "w2": "not offensive"},
+        "q": {},
+        "r": {"w2": "maybe"},
+    }
+    two = sbic.ask(raw_rows(*rows), "is_offensive", "f.csv").set_index("post")
+    assert two.label.to_dict() == {"p": "offensive", "q": "", "r": "offensive"}  # from a mean of 0.5 on
+    assert two.annotations["r"] == {"w2": "offensive"}
     said = "5 rows: 4 answers to 3 posts; repeats of a worker on a post dropped: 1."
-    assert asked.attrs["remarks"] == [said, "1 post without an answer of any annotator: left unlabelled."]
+    assert asked.attrs["remarks"] == [said, "1 post without an answer of any annotator: left without one."]
 
 
 def test_an_empty_cell_is_empty_however_a_format_writes_it():
@@ -95,25 +105,32 @@ def test_what_is_no_official_file_is_a_sentence(change, words):
 
 
 @pytest.mark.skipif(not RAW.exists(), reason="the corpus is not beside the repository (../shared/data/sbic)")
-@pytest.mark.parametrize("question", sbic.QUESTIONS)
+@pytest.mark.parametrize("question", filter(None, CHOICES["question"]))
 def test_both_official_files_give_the_same_answers(question):
     asked = {}
     for path in (AGGREGATED, RAW):
         table = tables.read_table(str(path), "post")
         asked[path] = sbic.ask(table, question, str(path)).set_index("post")
     aggregate, raw = asked.values()
-    assert len(aggregate) == 4666 and len(raw) == 4673 and (raw.label == "").sum() == 7
+    answer = "target" if question == "target_group" else "label"
+    assert len(aggregate) == 4666 and len(raw) == 4673 and (raw[answer] == "").sum() == 7
     assert "repeats of a worker on a post dropped: 4,172" in raw.attrs["remarks"][0]
     both = aggregate.join(raw, rsuffix="_raw", how="inner")
-    assert len(both) == 4666 and (both.label == both.label_raw).mean() > 0.998  # repeats moved a few means
+    assert len(both) == 4666
+    if question == "target_group":  # the lists of a file are in its own order
+        assert all(read_groups(a) == read_groups(b) for a, b in zip(both.target, both.target_raw, strict=True))
+        assert (both.target == "none").sum() > 2000 and both.target.str.contains("; ").sum() > 100
+    else:
+        assert (both.label == both.label_raw).mean() > 0.998  # repeats moved a few means
     if question == "implied_bias":
         assert (both.label == both.label_raw).all() and (both.label == "implied bias").sum() == 1806
 
 
 @pytest.mark.skipif(not RAW.exists(), reason="the corpus is not beside the repository (../shared/data/sbic)")
-@pytest.mark.parametrize("task", ["sbic_offensive", "sbic_implied_bias"])
+@pytest.mark.parametrize("task", ["sbic_offensive", "sbic_implied_bias", "sbic_target_group"])
 def test_the_tasks_of_the_corpus_read_it(task):
     given = gather_parameters(task, "minilm", {"data_path": str(AGGREGATED)})
     records = check_data(given | stage_parameters("01_seed_curation", given))
-    assert len(records) == 4666 and {r["label"] for r in records} == set(given["labels"])
+    assert len(records) == 4666 and {r["label"] for r in records if "label" in r} == set(given["labels"])
+    assert all(r["references"] for r in records) if task == "sbic_target_group" else True
     assert all({"category", "dataSource"} <= r.keys() for r in records)

@@ -14,7 +14,7 @@ from helpers.cli.notebook import interruptible
 from helpers.data import embedded, tables
 from helpers.env import UserError, short_path
 from helpers.evaluation import runs
-from helpers.labels import decisions, log
+from helpers.labels import decisions, log, seats
 from helpers.text import say
 
 
@@ -74,8 +74,8 @@ def write_export(folder: Path, latest: runs.Detector, rows: list[dict], pushed: 
     outdated = saved.rules_remark(facts)
     if outdated:
         say(f"note: {outdated}", file=sys.stderr)
-    arm = settings["strategy"] if settings["labeller"] == "oracle" else settings["labeller"]
-    logs = [home / pipeline.STAGES["01"] / "labels", stage / "labels" / arm]
+    own_logs = seats.log_folder(stage / "labels", settings["labeller"], settings["strategy"])
+    logs = [home / pipeline.STAGES["01"] / "labels", own_logs]
     labellers, people = decisions.labellers(map(log.annotations, logs))
     who, guide = cards.who_labelled(rows, labellers), settings.get("guideline", "")
     data = {"path": first["parameters"]["data_path"], "language": latest.language, "run": latest.run, "pushed": pushed}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate
 from typing import Any
 
@@ -17,7 +18,7 @@ from helpers.core.chat import in_template
 from helpers.core.hints import hinter
 from helpers.core.recipe import Recipe
 from helpers.env import UserError
-from helpers.task import Task
+from helpers.task import TEXT, Task
 
 IGNORED = -100  # of cross-entropy
 OVERLAP = 64  # tokens that two windows of a long text share at most
@@ -50,10 +51,14 @@ def _refusing_panic(tokenizer) -> Iterator[None]:
 
 
 class Encoding:
-    """Token ids for one task and one model, and training batches of them."""
+    """Token ids for one task and one model, and training batches of them.
 
-    def __init__(self, task: Task, recipe: Recipe, tokenizer):
-        self.task, self.recipe, self.tokenizer = task, recipe, tokenizer
+    `in_chat` says whether the lm head's prompt is a user's turn in the tokenizer's chat template, and the label word the
+    answer to it.
+    """
+
+    def __init__(self, task: Task, recipe: Recipe, tokenizer, in_chat: bool = False):
+        self.task, self.recipe, self.tokenizer, self.in_chat = task, recipe, tokenizer, in_chat
         reads_tokens = recipe.head == "classifier" and recipe.pooling == "evidence" and tokenizer.is_fast
         self._hinter = hinter(task) if reads_tokens else None
 
@@ -70,13 +75,27 @@ class Encoding:
         """The token that opens a text, for models that have one."""
         return [self.tokenizer.bos_token_id] if self.tokenizer.bos_token_id is not None else []
 
+    @cached_property
+    def frame(self) -> tuple[str, str]:
+        """What stands before and behind a text, for the lm head; raises UserError where the chat template changes the text."""
+        if not self.in_chat:
+            return self.task.prefix, self.task.suffix
+        (chat,) = in_template(self.tokenizer, [self.task.prompt], self.recipe.model)
+        if chat.count(TEXT) != 1:
+            problem = f"does not leave the prompt as it is ({TEXT} stands {chat.count(TEXT)} times in what it makes)"
+            raise UserError(f"model {self.recipe.model!r} has a chat template that {problem}: correct or remove it.")
+        before, _, behind = chat.partition(TEXT)
+        return before, behind
+
     def prefix(self) -> list[int]:
         """What stands before every text, for the lm head."""
-        return self.opening() + self.ids(self.task.prefix)
+        opening = [] if self.in_chat else self.opening()  # a template brings its own
+        return opening + self.ids(self.frame[0])
 
     def label_words(self) -> list[list[int]]:
         """Token ids of every label word; raises UserError where two are the same."""
-        words = [self.ids(word) for word in self.task.label_words]
+        # A turn begins with a letter; elsewhere a word follows the prompt behind a blank.
+        words = [self.ids(word.lstrip() if self.in_chat else word) for word in self.task.label_words]
         if len({tuple(word) for word in words}) < len(words):
             raise UserError("Two label_words give the same tokens in this model: choose words that differ.")
         return words
@@ -85,7 +104,7 @@ class Encoding:
         """The number of tokens of a text that are read, beside the prompt."""
         if self.recipe.head == "classifier":
             return self.recipe.max_length - self.tokenizer.num_special_tokens_to_add()
-        return max(1, self.recipe.max_length - len(self.ids(self.task.suffix)) - len(self.prefix()))
+        return max(1, self.recipe.max_length - len(self.ids(self.frame[1])) - len(self.prefix()))
 
     def count_long(self, texts: Sequence[str]) -> int:
         """The number of texts that are longer than one window."""
@@ -112,7 +131,7 @@ class Encoding:
         ids = windows["input_ids"]
         if special:
             return [i or [self.tokenizer.pad_token_id] for i in ids], owners
-        suffix = self.ids(self.task.suffix)
+        suffix = self.ids(self.frame[1])
         return [i + suffix for i in ids], owners
 
     def hints(self, texts: Sequence[str], cut: bool = False) -> list[list[int]] | None:
@@ -169,7 +188,7 @@ class Encoding:
         if self.recipe.head == "classifier":
             ids = read(self.tokenizer, list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
             return [i or [self.tokenizer.pad_token_id] for i in ids]  # an empty text has one token, not none
-        suffix = self.ids(self.task.suffix)
+        suffix = self.ids(self.frame[1])
         return [ids + suffix for ids in self._cut(texts, self._room())]
 
     def plain(self, texts: Sequence[str]) -> list[list[int]]:

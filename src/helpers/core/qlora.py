@@ -46,6 +46,8 @@ class QLoRA:
     recipe : Recipe
     seed : int
         Of training, where `fit` is not given one, and of the choice of held-out rows.
+    in_chat : bool, optional
+        Whether label words answer a turn in the tokenizer's chat template; by default where there is one.
 
     Attributes
     ----------
@@ -63,14 +65,16 @@ class QLoRA:
         Tokens that went through the base in any pass so far, padding included.
     """
 
-    def __init__(self, task: Task, recipe: Recipe, seed: int = 0):
+    def __init__(self, task: Task, recipe: Recipe, seed: int = 0, in_chat: bool | None = None):
         self.task, self.recipe, self.seed, self.temperature = task, recipe, seed, 1.0
         self.base = base_version(recipe.model)  # noted, then read
         model, self.tokenizer = load_base(recipe)
         if commit := self.base is None and getattr(model.config, "_commit_hash", None):
             self.base = f"commit {commit}"
         self.model = attach(model, recipe)
-        self.encoding = Encoding(task, recipe, self.tokenizer)
+        if in_chat is None:
+            in_chat = recipe.head == "lm" and bool(self.tokenizer.chat_template)
+        self.encoding = Encoding(task, recipe, self.tokenizer, in_chat)
         self.rules = rules_version(task) if self.encoding.is_hinted else ""
         self.tokens_read, self._counting = 0, threading.Lock()
         self.model.get_input_embeddings().register_forward_hook(self._count)
@@ -402,7 +406,7 @@ class QLoRA:
         facts["overlap"] = OVERLAP
         return facts | {
             "model": sha256(path) if path.is_dir() else f"{self.recipe.model}@{commit}",
-            "suffix": self.task.suffix if self.recipe.head == "lm" else "",
+            "suffix": self.encoding.frame[1] if self.recipe.head == "lm" else "",
         }
 
     # writing ---------------------------------------------------------------------------------------------------------
@@ -463,6 +467,7 @@ class QLoRA:
             "double_quantization": bool(four_bit) and config.quantization_config.bnb_4bit_use_double_quant,
             "four_bit_layers": four_bit,
             "compute_dtype": str(env.compute_dtype()).removeprefix("torch."),
+            "chat_template": self.encoding.in_chat,
             "hints": self.task.hints if self.encoding.is_hinted else "none",
             "trainable_parameters": trainable,
             "base_parameters": self.model.get_base_model().num_parameters(exclude_embeddings=False) - trainable,
@@ -481,6 +486,7 @@ class QLoRA:
             "task": asdict(self.task),
             "base": self.base,
             "rules": self.rules,
+            "in_chat": self.encoding.in_chat,
             "kinds": self.kinds.names if self.kinds else (),
         }
         with replacing(folder) as temporary:
@@ -509,7 +515,7 @@ class QLoRA:
             Where there is no learner, it is damaged, or it was trained on another version of its base.
         """
         facts = saved.read_facts(folder, **changes)
-        learner = cls(facts.task, facts.recipe, facts.seed)
+        learner = cls(facts.task, facts.recipe, facts.seed, facts.in_chat)
         learner.restore(folder)
         return learner
 

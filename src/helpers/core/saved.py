@@ -35,6 +35,8 @@ class Facts:
         Version of the rules whose marks its head reads (see `QLoRA.rules`), '' for none.
     kinds : tuple of strings
         Kinds of exclusion that it names beside the label; none in adapters of older versions.
+    in_chat : bool
+        Whether it was asked in the chat template of its base (see `Encoding`); adapters of older versions never were.
     """
 
     temperature: float
@@ -44,6 +46,7 @@ class Facts:
     base: str | None = None
     kinds: tuple[str, ...] = ()
     rules: str = ""
+    in_chat: bool = False
 
 
 def read_facts(folder: Path, **changes: Any) -> Facts:

@@ -2,8 +2,9 @@
 
 A record is a dict with `id`, `text`, `label` (for generation `references`, and the first of them as `target`),
 the group columns, `source`, `split`, and where they apply `parent_id`, `own_id` (what the user's table calls the
-row; `own_ids` where exact duplicates have several) and `spans` (character offsets of the evidence); a synthetic row
-also has its `method` and `writer`. Every phase stores one JSON object a line.
+row; `own_ids` where exact duplicates have several), `spans` (character offsets of the evidence) and `annotations`
+(annotator → label, where the data say what each answered); a synthetic row also has its `method` and `writer`.
+Every phase stores one JSON object a line.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from helpers.env import UserError
 from helpers.task import Task
 from helpers.text import bare_words, clean, normalise
 
-LABELLERS = ("oracle", "teacher", "human")
-ANSWERS = ("label", "spans", "kinds", "target", "references")  # fields that give the answer away
+LABELLERS = ("oracle", "teacher", "human", "model")
+ANSWERS = ("label", "spans", "kinds", "annotations", "target", "references")  # fields that give the answer away
 
 
 def record_id(task: str, text: str) -> str:
@@ -32,15 +33,20 @@ def record_id(task: str, text: str) -> str:
 # --- answers ---
 
 
+def asks_people(labeller: str) -> bool:
+    """Whether people answer in the panel: alone (`human`), or until a model may label the rest (`model`)."""
+    return labeller in ("human", "model")
+
+
 def split_by_answer(records: list[dict], answer: str, labeller: str) -> tuple[list[dict], list[dict]]:
     """Separate the records for seed, pool and evaluation from those that bring no answer and can only wait in the pool.
 
-    `answer` is the field of the answer, label or target. Where people label (`human`) they can answer for every record,
-    so none is separated. Raises UserError when no record has an answer and nobody is there to give one.
+    `answer` is the field of the answer, label or target. Where people label they can answer for every record, so none is
+    separated. Raises UserError when no record has an answer and nobody is there to give one.
     """
     if labeller not in LABELLERS:
         raise UserError(f"Parameter labeller={labeller!r} must be one of {', '.join(sorted(LABELLERS))}.")
-    if labeller == "human":
+    if asks_people(labeller):
         return records, []
     answered = [r for r in records if r.get(answer)]
     if not answered:
@@ -72,8 +78,8 @@ def without_answer(record: dict) -> dict:
 def drop_exact_duplicates(records: list[dict]) -> list[dict]:
     """One record for every id, an evaluation row if there is one, with the commonest label, all references and own ids.
 
-    It has the evidence of every copy but those with another label. Where two labels of one text are equally common, the
-    text is left out.
+    It has the annotators of all copies, and the evidence of every copy but those with another label. Where two labels of one
+    text are equally common, the text is left out.
     """
     copies = _copies(records)
     first: dict[str, dict] = {}
@@ -90,6 +96,8 @@ def drop_exact_duplicates(records: list[dict]) -> list[dict]:
             record |= {"target": references[0], "references": references}
         if len(copies[key]) > 1 and any(copy.get("spans") for copy in copies[key]):
             record["spans"] = _joint_spans(copies[key], record)
+        if annotations := {who: label for copy in copies[key] for who, label in copy.get("annotations", {}).items()}:
+            record["annotations"] = annotations
         if record.get("label") != "":
             kept.append(record)
     return kept

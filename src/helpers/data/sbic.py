@@ -17,17 +17,17 @@ from helpers.data.batched import add_remark
 from helpers.env import UserError
 from helpers.text import plural
 
-OFFENSIVE, IMPLIED_BIAS = "offensive", "implied_bias"
-QUESTIONS = (OFFENSIVE, IMPLIED_BIAS)
+OFFENSIVE, IS_OFFENSIVE, IMPLIED_BIAS, TARGET_GROUP = "offensive", "is_offensive", "implied_bias", "target_group"
 NO, MAYBE, YES = "not offensive", "maybe", "offensive"
 FREE, BIASED = "no implied bias", "implied bias"
+NOBODY = "none"  # the target of a post that names no group
 COLUMNS = ("post", "offensiveYN", "targetMinority", "targetCategory", "targetStereotype")
 INVERTED = "hasBiasedImplication"  # of the aggregated files: 1 where the list of stereotypes is empty
 WORKER = "WorkerId"  # of the raw files
 
 
 def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
-    """One row a post, with the answer to `question` as `label`; what was dropped or guessed is among its remarks.
+    """One row a post, with the answer to `question`; what was dropped or guessed is among its remarks.
 
     Parameters
     ----------
@@ -35,16 +35,19 @@ def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
         An official file, aggregated or raw, as `read_table` gives it.
     question : str
         `offensive`: the mean of the annotators' 0, 0.5 and 1 is nearest to *not offensive*, *maybe* or *offensive* (a mean
-        of 0.25 or 0.75 to *maybe*). `implied_bias`: somebody named a stereotype; the file's own column says the opposite of
-        its name, and is only compared.
+        of 0.25 or 0.75 to *maybe*). `is_offensive`: in two classes, *offensive* from a mean of 0.5 on. `implied_bias`:
+        somebody named a stereotype; the file's own column says the opposite of its name, and is only compared.
+        `target_group`: the groups named, to be written.
     path : str
         The file, for messages.
 
     Returns
     -------
     DataFrame
-        post, label, groups (the groups named, joined by "; "), category (of them, "none" or "several"), annotators (how
-        many; 0 where the file does not say), dataSource; indexed by the post's first row.
+        post, label (of `target_group`: target, the groups or "none"), groups (those named, joined by "; "), category (of
+        them, "none" or "several"), annotators (how many; 0 where the file does not say), annotations (worker → her answer;
+        empty where the file does not say, and for questions on which the release's workers were made to agree), dataSource;
+        indexed by the post's first row.
 
     Raises
     ------
@@ -59,26 +62,40 @@ def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
         problem = f"{path} has neither {WORKER!r} (a raw file) nor {INVERTED!r} (an aggregated one)"
         raise UserError(f"{problem}: give an official file of the corpus as it is.")
     posts, remarks = (_of_raw if is_raw else _of_aggregated)(table, path)
-    rows = []
+    rows, answer_column = [], "target" if question == TARGET_GROUP else "label"
     for post in posts:
         rows.append({name: post[name] for name in ("post", "dataSource", "annotators")})
         rows[-1]["groups"] = "; ".join(post["groups"])
         categories = sorted(set(post["categories"]))
         rows[-1]["category"] = categories[0] if len(categories) == 1 else "several" if categories else "none"
-        if question == OFFENSIVE:
-            rows[-1]["label"] = "" if math.isnan(post["mean"]) else _offensive(post["mean"])
+        rows[-1]["annotations"] = {}
+        if question in CLASSES:
+            rows[-1]["label"] = CLASSES[question](post["mean"])
+            given = {worker: CLASSES[question](number) for worker, number in post["numbers"].items()}
+            rows[-1]["annotations"] = {worker: label for worker, label in given.items() if label}
         else:  # nobody was asked for a stereotype where nobody said whether the post offends
             is_answered = post["is_biased"] or not math.isnan(post["mean"])
-            rows[-1]["label"] = (FREE, BIASED)[post["is_biased"]] if is_answered else ""
+            answer = (FREE, BIASED)[post["is_biased"]] if question == IMPLIED_BIAS else rows[-1]["groups"] or NOBODY
+            rows[-1][answer_column] = answer if is_answered else ""
     asked = pd.DataFrame(rows, index=[post["row"] for post in posts])
-    if unknown := int((asked["label"] == "").sum()):
-        remarks.append(f"{plural(unknown, 'post')} without an answer of any annotator: left unlabelled.")
+    if unknown := int((asked[answer_column] == "").sum()):
+        remarks.append(f"{plural(unknown, 'post')} without an answer of any annotator: left without one.")
+    if question in CLASSES and not is_raw:
+        remarks.append("What each annotator answered is in the raw file alone: give it to compare a model with them.")
     add_remark(asked, *table.attrs.get("remarks", []), *remarks)
     return asked
 
 
-def _offensive(mean: float) -> str:
-    return NO if mean < 0.25 else YES if mean > 0.75 else MAYBE
+def _in_three(mean: float) -> str:
+    """The class of a mean, '' of no answer."""
+    return "" if math.isnan(mean) else NO if mean < 0.25 else YES if mean > 0.75 else MAYBE
+
+
+def _in_two(mean: float) -> str:
+    return "" if math.isnan(mean) else YES if mean >= 0.5 else NO
+
+
+CLASSES = {OFFENSIVE: _in_three, IS_OFFENSIVE: _in_two}  # question → the class of a number from 0 to 1
 
 
 def _of_aggregated(table: pd.DataFrame, path: str) -> tuple[list[dict[str, Any]], list[str]]:
@@ -92,7 +109,7 @@ def _of_aggregated(table: pd.DataFrame, path: str) -> tuple[list[dict[str, Any]]
         if not math.isnan(own := _number(own, f"{path}, row {row}: {INVERTED}")):
             agrees[own == is_biased] += 1
         mean = _number(mean, f"{path}, row {row}: offensiveYN")
-        posts.append({"row": row, "post": post, "mean": mean, "is_biased": is_biased, "annotators": 0})
+        posts.append({"row": row, "post": post, "mean": mean, "is_biased": is_biased, "annotators": 0, "numbers": {}})
         posts[-1] |= {"dataSource": source, "groups": groups, "categories": categories}
     if len(agrees) > 1:
         counts = f"{agrees[True]:,} rows as its name says and {agrees[False]:,} the other way round"
@@ -105,26 +122,25 @@ def _of_aggregated(table: pd.DataFrame, path: str) -> tuple[list[dict[str, Any]]
 def _of_raw(table: pd.DataFrame, path: str) -> tuple[list[dict[str, Any]], list[str]]:
     """The posts of a raw file: a worker counts once a post, whatever number of stereotypes she named."""
     posts: dict[str, dict[str, Any]] = {}
-    answered: set[tuple[str, str]] = set()
-    numbers: dict[str, list[float]] = {}
+    answers = 0
     columns = table[["post", WORKER, "offensiveYN", "targetMinority", "targetCategory", "targetStereotype"]].to_numpy()
     for row, source, cells in zip(table.index, _sources(table), columns, strict=True):
         text, worker, offensive, minority, category, stereotype = cells
         new = {"row": row, "post": text, "is_biased": False, "dataSource": source, "groups": [], "categories": []}
+        new["numbers"] = {}  # worker → what she answered first
         post = posts.setdefault(text, new)
         post["is_biased"] |= bool(_text(stereotype))
         for name, cell in (("groups", minority), ("categories", category)):
             names = [part.strip() for part in _text(cell).split(",")]
             post[name] += [part for part in names if part and part not in post[name]]
-        if (worker, text) in answered:
-            continue
-        answered.add((worker, text))
-        numbers.setdefault(text, []).append(_number(offensive, f"{path}, row {row}: offensiveYN"))
-    for text, post in posts.items():
-        given = [number for number in numbers[text] if not math.isnan(number)]
-        post["annotators"], post["mean"] = len(numbers[text]), sum(given) / len(given) if given else math.nan
-    repeats = len(table) - len(answered)
-    said = f"{plural(len(table), 'row')}: {plural(len(answered), 'answer')} to {plural(len(posts), 'post')}"
+        if str(worker) not in post["numbers"]:
+            post["numbers"][str(worker)] = _number(offensive, f"{path}, row {row}: offensiveYN")
+    for post in posts.values():
+        given = [number for number in post["numbers"].values() if not math.isnan(number)]
+        post["annotators"], post["mean"] = len(post["numbers"]), sum(given) / len(given) if given else math.nan
+        answers += post["annotators"]
+    repeats = len(table) - answers
+    said = f"{plural(len(table), 'row')}: {plural(answers, 'answer')} to {plural(len(posts), 'post')}"
     return list(posts.values()), [f"{said}; repeats of a worker on a post dropped: {repeats:,}."]
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from helpers.data import embedded
+from helpers.data.annotations import read_annotations
 from helpers.data.batched import Source, add_remark, column_name, listed
 from helpers.data.classes import (
     by_threshold,
@@ -47,7 +48,7 @@ GROUP = 2**25  # bytes of a row group of a .parquet
 # Fields of a record: a group column that the user calls so is named with `_` behind it in group_columns, and is kept so.
 RESERVED = (
     "id", "text", "label", "target", "references", "split", "spans", "parent_id", "source", "weight", "own_id", "own_ids",
-    "labelled_by", "method", "writer", "target_source", "kinds", "answer", "right",
+    "labelled_by", "method", "writer", "target_source", "kinds", "answer", "right", "annotations",
 )  # fmt: skip
 
 
@@ -268,10 +269,10 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
 
     Of `params` it uses task, data_path, text_column, label_column ('' for none), labels ([] accepts any),
     label_threshold (''), target_columns (all that are filled become references), group_columns, id_column (''),
-    spans_column (''), split_column (''), test_split and validation_split. What was merged or read as missing, and what
-    is hardly meant, is added to the table's remarks. Raises UserError on a missing column, a label that the task does
-    not have, fewer than two classes, or a repeated id. A table without the column of the labels has none, where `labels`
-    says which there are to be.
+    spans_column (''), annotations_column (''), split_column (''), test_split and validation_split. What was merged or read as
+    missing, and what is hardly meant, is added to the table's remarks. Raises UserError on a missing column, a label that
+    the task does not have, fewer than two classes, or a repeated id. A table without the column of the labels has none,
+    where `labels` says which there are to be.
     """
     names = params["group_columns"]  # as the records have them
     params = _as_in_table(table, params)
@@ -308,6 +309,8 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
                     record[column] = value
     if params.get("spans_column"):
         _add_spans(table, rows, records, [raw for raw, text in zip(raw_texts, texts, strict=True) if text], params)
+    if params.get("annotations_column"):
+        _add_annotations(table, rows, records, params)
     splits = [""] * len(records)
     if params["split_column"]:
         splits = _splits(table, rows, params)
@@ -418,6 +421,22 @@ def _add_spans(
         add_remark(table, f"Column {column!r}: {count}; evidence is [start, end] in characters inside the text.")
 
 
+def _add_annotations(table: pd.DataFrame, rows: pd.DataFrame, records: list[dict], params: dict[str, Any]) -> None:
+    """Give the records what each annotator answered; the table's remarks say what of it is left out."""
+    column, left_out = params["annotations_column"], {}
+    labels = params["labels"] or sorted({r["label"] for r in records if r.get("label")})
+    for record, number, value in zip(records, rows.index, rows[column].tolist(), strict=True):
+        given, bad = read_annotations(value, labels)
+        if bad:
+            left_out[number] = bad
+        if given:
+            record["annotations"] = given
+    if left_out:
+        count = f"{plural(sum(left_out.values()), 'answer')} left out (row {listed(left_out, 5)})"
+        rule = f'a cell is an object such as {{"ann": "{labels[0] if labels else "…"}"}}, with labels of the task'
+        add_remark(table, f"Column {column!r}: {count}; {rule}.")
+
+
 def _splits(table: pd.DataFrame, rows: pd.DataFrame, params: dict[str, Any]) -> list[str]:
     """The split of every row; raises UserError when none is a test row."""
     path, column = params["data_path"], params["split_column"]
@@ -464,7 +483,7 @@ def _split_remark(counts: Counter, split_of: dict[str, str], params: dict[str, A
     return [f"Column {params['split_column']!r}: {'; '.join(parts)}{remedy}."]
 
 
-SINGLE = ("text_column", "label_column", "split_column", "id_column", "spans_column")
+SINGLE = ("text_column", "label_column", "split_column", "id_column", "spans_column", "annotations_column")
 SEVERAL = ("target_columns", "group_columns")
 
 

@@ -16,17 +16,36 @@ from sklearn.preprocessing import normalize
 from helpers.env import UserError
 from helpers.evaluation import textstats
 from helpers.evaluation.intervals import bootstrap_interval, mean_interval, wilson_interval
+from helpers.evaluation.written_groups import score_groups
 from helpers.italian import check
+from helpers.parameters import check_value
 from helpers.text import bare_words
 
 Score = Callable[[Sequence[str]], np.ndarray]
 COMPLIES = 0.5  # a text with at least this score complies
-FIGURES = ("compliance", "strict", "chrF", "BLEU", "edit F1", "exact match", "copied", "similarity", "perplexity")
+FIGURES = (
+    "compliance",
+    "strict",
+    "group F1",
+    "chrF",
+    "BLEU",
+    "edit F1",
+    "exact match",
+    "copied",
+    "similarity",
+    "perplexity",
+)
 FIGURES += ("distinct-2", "self-BLEU", "MTLD")  # in the order in which a page shows them
 PARTS = ["inclusive", "untouched", "agreement"]  # the checks that `strict` combines, see `run_checks`
 LOWER_IS_BETTER = ("perplexity", "self-BLEU", "empty")
-INTERVALS = ("compliance", "strict", "chrF", "exact match", "similarity")  # means over rows
-HIGHEST = {"compliance": 1, "strict": 1, "chrF": 100, "exact match": 1}  # a copy has a similarity of 1 by its nature
+INTERVALS = ("compliance", "strict", "group F1", "chrF", "exact match", "similarity")  # means over rows
+HIGHEST = {
+    "compliance": 1,
+    "strict": 1,
+    "group F1": 1,
+    "chrF": 100,
+    "exact match": 1,
+}  # a copy has a similarity of 1 by its nature
 
 
 def judge_outputs(
@@ -91,16 +110,18 @@ def output_records(table: pd.DataFrame, rows: Sequence[dict], groups: Sequence[s
 
 
 def run_checks(name: str, rows: Sequence[dict], outputs: Sequence[str]) -> pd.DataFrame | None:
-    """Check outputs word by word against their references, see `helpers.italian.check`.
+    """Check outputs against their references.
 
-    `name` is `italian`, or `''` for no check. The columns are `strict`, and what it requires:
-    `inclusive`, `untouched` and `agreement`. Of several references, the one that an output fits
-    best counts.
+    `name` is `italian`, `groups`, or `''` for no check. By `italian` (word by word, see `helpers.italian.check`) the columns
+    are `strict`, and what it requires: `inclusive`, `untouched` and `agreement`. By `groups` (see `written_groups`) they are
+    `strict`, the same set of groups, and `group F1`. Of several references, the one that an output fits best counts.
     """
-    if name not in ("", "italian"):
-        raise UserError(f"Parameter check={name!r} must be italian, or '' for tasks other than Italian rewriting.")
+    check_value("check", name)
     if not name:
         return None
+    if name == "groups":
+        references = [row.get("references") or [row["target"]] for row in rows]
+        return score_groups(outputs, references)[["exact", "group F1"]].rename(columns={"exact": "strict"})
     columns, verdicts = ["compliant", *PARTS], []
     for row, output in zip(rows, outputs, strict=True):
         candidates = [check.check(row["text"], output, r) for r in row.get("references") or [row["target"]]]
@@ -117,7 +138,7 @@ def figures(table: pd.DataFrame, diversity: bool = True) -> dict[str, float]:
     `diversity` adds distinct-n, self-BLEU and MTLD. They depend on the number of outputs: compare
     systems on the same rows, not groups of different size.
     """
-    means = ["compliance", "score", "chrF", "exact match", "copied", "empty", "similarity"]
+    means = ["compliance", "score", "group F1", "chrF", "exact match", "copied", "empty", "similarity"]
     means += [c for c in table.columns if table[c].dtype == bool and c not in means]
     out = {"count": len(table)} | {c: float(table[c].mean()) for c in means if c in table}
     out["BLEU"] = textstats.bleu(table.output, table.references)

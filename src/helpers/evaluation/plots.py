@@ -231,6 +231,23 @@ def reliability(table: pd.DataFrame, error: float) -> Figure:
     return figure
 
 
+def risk_coverage(table: pd.DataFrame, promises: Sequence[float]) -> Figure:
+    """Agreement with people against the share of texts answered: the table of `selective.risk_coverage`."""
+    figure, axis = plt.subplots(figsize=(PAGE, 3.6))
+    axis.plot(table.coverage, table.agreement, drawstyle="steps-post")
+    for promised in promises:
+        axis.axhline(promised, **DASHED)
+        axis.annotate(f"{promised:.0%}", (1.01, promised), xycoords=("axes fraction", "data"), va="center", fontsize=9)
+    low = min([*table.agreement[table.coverage > 0.05], *promises])
+    axis.set(
+        xlim=(0, 1), ylim=(max(0, low - 0.05), 1.01), xlabel="share of the texts answered, the most confident first"
+    )
+    axis.set(ylabel="agreement with people", title="How much may it answer alone?")
+    for side in (axis.xaxis, axis.yaxis):
+        side.set_major_formatter(PercentFormatter(1, decimals=0))
+    return figure
+
+
 def confusion(counts: np.ndarray, labels: Sequence[str]) -> Figure:
     """Number of rows by true label (rows of `counts`) and answer (columns).
 

@@ -58,18 +58,24 @@ def plain_name(name: object) -> str:
     return re.sub(r"^f1\b", "F1", words)
 
 
-def as_html(table: pd.DataFrame, empty: str = "None.", digits: int | dict[str, Format] | None = None, title: str = ""):
+def as_html(
+    table: pd.DataFrame,
+    empty: str = "None.",
+    digits: int | dict[str, Format] | None = None,
+    title: str = "",
+    fold: str = "",
+):
     """Show a table in a notebook cell: plain headings, numbers to the right, texts escaped and wrapped.
 
     The index is shown where it has a name. Strings that are `Markup`, as from `highlight_rows`, keep
     their markup. A table without rows is the sentence `empty`. `digits` are the decimals of all floats;
     or, by column, decimals, a format such as `"{:.0%}"`, or a function of the value. By default a float
-    has three decimals up to 1, two below 10, one above.
+    has three decimals up to 1, two below 10, one above. With `fold`, the table opens at a click on that text.
     """
     from IPython.display import HTML
 
     style = f"<style>td.text {{ white-space: pre-wrap; max-width: 40rem }} {CHANGED}</style>"
-    return HTML(f"{'' if table.empty else style}{_tabulate(table, empty, digits, title)}")
+    return HTML(f"{'' if table.empty else style}{_tabulate(table, empty, digits, title, fold=fold)}")
 
 
 def _tabulate(
@@ -78,8 +84,9 @@ def _tabulate(
     digits: int | dict[str, Format] | None = None,
     title: str = "",
     muted: Sequence[bool] | None = None,
+    fold: str = "",
 ) -> Markup:
-    """The table as HTML; rows that `muted` marks are pale."""
+    """The table as HTML; rows that `muted` marks are pale; with `fold` it opens at a click on that text."""
     if table.empty:
         return Markup("<p>{}</p>").format(empty)
     if any(name is not None for name in table.index.names):
@@ -95,7 +102,7 @@ def _tabulate(
         cells.append([_formatted(value, form) for value in values])
     rows = [list(zip(columns, row, map(_kind, row), strict=True)) for row in zip(*cells, strict=True)]
     rows = list(zip([False] * len(rows) if muted is None else muted, rows, strict=True))
-    return Markup(TEMPLATES.get_template("table.html").render(columns=columns, rows=rows, title=title))
+    return Markup(TEMPLATES.get_template("table.html").render(columns=columns, rows=rows, title=title, fold=fold))
 
 
 def with_intervals(table: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
@@ -219,8 +226,12 @@ def section(
     pictures: Sequence[Path] = (),
     points: Sequence[str] = (),
     muted: Sequence[bool] | None = None,
+    fold: str = "",
 ) -> dict:
-    """A part of the page: a note, sentences as points, a table with the rows `muted` in grey, pictures (PNG files)."""
+    """A part of the page: a note, sentences as points, a table with the rows `muted` in grey, pictures (PNG files).
+
+    With `fold`, the table opens at a click on that text.
+    """
     table = None if table is not None and table.empty else table
     return {
         "heading": heading,
@@ -229,6 +240,7 @@ def section(
         "pictures": [path for path in pictures if path.exists()],
         "points": points,
         "muted": muted,
+        "fold": fold,
     }
 
 

@@ -14,6 +14,9 @@ RIVALS = {  # a model of 04 → what a sentence calls it
     "edit tagger, same targets": "the edit tagger with the same targets",
     "rules of grammar": "the rules of grammar alone",
     "copy of the source": "leaving every text as it is",
+    "untuned base": "the untuned base",
+    "nearest training target": "the target of the most similar training text",
+    "none for every text": "never naming a group",
 }
 MANY_FLIPS = 0.05  # from this share of changed answers on, a gender swap counts as a fault of its own
 LONGEST = 60  # characters of a group's name in a sentence
@@ -204,7 +207,7 @@ def _calibrated(facts: dict[str, float]) -> str:
 
 def _use(standing: dict[str, list[str]], model: str, wrong: float, limits: list[str]) -> str:
     """What all this means for use; `wrong` is the share of its outputs that are not right."""
-    useless = {"majority", "copy of the source"} & {*standing["level"], *standing["ahead"]}
+    useless = {"majority", "copy of the source", "none for every text"} & {*standing["level"], *standing["ahead"]}
     better = [name for name in standing["ahead"] if name not in useless]
     simpler = [name for name in standing["level"] if name not in ("untuned base, zero-shot", *useless)]
     if useless:

@@ -186,6 +186,9 @@ def export_command(
     reviews = outputs.run_folder(task, run_id) / pipeline.STAGES["02"] / "labels"
     if not folder and any(reviews.glob("*.jsonl")):
         _note(f"what people said of synthetic rows is left out: --folder {env.short_path(reviews)} exports it.")
+    own = store.folders[0].with_name("model")
+    if not folder and any(own.glob("*.jsonl")):
+        _note(f"what the model labelled itself is left out: --folder {env.short_path(own)} exports it.")
     say(f"{to}: {plural(len(table), 'event' if history else 'row')} written")
 
 

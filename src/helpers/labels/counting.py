@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from helpers.data.records import asks_people
 from helpers.env import short_path
 from helpers.labels import decisions, exchange, log, seats
 from helpers.manifest import is_manifest, read_facts, stored_name
@@ -35,7 +36,7 @@ class Readers:
     def __post_init__(self) -> None:
         human, first = self.folders["03"] / "labels" / "human", self.folders["01"] / "labels"
         self.human = [human.resolve(), first.resolve()]  # where people's answers are
-        answers_of = human.parent / (self.strategy if self.labeller == "oracle" else self.labeller)
+        answers_of = seats.log_folder(human.parent, self.labeller, self.strategy)
         own = {"01": first, "02": self.folders["02"] / "labels", "03": answers_of}
         self.logs = {number: [folder.resolve()] for number, folder in own.items()}
         if self._is_due_with("01", human):
@@ -53,7 +54,7 @@ class Readers:
             return "01" if self._takes("01", place, record) else "elsewhere"
         if record in self.pool and self._takes("03", place, record):
             return "03"
-        if place not in self.human or (record in self.pool and self.labeller == "human"):
+        if place not in self.human or (record in self.pool and asks_people(self.labeller)):
             return "elsewhere"
         return "labeller" if record in self.pool else "synthetic"
 

@@ -32,7 +32,7 @@ from helpers.text import plural
 
 EVENTS = ("label", "undo", "skip", "flag", "note")
 ADJUDICATOR = "adjudicator"  # this annotator's labels overrule everybody's
-MACHINES = ("oracle", "teacher")  # who label in batch, in logs of their own
+MACHINES = ("oracle", "teacher", "model")  # who label in batch, in logs of their own
 LONGEST = 10 * 365 * 86_400  # seconds that one label can have taken
 LOCK_SECONDS = 10  # how long a write waits for another process; a write takes milliseconds
 

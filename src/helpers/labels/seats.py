@@ -7,9 +7,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from helpers.data.records import asks_people
 from helpers.env import UserError
 from helpers.files import read_json, write_json
 from helpers.labels.log import annotations, append_all, check_annotator, check_person
+
+
+def log_folder(labels: Path, labeller: str, strategy: str) -> Path:
+    """Where the labels of the pool are in a stage's folder of labels: of the oracle by strategy, else by who labels."""
+    name = strategy if labeller == "oracle" else "human" if asks_people(labeller) else labeller
+    return labels / name
 
 
 def assign(
@@ -105,6 +112,17 @@ def simulate(folder: Path, ids: Sequence[str], oracle: dict[str, str]) -> None:
     known = annotations(folder).get("oracle", {})
     rows = [{"event": "label", "id": i, "label": oracle[i]} for i in ids if known.get(i, {}).get("label") != oracle[i]]
     append_all(folder, "oracle", rows)
+
+
+def settle(folder: Path, machine: str, labels: dict[str, str]) -> None:
+    """Have a machine's log say exactly these labels (record id → label): a label of before that is not among them is withdrawn."""
+    known = (
+        {i: answer["label"] for i, answer in annotations(folder).get(machine, {}).items()} if folder.exists() else {}
+    )
+    rows = [{"event": "label", "id": i, "label": label} for i, label in labels.items() if known.get(i) != label]
+    rows += [{"event": "skip", "id": i} for i, label in known.items() if label is not None and i not in labels]
+    if rows:
+        append_all(folder, machine, rows)
 
 
 def pending(source: Path | list[dict], assigned: dict[str, list[str]]) -> dict[str, list[str]]:

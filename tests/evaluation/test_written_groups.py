@@ -1,0 +1,76 @@
+"""Written names of groups as sets, on cases worked by hand."""
+
+import pandas as pd
+import pytest
+
+from helpers.evaluation import generation
+from helpers.evaluation.written_groups import (
+    categories_of,
+    category,
+    compare_groups,
+    read_groups,
+    rouge_l,
+    score_groups,
+    set_f1,
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "groups"),
+    [
+        ("Black folks", {"black"}),
+        ("blacks; the Jewish people", {"black", "jewish"}),
+        ("women, trans women and lesbian women", {"women", "trans women", "lesbian women"}),
+        ("Muslims/immigrants\nThe post says so.", {"muslim", "immigrant"}),
+        ("none", set()),
+        (" None. ", set()),
+        ("", set()),
+        ("people", set()),
+        ("boss", {"boss"}),
+        ("holocaust survivors/jewish folks", {"holocaust survivor", "jewish"}),
+        ("This post targets a group of people who live far away from here today", set()),
+        ("persone di colore, donne è", {"persone di colore", "donne è"}),
+    ],
+)
+def test_names(text, groups):
+    assert read_groups(text) == groups
+
+
+def test_scores_by_hand():
+    table = score_groups(
+        ["black people; women", "none", "women", "men"], [["black folks"], ["none"], ["none"], ["jews", "men"]]
+    )
+    assert table.exact.tolist() == [False, True, False, True]
+    assert table["group F1"].tolist() == pytest.approx([2 / 3, 1, 0, 1])
+    assert table["BLEU-2"].isna().tolist() == [False, True, True, False]
+    assert table["ROUGE-L"][0] == pytest.approx(2 * 1 / (3 + 2)) and table["BLEU-2"][3] == pytest.approx(1)
+    assert set_f1(frozenset("ab"), frozenset("bc")) == 0.5
+    assert rouge_l(["a", "b", "c", "d"], ["b", "x", "d"]) == pytest.approx(4 / 7) and rouge_l([], []) == 1
+
+
+def test_categories_are_learned_from_training_rows_alone():
+    training = [{"target": "black folks", "category": "race"}, {"target": "blacks", "category": "culture"}]
+    training += [{"target": "black people", "category": "race"}, {"target": "jews; blacks", "category": "several"}]
+    known = categories_of(training, "category")
+    assert known == {"black": "race"}
+    assert category(frozenset(), known) == "none" and category(frozenset({"black"}), known) == "race"
+    assert (
+        category(frozenset({"jew"}), known) == "unknown" and category(frozenset({"jew", "black"}), known) == "several"
+    )
+    rows = [{"references": ["blacks"], "category": "race"}, {"references": ["none"], "category": "none"}]
+    table = compare_groups({"right": ["black people", "none"], "wrong": ["jews", "jews"]}, rows, known, "category", 100)
+    assert table["category F1"].tolist() == [1, 0] and table.exact.tolist() == [1, 0]
+    assert "category F1" not in compare_groups({"right": ["a", "b"]}, rows, {}, "", 100)
+
+
+def test_the_check_of_groups_is_one_of_a_writers_judges():
+    rows = [
+        {"id": str(i), "text": f"post {i}", "references": [target]}
+        for i, target in enumerate(["women", "none", "jews"])
+    ]
+    outputs = ["Women", "none", "muslims"]
+    checks = generation.run_checks("groups", rows, outputs)
+    table = generation.judge_outputs(rows, outputs, lambda texts: pd.Series(1.0, range(len(texts))), checks=checks)
+    systems = generation.compare_systems({"writer": table}, 100)
+    assert systems.strict[0] == pytest.approx(2 / 3) and systems["group F1"][0] == pytest.approx(2 / 3)
+    assert {"strict low", "group F1 high"} <= {*systems}
