@@ -92,6 +92,7 @@ BOUNDS = {
     "smallest_group": COUNT,
     "errors_shown": (0, 1000),
     "words_rows": (0, 1_000_000),
+    "shots": (0, 64),
     "margin": (0, 0.5),
     "label_seconds": (0, 86_400),
     "hour_price": (0, 1_000_000),

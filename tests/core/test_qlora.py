@@ -15,8 +15,9 @@ from helpers.core import cpu, heads, label_words, probe, training
 from helpers.core.base import check_nf4, load_base
 from helpers.core.batches import ByLength, Targets, holdout, pad, token_batches
 from helpers.core.calibration import fit_temperature, negative_log_likelihood, softmax
-from helpers.core.qlora import QLoRA, zero_shot
+from helpers.core.qlora import QLoRA
 from helpers.core.recipe import EMBEDDED, Recipe
+from helpers.core.untuned import few_shot, zero_shot
 from helpers.env import UserError
 from helpers.parameters import notebook_parameters
 from helpers.task import Task
@@ -546,6 +547,19 @@ def test_generation_continues_every_prompt_alike_alone_and_in_a_batch(task, tiny
     assert learner.generate(prompts, 6) == [learner.generate([p], 6)[0] for p in prompts]
     with pytest.raises(UserError, match="classifier head cannot write"):
         QLoRA(task, recipe(tiny_llama)).generate(prompts)
+
+
+def test_solved_examples_stand_before_the_text(task, tiny_llama, rows):
+    asked, shown = texts(rows[10:13]), [rows[:2]] * 3
+    solved = "".join(
+        f"{task.prompt.replace('{text}', r['text'])}{w}\n\n" for r, w in zip(rows, task.label_words, strict=False)
+    )
+    assert [r["label"] for r in rows[:2]] == list(task.labels)
+    longer = recipe(tiny_llama, max_length=3 * 256)
+    expected = zero_shot(replace(task, prompt=solved + task.prompt), longer, asked)
+    found = few_shot(task, recipe(tiny_llama), asked, shown)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert np.abs(found - zero_shot(task, recipe(tiny_llama), asked)).max() > 1e-4
 
 
 def test_untuned_base_answers_with_probabilities(task, tiny_llama, rows):

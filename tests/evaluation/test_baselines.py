@@ -29,3 +29,11 @@ def test_texts_without_words_are_told_in_a_sentence(texts):
 def test_a_few_short_texts_have_places_in_a_plane():
     assert baselines.lsa(["a b", "b c", "c a"]).shape == (3, 2)
     assert np.isfinite(baselines.lsa(["a b", "b c", "c a"])).all()
+
+
+def test_the_most_similar_records_come_last():
+    records = [{"text": text} for text in ("a red car", "a blue car and a red house", "green tea")]
+    (first, second) = baselines.most_similar(records, ["the blue car", "tea"], 2)
+    assert [r["text"] for r in first] == ["a red car", "a blue car and a red house"]
+    assert second[-1]["text"] == "green tea"
+    assert len(baselines.most_similar(records, ["x"], 5)[0]) == 3

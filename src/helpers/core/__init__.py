@@ -9,7 +9,9 @@ from typing import Any
 
 PUBLIC = {
     "QLoRA": "qlora",
-    "zero_shot": "qlora",
+    "zero_shot": "untuned",
+    "few_shot": "untuned",
+    "writes": "untuned",
     "Detector": "detector",
     "load_detector": "detector",
     "Writer": "writer",

@@ -369,7 +369,7 @@ class QLoRA:
         return scores[self._worst_windows(scores, owners)], _mean_of_windows(embeddings, ids, owners)
 
     def _refuse_alibi(self) -> None:
-        if _has_alibi(self.model.config):
+        if has_alibi(self.model.config):
             raise UserError(
                 f"model {self.recipe.model!r} counts positions by ALiBi, which has no place for label words side by "
                 "side: set head: classifier."
@@ -544,33 +544,6 @@ class QLoRA:
             self.kinds = Kinds(facts.kinds, **{name: tensor.float().cpu() for name, tensor in tensors.items()})
 
 
-# --- without training ------------------------------------------------------------------------------------------------
-
-
-def zero_shot(task: Task, recipe: Recipe, texts: Sequence[str]) -> np.ndarray:
-    """Probabilities of the untuned base: of a decoder's label words, or of an encoder's nearest label.
-
-    Parameters
-    ----------
-    task : Task
-    recipe : Recipe
-        Its head is ignored.
-    texts : strings
-
-    Returns
-    -------
-    float64 array (texts, labels)
-    """
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(model_path(recipe.model), revision=recipe.revision or None)
-    if "CausalLM" in (config.architectures or [""])[0] and not _has_alibi(config):
-        return QLoRA(task, replace(recipe, head="lm", bidirectional=False)).predict_proba(texts)
-    learner = QLoRA(task, replace(recipe, head="classifier"))
-    rows, names = (_unit_length(learner.embed(t)) for t in (texts, [w.strip() for w in task.label_words]))
-    return softmax(20.0 * rows @ names.T)
-
-
 def _mean_of_windows(rows: np.ndarray, ids: list[list[int]], owners: np.ndarray) -> np.ndarray:
     """Means of the windows' rows for every text, weighted by their tokens; float32 (texts, ...)."""
     if len(owners) == owners[-1] + 1:
@@ -580,9 +553,9 @@ def _mean_of_windows(rows: np.ndarray, ids: list[list[int]], owners: np.ndarray)
     return np.add.reduceat(rows * lengths[:, None], starts) / np.add.reduceat(lengths, starts)[:, None]
 
 
-def _has_alibi(config) -> bool:
+def has_alibi(config) -> bool:
     return config.model_type in ("bloom", "mpt") or bool(getattr(config, "alibi", False))
 
 
-def _unit_length(rows: np.ndarray) -> np.ndarray:
+def unit_length(rows: np.ndarray) -> np.ndarray:
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)

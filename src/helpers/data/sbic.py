@@ -45,9 +45,9 @@ def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
     -------
     DataFrame
         post, label (of `target_group`: target, the groups or "none"), groups (those named, joined by "; "), category (of
-        them, "none" or "several"), annotators (how many; 0 where the file does not say), annotations (worker → her answer;
-        empty where the file does not say, and for questions on which the release's workers were made to agree), dataSource;
-        indexed by the post's first row.
+        them, "none" or "several"), offensive (yes from a mean of 0.5 on), annotators (how many; 0 where the file does not
+        say), annotations (worker → her answer; empty where the file does not say, and for questions on which the release's
+        workers were made to agree), dataSource; indexed by the post's first row.
 
     Raises
     ------
@@ -68,6 +68,7 @@ def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
         rows[-1]["groups"] = "; ".join(post["groups"])
         categories = sorted(set(post["categories"]))
         rows[-1]["category"] = categories[0] if len(categories) == 1 else "several" if categories else "none"
+        rows[-1]["offensive"] = "yes" if post["mean"] >= 0.5 else "no"
         rows[-1]["annotations"] = {}
         if question in CLASSES:
             rows[-1]["label"] = CLASSES[question](post["mean"])

@@ -56,6 +56,15 @@ def tfidf(task: Task) -> Sklearn:
     return Sklearn(task, make_pipeline(make_union(words, characters), classifier))
 
 
+def most_similar(records: Sequence[dict], texts: Sequence[str], count: int) -> list[list[dict]]:
+    """For each text the `count` records with the most similar texts by TF-IDF of words (cosine), the most similar last."""
+    vectorizer = TfidfVectorizer(sublinear_tf=True, token_pattern=WORD)
+    known = vectorizer.fit_transform([r["text"] for r in records])
+    similarity = (vectorizer.transform(texts) @ known.T).toarray()
+    order = np.argsort(similarity, axis=1, kind="stable")[:, -count:]
+    return [[records[i] for i in row] for row in order]
+
+
 class Lexicon:
     """Predicts the positive label where `cues(text)` finds anything, else the first other one."""
 

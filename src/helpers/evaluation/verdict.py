@@ -11,6 +11,7 @@ RIVALS = {  # a model of 04 → what a sentence calls it
     "majority": "always giving the commonest answer",
     "cue lexicon": "the hand-made rules of the cue lexicon",
     "untuned base, zero-shot": "the untuned base",
+    "frozen probe": "a linear probe on the frozen base",
     "edit tagger, same targets": "the edit tagger with the same targets",
     "rules of grammar": "the rules of grammar alone",
     "copy of the source": "leaving every text as it is",
