@@ -11,6 +11,7 @@ from tests.project import ROOT, code_cells, finish, new_project
 PACKAGE = ROOT / "src" / "helpers"
 GROUND = {
     "cells",
+    "colab",
     "env",
     "files",
     "hub",

@@ -6,6 +6,7 @@ import ast
 import re
 import sys
 
+from helpers.colab import is_bootstrap
 from helpers.manifest import code_cells
 
 
@@ -24,6 +25,7 @@ class Cells:
         """
         run = [(number, cell, _without_commands(cell)) for number, cell in enumerate(self._run() if self.own else [])]
         others = [(number, rest) for number, cell, rest in run if rest and rest not in self.own and _is_code(cell)]
+        others = [(number, rest) for number, rest in others if not is_bootstrap(rest)]
         return sum(number >= self.opening or not _has_values_only(rest) for number, rest in others)
 
     def _run(self) -> list[str]:

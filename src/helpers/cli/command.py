@@ -23,6 +23,7 @@ import typer
 import typer.core
 
 from helpers import env, files, outputs, pipeline, run
+from helpers.cli.badges import badges
 from helpers.cli.export import export
 from helpers.cli.given import (
     check_combinations,
@@ -135,6 +136,7 @@ def test_command(context: typer.Context) -> None:
 
 app.command()(predict)
 app.command()(export)
+app.command()(badges)
 
 
 def run_stages(task: str, profile: str, overrides: dict[str, str], stages: str, run_id: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from helpers.core.cpu import folded
 from helpers.core.recipe import Recipe
 from helpers.env import UserError
 from helpers.progress import Bar
+from helpers.text import say
 
 
 def train(
@@ -44,11 +46,48 @@ def train(
     dict
         `epochs` run and the lowest `held_out_loss`, None without one.
 
+    Where the GPU's memory is too small for a batch, training begins anew with half of the batch and twice the
+    accumulation, which is the same training, and says so.
+
     Raises
     ------
     UserError
-        When ten gradients in a row are not finite.
+        When ten gradients in a row are not finite, or a single row does not fit the memory.
     """
+    before = {n: p.detach().clone() for n, p in module.named_parameters() if p.requires_grad}
+    while True:
+        try:
+            return _train(module, rows, collate, recipe, seed, held_out_loss)
+        except torch.OutOfMemoryError as error:
+            if recipe.batch_size == 1:
+                remedy = "lower max_length, or choose a smaller model"
+                raise UserError(
+                    f"The memory does not hold the training on a single row of {_longest(rows)} tokens: {remedy}."
+                ) from error
+            smaller = {"batch_size": recipe.batch_size // 2, "accumulation": 2 * recipe.accumulation}
+        # Outside the handler, whose traceback would keep the batch in memory.
+        recipe = replace(recipe, **smaller)
+        module.load_state_dict(before, strict=False)
+        module.zero_grad(set_to_none=True)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        words = f"batch_size {recipe.batch_size} and accumulation {recipe.accumulation}"
+        say(f"The memory is too small for the batch: training begins anew with {words}.")
+
+
+def _longest(rows: list[dict]) -> int:
+    return max(row["length"] for row in rows)
+
+
+def _train(
+    module: nn.Module,
+    rows: list[dict],
+    collate: Callable,
+    recipe: Recipe,
+    seed: int,
+    held_out_loss: Callable[[], float] | None,
+) -> dict[str, Any]:
+    """`train` with the batch of the recipe."""
     from transformers import PrinterCallback, Trainer
 
     class ByLengthTrainer(Trainer):
