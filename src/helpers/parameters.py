@@ -18,13 +18,7 @@ from helpers.files import notebook_cells
 # What a text, or each entry of a list, may be.
 CHOICES = {
     "kind": ("classification", "generation"),
-    "question": (
-        "offensive",
-        "is_offensive",
-        "implied_bias",
-        "target_group",
-        "",
-    ),  # of the Social Bias Inference Corpus
+    "question": ("offensive", "is_offensive", "implied_bias", "target_group", "all", ""),  # of SBIC
     "scope": ("workplace", "applicant", "everyone"),
     "labeller": ("oracle", "teacher", "human", "model"),
     "learner": ("qlora", "probe"),

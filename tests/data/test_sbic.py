@@ -2,14 +2,15 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from helpers.cli.given import check_data, gather_parameters, stage_parameters
 from helpers.data import sbic, tables
+from helpers.data.records import link_parents
 from helpers.env import UserError
 from helpers.evaluation.written_groups import read_groups
-from helpers.parameters import CHOICES
 from tests.project import SHARED
 
 AGGREGATED, RAW = SHARED / "sbic/SBIC.v2.agg.dev.csv", SHARED / "sbic/SBIC.v2.dev.csv"
@@ -70,6 +71,27 @@ def test_a_worker_counts_once_a_post():
     assert asked.attrs["remarks"] == [said, "1 post without an answer of any annotator: left without one."]
 
 
+def test_one_model_is_asked_all_three_and_the_rows_of_a_post_stay_together():
+    table = sbic.ask(aggregated(), "all", "f.csv")
+    assert len(table) == 15 and list(table.question[:3]) == ["offensive", "implied_bias", "target_group"]
+    last = table[table["post"].str.endswith("post 4")].set_index("question")
+    assert last.target.to_dict() == {"offensive": "yes", "implied_bias": "yes", "target_group": "women; black folks"}
+    assert last.post["implied_bias"].endswith("Answer yes or no.\nPost: post 4")
+    given = gather_parameters("sbic", "smollm2", {"data_path": "f.csv"})
+    records = tables.to_records(table, given | stage_parameters("01_seed_curation", given))
+    parents = link_parents(records, np.arange(15))
+    assert len(set(parents)) == 5 and all(
+        len({p for r, p in zip(records, parents, strict=True) if f"post {i}" in r["text"]}) == 1 for i in range(5)
+    )
+    assert records[0]["target"] == "no" and {r["references"][0] for r in records} >= {
+        "yes",
+        "maybe",
+        "no",
+        "none",
+        "women",
+    }
+
+
 def test_an_empty_cell_is_empty_however_a_format_writes_it():
     rows = raw_rows(("w1", "p", "1.0", "", ""), ("w1", "q", "1.0", "women", "a"))
     expected = sbic.ask(rows, "implied_bias", "f.csv")
@@ -105,7 +127,7 @@ def test_what_is_no_official_file_is_a_sentence(change, words):
 
 
 @pytest.mark.skipif(not RAW.exists(), reason="the corpus is not beside the repository (../shared/data/sbic)")
-@pytest.mark.parametrize("question", filter(None, CHOICES["question"]))
+@pytest.mark.parametrize("question", ["offensive", "is_offensive", "implied_bias", "target_group"])
 def test_both_official_files_give_the_same_answers(question):
     asked = {}
     for path in (AGGREGATED, RAW):

@@ -5,6 +5,7 @@ import pytest
 
 from helpers.evaluation import generation
 from helpers.evaluation.written_groups import (
+    by_question,
     categories_of,
     category,
     compare_groups,
@@ -74,3 +75,14 @@ def test_the_check_of_groups_is_one_of_a_writers_judges():
     systems = generation.compare_systems({"writer": table}, 100)
     assert systems.strict[0] == pytest.approx(2 / 3) and systems["group F1"][0] == pytest.approx(2 / 3)
     assert {"strict low", "group F1 high"} <= {*systems}
+
+
+def test_answers_to_several_questions_are_scored_each_by_its_own():
+    rows = [{"references": [a], "question": q} for q, a in (("o", "yes"), ("o", "no"), ("o", "maybe"), ("g", "women"))]
+    rows += [{"references": [f"group{i}"], "question": "g"} for i in range(6)]
+    outputs = ["Yes.", "no", "I think that it is not", "women", *["none"] * 6]
+    table = by_question({"writer": outputs}, rows, "question", 100).set_index("question")
+    assert table["count"].to_dict() == {"o": 3, "g": 7} and table.exact.to_dict() == pytest.approx(
+        {"o": 2 / 3, "g": 1 / 7}
+    )
+    assert table.macro_f1["o"] == pytest.approx((1 + 1 + 0 + 0) / 4) and pd.isna(table.macro_f1["g"])

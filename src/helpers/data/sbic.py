@@ -21,6 +21,13 @@ OFFENSIVE, IS_OFFENSIVE, IMPLIED_BIAS, TARGET_GROUP = "offensive", "is_offensive
 NO, MAYBE, YES = "not offensive", "maybe", "offensive"
 FREE, BIASED = "no implied bias", "implied bias"
 NOBODY = "none"  # the target of a post that names no group
+ALL = "all"
+INSTRUCTIONS = {  # of one model that answers all three, told by the instruction
+    OFFENSIVE: "Is the following post offensive? Answer yes, maybe or no.",
+    IMPLIED_BIAS: "Does the following post imply a stereotype or bias against a group of people? Answer yes or no.",
+    TARGET_GROUP: "Which groups of people does the following post target? Name them, or answer none.",
+}
+WORDS = {YES: "yes", MAYBE: "maybe", NO: "no", BIASED: "yes", FREE: "no"}  # answer → what such a model writes
 COLUMNS = ("post", "offensiveYN", "targetMinority", "targetCategory", "targetStereotype")
 INVERTED = "hasBiasedImplication"  # of the aggregated files: 1 where the list of stereotypes is empty
 WORKER = "WorkerId"  # of the raw files
@@ -37,7 +44,7 @@ def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
         `offensive`: the mean of the annotators' 0, 0.5 and 1 is nearest to *not offensive*, *maybe* or *offensive* (a mean
         of 0.25 or 0.75 to *maybe*). `is_offensive`: in two classes, *offensive* from a mean of 0.5 on. `implied_bias`:
         somebody named a stereotype; the file's own column says the opposite of its name, and is only compared.
-        `target_group`: the groups named, to be written.
+        `target_group`: the groups named, to be written. `all`: three rows a post, see `_ask_all`.
     path : str
         The file, for messages.
 
@@ -54,6 +61,8 @@ def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
     UserError
         Where a column of the corpus is missing, a number or a list is none, or the column on bias contradicts the stereotypes.
     """
+    if question == ALL:
+        return _ask_all(table, path)
     if missing := [name for name in COLUMNS if name not in table.columns]:
         problem = f"{path} has no column {missing[0]!r}: it is no file of the Social Bias Inference Corpus"
         raise UserError(f"{problem}; give SBIC.v2.agg.*.csv or SBIC.v2.*.csv, or set question to ''.")
@@ -85,6 +94,24 @@ def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
         remarks.append("What each annotator answered is in the raw file alone: give it to compare a model with them.")
     add_remark(asked, *table.attrs.get("remarks", []), *remarks)
     return asked
+
+
+def _ask_all(table: pd.DataFrame, path: str) -> pd.DataFrame:
+    """Three rows a post, one for each of INSTRUCTIONS, which stands before the post: post, question, target.
+
+    The rows of a post belong together (`parent_column` of the table's attributes): no split divides them.
+    """
+    parts, remarks = [], []
+    for question, instruction in INSTRUCTIONS.items():
+        part = ask(table, question, path)
+        remarks = part.attrs["remarks"] if question == OFFENSIVE else remarks
+        texts = [f"{instruction}\nPost: {post}" for post in part["post"]]
+        targets = part["target"] if question == TARGET_GROUP else part["label"].map(WORDS).fillna("")
+        parts.append(part.assign(post=texts, question=question, target=targets).drop(columns="label", errors="ignore"))
+    first = list(parts[0]["post"])
+    whole = pd.concat([part.assign(first=first) for part in parts]).sort_index(kind="stable")
+    whole.attrs = {"remarks": remarks, "parent_column": "first"}
+    return whole
 
 
 def _in_three(mean: float) -> str:

@@ -311,6 +311,9 @@ def to_records(table: pd.DataFrame, params: dict[str, Any]) -> list[dict]:
         _add_spans(table, rows, records, [raw for raw, text in zip(raw_texts, texts, strict=True) if text], params)
     if params.get("annotations_column"):
         _add_annotations(table, rows, records, params)
+    if parents := table.attrs.get("parent_column"):  # of a table that another function of this room has made
+        for record, parent in zip(records, rows[parents], strict=True):
+            record["parent_id"] = record_id(task, clean(parent))
     splits = [""] * len(records)
     if params["split_column"]:
         splits = _splits(table, rows, params)

@@ -17,6 +17,7 @@ from helpers.text import bare_words
 NOBODY = {"", "none", "no group", "nobody", "no one", "n/a", "no"}
 GENERIC = {"people", "folk", "folks", "person", "persons", "individuals", "community", "the", "a", "an"}
 LONGEST = 6  # words of a name: what is longer is a sentence, and no name
+MOST_ANSWERS = 5  # of a question whose answers are classes
 SCORES = ("exact", "group F1", "BLEU-2", "ROUGE-L")
 
 
@@ -108,4 +109,31 @@ def compare_groups(
             low, high = bootstrap_interval(macro_f1, truth, found, draws=draws)
             row |= {"category F1": float(macro_f1(truth, found)), "category F1 low": low, "category F1 high": high}
         table.append(row)
+    return pd.DataFrame(table)
+
+
+def by_question(
+    outputs: dict[str, Sequence[str]], rows: Sequence[dict], column: str, draws: int = 1000
+) -> pd.DataFrame:
+    """For each value of `column` and each system the share of exact answers and, where answers are classes, their macro-F1.
+
+    Classes are what a question's references have, if these are at most MOST_ANSWERS; any other output is wrong.
+    """
+    table = []
+    for question in dict.fromkeys(row[column] for row in rows):
+        of = [i for i, row in enumerate(rows) if row[column] == question]
+        named = [read_groups(rows[i]["references"][0]) for i in of]
+        classes = sorted(set(named), key=sorted)
+        for system, written in outputs.items():
+            found = [read_groups(written[i]) for i in of]
+            exact = np.array([a == b for a, b in zip(found, named, strict=True)], float)
+            low, high = mean_interval(exact, draws=draws)
+            row = {"question": question, "system": system, "count": len(of), "exact": exact.mean()}
+            row |= {"exact low": low, "exact high": high}
+            if len(classes) <= MOST_ANSWERS:
+                truth = np.array([classes.index(own) for own in named])
+                answers = np.array([classes.index(own) if own in classes else len(classes) for own in found])
+                low, high = bootstrap_interval(macro_f1, truth, answers, draws=draws)
+                row |= {"macro_f1": float(macro_f1(truth, answers)), "macro_f1 low": low, "macro_f1 high": high}
+            table.append(row)
     return pd.DataFrame(table)
