@@ -12,7 +12,7 @@ import psutil
 import pytest
 import yaml
 
-from helpers import files, outputs, pipeline, run
+from helpers import env, files, outputs, pipeline, run
 from helpers.cli import command, given
 from helpers.cli.notebook import IndentedOutput, execute_notebook
 from helpers.cli.predict import open_texts
@@ -1140,3 +1140,26 @@ def test_a_failure_of_our_own_quotes_no_escapes_either(monkeypatch, capsys):
         command.main()
     err = capsys.readouterr().err
     assert "RuntimeError: \\x1b[31m" in err and "\x1b" not in err
+
+
+def test_a_project_root_that_is_no_folder_is_a_sentence_and_a_relative_one_is_made_whole(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("AMBO_ROOT", "nowhere")
+    with pytest.raises(UserError, match="AMBO_ROOT is 'nowhere', which is no folder here"):
+        env.root()
+    (tmp_path / "here").mkdir()
+    monkeypatch.setenv("AMBO_ROOT", "here")
+    assert env.root() == tmp_path / "here"
+    monkeypatch.chdir("/")
+    with pytest.raises(UserError):
+        env.root()
+
+
+def test_ctrl_c_anywhere_in_a_command_is_a_sentence(monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(command, "app", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        command.main()
+    assert ended.value.code == 130 and capsys.readouterr().err == "ambo: interrupted.\n"

@@ -28,7 +28,11 @@ class UserError(ValueError):
 def root() -> Path:
     """Project root: `$AMBO_ROOT`, otherwise the nearest folder upwards that has notebooks/ and params/."""
     if home := os.environ.get("AMBO_ROOT"):
-        return Path(home)
+        if not Path(home).is_dir():
+            raise UserError(
+                f"AMBO_ROOT is {home!r}, which is no folder here: set it to the project's folder, or unset it."
+            )
+        return Path(home).absolute()
     try:
         here = Path.cwd()
     except FileNotFoundError:  # the system's own words would not say which

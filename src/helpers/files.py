@@ -205,7 +205,7 @@ def sha256(path: Path) -> str:
         return _file_sha256(path)
     files = sorted(f for f in path.rglob("*") if f.is_file() and not f.name.startswith("."))
     listing = "".join(f"{f.relative_to(path).as_posix()} {sha256(f)}\n" for f in files)
-    return hashlib.sha256(listing.encode()).hexdigest()
+    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()  # a name may be of another encoding
 
 
 def _file_sha256(path: Path) -> str:

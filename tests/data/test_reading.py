@@ -1,13 +1,16 @@
 """Files as programs write them: encodings, separators, quotes, joined files, companions that a system puts beside a text."""
 
 import json
+import os
 import sys
+import tracemalloc
 
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from helpers import files
 from helpers.data import arrow, batched, tabbed, tables
 from helpers.data.reading import open_lines, open_table, read_table
 from helpers.env import UserError
@@ -616,3 +619,30 @@ def save(path, frame):
         (path / "0.txt").write_text(frame.to_csv())
     else:
         tables.write_table(path, frame)
+
+
+def test_a_formatted_cell_at_the_far_end_of_a_sheet_makes_no_row_longer(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book, path = openpyxl.Workbook(), tmp_path / "a.xlsx"
+    book.active.append(["text", "label"])
+    for i in range(200):
+        book.active.append([f"text {i}", "a"])
+    book.active["XFD2000"].font = openpyxl.styles.Font(bold=True)
+    book.save(path)
+    tracemalloc.start()
+    table = read_table(str(path), "text")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(table) == 200 and list(table.columns) == ["text", "label"]
+    assert peak < 60e6  # 2,000 rows of 16,384 cells take 260 MB
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a file name is Unicode")
+def test_a_file_name_of_another_encoding_is_read_and_hashed(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    for i, name in enumerate((b"a.txt", b"caff\xe8.txt")):
+        with open(os.path.join(os.fsencode(folder), name), "w") as file:
+            file.write(f"text {i}")
+    assert len(read_table(str(folder), "text")) == 2
+    assert len(files.sha256(folder)) == 64

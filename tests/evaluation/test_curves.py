@@ -291,3 +291,15 @@ def test_the_csv_of_the_benchmark_is_read_back(tmp_path):
     (tmp_path / "d.csv").write_text("set,seed\n")
     with pytest.raises(UserError, match="no column strategy"):
         curves.from_csv(tmp_path / "d.csv")
+
+
+@pytest.mark.parametrize(
+    "content", ["[1]", '{"full": 3}', '{"best": {"t": 1}}', '{"full": {"other": 0.9}}', '{"full": {"t": "x"}}']
+)
+def test_a_file_of_other_scores_is_a_sentence(tmp_path, content):
+    path = tmp_path / "full.json"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"parameter full_json. has no scores of these sets: it is to read like .*t"):
+        curves.full_scores(path, ["t"])
+    path.write_text('{"full": {"t": 0.9, "other": 0.5}}')
+    assert curves.full_scores(path, ["t"]) == {"t": 0.9}

@@ -947,3 +947,13 @@ def test_ties_are_refused_where_a_label_is_needed(tmp_path):
         exchange.refuse_ties(tmp_path, {"a", "b"})
     log.append(tmp_path, "bruno", "label", "a", label="good")
     exchange.refuse_ties(tmp_path, {"a"})
+
+
+def test_a_hidden_file_is_no_log(tmp_path):
+    log.append(tmp_path, "anna", "label", "r1", label="good")
+    line = (tmp_path / "anna.jsonl").read_text()
+    (tmp_path / ".adjudicator.jsonl").write_text(line.replace("good", "bad").replace("anna", "adjudicator"))
+    (tmp_path / ".#anna.jsonl").symlink_to("nobody@nowhere")  # as Emacs locks a file
+    assert log.annotations(tmp_path).keys() == {"anna"}
+    log.refuse_look_alikes(tmp_path, ["bruno"])
+    assert log.place_of(tmp_path, "anna", "r1", "good").endswith("anna.jsonl, line 1")

@@ -2,9 +2,10 @@
 
 import json
 import time
+from typing import Literal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, create_model
 
 from helpers.synthesis import targets
 from helpers.synthesis.answers import Reply, assess, final_words
@@ -338,6 +339,17 @@ def test_fields_of_a_schema_hold_no_reasoning_either():
     thoughts = Reply('I might say {"text": "no"}\n</think>' + json.dumps({"text": SAID}))
     assert assess(PROMPT, thoughts, Written).value["text"] == SAID
     assert assess(PROMPT, Reply(json.dumps({"text": "<think>Hm."})), Written).status == "invalid"
+
+
+@pytest.mark.parametrize(
+    "label", ["biased (masculine forms)", "toxic (rephrased)", "Answer: yes", "[reasoning]", "</think>"]
+)
+def test_a_label_is_the_tasks_to_the_letter(label):
+    schema = create_model("Verdict", label=(Literal["biased", label], ...))
+    assert assess(PROMPT, Reply(json.dumps({"label": label})), schema).value == {"label": label}
+    assert assess(PROMPT, Reply("Sure! Here it is:\n" + json.dumps({"label": "biased"})), schema).value == {
+        "label": "biased"
+    }
 
 
 @pytest.mark.parametrize("reply", [*WITH_REASONING, *WITHOUT_END, *WITH_COURTESY, *LABELLED, *SEVERAL, *UNTOLD])

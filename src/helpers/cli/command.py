@@ -36,7 +36,7 @@ from helpers.cli.given import (
     profile_remark,
     refuse_missing_data,
 )
-from helpers.cli.notebook import LONGEST, interruptible, run_stage
+from helpers.cli.notebook import INTERRUPTED, LONGEST, interruptible, run_stage
 from helpers.cli.predict import predict
 from helpers.data import embedded
 from helpers.data.batched import listed
@@ -64,6 +64,9 @@ def main() -> None:
     except UserError as error:
         say(f"ambo: {error}", file=sys.stderr)
         sys.exit(2)
+    except KeyboardInterrupt:
+        say("ambo: interrupted.", file=sys.stderr)
+        sys.exit(INTERRUPTED)
     except PermissionError as error:  # wherever a path is looked at that one may not enter
         place = error.filename or "A file of this command"
         say(f"ambo: {place} may not be opened or written by you: ask for the right, or name another.", file=sys.stderr)

@@ -40,7 +40,7 @@ def run_stage(name: str, params: dict[str, Any], folder: Path, place: str, comma
     say(f"{name}: {reason}; running, {place}{expected} …")
     if outputs.is_held(folder):
         raise outputs.in_use(folder)
-    os.environ.setdefault("AMBO_ROOT", str(env.root()))  # the kernel inherits it
+    os.environ["AMBO_ROOT"] = str(env.root())  # the kernel inherits it
     outputs.make_folder(folder)
     execute_notebook(env.root() / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb", params)
     manifest = run.read_manifest(folder)

@@ -100,7 +100,7 @@ class Encoding:
             raise UserError("Two label_words give the same tokens in this model: choose words that differ.")
         return words
 
-    def _room(self) -> int:
+    def room(self) -> int:
         """The number of tokens of a text that are read, beside the prompt."""
         if self.recipe.head == "classifier":
             return self.recipe.max_length - self.tokenizer.num_special_tokens_to_add()
@@ -108,7 +108,7 @@ class Encoding:
 
     def count_long(self, texts: Sequence[str]) -> int:
         """The number of texts that are longer than one window."""
-        room = self._room()
+        room = self.room()
         # A token has a character at least.
         long = [text for text in dict.fromkeys(texts) if len(text) > room]
         lengths = {text: len(ids) for text, ids in zip(long, self._cut(long, None), strict=True)} if long else {}
@@ -120,7 +120,7 @@ class Encoding:
         A text of at most `max_length` tokens is one window, as `texts` gives it. A longer one is read in windows of that
         length, each of which repeats up to OVERLAP tokens of the one before, so that a phrase at a seam is whole in one.
         """
-        room = self._room()
+        room = self.room()
         long = [len(text) > room for text in texts]  # a token has a character at least
         if not any(long) or not self.tokenizer.is_fast:
             return self.texts(texts), np.arange(len(texts))
@@ -141,7 +141,7 @@ class Encoding:
         """
         if not self._hinter:
             return None
-        room, length = self._room(), self.recipe.max_length
+        room, length = self.room(), self.recipe.max_length
         is_long = not cut and any(len(text) > room for text in texts)
         options = _overlapping(length, room) if is_long else {"truncation": True, "max_length": length}
         windows = read(self.tokenizer, list(texts), return_offsets_mapping=True, **options)
@@ -151,7 +151,7 @@ class Encoding:
 
     def window_places(self, text: str) -> list[tuple[int, int]]:
         """(start, end) of every window of a text, in characters; the whole of one that is read at once."""
-        room = self._room()
+        room = self.room()
         if len(text) <= room or not self.tokenizer.is_fast:
             return [(0, len(text))]
         options = _overlapping(room, room) | {"add_special_tokens": False, "return_offsets_mapping": True}
@@ -162,7 +162,7 @@ class Encoding:
         """What training reads of a text, and the spans in it: all of it, or of a longer one the window around its first
         evidence, or the first.
         """
-        spans, room = [(start, end) for start, end, *_ in spans], self._room()
+        spans, room = [(start, end) for start, end, *_ in spans], self.room()
         if len(text) <= room or not self.tokenizer.is_fast:
             return text, spans
         offsets = read(self.tokenizer, text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
@@ -189,7 +189,7 @@ class Encoding:
             ids = read(self.tokenizer, list(texts), truncation=True, max_length=self.recipe.max_length)["input_ids"]
             return [i or [self.tokenizer.pad_token_id] for i in ids]  # an empty text has one token, not none
         suffix = self.ids(self.frame[1])
-        return [ids + suffix for ids in self._cut(texts, self._room())]
+        return [ids + suffix for ids in self._cut(texts, self.room())]
 
     def plain(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of every text without a prompt, behind the opening token, cut to `max_length`."""

@@ -72,6 +72,10 @@ def refuse_foreign(folder: Path) -> None:
     if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
         raise UserError(f"{folder} is {'a link' if folder.is_symlink() else 'a file'}: name a folder.")
     known = _recorded(folder)
+    if folder.exists() and not known and (first := next(folder.iterdir(), None)):  # it may be the whole disk
+        raise UserError(
+            f"{folder} holds {first.name}, which is not of an export: move it away, or name another folder."
+        )
     for path in sorted(folder.rglob("*")) if folder.exists() else ():
         name = path.relative_to(folder).as_posix()
         if (path.is_dir() and not path.is_symlink()) or (known and name == RECORD):

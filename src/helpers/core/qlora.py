@@ -403,7 +403,7 @@ class QLoRA:
         model = self.facts()
         facts = {name: model[name] for name in ("quantization", "double_quantization", "compute_dtype")}
         facts |= {name: getattr(self.recipe, name) for name in ("head", "bidirectional", "max_length")}
-        facts["overlap"] = OVERLAP
+        facts |= {"overlap": OVERLAP, "room": self.encoding.room()}
         return facts | {
             "model": sha256(path) if path.is_dir() else f"{self.recipe.model}@{commit}",
             "suffix": self.encoding.frame[1] if self.recipe.head == "lm" else "",

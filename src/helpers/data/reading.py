@@ -196,6 +196,7 @@ def _open_workbook(file: Path) -> Source:
     try:
         book = openpyxl.load_workbook(file, read_only=True, data_only=True)
         sheet, names = book.worksheets[0], book.sheetnames
+        sheet.reset_dimensions()  # else one formatted cell at the far end makes every row as long
         rows = [[_workbook_text(cell) for cell in row] for row in sheet.iter_rows(values_only=True)]
         book.close()
     except Exception as error:  # of a damaged file: errors of zip, XML and many others

@@ -9,6 +9,7 @@ taken seed by seed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -382,3 +383,14 @@ def describe_gain(row: pd.Series, baseline: str = "random") -> str:
 def format_labels(value: float, form: str = ".0f") -> str:
     """Labels, or a ratio, from a row of `compare`: infinity was not reached, NaN has no baseline."""
     return "–" if np.isnan(value) else "not reached" if np.isinf(value) else format(value, form)
+
+
+def full_scores(path: Path, sets: Collection[str]) -> dict[str, float]:
+    """The score of all labels on each of the sets, from a JSON file with them under `full`; raises UserError on another."""
+    scores = files.read_json(path)
+    scores = scores.get("full") if isinstance(scores, dict) else None
+    known = {name: score for name, score in scores.items() if name in sets} if isinstance(scores, dict) else {}
+    if not known or not all(type(score) in (int, float) and 0 <= score <= 1 for score in known.values()):
+        form = f'{{"full": {{"{next(iter(sets), "test")}": 0.9}}}}'
+        raise UserError(f"{path} (parameter full_json) has no scores of these sets: it is to read like {form}.")
+    return known

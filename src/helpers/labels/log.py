@@ -83,7 +83,7 @@ def append_all(folder: Path, annotator: str, rows: Sequence[dict]) -> list[dict]
 
 def refuse_look_alikes(folder: Path, annotators: Iterable[str]) -> None:
     """Raise UserError where a name differs in capitals alone from another one, or from that of a log in the folder."""
-    logs = {log.stem for log in folder.glob("*.jsonl")}
+    logs = {log.stem for log in log_files(folder)}
     names: dict[str, str] = {name.casefold(): name for name in logs}
     for name in annotators:
         if (same := names.setdefault(name.casefold(), name)) != name and name not in logs:
@@ -169,6 +169,11 @@ def _sync_folder(folder: Path) -> None:
 # --- reading ---------------------------------------------------------------------------------------------------------
 
 
+def log_files(folder: Path) -> list[Path]:
+    """The logs in a folder, sorted; what is hidden, as editors and copies leave it, is none."""
+    return sorted(path for path in Path(folder).glob("*.jsonl") if not path.name.startswith("."))
+
+
 def events(*folders: Path) -> list[dict]:
     """All events of all annotators in order of time, each once; unreadable lines are left out with a warning.
 
@@ -177,7 +182,7 @@ def events(*folders: Path) -> list[dict]:
 
     The order of lines within a log is kept, so a clock that jumped back changes nothing.
     """
-    logs = [_read_log(path) for folder in folders for path in sorted(Path(folder).glob("*.jsonl"))]
+    logs = [_read_log(path) for folder in folders for path in log_files(folder)]
     rows: dict[str | int, dict] = {}
     for row in heapq.merge(*logs, key=lambda row: row["time"]):  # takes each log's lines in their order
         key = row.get("event_id") or json.dumps(row, sort_keys=True)
@@ -277,7 +282,7 @@ def is_of(event: dict, record: dict) -> bool:
 def place_of(folder: Path, annotator: str, record_id: str, label: Any) -> str:
     """File and line of the last event with which an annotator gave a record this label, for a sentence."""
     place = str(folder)
-    for path in sorted(Path(folder).glob("*.jsonl")):
+    for path in log_files(folder):
         for number, row in _lines(path):
             if row and (row["annotator"], row["id"], str(row.get("label"))) == (annotator, record_id, str(label)):
                 place = f"{path}, line {number}"

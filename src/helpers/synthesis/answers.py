@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_origin
 
 import yaml
 
@@ -261,7 +261,8 @@ def assess(prompt: str, reply: Reply, schema: Any = None, checks: Sequence[Check
         start, end = text.find("{"), text.rfind("}") + 1  # models put JSON between fences and courtesies
         try:
             value = schema.model_validate_json(text[start:end] if 0 <= start < end else text).model_dump(mode="json")
-            value = {name: final_words(v, prompt) if isinstance(v, str) else v for name, v in value.items()}
+            free = [name for name, field in schema.model_fields.items() if get_origin(field.annotation) is not Literal]
+            value |= {name: final_words(value[name], prompt) for name in free if isinstance(value[name], str)}
         except ValueError as error:  # pydantic.ValidationError is one; its whole report would fill the repair prompt
             fault = error.errors()[0]
             limit = "cut off by the length limit; " if reply.cut else ""
