@@ -66,7 +66,7 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         (["--task", "none", "--profile", "demo"], "--task 'none' is not in"),
         (
             ["--task", "csv", "--profile", "none"],
-            "choose one of demo, demo_generation, demo_rewriting, gemma270m, minilm, t4",
+            "choose one of demo, demo_generation, demo_rewriting, gemma270m, llama2_7b_sbic, minilm, smollm2, t4",
         ),
         (["--task", "csv", "--profile", "demo", "-p", "epoch", "3"], "'epoch' is unknown: did you mean 'epochs'?"),
         (
@@ -189,7 +189,7 @@ def test_the_help_of_run_lists_every_parameter(project, monkeypatch, capsys):
     names = {name for notebooks in pipeline.KINDS.values() for name in given.known_parameters(notebooks)}
     assert names <= {line.split()[0] for line in lines if line.startswith("  ") and line.strip()}
     place = lines.index("  labeller")
-    assert lines[place + 1] == "      oracle or teacher: labels come with the data; human: the panel asks people"
+    assert lines[place + 1] == "      oracle, teacher: labels come with the data; human, model: people are asked"
     assert lines[place + 2] == "      a text; default 'oracle'; one of human, model, oracle, teacher"
     assert lines[lines.index("  epochs") + 2] == "      a whole number; default 2 or 8; between 0 and 1,000"
     assert "one of badge, bait" in lines[lines.index("  strategy") + 2] and "  copies (generation only)" in lines

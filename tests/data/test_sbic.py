@@ -116,6 +116,7 @@ def test_an_empty_cell_is_empty_however_a_format_writes_it():
         (lambda t: t.assign(offensiveYN="2"), "row 2: offensiveYN is '2', which is no number from 0 to 1"),
         (lambda t: t.assign(targetMinority="women"), "row 2: 'women' is no list of texts, as an aggregated file has"),
         (lambda t: t.assign(targetStereotype="[1]"), r"row 2: '\[1\]' is no list of texts"),
+        (lambda t: t.assign(post=[["a"]] * len(t)), "row 2: the post is list, not a text"),
         (lambda t: t.assign(hasBiasedImplication="0"), "2 rows as its name says and 3 the other way round"),
     ],
 )

@@ -70,6 +70,9 @@ def ask(table: pd.DataFrame, question: str, path: str) -> pd.DataFrame:
     if not is_raw and INVERTED not in table.columns:
         problem = f"{path} has neither {WORKER!r} (a raw file) nor {INVERTED!r} (an aggregated one)"
         raise UserError(f"{problem}: give an official file of the corpus as it is.")
+    for row, cell in zip(table.index, table["post"], strict=True):
+        if not isinstance(cell, str) and cell is not None and cell == cell:
+            raise UserError(f"{path}, row {row}: the post is {type(cell).__name__}, not a text: correct the row.")
     posts, remarks = (_of_raw if is_raw else _of_aggregated)(table, path)
     rows, answer_column = [], "target" if question == TARGET_GROUP else "label"
     for post in posts:
