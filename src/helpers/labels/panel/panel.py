@@ -138,8 +138,7 @@ class Panel(widgets.VBox):
         controls, evidence = self.controls, self.evidence
         parts = [widgets.VBox([row.box for row in self.rows])]
         if controls.together:
-            parts.append(flow(*controls.together))
-            parts[-1].add_class("ambo-together")
+            parts.append(controls.together_line)
         if self.require_reason:
             parts.append(flow(controls.reason))
         parts.append(flow(controls.save, controls.undo, controls.skip, controls.flag, controls.note))

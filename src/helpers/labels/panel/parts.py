@@ -163,6 +163,8 @@ class Controls:
             for label in answer.labels:
                 act = functools.partial(panel.steps.label_page, label)
                 self.together.append(panel.button(f"All: {answer.caption(label)}", act, tooltip))
+        self.together_line = flow(*self.together)
+        self.together_line.add_class("ambo-together")
         self.note = Field("note on this text")
         self.reason = Field("reason for the decision (required)")
         self.progress, self.folds = widgets.HTML(), []
@@ -185,6 +187,9 @@ class Controls:
 
     def show_progress(self, session: Session) -> None:
         course, row, total = self.panel.course, self.panel.now, len(session.records)
+        is_open = any(row.place is not None and row.event is None for row in self.panel.rows)
+        # Invisible they keep their place: no other button moves when the last text of a page has its label.
+        self.together_line.layout.visibility = None if is_open else "hidden"
         batch = course.batch(None if row.place is None else row.record["id"])
         counts = {name: session.counts[name] for name in row.answer.categories}  # in the order of the buttons
         self.progress.value = html.course(
