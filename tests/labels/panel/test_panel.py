@@ -47,7 +47,7 @@ def short(folder) -> list[tuple]:
 
 def page_text(panel) -> str:
     """What the current text's picture shows, tags removed."""
-    return html.unescape(re.sub(r"<[^>]+>", "", panel.now.text.value))
+    return html.unescape(re.sub(r"<[^>]+>", "", panel.now.text.value + panel.now.hints.value))
 
 
 def message(panel) -> str:
@@ -323,7 +323,7 @@ def test_columns_are_shown_on_request_and_recorded(make, tmp_path):
     panel = make([r | {"sector": "<b>health", "label": "yes"} for r in texts(2)], columns=["sector"])
     assert "health" not in page_text(panel)
     panel.controls.columns.click()
-    assert "sector: <b>health" in page_text(panel) and "<b>" not in panel.now.text.value
+    assert "sector: <b>health" in page_text(panel) and "<b>" not in panel.now.hints.value
     panel.buttons["no"].click()
     assert log(tmp_path)[0]["shown"] == ["columns"]
 
@@ -466,7 +466,7 @@ def test_everything_is_escaped(make):
     panel.evidence.phrase.value = f"{HOSTILE}?"
     panel.evidence.add.click()
     guideline = panel.controls.folds[0].value
-    shown = [panel.now.text.value, panel.controls.message.value, guideline]
+    shown = [panel.now.text.value, panel.now.hints.value, panel.controls.message.value, guideline]
     panel.buttons[HOSTILE].click()
     shown += [panel.controls.progress.value]
     for piece in shown:
@@ -726,15 +726,16 @@ def test_where_one_is_and_when_to_stop(make):
     assert panel.controls.progress.value.count("<polyline") == 1 and "stop" not in panel.controls.progress.value
     for _ in range(2):
         panel.buttons["yes"].click()
-    assert "Batch 2 of 3" in panel.controls.progress.value and panel.controls.go_on.layout.display == "none"
+    assert "Batch 2 of 3" in panel.controls.progress.value and panel.controls.again.layout.display == "none"
     rounds[-1]["advice"] = "The curve is flat."  # though the rule of the run is to spend the budget
     panel.buttons["yes"].click()
-    assert "You may stop now. The curve is flat. To stop, set rounds = 1 in the" in panel.controls.progress.value
-    assert panel.controls.go_on.layout.display == "none"  # all cells run again would ask for the same batch
+    assert "You may stop now: why?" in panel.controls.advice.value
+    assert "The curve is flat. To stop, set rounds = 1 in the" in panel.controls.advice.value
+    assert panel.controls.again.layout.display == "none"  # all cells run again would ask for the same batch
     rounds.append({"picks": [], "macro_f1": 0.61, "stop": "Nothing <was> gained."})
     panel.buttons["yes"].click()
-    assert "You may stop now. Nothing &lt;was&gt; gained." in panel.controls.progress.value
-    assert panel.controls.go_on.layout.display is None
+    assert "Nothing &lt;was&gt; gained." in panel.controls.advice.value
+    assert panel.controls.again.layout.display is None
     panel.buttons["yes"].click()
     assert "Run all cells again, or give the same ambo run command again" in page_text(panel)
     assert panel.controls.stay in panel.controls.go_on.children and "Your labels are saved" in panel.controls.stay.value
@@ -952,7 +953,7 @@ def test_the_first_to_finish_hears_what_is_left_to_others(tmp_path):
         name.value = person
         panel = place.children[0]
         panel.buttons["yes"].click()
-        shown.append((panel.now.text.value, panel.controls.go_on.layout.display))
+        shown.append((panel.now.text.value, panel.controls.again.layout.display))
     assert "Your texts are done. Thank you. Texts still to label: bea 1." in shown[0][0] and shown[0][1] == "none"
     assert "Run all cells again" in shown[1][0] and shown[1][1] is None
     name.value = ""

@@ -385,6 +385,41 @@ def test_messages_move_no_button_and_the_notebook_can_be_saved(lab, page, width)
     )
 
 
+TURNS = """
+from helpers.labels import panel
+records = {f"r{i}": {"id": f"r{i}", "text": f"Cercasi cuoca {i}.", "sector": f"health {i}"} for i in range(9)}
+rounds = [{"picks": list(records), "macro_f1": 0.5, "stop": ""}]
+shown = panel.Panel(records.values(), ["yes", "no"], folder="FOLDER", annotator="anna", rounds=rounds, batches=2,
+                    goes_on=True, columns=["sector"], suggestions={i: {"label": "no"} for i in records})
+last = {"picks": [], "macro_f1": 0.6, "stop": "The curve is flat. " * 9}
+shown.controls.note.on_typed(lambda _: rounds.append(last))  # while a person labels, the next round is measured
+shown
+"""
+
+
+@pytest.mark.parametrize("width", [1280, 420])
+def test_neither_columns_nor_suggestion_nor_advice_move_a_button(lab, page, width):
+    page.set_viewport_size({"width": width, "height": 1500})
+    lab.notebook(f"turns_{width}.ipynb", TURNS.replace("FOLDER", f"turns_{width}"))
+    lab.open(page, f"turns_{width}.ipynb")
+    page.evaluate("() => window.jupyterapp.shell.collapseLeft()")
+    box = panel(page)
+    page.wait_for_timeout(500)
+    page.set_default_timeout(15_000)
+    tops = [round(place[1]) for place in page.evaluate(PLACES)]
+    for name, what in (("Show columns", "sector: health 0"), ("Show the model", "Suggestion of the model")):
+        box.locator(f"button:has-text('{name}')").click()
+        box.locator(f".ambo-context:has-text('{what}')").wait_for()
+        assert [round(place[1]) for place in page.evaluate(PLACES)] == tops
+    box.locator("input[placeholder^='note']").fill("unclear")
+    page.keyboard.press("Enter")
+    box.locator(".ambo-info:has-text('Note saved')").wait_for()
+    box.locator("button:has-text('yes')").first.click()
+    box.locator("summary:has-text('You may stop now')").click()
+    box.locator(".ambo-stop > div:has-text('The curve is flat.')").wait_for()
+    assert [round(place[1]) for place in page.evaluate(PLACES)][1:] == tops[1:]  # the first is the one that has come
+
+
 IN_SIGHT = """() => {
   const frame = document.querySelector(".jp-WindowedPanel-outer, .jp-Notebook").getBoundingClientRect();
   const row = document.querySelector(".jp-OutputArea .ambo-now").getBoundingClientRect();

@@ -153,8 +153,8 @@ def small(text: str) -> str:
     return f'<div class="ambo-small">{escape(text)}</div>'
 
 
-def course(batch: int, batches: int, measured: str, scores: Sequence[float], stop: str) -> str:
-    """Which batch this is, what was `measured` after each round, also as a small curve, and what the stopping rule says."""
+def course(batch: int, batches: int, measured: str, scores: Sequence[float]) -> str:
+    """Which batch this is, and what was `measured` after each round, also as a small curve."""
     facts = [f"Batch {batch:,} of {batches:,}"] if batch and batches else []
     if scores:
         ends = dict.fromkeys([scores[0], scores[-1]])
@@ -162,8 +162,15 @@ def course(batch: int, batches: int, measured: str, scores: Sequence[float], sto
     line = "".join(f"<span>{escape(fact)}</span>" for fact in facts)
     if len(scores) > 1:
         line += sparkline(scores, measured)
-    line = f'<div class="ambo-small ambo-course">{line}</div>' if line else ""
-    return line + (f'<div class="ambo-info">{escape(stop)}</div>' if stop else "")
+    return f'<div class="ambo-small ambo-course">{line}</div>' if line else ""
+
+
+def advice(stop: str) -> str:
+    """`You may stop now.`, which opens over the page to say why and how; '' without such words."""
+    title, _, reason = stop.partition(". ")
+    if not stop:
+        return ""
+    return f'<details class="ambo-stop"><summary>{escape(title)}: why?</summary><div>{escape(reason)}</div></details>'
 
 
 def sparkline(values: Sequence[float], measured: str, width: int = 120, height: int = 24) -> str:

@@ -113,6 +113,7 @@ class Panel(widgets.VBox):
         self.course, self.kept, self.goes_on = Course(rounds, batches, validation_rows), set(kept), goes_on
         self.left_to_others = left_to_others or str
         answers = functools.partial(KINDS[kind], names=label_names, explanations=label_help)
+        self.single = page == 1
         self.rows = [Row(self, number, answers, labels) for number in range(page)]
         self.now, self.steps = self.rows[0], Steps(self)
         answer = self.now.answer
@@ -127,7 +128,7 @@ class Panel(widgets.VBox):
         super().__init__([part for part in layout if part is not self.layer])
         self.children = layout  # the key layer's module may be slow or missing: by now the rest is on the page
         self.add_class("ambo-panel")
-        if page == 1:
+        if self.single:
             self.add_class("ambo-single")
         with self.lock:
             self.feed()

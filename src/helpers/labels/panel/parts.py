@@ -22,6 +22,7 @@ from helpers.labels.panel.kinds import flow
 from helpers.labels.session import Session, find, merge, trim, whole_words
 
 HERE = Path(__file__).parent
+MOST_LINES = 4  # of what is shown with a text, for which its row keeps room
 HELP = (
     "A click on a label saves it and shows the next text; “Save and next” does where the answer is a text. What "
     "is saved is on the disk. “Undo” takes back the latest step, again and again.\n\nEvidence: mark a phrase with the "
@@ -52,7 +53,13 @@ class Row:
         self.message.add_class("ambo-message")  # as high without words, so that nothing moves when there are some
         self.answer = kind(labels, lambda complete: self.filling or panel.on_change(self, complete))
         self.answer.widget.add_class("ambo-answer")
-        self.box = widgets.VBox([self.text, flow(self.answer.widget, self.message)])
+        self.hints = widgets.HTML()  # below the answer, whose buttons keep their place whatever is shown
+        self.hints.add_class("ambo-hints")
+        if panel.single:  # room for the lines that may come, so that the buttons below keep theirs, too
+            given = max(map(len, panel.context.values()), default=0)
+            lines = given + len(panel.columns) + (panel.suggestions is not None)
+            self.hints.layout.min_height = f"{4 + 21 * min(lines, MOST_LINES)}px"
+        self.box = widgets.VBox([self.text, flow(self.answer.widget, self.message, self.hints)])
         self.box.add_class("ambo-row")
 
     @property
@@ -104,16 +111,15 @@ class Row:
         marks += [(note.start, note.end, "aside") for note in (panel.notes(record["text"]) if panel.notes else [])]
         marks += [(start, end, "evidence") for start, end in self.spans]
         again, flagged = session.keys[self.place][1], session.flagged(self.place)
-        self.text.value = (
-            html.headline(self.place, len(session.records), again, flagged, panel.text_of(self.event))
-            + self.answer.picture(record, marks, self.number)
-            + html.context_lines(lines)
-        )
+        headline = html.headline(self.place, len(session.records), again, flagged, panel.text_of(self.event))
+        self.text.value = headline + self.answer.picture(record, marks, self.number)
+        self.hints.value = html.context_lines(lines)
+        self.hints.layout.display = None if lines or panel.single else "none"
 
     def say(self, text: str) -> None:
         """Show a sentence in place of a text."""
         self.text.value = html.message(text, error=False)
-        self.box.layout.display = None
+        self.box.layout.display, self.hints.layout.display = None, "none"
 
 
 def shortened(label: Any, most: int = 60) -> str:
@@ -154,9 +160,15 @@ class Controls:
         self.again = panel.button("Run all cells again", self._say_how_to_go_on)
         self.again.add_class("ambo-again")  # the key layer runs them, where the front end lets it
         self.stay = widgets.HTML()
+        self.stay.add_class("ambo-stay")  # left out where it is narrow
         self.stay.value = html.small("Your labels are saved.")
-        self.go_on = flow(self.again, self.stay)
-        self.go_on.layout.display = "none"
+        self.advice = widgets.HTML()
+        self.advice.add_class("ambo-advice")
+        self.go_on = flow(self.again, self.stay, self.advice)
+        self.go_on.add_class("ambo-go-on")
+        course = panel.course
+        if not (panel.goes_on or course.batches or course.rounds):  # nothing will ever stand here
+            self.go_on.layout.display = "none"
         self.together = []
         if len(panel.rows) > 1 and not answer.saves:
             tooltip = "Label all open texts of this page (Shift and the number)"
@@ -192,12 +204,13 @@ class Controls:
         self.together_line.layout.visibility = None if is_open else "hidden"
         batch = course.batch(None if row.place is None else row.record["id"])
         counts = {name: session.counts[name] for name in row.answer.categories}  # in the order of the buttons
-        self.progress.value = html.course(
-            batch, course.batches, course.measured(), course.scores(), course.stop
-        ) + html.progress(session.done, total, session.skipped, counts, session.items_a_minute(), len(self.panel.kept))
+        self.progress.value = html.course(batch, course.batches, course.measured(), course.scores()) + html.progress(
+            session.done, total, session.skipped, counts, session.items_a_minute(), len(self.panel.kept)
+        )
         goes_on = self.panel.goes_on and (course.is_over or self.panel.all_done)
         goes_on = goes_on and not self.panel.left_to_others()
-        self.go_on.layout.display = None if goes_on else "none"
+        self.again.layout.display = self.stay.layout.display = None if goes_on else "none"
+        self.advice.value = html.advice(course.stop)
 
     def press_all(self, n: int) -> None:
         """Act on Shift and a digit: label the page."""
