@@ -12,6 +12,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from helpers import env, pipeline, run
+from helpers.core import gguf as gguf_module
 from helpers.core.base import load_base
 from helpers.core.gguf import converted, gguf_parts
 from helpers.core.recipe import Recipe, check_model
@@ -194,7 +195,7 @@ def test_a_file_that_is_not_there_is_refused(tmp_path):
         check_model(str(tmp_path / "none.gguf"))
 
 
-def test_damaged_files_are_refused_and_nothing_is_kept(tmp_path, model):
+def test_damaged_files_are_refused_and_nothing_is_kept(tmp_path, model, capsys):
     whole = write_gguf(tmp_path / "tiny.gguf", model).read_bytes()
     for number, content in enumerate((whole[: len(whole) // 2], whole[:100], b"", b"no model at all" * 100)):
         path = tmp_path / f"cut{number}.gguf"
@@ -216,6 +217,7 @@ def test_damaged_files_are_refused_and_nothing_is_kept(tmp_path, model):
     write_gguf(tmp_path / "unknown.gguf", model, architecture="perceptron")
     with pytest.raises(UserError, match="could not be converted"):
         check_model(str(tmp_path / "unknown.gguf"))
+    assert capsys.readouterr().out == ""  # refused before anything is said of a conversion
     write_gguf(tmp_path / "lacking.gguf", model, left_out=("model.layers.1.mlp.up_proj.weight",))
     with pytest.raises(UserError, match=r"lacks 1 of its weights \(first: model.layers.1.mlp.up_proj.weight\)"):
         check_model(str(tmp_path / "lacking.gguf"))
@@ -241,7 +243,13 @@ def test_a_list_longer_than_the_file_asks_for_no_memory(tmp_path, kind):
 
 def test_a_file_that_changes_while_it_is_copied_is_refused(tmp_path, model, monkeypatch):
     path = write_gguf(tmp_path / "tiny.gguf", model)
-    monkeypatch.setattr("helpers.core.gguf.say", lambda line: path.write_bytes(path.read_bytes() + b"0"))
+    copied = gguf_module._copy
+
+    def change_and_copy(part, target):
+        path.write_bytes(path.read_bytes() + b"0")
+        return copied(part, target)
+
+    monkeypatch.setattr(gguf_module, "_copy", change_and_copy)
     with pytest.raises(UserError, match="has changed while it was read"):
         converted(str(path))
     assert not list((tmp_path / "outputs/.cache/models").iterdir())

@@ -146,7 +146,6 @@ def _alone(folder: Path) -> Iterator[None]:
 
 def _convert(parts: list[Path], folder: Path, model: str) -> None:
     again = "again, for what was kept is damaged" if folder.exists() else "once"
-    say(f"Converting  {model} into safetensors, {again} (a minute or two)")
     with replacing(folder) as temporary:
         temporary.mkdir()
         whole = temporary / "model.gguf"
@@ -155,7 +154,7 @@ def _convert(parts: list[Path], folder: Path, model: str) -> None:
         if digest(copied)[:16] != folder.name:
             raise UserError(f"model {model!r} has changed while it was read: give the command again.")
         _check_header(whole, model)
-        _save_as_safetensors(whole, model)
+        _save_as_safetensors(whole, model, again)
         whole.unlink()
         (temporary / SEAL).write_text(sha256(temporary))
 
@@ -252,7 +251,7 @@ def _read_header(path: Path) -> tuple[dict[str, object], int, int]:
     return facts, tensors, weights
 
 
-def _save_as_safetensors(path: Path, model: str) -> None:
+def _save_as_safetensors(path: Path, model: str, again: str) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
     from transformers.utils import logging as transformers_logging
@@ -261,7 +260,8 @@ def _save_as_safetensors(path: Path, model: str) -> None:
     transformers_logging.disable_progress_bar()
     source = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name, "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(**source)
+        tokenizer = AutoTokenizer.from_pretrained(**source)  # refuses an unknown architecture
+        say(f"Converting  {model} into safetensors, {again} (a minute or two)")
         loaded, report = AutoModelForCausalLM.from_pretrained(
             **source,
             output_loading_info=True,
