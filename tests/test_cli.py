@@ -144,6 +144,8 @@ WRITING = ["--task", "counter_narrative", "--profile", "demo"]
         ([*WRITING, "-p", "epoch", "3"], "'epoch' is unknown: did you mean 'epochs'?"),
         ([*JOBS, "--stages", "01", "-p", "strategy", "foo"], "strategy='foo' is unknown: choose one of badge, bait,"),
         ([*JOBS, "--stages", "01", "-p", "methods", "[foo]"], "methods: 'foo' is none of"),
+        ([*JOBS, "--stages", "01", "-p", "model", "./no_such_model"], "is a folder that does not exist"),
+        ([*JOBS, "--stages", "01", "-p", "model", "none.gguf"], "is a file that does not exist"),
         ([*JOBS, "-p", "annotators", "[a/b]"], "Annotator 'a/b' names a file"),
         ([*JOBS, "-p", "annotators", "[teacher]"], "Annotator 'teacher' is the name of a machine"),
         ([*JOBS, "-p", "brief", "/nope.yaml"], "brief='/nope.yaml' cannot be read"),

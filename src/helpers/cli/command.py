@@ -170,7 +170,7 @@ def _run_stages(task: str, profile: str, overrides: dict[str, str], stages: str,
     if first in due:
         refuse_missing_data(due[first], folder, [name[:2] for name in notebooks])
         records = check_data(params | due[first], per_stage.get(of_kind["03"]))
-    check_models(due.values())
+    check_models(due.values(), params.get("model", "") if due else "")
     for model in sorted({values["model"] for values in due.values() if "model" in values} - {embedded.BASE}):
         if remark := language_remark([r["text"] for r in records], model):  # of the embedded base 01 says it
             say(remark)

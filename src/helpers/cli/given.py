@@ -261,9 +261,14 @@ def check_endpoints(due: dict[str, dict[str, Any]]) -> None:
             Endpoint(name)
 
 
-def check_models(parameters: Iterable[dict[str, Any]]) -> None:
-    """Raise UserError when a model that one of the stages names cannot be reached."""
+def check_models(parameters: Iterable[dict[str, Any]], named: str) -> None:
+    """Raise UserError when a model that one of the stages names cannot be reached, or `named`, if any, is no right path.
+
+    `named` is the model of command and profile, which may serve a later stage alone.
+    """
     from helpers.core import recipe
 
+    if named:
+        recipe.refuse_wrong_path(named)
     for model, revision in {(values["model"], values["revision"]) for values in parameters if "model" in values}:
         recipe.check_model(model, revision)

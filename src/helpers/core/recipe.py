@@ -8,7 +8,7 @@ from typing import Any
 
 from helpers import env
 from helpers.core.folder import refuse_foreign_files, refuse_no_model
-from helpers.core.gguf import converted, is_gguf
+from helpers.core.gguf import converted, gguf_parts, is_gguf
 from helpers.env import UserError
 from helpers.masking import without_secrets
 from helpers.parameters import check_value
@@ -117,21 +117,31 @@ def refuse_missing_folder(model: str) -> None:
         raise UserError(f"model {model!r} is a folder that does not exist ({env.resolve(model)}): check the path.")
 
 
-def check_model(model: str, revision: str = "") -> None:
-    """Raise UserError unless a model is embedded, a folder with a model, a .gguf that can be read, or a reachable hub id."""
-    from huggingface_hub import hf_hub_download
+def refuse_wrong_path(model: str) -> bool:
+    """Raise UserError where a model is a path or package without a model; return whether it is a path that has one.
 
-    if model == EMBEDDED:
-        return
+    It asks no hub and converts nothing, so it serves stages that do not load the model yet.
+    """
     if is_gguf(model):
-        converted(model)
-        return
+        return bool(gguf_parts(model))
     folder = env.resolve(model)
     if folder.is_dir():
         refuse_no_model(folder, model)
         refuse_foreign_files(folder)
+        return True
+    if model != EMBEDDED:
+        refuse_missing_folder(model)
+    return model == EMBEDDED
+
+
+def check_model(model: str, revision: str = "") -> None:
+    """Raise UserError unless a model is embedded, a folder with a model, a .gguf that can be read, or a reachable hub id."""
+    from huggingface_hub import hf_hub_download
+
+    if refuse_wrong_path(model):
+        if is_gguf(model):
+            converted(model)
         return
-    refuse_missing_folder(model)
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # it reports every attempt
     try:
         hf_hub_download(model, "config.json", revision=revision or None)
