@@ -848,6 +848,26 @@ def asking(project):
     return first
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "problem"),
+    [
+        ("asked.json", "5", "no list of ids"),
+        ("asked.json", '[["a"]]', "no list of ids"),
+        ("asked.json", "{", "Expecting"),
+        ("pool.jsonl", '{"text": "a"}', "a row without id and text"),
+        ("pool.jsonl", '{"id": ["a"], "text": "a"}', "a row without id and text"),
+        ("test.jsonl", '{"id": "a", "text": 5}', "a row without id and text"),
+    ],
+)
+@pytest.mark.parametrize(
+    "words", [["export", "--to", "all.csv"], ["adjudicate", "--list"]], ids=["export", "adjudicate"]
+)
+def test_damaged_files_of_a_run_are_a_sentence(asking, monkeypatch, capsys, name, content, problem, words):
+    (asking / name).write_text(content)
+    code, out, err = ambo(monkeypatch, capsys, "labels", *words, *RUN)
+    assert code == 2 and f"{name} is damaged ({problem}" in err and err.count("\n") == 1 and not out
+
+
 @pytest.mark.parametrize("knows_asked", [True, False], ids=["asked.json", "an older run"])
 def test_imported_labels_go_where_they_count(asking, project, monkeypatch, capsys, knows_asked):
     if not knows_asked:

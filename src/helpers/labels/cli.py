@@ -84,12 +84,12 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
     ids: dict[str, set[str]] = {"own": set(), "pool": set()}  # `own`: of seed and evaluation sets
     for path in [*sorted(first.glob("*.jsonl")), stages["02"] / "synthetic.jsonl"]:
         if path.exists():
-            rows = {row["id"]: row for row in files.read_jsonl(path) if "text" in row}
+            rows = {row["id"]: row for row in _rows(path)}
             records |= rows
             if path.parent == first:
                 ids["pool" if path.name == "pool.jsonl" else "own"] |= rows.keys()
     if (first / "asked.json").exists():
-        asked = set(files.read_json(first / "asked.json"))
+        asked = _asked(first / "asked.json")
     else:  # of an older run
         with warnings.catch_warnings(action="ignore"):  # of lines that cannot be read 01 tells
             asked = set().union(*log.annotations(first / "labels").values())
@@ -113,6 +113,22 @@ def open_store(task: str, run_id: str, folder: str = "") -> Store:
             strategy=loop.get("strategy", ""),
         ),
     )
+
+
+def _rows(path: Path) -> list[dict]:
+    """The rows with a text; raises UserError where one of them is no record."""
+    rows = [row for row in files.read_jsonl(path) if "text" in row]
+    if not all(isinstance(row.get(name), str) for row in rows for name in ("id", "text")):
+        stage = path.parent.name
+        raise UserError(f"{path} is damaged (a row without id and text): run {stage} again, or restore it.")
+    return rows
+
+
+def _asked(path: Path) -> set[str]:
+    ids = files.read_json(path)
+    if not isinstance(ids, list) or not all(isinstance(record_id, str) for record_id in ids):
+        raise UserError(f"{path} is damaged (no list of ids): run {pipeline.STAGES['01']} again, or restore it.")
+    return set(ids)
 
 
 def _task_facts(path: Path) -> dict:
