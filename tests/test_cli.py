@@ -280,7 +280,9 @@ def test_a_table_without_labels_says_how_and_one_command_leads_to_the_panel(proj
     labels = ["-p", "labels", "[fine, biased]"]
     code, out, err = ambo(monkeypatch, capsys, *SOUND, *labels)
     assert code == 2 and "None of the 60 texts has a label" in err and "set labeller to human" in err
-    code, out, err = ambo(monkeypatch, capsys, *SOUND, *labels, "-p", "labeller", "human")
+    names = ["-p", "label_names", "[Open to all, Shuts out]"]
+    code, out, err = ambo(monkeypatch, capsys, *SOUND, *labels, *names, "-p", "labeller", "human")
+    assert "Looked for: 'Shuts out' (the last of labels" in out and "of the classes Open to all, Shuts out\n" in out
     assert code == 3 and "01_seed_curation: waits for labels; open" in out and "Classes in" not in out and not err
     remark = "The table has no column 'label' (parameter label_column), so every text counts as unlabelled; people give"
     assert f"  {remark} one of fine, biased.\n" in out

@@ -130,7 +130,9 @@ def guess_remark(params: dict[str, Any], labels_in_data: Sequence[str]) -> str:
     if any(params.get(name) for name in ("positive_label", "labels", "label_threshold")):
         return ""
     positive, reason = looked_for(params, labels_in_data)
-    return f"Nobody said which class is looked for: {quoted(positive)} was taken ({reason})."
+    names = dict(zip(sorted(set(labels_in_data)), params.get("label_names") or (), strict=False))
+    called = quoted(names.get(positive, positive))
+    return f"Nobody said which class is looked for: {called} was taken ({reason})."
 
 
 def is_number(label: str) -> bool:

@@ -426,6 +426,17 @@ def test_a_page_names_rows_by_the_ids_of_the_runs_own_data(project, rows, monkey
         assert all(f'<p class="note">{word}' in page for word in words) and ", 100%" not in page
 
 
+def test_a_page_names_the_classes_as_people_read_them_and_the_table_does_not(project, task, rows, monkeypatch, capsys):
+    first = project / "outputs/t/r/01_seed_curation"
+    save_manifest(first, parameters={"label_names": ["Open <to> all", "Shuts out"]})
+    files.write_json(first / "task.json", {"labels": list(task.labels)})
+    (project / "in.csv").write_text(f"text\n{rows[0]['text']}\n{rows[1]['text']}\n")
+    assert ambo(monkeypatch, capsys, "in.csv", "--out", "out.csv", "--html", "page.html")[0] == 0
+    page = (project / "page.html").read_text()
+    assert "Open &lt;to&gt; all" in page or "Shuts out" in page
+    assert set(pd.read_csv(project / "out.csv").answer) <= set(task.labels)
+
+
 def test_the_page_escapes_what_it_shows(project, rows, monkeypatch, capsys):
     (project / "in.csv").write_text(f"text\n{rows[0]['text']}\n<img src=x onerror=alert(1)> is bad\n")
     code, out, _ = ambo(monkeypatch, capsys, project / "in.csv", "--html", project / "page.html")

@@ -209,7 +209,8 @@ def test_a_few_whole_numbers_are_classes():
 
 def test_one_line_counts_the_classes_of_every_split():
     rows = [{"label": "a", "split": "pool"}] * 2 + [{"label": "b", "split": "test"}, {"split": "pool"}]
-    assert class_counts(rows) == "pool: a 2, b 0 · test: a 0, b 1"
+    assert class_counts(rows, {}) == "pool: a 2, b 0 · test: a 0, b 1"
+    assert class_counts(rows, {"a": "open to all"}) == "pool: open to all 2, b 0 · test: open to all 0, b 1"
 
 
 @needs_cases

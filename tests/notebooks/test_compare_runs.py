@@ -126,10 +126,14 @@ def answered(folder, wrong, texts=40):
     rows = [{"id": f"t{i}", "text": f"<i>text {i}", "label": "yes", "who": "ab"[i % 2]} for i in range(texts)]
     files.write_jsonl(folder / "01_seed_curation" / "test.jsonl", rows)
     save_manifest(folder / "01_seed_curation")
+    files.write_json(folder / "01_seed_curation" / "task.json", {"labels": ["yes", "no"]})
     answers = ["no"] * wrong + ["yes"] * (texts - wrong)
     table = pd.DataFrame({"id": [r["id"] for r in rows], "answer": answers})
     files.write_csv(folder / "04_bias_evaluation" / "predictions.csv", table)
-    save_manifest(folder / "04_bias_evaluation", parameters={"group_columns": ["who"]})
+    save_manifest(
+        folder / "04_bias_evaluation",
+        parameters={"group_columns": ["who"], "label_names": ["Open to all", "Shuts out"]},
+    )
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +171,8 @@ def test_human_runs_are_drawn_and_compared_row_by_row(project, human):
     groups = pd.read_csv(folder / "changes_by_group.csv").set_index("group")
     assert groups["count"].to_dict() == {"a": 20, "b": 20} and (groups.high < 0).all()
     page = (project / "out.ipynb").read_text()
+    assert "Shuts out</td>" in page and ">no</td>" not in page  # in the table of changed answers
+    assert set(pd.read_csv(folder / "changed_rows.csv").second_answer) == {"no"}
     assert "&lt;i&gt;text 2" in page and (folder / "curves.png").exists() and not (folder / "gains.png").exists()
 
 

@@ -149,6 +149,7 @@ def answer_file(
         if advice:
             say(advice, file=sys.stderr)
         if html:
+            report.name_classes(*runs.class_names(outputs.run_folder(latest.task, latest.run)))
             who = f"the detector of run {latest.run}, task {latest.task}"
             written = report.write_answers(env.resolve(html), page, who, reading.rows)
             say(f"Page       {short_path(written)}", file=sys.stderr if to_output else None)

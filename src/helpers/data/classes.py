@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from helpers.data.records import is_evaluation
 from helpers.task import is_number
@@ -142,8 +142,11 @@ def suspicions(records: Iterable[dict], columns: Collection[str], meant: Collect
     return sentences
 
 
-def class_counts(records: Iterable[dict]) -> str:
-    """One line: the classes and their rows in each split, the commonest class first; '' where there is no label."""
+def class_counts(records: Iterable[dict], names: Mapping[str, str]) -> str:
+    """One line: the classes and their rows in each split, the commonest class first; '' where there is no label.
+
+    `names` says what people read for a class; one without is shown as it is.
+    """
     splits: dict[str, Counter] = defaultdict(Counter)
     for record in records:
         if record.get("label"):
@@ -152,7 +155,8 @@ def class_counts(records: Iterable[dict]) -> str:
     shown = [label for label, _ in total.most_common(MANY)]
     parts = []
     for split, counts in splits.items():
-        words = [f"{label if len(label) <= 40 else label[:39] + '…'} {counts[label]:,}" for label in shown]
+        called = [(names.get(label, label), counts[label]) for label in shown]
+        words = [f"{name if len(name) <= 40 else name[:39] + '…'} {count:,}" for name, count in called]
         parts.append(f"{split}: {', '.join(words)}{', …' if len(total) > len(shown) else ''}")
     return " · ".join(parts)
 

@@ -11,7 +11,7 @@ import pandas as pd
 
 from helpers import env, files, pipeline
 from helpers.env import UserError
-from helpers.manifest import read_manifest
+from helpers.manifest import read_facts, read_manifest
 from helpers.run import refuse_changed_adapter
 
 MOST = 5  # runs that an error names
@@ -126,6 +126,17 @@ def verdict(detector: Detector) -> str:
         return f"How good it is was not measured: {missing}."
     said = read_manifest(folder).get("verdict", "")
     return f"04 says of its use: {said}" if said else ""
+
+
+def class_names(folder: Path) -> tuple[list[str], list[str]]:
+    """The classes of the run in `folder`, and what people read for each as its latest stage has it; [] for as they are."""
+    labels = read_facts(folder / pipeline.STAGES["01"] / "task.json").get("labels") or []
+    for number in ("04", "03", "01"):
+        parameters = read_facts(folder / pipeline.STAGES[number] / "manifest.json").get("parameters") or {}
+        names = parameters.get("label_names") or []
+        if names and len(names) == len(labels):
+            return labels, names
+    return labels, []
 
 
 def require_detector(task: str = "", run_id: str = "", stages: Sequence[str] = (pipeline.STAGES["03"],)) -> Detector:

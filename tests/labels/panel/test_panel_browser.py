@@ -360,9 +360,9 @@ def test_messages_move_no_button_and_the_notebook_can_be_saved(lab, page, width)
     page.set_viewport_size({"width": width, "height": 1500})
     name = f"guided_{width}"
     box = guided(lab, page, name, 1)
-    guideline = box.locator("details").first
-    left = {part: box.locator(part).first.bounding_box()["x"] for part in (".ambo-row", "details")}
-    assert (left["details"] > left[".ambo-row"] + 100) == (width == 1280)  # beside the text where there is room
+    guideline = box.locator(".ambo-fold").first
+    left = {part: box.locator(part).first.bounding_box()["x"] for part in (".ambo-row", ".ambo-fold")}
+    assert (left[".ambo-fold"] > left[".ambo-row"] + 100) == (width == 1280)  # beside the text where there is room
     assert (guideline.get_attribute("open") is not None) == (width == 1280)
     box.locator("svg.ambo-curve").wait_for()
     before = page.evaluate(PLACES)
