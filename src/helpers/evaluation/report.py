@@ -268,9 +268,14 @@ def write_report(path: Path, title: str, lead: str, sections: list[dict], footer
     """Write the report as one HTML file, pictures inside, from parts that `section` makes."""
     words = {"title": title, "lead": lead, "footer": footer, "changed": Markup(CHANGED)}
     page = TEMPLATES.get_template("report.html").render(
-        words, sections=filled(sections), tabulate=_tabulate, encode=base64.b64encode
+        words, sections=filled(sections), tabulate=_tabulate, encode=base64.b64encode, readable=_readable_width
     )
     return write_text(path, page)
+
+
+def _readable_width(png: bytes) -> int:
+    """The pixels of a page that a picture needs: half of its own, which at 150 to the inch makes ten points ten pixels."""
+    return int.from_bytes(png[16:20]) // 2  # its first chunk begins with the width
 
 
 def confidence_name(confidence: float) -> str:
