@@ -870,6 +870,11 @@ def test_damaged_files_of_a_run_are_a_sentence(asking, monkeypatch, capsys, name
     assert code == 2 and f"{name} is damaged ({problem}" in err and err.count("\n") == 1 and not out
 
 
+def test_a_file_of_labels_that_is_not_there_is_named(asking, monkeypatch, capsys):
+    err = ambo(monkeypatch, capsys, "labels", "import", "none.csv", *RUN)[2]
+    assert err.startswith("ambo: none.csv is not a file (looked for ") and "data_path" not in err
+
+
 @pytest.mark.parametrize("knows_asked", [True, False], ids=["asked.json", "an older run"])
 def test_imported_labels_go_where_they_count(asking, project, monkeypatch, capsys, knows_asked):
     if not knows_asked:

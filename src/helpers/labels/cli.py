@@ -227,6 +227,8 @@ def import_command(
 ) -> None:
     """Write labels that somebody already has into the logs, and say which rows do not fit."""
     env.refuse_other_folder(path)
+    if not env.resolve(path).exists():  # the reader would speak of data_path and of the hub
+        raise UserError(f"{path} is not a file (looked for {env.resolve(path)}): check the path.")
     store = open_store(task, run_id, folder)
     report = exchange.import_labels(
         path,
