@@ -111,8 +111,10 @@ class Row:
         marks += [(note.start, note.end, "aside") for note in (panel.notes(record["text"]) if panel.notes else [])]
         marks += [(start, end, "evidence") for start, end in self.spans]
         again, flagged = session.keys[self.place][1], session.flagged(self.place)
-        headline = html.headline(self.place, len(session.records), again, flagged, panel.text_of(self.event))
-        self.text.value = headline + self.answer.picture(record, marks, self.number)
+        said, total = panel.text_of(self.event), len(session.records)
+        self.text.value = html.headline(self.place, total, again, flagged, said) + self.answer.picture(
+            record, marks, self.number
+        )
         self.hints.value = html.context_lines(lines)
         self.hints.layout.display = None if lines or panel.single else "none"
 
