@@ -421,7 +421,20 @@ def test_a_kernel_that_does_not_start_is_a_sentence(project):
     words = [sys.executable, "-m", "helpers.cli", *SOUND, "--stages", "01"]
     err = finish(project, words, 2, PYTHONPATH=path)[1]
     assert "01_seed_curation.ipynb: its kernel did not start (Kernel died" in err.splitlines()[-1]
-    assert err.startswith("No space left on device\nambo: ") and err.count("\n") == 2  # its own words, and ours
+    assert err.startswith("No space left on device\n" * 2 + "ambo: ") and err.count("\n") == 3  # tried twice, then we
+
+
+def test_a_kernel_that_finds_a_port_taken_is_started_once_more(project):
+    once = "import os\nif not os.path.exists('tried'):\n    open('tried', 'w').close()\n    raise SystemExit('Address in use')\n"
+    launch = "from ipykernel.kernelapp import launch_new_instance\nlaunch_new_instance()\n"
+    (project / "ipykernel_launcher.py").write_text(once + launch)
+    page = notebook(project / "page.ipynb", ("x = 1", ["parameters"]), ("print(x + 1)", []))
+    script = "import sys; from pathlib import Path; from helpers.cli.notebook import execute_notebook as run\n"
+    script += "run(Path(sys.argv[1]), Path(sys.argv[2]), {'x': 2})"
+    path = os.pathsep.join([str(project), os.environ.get("PYTHONPATH", "")])
+    finish(project, [sys.executable, "-c", script, str(page), str(project / "out.ipynb")], PYTHONPATH=path)
+    assert files.read_json(project / "out.ipynb")["cells"][-1]["outputs"][0]["text"] == ["3\n"]
+    assert (project / "tried").exists()
 
 
 def test_the_kernel_is_this_interpreter_whatever_kernelspecs_the_user_has(project, monkeypatch, capsys):

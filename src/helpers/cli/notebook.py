@@ -11,6 +11,7 @@ import threading
 import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -69,7 +70,13 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         options["store_widget_state"] = False  # a saved panel would look open, though its kernel has ended
         options["kernel_name"] = "python3"
         outputs.keep_page(target.parent)
-        _in_thread(lambda: papermill.execute_notebook(str(source), str(target), params, **options), kernels)
+        work = partial(papermill.execute_notebook, str(source), str(target), params, **options)
+        try:
+            _in_thread(work, kernels)
+        except RuntimeError as error:
+            if not _has_not_started(error):
+                raise
+            _in_thread(work, kernels)  # beside others that start, it may find one of its ports taken
     except papermill.PapermillExecutionError as error:
         stands = pipeline.mark_failed(target.parent, f"{error.ename}: {error.evalue}")
         if error.ename == "UserError":
@@ -83,7 +90,7 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
         cause = f"{source.name}: its kernel died, most often because memory ran out"
         raise UserError(f"{cause}; {remedy}.") from None
     except RuntimeError as error:
-        if "kernel" not in str(error).lower():
+        if not _has_not_started(error):
             raise
         remedy = "look for a full disk or home folder, run `ambo doctor`, and run the same command again"
         raise UserError(f"{source.name}: its kernel did not start ({error}): {remedy}.") from None
@@ -92,6 +99,11 @@ def execute_notebook(source: Path, target: Path, params: dict[str, Any]) -> None
     except OSError as error:
         reason = f"{error.filename or target} could not be written ({error.strerror})"
         raise UserError(f"{reason}: free space or permission is missing there.") from None
+
+
+def _has_not_started(error: RuntimeError) -> bool:
+    """Whether this is the error of a kernel that ended before it ran a cell."""
+    return "kernel" in str(error).lower() and "DeadKernel" not in type(error).__name__
 
 
 def own_kernels() -> type:
