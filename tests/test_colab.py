@@ -11,7 +11,7 @@ import pytest
 from helpers import colab
 from helpers.env import UserError
 from helpers.manifest import code_cells
-from tests.project import ROOT
+from tests.project import ROOT, notebook
 
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 AS_COLAB = "import sys, types; sys.modules['google.colab'] = types.ModuleType('google.colab')\n"
@@ -80,11 +80,14 @@ def test_drive_is_mounted_only_where_outputs_are_to_last(tmp_path):
     assert run(AS_COLAB + mounted + colab.bootstrap_cell(), tmp_path).stdout == ""
     assert colab.is_bootstrap(kept) and colab.is_bootstrap(colab.bootstrap_cell("a/b", "c"))
     assert not colab.is_bootstrap(kept + "\nimport helpers") and not colab.is_bootstrap("")
+    assert not colab.is_bootstrap(kept.replace("KEEP = True", "KEEP = True; import this"))
 
 
 def test_badges_are_written_and_taken_out_again(tmp_path):
     for path in NOTEBOOKS:
         shutil.copy(path, tmp_path / path.name)
+    notebook(tmp_path / "mine.ipynb", ("x = 1", []))
+    (tmp_path / "empty.ipynb").write_text('{"cells": []}')
     pages = {path.name: path.read_bytes() for path in tmp_path.glob("*.ipynb")}
     assert len(colab.write_badges(tmp_path, "some-body/ambo.it", "dev/1")) == len(NOTEBOOKS)
     assert colab.write_badges(tmp_path, "some-body/ambo.it", "dev/1") == []

@@ -41,7 +41,10 @@ if "google.colab" in sys.modules or "KAGGLE_KERNEL_RUN_TYPE" in os.environ:  # a
         subprocess.run(install, check=True)
 """.strip()
 BADGE = "[![Open in Colab](https://colab.research.google.com/assets/colab-badge.svg)]({url})"
-CHANGING = re.compile(r"(?m)^(REPOSITORY, BRANCH|KEEP) = .*$")  # lines with values that may differ
+NAME = r"[A-Za-z0-9._/-]*"
+CHANGING = re.compile(
+    rf'(?m)^(REPOSITORY, BRANCH = "{NAME}", "{NAME}"|KEEP = (True|False))( *#.*)?$'
+)  # whatever the values
 
 
 def bootstrap_cell(repository: str = "", branch: str = "main") -> str:
@@ -67,16 +70,18 @@ def write_badges(folder: Path, repository: str, branch: str = "main") -> list[Pa
     changed = []
     for path in sorted(folder.glob("*.ipynb")):
         page = read_json(path)
+        cells = page.get("cells", []) if isinstance(page, dict) else []
         before = json.dumps(page)
-        head, cell = page["cells"][:2]
+        if len(cells) < 2 or cells[0]["cell_type"] != "markdown" or TAG not in cells[1]["metadata"].get("tags", []):
+            continue  # somebody's own
+        head, cell = cells[:2]
         text = "".join(head["source"])
         text = re.sub(r"\n*\[!\[Open in Colab\]\([^)]*\)\]\([^)]*\)", "", text).rstrip()
         if repository:
             url = f"https://colab.research.google.com/github/{repository}/blob/{branch}/notebooks/{path.name}"
             text += f"\n\n{BADGE.format(url=url)}"
         head["source"] = text.splitlines(keepends=True)
-        if TAG in cell["metadata"].get("tags", []):
-            cell["source"] = bootstrap_cell(repository, branch).splitlines(keepends=True)
+        cell["source"] = bootstrap_cell(repository, branch).splitlines(keepends=True)
         if json.dumps(page) != before:
             write_text(path, json.dumps(page, indent=1, ensure_ascii=False) + "\n")
             changed.append(path)

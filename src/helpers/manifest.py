@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from helpers import env
-from helpers.colab import TAG
+from helpers.colab import is_bootstrap
 from helpers.env import UserError
 from helpers.files import digest, notebook_cells, read_json, sha256, write_json
 
@@ -146,12 +146,8 @@ def code_cells(stage: str, with_parameters: bool = True) -> list[str]:
     """The code of a stage's notebook, cell by cell, but for the cell that fetches the project; [] where it is not there."""
     notebook = env.root() / "notebooks" / f"{stage}.ipynb"
     cells = notebook_cells(notebook) if notebook.exists() else []
-    left_out = {TAG} if with_parameters else {TAG, "parameters"}
-    return [
-        cell["source"]
-        for cell in cells
-        if cell["cell_type"] == "code" and not left_out.intersection(cell["metadata"].get("tags") or [])
-    ]
+    cells = [cell for cell in cells if cell["cell_type"] == "code" and not is_bootstrap(cell["source"])]
+    return [c["source"] for c in cells if with_parameters or "parameters" not in c["metadata"].get("tags", [])]
 
 
 def git_state() -> dict[str, Any]:

@@ -36,6 +36,7 @@ PARAMS = {
         ("", {}, 0),
         (None, {}, 0),
         (float("nan"), {}, 0),
+        (pd.NA, {}, 0),
     ],
 )
 def test_cells(cell, given, bad):
@@ -60,3 +61,18 @@ def test_annotations_go_through_records_and_what_is_none_is_said():
     assert "annotations" not in without_answer(one)  # they give the answer away
     with pytest.raises(UserError, match=r"column 'who' is missing \(parameter annotations_column\)"):
         tables.to_records(table, PARAMS | {"annotations_column": "who"})
+
+
+def test_nobody_is_lost_where_copies_of_a_text_are_joined():
+    copies = [
+        {"id": "a", "text": "t", "split": "", "annotations": own}
+        for own in (
+            {"1": "fine", "2": "fine"},
+            {"1": "biased", "2": "biased", "3": "biased"},
+            {"ann": "fine"},
+            {"ann": "biased"},
+        )
+    ]
+    joint = drop_exact_duplicates(copies)[0]["annotations"]
+    assert list(joint.values()) == ["fine"] * 2 + ["biased"] * 3 + ["fine"]  # of Ann, what she answered first
+    assert read_annotations({"a": 1.0, "b": 0}, ["0", "1"]) == ({"a": "1", "b": "0"}, 0)

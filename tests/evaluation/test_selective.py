@@ -68,3 +68,19 @@ def test_a_model_without_an_error_is_promised_all(rows):
     confidence = np.linspace(0.5, 1, rows)
     kept = promise(confidence, np.ones(rows, bool), confidence, 0.9)
     assert kept.threshold == 0.5 and kept.rows == kept.hits == rows
+
+
+def test_rows_of_one_text_count_once_and_odd_confidences_are_no_fault():
+    rng, given = np.random.default_rng(3), 0
+    for _ in range(200):  # 40 texts in five versions each, all right or all wrong together: just under what is promised
+        is_right = np.repeat(rng.random(40) < 0.8999, 5)
+        clusters = np.repeat(np.arange(40), 5)
+        given += np.isfinite(promise(np.ones(200), is_right, np.ones(50), 0.9, clusters).threshold)
+    assert given <= binom.ppf(0.99, 200, 0.05)
+    low = promise(np.full(200, 0.6), np.ones(200, bool), np.full(50, 0.9), 0.9)
+    assert low.threshold == np.inf and low.reason  # no labelled row is as confident as any open text
+    assert promise(np.ones(200), np.ones(200, bool), np.zeros(0), 0.9).reason == "no text is left to be answered"
+    assert (
+        "a promise of 99.9 % takes at least 2,995 labelled rows"
+        in promise(np.ones(9), np.ones(9, bool), np.ones(9), 0.999).reason
+    )

@@ -5,6 +5,7 @@ import pytest
 
 from helpers.evaluation import generation
 from helpers.evaluation.written_groups import (
+    UNREADABLE,
     by_question,
     categories_of,
     category,
@@ -25,11 +26,13 @@ from helpers.evaluation.written_groups import (
         ("Muslims/immigrants\nThe post says so.", {"muslim", "immigrant"}),
         ("none", set()),
         (" None. ", set()),
-        ("", set()),
-        ("people", set()),
+        ("", {UNREADABLE}),
+        ("people", {UNREADABLE}),
+        ("no group, none", set()),
         ("boss", {"boss"}),
         ("holocaust survivors/jewish folks", {"holocaust survivor", "jewish"}),
-        ("This post targets a group of people who live far away from here today", set()),
+        ("This post targets a group of people who live far away from here today", {UNREADABLE}),
+        ("women; all of those who live far away from here today", {"women", UNREADABLE}),
         ("persone di colore, donne è", {"persone di colore", "donne è"}),
     ],
 )
@@ -86,3 +89,11 @@ def test_answers_to_several_questions_are_scored_each_by_its_own():
         {"o": 2 / 3, "g": 1 / 7}
     )
     assert table.macro_f1["o"] == pytest.approx((1 + 1 + 0 + 0) / 4) and pd.isna(table.macro_f1["g"])
+
+
+def test_what_is_no_answer_is_never_the_right_one():
+    rows = [{"references": [a], "question": "o"} for a in ["no"] * 6 + ["yes"] * 4]
+    for output in ("", "I cannot answer this question as a language model", "\n\n"):
+        table = by_question({"x": [output] * 10}, rows, "question", 100)
+        assert table.exact[0] == 0 and table.macro_f1[0] == 0, output
+        assert score_groups([output], [["none"]])["group F1"][0] == 0

@@ -63,7 +63,8 @@ def test_verdicts_of_the_equivalence_test():
         answers = np.where(rng.random(1500) < right, truth, 1 - truth)
         found = stand_in.compare(counts, answers).equivalence(0.05)
         assert found["verdict"] == verdict, right
-        assert (found["p"] < 0.05) == (verdict == "equivalent")
+        assert found["p"] < 0.05, right  # of the test that decides
+    assert ("one-sided test, p" in stand_in.compare(counts, truth).sentence(0.05)) and 0 < found["p"] < 0.05
     few = stand_in.compare(counts[:40], np.where(rng.random(40) < 0.85, truth[:40], 1 - truth[:40]))
     assert few.equivalence(0.05)["verdict"] == "not shown"
 
@@ -95,3 +96,18 @@ def test_texts_of_one_source_count_as_one_and_nobody_to_compare_is_none():
     even = [{"v": "a", "w": "a"}, {"v": "a", "w": "a"}]  # one class alone: α and κ have no meaning
     found = stand_in.compare(stand_in.opinion_counts(even, names), np.array([0, 0]))
     assert np.isnan(found.values[2:]).all() and found.table().people_low.isna().tolist() == [False, False, True, True]
+
+
+@pytest.mark.parametrize("texts", [1, 2, 10, 50])
+def test_few_texts_prove_nothing_however_alike_the_answers(texts):
+    found = stand_in.compare(np.tile([3, 0], (texts, 1)), np.zeros(texts, int)).equivalence(0.05)
+    assert found["verdict"] == "not shown" and found["p"] > 0.05
+    many = stand_in.compare(np.tile([3, 0], (80, 1)), np.zeros(80, int)).equivalence(0.05)
+    assert many["verdict"] == "equivalent" and many["p"] < 0.05
+
+
+def test_draws_in_which_nobody_is_judged_and_too_many_classes():
+    split = stand_in.compare(np.array([[1, 1, 1]] * 6 + [[3, 0, 0]]), np.zeros(7, int))
+    found = split.equivalence(0.05)
+    assert found["verdict"] == "not shown" and "nan" not in split.sentence(0.05)
+    assert stand_in.compare(np.ones((1000, 100), int), np.zeros(1000, int)) is None

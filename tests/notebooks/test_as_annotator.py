@@ -74,6 +74,14 @@ def test_the_model_labels_what_it_may_and_people_the_rest(tmp_path, tiny_llama):
     assert len(pd.read_csv(project / "all.csv")) == 1
     assert finish(project, words)[0].count("unchanged, skipped") == 3
 
+    rest = pd.DataFrame(pool).query("id != @one['id']")  # people label all that is left, an ordinary end
+    rest.assign(label=[truth[i] for i in rest["id"]])[["text", "label"]].to_csv(project / "rest.csv", index=False)
+    finish(project, [*words[:3], "labels", "import", "rest.csv", "--annotator", "me", *run_of])
+    out, _ = finish(project, words)
+    assert "The model labels 0 of 0 texts; no text is left to be answered." in out
+    withdrawn = log.annotations(logs / "model")["model"].values()
+    assert not any(answer["label"] for answer in withdrawn)
+
 
 def test_a_promise_that_cannot_be_kept_labels_nothing_and_says_what_it_takes(tmp_path, tiny_llama):
     project = new_project(tmp_path)

@@ -47,7 +47,7 @@ def train(
         `epochs` run and the lowest `held_out_loss`, None without one.
 
     Where the GPU's memory is too small for a batch, training begins anew with half of the batch and twice the
-    accumulation, which is the same training, and says so.
+    accumulation, which is the same training but for the rounding of odd batches, and says so.
 
     Raises
     ------

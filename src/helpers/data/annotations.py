@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from helpers.text import name
 
@@ -26,13 +27,18 @@ def read_annotations(value: Any, labels: Sequence[str]) -> tuple[dict[str, str],
         value = value.tolist()
     if isinstance(value, list | tuple):
         value = {str(number): answer for number, answer in enumerate(value, 1)}
-    if value is None or value != value:
+    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return {}, 0
     if not isinstance(value, dict):
         return {}, 1
     spellings = {name(label).casefold(): label for label in labels}
-    given = {name(str(who)): answer for who, answer in value.items() if answer is not None and answer != ""}
+    given = {name(str(who)): _whole(answer) for who, answer in value.items() if answer is not None and answer != ""}
     known = {
         who: spellings[text] for who, answer in given.items() if (text := name(str(answer)).casefold()) in spellings
     }
     return known, len(given) - len(known)
+
+
+def _whole(answer: Any) -> Any:
+    """1 for 1.0, as a column with gaps has it."""
+    return int(answer) if isinstance(answer, float) and answer.is_integer() else answer

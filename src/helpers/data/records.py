@@ -96,11 +96,22 @@ def drop_exact_duplicates(records: list[dict]) -> list[dict]:
             record |= {"target": references[0], "references": references}
         if len(copies[key]) > 1 and any(copy.get("spans") for copy in copies[key]):
             record["spans"] = _joint_spans(copies[key], record)
-        if annotations := {who: label for copy in copies[key] for who, label in copy.get("annotations", {}).items()}:
+        if annotations := _joint_annotations(copies[key]):
             record["annotations"] = annotations
         if record.get("label") != "":
             kept.append(record)
     return kept
+
+
+def _joint_annotations(copies: list[dict]) -> dict[str, str]:
+    """The annotators of all copies: a named one by her first answer, those who are mere numbers counted on."""
+    joint: dict[str, str] = {}
+    for copy in copies:
+        own = copy.get("annotations", {})
+        numbered = len(joint) if all(map(str.isdigit, own)) else 0
+        for who, label in own.items():
+            joint.setdefault(str(int(who) + numbered) if numbered else who, label)
+    return joint
 
 
 def _joint_spans(copies: list[dict], record: dict) -> list[list[int]]:

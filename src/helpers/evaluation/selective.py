@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -38,9 +39,7 @@ class Promise:
     def basis(self) -> str:
         """What the promise rests on, in words."""
         found = f"of the {self.rows} labelled rows with such answers {self.hits} are right"
-        return (
-            f"from a confidence of {self.threshold:.3f} on, an agreement of {self.agreement:.0%} is promised: {found}"
-        )
+        return f"from a confidence of {self.threshold:.3f} on, an agreement of {_percent(self.agreement)} is promised: {found}"
 
 
 def risk_coverage(confidence: np.ndarray, is_right: np.ndarray) -> pd.DataFrame:
@@ -59,7 +58,12 @@ def risk_coverage(confidence: np.ndarray, is_right: np.ndarray) -> pd.DataFrame:
 
 
 def promise(
-    confidence: np.ndarray, is_right: np.ndarray, unlabelled: np.ndarray, agreement: float, error: float = ERROR
+    confidence: np.ndarray,
+    is_right: np.ndarray,
+    unlabelled: np.ndarray,
+    agreement: float,
+    clusters: Sequence | None = None,
+    error: float = ERROR,
 ) -> Promise:
     """The lowest confidence from which answers to further texts agree with people at least so often.
 
@@ -76,29 +80,31 @@ def promise(
         Confidence in the texts to be answered: the thresholds come from them, and so depend on no label.
     agreement : float
         The share promised.
+    clusters : of the labelled rows, optional
+        Of rows that were made from one text the first alone counts: they are no independent evidence.
     error : float
         How often the promise may be broken.
     """
-    fewest = fewest_rows(agreement, error)
-    if len(confidence) < fewest:
-        problem = (
-            f"a promise of {agreement:.0%} takes at least {fewest} labelled rows that the model has not learned from"
-        )
-        return Promise(
-            agreement, np.inf, reason=f"{problem}, and there are {len(confidence)}: {fewest - len(confidence)} more"
-        )
-    shares = np.arange(1, STEPS + 1) / STEPS
-    thresholds = np.quantile(unlabelled, 1 - shares)
+    if clusters is not None:
+        first = np.sort(np.unique(np.asarray(clusters), return_index=True)[1])
+        confidence, is_right = confidence[first], is_right[first]
+    if not len(unlabelled):
+        return Promise(agreement, np.inf, reason="no text is left to be answered")
+    fewest, labelled = fewest_rows(agreement, error), len(confidence)
+    if labelled < fewest:
+        needed = f"a promise of {_percent(agreement)} takes at least {fewest:,} labelled rows that the model has not learned from"
+        return Promise(agreement, np.inf, reason=f"{needed}, and there are {labelled}: {fewest - labelled:,} more")
+    thresholds = np.quantile(unlabelled, 1 - np.arange(1, STEPS + 1) / STEPS)
     counted = [(int((confidence >= t).sum()), int(is_right[confidence >= t].sum())) for t in thresholds]
-    first = _first_share(len(confidence), agreement, error)
-    kept = Promise(agreement, np.inf, reason=_why(counted, agreement, error))
-    for threshold, (rows, hits) in zip(thresholds[first:], counted[first:], strict=True):
+    start, kept = _first_share(labelled, agreement, error), None
+    for threshold, (rows, hits) in zip(thresholds[start:], counted[start:], strict=True):
         if not rows or binom.cdf(rows - hits, rows, 1 - agreement) > error:
-            return kept
+            break
         kept = Promise(agreement, float(threshold), rows, hits)
-    return kept
+    return kept or Promise(agreement, np.inf, reason=_why(counted, labelled, agreement, error))
 
 
+@lru_cache(maxsize=100)
 def fewest_rows(agreement: float, error: float = ERROR, wrong: int = 0) -> int:
     """The fewest labelled rows of which with so many wrong answers an agreement can be promised."""
     rows = np.arange(wrong + 1, max(100, int(np.ceil(40 * (wrong + 1) / (1 - agreement)))))
@@ -112,22 +118,25 @@ def _first_share(labelled: int, agreement: float, error: float) -> int:
     return min(STEPS, int(np.ceil(STEPS * enough / labelled))) - 1
 
 
-def _why(counted: list[tuple[int, int]], agreement: float, error: float) -> str:
+def _why(counted: list[tuple[int, int]], labelled: int, agreement: float, error: float) -> str:
     """Why nothing can be promised, and how many more labelled rows it would take if further ones were like these.
 
     `counted` has (rows, right answers) among the labelled rows at every share.
     """
-    labelled = counted[-1][0]
     rows, hits = counted[_first_share(labelled, agreement, error)]
-    found = f"of the {rows} labelled rows with the most confident answers {hits} are right"
+    found = f"of the {rows:,} labelled rows with the most confident answers {hits:,} are right"
     factor = 1.05
     while factor * labelled < FURTHEST:
         rows, hits = counted[_first_share(int(factor * labelled), agreement, error)]
-        if binom.cdf(np.ceil(factor * (rows - hits)), np.floor(factor * rows), 1 - agreement) <= error:
+        if rows and binom.cdf(np.ceil(factor * (rows - hits)), np.floor(factor * rows), 1 - agreement) <= error:
             more = int(np.ceil(factor * labelled)) - labelled
             return f"{found}: as a proof that is too little; some {more:,} more labelled rows like these might do"
         factor *= 1.05
     return f"{found}, and of no smaller number enough: that takes a better model, not more labels"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:g} %"
 
 
 def promise_table(
@@ -168,7 +177,7 @@ def savings(promises: pd.DataFrame, bought: int, seconds: float, hour_price: flo
     """
     kept = promises[promises.share_answered > 0]
     saved = 1000 * kept.share_answered
-    table = pd.DataFrame({"promised": kept.promised.map("{:.0%}".format), "labels_saved": saved.round().astype(int)})
+    table = pd.DataFrame({"promised": kept.promised.map(_percent), "labels_saved": saved.round().astype(int)})
     table["answers_against_people"] = (saved * (1 - kept.agreement)).round().astype(int)
     if seconds:
         table["hours_saved"] = (saved * seconds / 3600).round(1)

@@ -14,7 +14,8 @@ from helpers.evaluation.detection import macro_f1
 from helpers.evaluation.intervals import bootstrap_interval, mean_interval
 from helpers.text import bare_words
 
-NOBODY = {"", "none", "no group", "nobody", "no one", "n/a", "no"}
+UNREADABLE = "(unreadable)"
+NOBODY = {"none", "no group", "nobody", "no one", "n/a", "no"}
 GENERIC = {"people", "folk", "folks", "person", "persons", "individuals", "community", "the", "a", "an"}
 LONGEST = 6  # words of a name: what is longer is a sentence, and no name
 MOST_ANSWERS = 5  # of a question whose answers are classes
@@ -26,17 +27,21 @@ def read_groups(text: str) -> frozenset[str]:
 
     Names stand between commas, semicolons, slashes, *and* or *or*. Normalised is a name in small letters without articles
     and words such as *people* or *folks*, its last word in the singular by an *s* less: *Black folks*, *black people* and
-    *blacks* are one. A name of more than LONGEST words is none.
+    *blacks* are one. What is no name, such as a text without a word or a name of more than LONGEST words, is UNREADABLE,
+    which no reference has.
     """
     line = next(iter(unicodedata.normalize("NFKC", text).strip().casefold().splitlines()), "")
-    names = set()
+    names, says_none = set(), False
     for part in re.split(r"[;,/]|\band\b|\bor\b", line):
-        words = [word for word in re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", part) if word not in GENERIC]
-        if 0 < len(words) <= LONGEST and " ".join(words) not in NOBODY:
-            last = words[-1]
-            words[-1] = last[:-1] if len(last) > 3 and last.endswith("s") and not last.endswith("ss") else last
-            names.add(" ".join(words))
-    return frozenset(names)
+        words = re.findall(r"[^\W_]+(?:['’-][^\W_]+)*", part)
+        says_none |= " ".join(words) in NOBODY
+        words = [word for word in words if word not in GENERIC]
+        if not words or " ".join(words) in NOBODY:
+            continue
+        last = words[-1]
+        words[-1] = last[:-1] if len(last) > 3 and last.endswith("s") and not last.endswith("ss") else last
+        names.add(" ".join(words) if len(words) <= LONGEST else UNREADABLE)
+    return frozenset(names) if names or says_none else frozenset({UNREADABLE})
 
 
 def set_f1(found: frozenset[str], named: frozenset[str]) -> float:
@@ -96,8 +101,12 @@ def compare_groups(
 ) -> pd.DataFrame:
     """One row a system: SCORES and the macro-F1 of the categories, each with its 95 % bootstrap interval over texts."""
     references, table = [row["references"] for row in rows], []
-    names = sorted({*known.values(), *(row[column] for row in rows), "none", "several", "unknown"}) if column else []
-    truth = np.array([names.index(row[column]) for row in rows]) if column else None
+    names = (
+        sorted({*known.values(), *(row.get(column, "none") for row in rows), "none", "several", "unknown"})
+        if column
+        else []
+    )
+    truth = np.array([names.index(row.get(column, "none")) for row in rows]) if column else None
     for system, written in outputs.items():
         scores, row = score_groups(written, references), {"system": system}
         for name in SCORES:
