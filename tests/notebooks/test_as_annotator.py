@@ -91,6 +91,6 @@ def test_a_promise_that_cannot_be_kept_labels_nothing_and_says_what_it_takes(tmp
     settings |= {"bidirectional": "false", "near_duplicate": "0.95", "test_size": "20", "validation_size": "20"}
     words = ambo_run("few", settings | {"use_synthetic": "false"}, "csv", "--stages", "01,03")
     out, _ = finish(project, words)
-    assert "a promise of 95% takes at least 59 labelled rows" in out and "and there are 20: 39 more" in out
+    assert "a promise of 95 % takes at least 59 labelled rows" in out and "and there are 20: 39 more" in out
     folder = project / "outputs/csv/few/03_active_learning"
     assert files.read_jsonl(folder / "model_labels.jsonl") == [] and not (folder / "labels/model").exists()
