@@ -39,7 +39,7 @@ class Promise:
     def basis(self) -> str:
         """What the promise rests on, in words."""
         found = f"of the {self.rows} labelled rows with such answers {self.hits} are right"
-        return f"from a confidence of {self.threshold:.3f} on, an agreement of {_percent(self.agreement)} is promised: {found}"
+        return f"from a confidence of {self.threshold:.3f} on, an agreement of {percent(self.agreement)} is promised: {found}"
 
 
 def risk_coverage(confidence: np.ndarray, is_right: np.ndarray) -> pd.DataFrame:
@@ -92,7 +92,7 @@ def promise(
         return Promise(agreement, np.inf, reason="no text is left to be answered")
     fewest, labelled = fewest_rows(agreement, error), len(confidence)
     if labelled < fewest:
-        needed = f"a promise of {_percent(agreement)} takes at least {fewest:,} labelled rows that the model has not learned from"
+        needed = f"a promise of {percent(agreement)} takes at least {fewest:,} labelled rows that the model has not learned from"
         return Promise(agreement, np.inf, reason=f"{needed}, and there are {labelled}: {fewest - labelled:,} more")
     thresholds = np.quantile(unlabelled, 1 - np.arange(1, STEPS + 1) / STEPS)
     counted = [(int((confidence >= t).sum()), int(is_right[confidence >= t].sum())) for t in thresholds]
@@ -135,7 +135,8 @@ def _why(counted: list[tuple[int, int]], labelled: int, agreement: float, error:
     return f"{found}, and of no smaller number enough: that takes a better model, not more labels"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """A share as a sentence has it, such as 99.9 %."""
     return f"{100 * share:g} %"
 
 
@@ -177,7 +178,7 @@ def savings(promises: pd.DataFrame, bought: int, seconds: float, hour_price: flo
     """
     kept = promises[promises.share_answered > 0]
     saved = 1000 * kept.share_answered
-    table = pd.DataFrame({"promised": kept.promised.map(_percent), "labels_saved": saved.round().astype(int)})
+    table = pd.DataFrame({"promised": kept.promised.map(percent), "labels_saved": saved.round().astype(int)})
     table["answers_against_people"] = (saved * (1 - kept.agreement)).round().astype(int)
     if seconds:
         table["hours_saved"] = (saved * seconds / 3600).round(1)
