@@ -135,7 +135,7 @@ def test_the_strict_check_passes_every_reference_and_no_copy_of_what_is_to_chang
         metrics.run_checks("italian", either, ["Chi cucina arriva."]).strict.all()
         and metrics.run_checks("", rows, []) is None
     )
-    with pytest.raises(UserError, match="must be one of .*italian"):
+    with pytest.raises(UserError, match=r"must be one of .*italian"):
         metrics.run_checks("french", rows, [])
 
 
