@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from helpers import files, outputs, pipeline, run, text
-from helpers.data.records import record_id
+from helpers.data.records import asks_people, record_id
 from helpers.labels import log, seats
 from helpers.labels.panel.panel import Panel
 from helpers.labels.seats import pending
@@ -182,7 +182,7 @@ def test_the_panel_of_a_second_tab_goes_on_from_the_round_that_the_first_has_cho
 
 
 def test_a_rule_that_stops_early_asks_for_no_more_labels(tmp_path):
-    names = {"seats": seats}
+    names = {"seats": seats, "asks_people": asks_people}
     exec(next(cell for cell in code_cells("03_active_learning") if "def request_labels(" in cell), names)
     people = {"annotators": ["anna"], "overlap_k": 1, "overlap_share": 0.0, "repeat_share": 0.0, "seed": 1}
     rounds = [{"round": 0, "picks": ["a"], "stop": ""}, {"round": 1, "picks": [], "stop": "Nothing was gained."}]
