@@ -1086,7 +1086,7 @@ def test_labels_that_do_not_fit_are_noted(labelled, monkeypatch, capsys):
         (["agreement", *RUN, "--order", "y"], "'x' is not in the order given (y)"),
         (["export", *RUN, "--to", "out.xlsx"], "ends in '.xlsx'"),
         (["export", *RUN, "--to", "/proc/out.csv"], "could not be written"),
-        (["import", "none.csv", *RUN], "is not a file or folder"),
+        (["import", "none.csv", *RUN], "none.csv is not a file (looked for "),
         (["import", "none.csv", *RUN, "--rename", "yes"], "--rename 'yes' must be OLD=NEW"),
         (["adjudicate", *RUN], "prints with --list"),
     ],

@@ -227,6 +227,7 @@ def import_command(
 ) -> None:
     """Write labels that somebody already has into the logs, and say which rows do not fit."""
     env.refuse_other_folder(path)
+    mapping = _renames(rename or [])
     if not env.resolve(path).exists():  # the reader would speak of data_path and of the hub
         raise UserError(f"{path} is not a file (looked for {env.resolve(path)}): check the path.")
     store = open_store(task, run_id, folder)
@@ -241,7 +242,7 @@ def import_command(
         annotator_column=annotator_column,
         annotator=annotator or exchange.UNNAMED,
         task_labels=store.labels,
-        mapping=_renames(rename or []),
+        mapping=mapping,
         elsewhere={} if folder else dict.fromkeys(store.readers.asked, store.folders[-1]),
     )
     for remark in report["remarks"]:
