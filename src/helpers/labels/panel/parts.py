@@ -202,8 +202,8 @@ class Controls:
     def show_progress(self, session: Session) -> None:
         course, row, total = self.panel.course, self.panel.now, len(session.records)
         is_open = any(row.place is not None and row.event is None for row in self.panel.rows)
-        # Invisible they keep their place: no other button moves when the last text of a page has its label.
-        self.together_line.layout.visibility = None if is_open else "hidden"
+        for button in self.together:  # not hidden: the page would lose the focus that its keys need
+            button.disabled = not is_open
         batch = course.batch(None if row.place is None else row.record["id"])
         counts = {name: session.counts[name] for name in row.answer.categories}  # in the order of the buttons
         self.progress.value = html.course(batch, course.batches, course.measured(), course.scores()) + html.progress(
