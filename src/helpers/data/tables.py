@@ -412,28 +412,31 @@ def _add_spans(
     table: pd.DataFrame, rows: pd.DataFrame, records: list[dict], raw_texts: list[str], params: dict[str, Any]
 ) -> None:
     """Give the records their evidence; what is none is left out, and the table's remarks say so."""
-    column, left_out = params["spans_column"], {}
-    for record, raw, number, value in zip(records, raw_texts, rows.index, rows[column].tolist(), strict=True):
-        spans, bad = read_spans(value, raw)
-        if bad:
-            left_out[number] = bad
-        if spans:
-            record["spans"] = spans
+    column = params["spans_column"]
+    cells = zip(rows[column].tolist(), raw_texts, strict=True)
+    left_out = _add_field(rows, records, "spans", (read_spans(value, raw) for value, raw in cells))
     if left_out:
         count = f"{sum(left_out.values())} left out (row {listed(left_out, 5)})"
         add_remark(table, f"Column {column!r}: {count}; evidence is [start, end] in characters inside the text.")
 
 
-def _add_annotations(table: pd.DataFrame, rows: pd.DataFrame, records: list[dict], params: dict[str, Any]) -> None:
-    """Give the records what each annotator answered; the table's remarks say what of it is left out."""
-    column, left_out = params["annotations_column"], {}
-    labels = params["labels"] or sorted({r["label"] for r in records if r.get("label")})
-    for record, number, value in zip(records, rows.index, rows[column].tolist(), strict=True):
-        given, bad = read_annotations(value, labels)
+def _add_field(rows: pd.DataFrame, records: list[dict], field: str, found: Iterable[tuple[Any, int]]) -> dict[Any, int]:
+    """Give each record what was found in its cell, if anything; returns row number → how much of it was left out."""
+    left_out = {}
+    for record, number, (value, bad) in zip(records, rows.index, found, strict=True):
         if bad:
             left_out[number] = bad
-        if given:
-            record["annotations"] = given
+        if value:
+            record[field] = value
+    return left_out
+
+
+def _add_annotations(table: pd.DataFrame, rows: pd.DataFrame, records: list[dict], params: dict[str, Any]) -> None:
+    """Give the records what each annotator answered; the table's remarks say what of it is left out."""
+    column = params["annotations_column"]
+    labels = params["labels"] or sorted({r["label"] for r in records if r.get("label")})
+    found = (read_annotations(value, labels) for value in rows[column].tolist())
+    left_out = _add_field(rows, records, "annotations", found)
     if left_out:
         count = f"{plural(sum(left_out.values()), 'answer')} left out (row {listed(left_out, 5)})"
         rule = f'a cell is an object such as {{"ann": "{labels[0] if labels else "…"}"}}, with labels of the task'
